@@ -1,0 +1,37 @@
+# The commands of the README and of CONTRIBUTING. All of them run in .venv, which `setup` makes once.
+#   PYTHON=python3.12   interpreter for .venv (default: the first of 3.11 to 3.13 found)
+#   TORCH_INDEX=URL     take torch from this index, e.g. https://download.pytorch.org/whl/cpu (small, no CUDA)
+PYTHON ?=
+TORCH_INDEX ?=
+export PYTHON TORCH_INDEX
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean lock
+
+IN_VENV := .venv/bin/python
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 12
+
+setup: ## Make .venv with the pinned versions; nothing to do when it is ready
+	@tools/setup.sh
+
+demo: setup ## Run the shipped network on the shipped clips, from .nir file to energy report
+	$(IN_VENV) deploy/run_lava.py
+
+test: lint ## Lint, check the types, run the tests
+	$(IN_VENV) -m pytest -n 2 --dist loadfile
+
+lint: setup ## ruff (lint and format) and mypy
+	$(IN_VENV) -m ruff check .
+	$(IN_VENV) -m ruff format --check .
+	$(IN_VENV) -m mypy
+
+lock: ## Write requirements/constraints.txt anew from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --fork-strategy fewest --all-extras --upgrade \
+		--annotation-style line --custom-compile-command "make lock" --quiet \
+		--output-file requirements/constraints.txt pyproject.toml
+
+clean: ## Remove .venv and caches; results and pip's downloads stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

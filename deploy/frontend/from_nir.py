@@ -1,0 +1,187 @@
+"""NIR graph -> network, one population for a node: nothing is merged, moved or rounded yet.
+
+Everything that cannot be mapped exactly is refused, all offenders at once and by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+from hardware.geometry import AttentionGeometry, ConvGeometry
+
+from deploy.ir.graph import convolution_geometry, execution_order, infer_shapes, predecessors
+from deploy.ir.interpreter import delay_steps, graph_dt_s
+from deploy.ir.network import (
+    Array,
+    Attention,
+    Connection,
+    Convolution,
+    Identity,
+    Input,
+    Lif,
+    Network,
+    Operation,
+    Population,
+    Relay,
+    Shape,
+)
+from deploy.ir.nodes import Junction, SpikingAttention
+from svformer.errors import InputError
+
+ZERO = np.zeros((1, 1, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Site:
+    """Where a node stands: the shapes around it, as images, and the time step."""
+
+    in_shape: Shape
+    out_shape: Shape
+    dt_s: float
+
+
+Mapped = tuple[Operation, int, Population]  # operation and delay of the edges that end here, and what they end at
+
+
+def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None) -> Network:
+    """Map a graph; `frames` (T) and `dt_s` default to the graph's metadata.
+
+    Raises `InputError` that lists every node which has no exact counterpart.
+    """
+    dt = graph_dt_s(graph) if dt_s is None else dt_s
+    shapes = {name: _as_image(shape) for name, shape in infer_shapes(graph).items()}
+    sources, problems = predecessors(graph), []
+    populations: dict[str, Population] = {}
+    connections: list[Connection] = []
+    for name in execution_order(graph):
+        if isinstance(graph.nodes[name], nir.Input):
+            populations[name] = Input(shape=shapes[name])
+            continue
+        site = _Site(in_shape=shapes[sources[name][0]], out_shape=shapes[name], dt_s=dt)
+        try:
+            operation, delay, populations[name] = _map(graph.nodes[name], site)
+        except (ValueError, InputError) as error:
+            problems.append(f"{name}: {error}")
+            continue
+        connections += [Connection(source=s, target=name, operation=operation, delay=delay) for s in sources[name]]
+    if problems:
+        raise InputError(f"{len(problems)} nodes cannot be mapped: {'; '.join(problems)}")
+    return Network(
+        populations=populations,
+        connections=tuple(connections),
+        output=_only_output(graph),
+        frames=_frames(graph) if frames is None else frames,
+    )
+
+
+def _frames(graph: nir.NIRGraph) -> int:
+    if "T" not in graph.metadata:
+        raise InputError("the graph's metadata has no 'T' (number of time steps of a clip); give a clip or say it")
+    return int(graph.metadata["T"])
+
+
+def _only_output(graph: nir.NIRGraph) -> str:
+    inputs, outputs = list(graph.inputs), list(graph.outputs)
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise InputError(f"one Input and one Output node are needed, found {inputs} and {outputs}")
+    return str(outputs[0])
+
+
+def _as_image(shape: tuple[int, ...]) -> Shape:
+    """(C, H, W) of a signal; a vector is one pixel with many channels."""
+    if len(shape) == 3:
+        return (shape[0], shape[1], shape[2])
+    return (int(np.prod(shape)), 1, 1)
+
+
+def _map(node: nir.NIRNode, site: _Site) -> Mapped:
+    for kind, rule in _RULES.items():
+        if isinstance(node, kind):
+            return rule(node, site)
+    raise ValueError(f"nodes of type {type(node).__name__} are not supported yet")
+
+
+def _pass_on(site: _Site, delay: int = 0) -> Mapped:
+    operation = Identity(in_shape=site.in_shape, out_shape=site.out_shape)
+    return operation, delay, Relay(shape=site.out_shape, bias=ZERO)
+
+
+def _conv2d(node: nir.Conv2d, site: _Site) -> Mapped:
+    geometry = convolution_geometry(node, site.in_shape)
+    operation = Convolution(weight=node.weight.astype(np.float64), geometry=geometry)
+    return operation, 0, Relay(shape=site.out_shape, bias=node.bias.astype(np.float64)[:, None, None])
+
+
+def _linear(node: nir.Linear | nir.Affine, site: _Site) -> Mapped:
+    if site.in_shape[1:] != (1, 1) or node.weight.ndim != 2:
+        raise ValueError(f"a dense layer takes a vector, found shape {site.in_shape}; put a Flatten in front")
+    geometry = ConvGeometry(in_shape=site.in_shape, out_channels=len(node.weight), kernel=(1, 1))
+    operation = Convolution(weight=node.weight.astype(np.float64)[:, :, None, None], geometry=geometry)
+    bias = node.bias.astype(np.float64)[:, None, None] if isinstance(node, nir.Affine) else ZERO
+    return operation, 0, Relay(shape=site.out_shape, bias=bias)
+
+
+def _lif(node: nir.LIF, site: _Site) -> Mapped:
+    _refuse_other_than_zero(v_leak=node.v_leak, v_reset=node.v_reset)
+    decay = site.dt_s / node.tau
+    return _neurons(site, decay=decay, threshold=node.v_threshold / (node.r * decay))
+
+
+def _if(node: nir.IF, site: _Site) -> Mapped:
+    _refuse_other_than_zero(v_reset=node.v_reset)
+    return _neurons(site, decay=np.zeros_like(node.r), threshold=node.v_threshold / (node.r * site.dt_s))
+
+
+def _threshold(node: nir.Threshold, site: _Site) -> Mapped:
+    return _neurons(site, decay=np.ones_like(node.threshold), threshold=node.threshold)
+
+
+def _neurons(site: _Site, *, decay: Array, threshold: Array) -> Mapped:
+    if (decay > 1).any() or (decay < 0).any():
+        raise ValueError(
+            f"tau is shorter than one time step of {site.dt_s:g} s (dt / tau up to {decay.max():.3g}); check dt"
+        )
+    if not (threshold > 0).all():
+        raise ValueError("a threshold that is not positive, or a negative r: such a neuron fires without input")
+    decay, threshold = (_compact(np.broadcast_to(x, site.out_shape)) for x in (decay, threshold))
+    operation = Identity(in_shape=site.in_shape, out_shape=site.out_shape)
+    return operation, 0, Lif(shape=site.out_shape, bias=ZERO, decay=decay, threshold=threshold)
+
+
+def _compact(values_CHW: Array) -> Array:
+    """Parameters that are the same at every pixel of a channel become [C, 1, 1], or [1, 1, 1] if all are."""
+    first = values_CHW[:, :1, :1]
+    if not (values_CHW == first).all():
+        return values_CHW.astype(np.float64)
+    return (first[:1] if (first == first[:1]).all() else first).astype(np.float64)
+
+
+def _refuse_other_than_zero(**parameters: Array) -> None:
+    others = [name for name, values in parameters.items() if np.any(values != 0)]
+    if others:
+        raise ValueError(f"{' and '.join(others)} other than 0 {'are' if len(others) > 1 else 'is'} not supported")
+
+
+def _delay(node: nir.Delay, site: _Site) -> Mapped:
+    return _pass_on(site, delay_steps(node, site.dt_s))
+
+
+def _attention(node: SpikingAttention, site: _Site) -> Mapped:
+    channels, height, width = site.out_shape
+    geometry = AttentionGeometry(channels=channels, tokens=height * width, heads=int(node.heads))
+    operation = Attention(geometry=geometry, in_shape=site.in_shape, scale=float(node.scale))
+    return operation, 0, Relay(shape=site.out_shape, bias=ZERO)
+
+
+_RULES: dict[type | tuple[type, ...], Callable[[Any, _Site], Mapped]] = {
+    nir.Conv2d: _conv2d,
+    (nir.Linear, nir.Affine): _linear,
+    (nir.Flatten, Junction, nir.Output): lambda node, site: _pass_on(site),
+    nir.Delay: _delay,
+    nir.LIF: _lif,
+    nir.IF: _if,
+    nir.Threshold: _threshold,
+    SpikingAttention: _attention,
+}

@@ -1,0 +1,130 @@
+"""What a NIR graph computes, in float64 and plain NumPy: the meaning of every node that we support.
+
+Shapes: N clips, T time steps, then the node's own shape. NIR's time is continuous; a neuron is integrated with one
+Euler step of `dt` for every frame: `v <- v + dt / tau * (v_leak - v + r x)`, a spike when `v > v_threshold`, then
+`v <- v_reset`; `v = 0` before the first frame.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.ir.graph import convolution_geometry, execution_order, output_shape, predecessors
+from deploy.ir.linear import attend, convolve
+from deploy.ir.nodes import Junction, SpikingAttention
+from svformer.errors import InputError
+
+Signal = NDArray[np.float64]  # [N, T, ...]
+
+
+def interpret(graph: nir.NIRGraph, frames_NTCHW: NDArray[Any], *, dt_s: float | None = None) -> dict[str, Signal]:
+    """Output of every node for a batch of clips; `dt_s` defaults to the graph's metadata."""
+    dt = graph_dt_s(graph) if dt_s is None else dt_s
+    sources = predecessors(graph)
+    signals: dict[str, Signal] = {}
+    for name in execution_order(graph):
+        node = graph.nodes[name]
+        if isinstance(node, nir.Input):
+            signals[name] = np.asarray(frames_NTCHW, dtype=np.float64)
+        else:
+            summed = sum((signals[s] for s in sources[name][1:]), start=signals[sources[name][0]])
+            signals[name] = _apply(node, summed, dt)
+    return signals
+
+
+def graph_dt_s(graph: nir.NIRGraph) -> float:
+    """Length of a time step in seconds, from the graph's metadata; raises `InputError` when it is not there."""
+    if "dt" not in graph.metadata:
+        raise InputError("the graph's metadata has no 'dt' (length of a time step in seconds); say it with --dt")
+    return float(graph.metadata["dt"])
+
+
+def _apply(node: nir.NIRNode, x: Signal, dt: float) -> Signal:
+    for kind, rule in _RULES.items():
+        if isinstance(node, kind):
+            return rule(node, x, dt)
+    raise InputError(f"nodes of type {type(node).__name__} are not supported yet")
+
+
+def _by_frame(function: Callable[[Signal], Signal], x: Signal) -> Signal:
+    y = function(x.reshape(-1, *x.shape[2:]))
+    return y.reshape(*x.shape[:2], *y.shape[1:])
+
+
+def _conv2d(node: nir.Conv2d, x: Signal, dt: float) -> Signal:
+    geometry = convolution_geometry(node, x.shape[2:])
+    weight = node.weight.astype(np.float64)
+    return _by_frame(lambda frames: convolve(frames, weight, geometry), x) + node.bias[:, None, None]
+
+
+def _linear(node: nir.Linear | nir.Affine, x: Signal, dt: float) -> Signal:
+    y = x @ node.weight.astype(np.float64).T
+    return y + node.bias if isinstance(node, nir.Affine) else y
+
+
+def _scale(node: nir.Scale, x: Signal, dt: float) -> Signal:
+    return x * node.scale
+
+
+def _flatten(node: nir.Flatten, x: Signal, dt: float) -> Signal:
+    return x.reshape(*x.shape[:2], *output_shape(node, x.shape[2:]))
+
+
+def _delay(node: nir.Delay, x: Signal, dt: float) -> Signal:
+    steps = delay_steps(node, dt)
+    return np.concatenate([np.zeros_like(x[:, :steps]), x[:, : x.shape[1] - steps]], axis=1)
+
+
+def delay_steps(node: nir.Delay, dt: float) -> int:
+    """A delay in whole time steps; raises `InputError` when it is not one and the same for all neurons."""
+    steps = np.unique(np.round(node.delay / dt, 6))
+    if len(steps) != 1 or steps[0] != int(steps[0]) or steps[0] < 0:
+        raise InputError(f"a delay of {steps.tolist()} time steps; allowed: one whole number for all neurons of a node")
+    return int(steps[0])
+
+
+def _lif(node: nir.LIF, x: Signal, dt: float) -> Signal:
+    return _fire(x, node, lambda v, current: v + dt / node.tau * (node.v_leak - v + node.r * current))
+
+
+def _if(node: nir.IF, x: Signal, dt: float) -> Signal:
+    return _fire(x, node, lambda v, current: v + dt * node.r * current)
+
+
+def _fire(x: Signal, node: nir.LIF | nir.IF, integrate: Callable[[Signal, Signal], Signal]) -> Signal:
+    spikes = np.zeros_like(x)
+    v = np.zeros_like(x[:, 0])
+    for t in range(x.shape[1]):
+        v = integrate(v, x[:, t])
+        spikes[:, t] = v > node.v_threshold
+        v = np.where(spikes[:, t] > 0, node.v_reset, v)
+    return spikes
+
+
+def _threshold(node: nir.Threshold, x: Signal, dt: float) -> Signal:
+    return (x > node.threshold).astype(np.float64)
+
+
+def _attention(node: SpikingAttention, x: Signal, dt: float) -> Signal:
+    return _by_frame(lambda frames: attend(frames, heads=int(node.heads)), x) * node.scale
+
+
+def _pass_on(node: nir.NIRNode, x: Signal, dt: float) -> Signal:
+    return x
+
+
+_RULES: dict[type | tuple[type, ...], Callable[[Any, Signal, float], Signal]] = {
+    nir.Conv2d: _conv2d,
+    (nir.Linear, nir.Affine): _linear,
+    nir.Scale: _scale,
+    nir.Flatten: _flatten,
+    nir.Delay: _delay,
+    nir.LIF: _lif,
+    nir.IF: _if,
+    nir.Threshold: _threshold,
+    SpikingAttention: _attention,
+    (Junction, nir.Output): _pass_on,
+}

@@ -1,0 +1,55 @@
+"""NIR nodes that the standard does not have. Their specification is docs/nir_extensions.md.
+
+A reader that does not know them must refuse the file; stock `nir.read` does.
+"""
+
+from dataclasses import dataclass
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(eq=False)
+class SpikingAttention(nir.NIRNode):
+    """`scale * q (k^T v)` in every head, without softmax, for the spikes of one time step.
+
+    Input [3C, H, W]: the channels of q, then k, then v; each is `heads` heads of C / heads channels; tokens are the
+    H x W positions. Output [C, H, W]. No state (arXiv 2406.15034, eq. 8).
+    """
+
+    input_shape: IntArray  # (3C, H, W)
+    heads: int
+    scale: float
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        self.input_shape = np.asarray(self.input_shape, dtype=np.int64)
+        channels, *positions = self.input_shape.tolist()
+        if channels % (3 * int(self.heads)):
+            raise ValueError(f"SpikingAttention: {channels} channels are not q, k, v of {self.heads} heads")
+        self.input_type = {"input": self.input_shape}
+        self.output_type = {"output": np.array([channels // 3, *positions])}
+
+
+@dataclass(eq=False)
+class Junction(nir.NIRNode):
+    """The sum of all incoming edges, passed on: where a shortcut meets its branch.
+
+    Standard NIR sums edges into a node, but has no node that does nothing else; without one, shortcuts in a row need
+    a number of edges that grows with the square of the depth.
+    """
+
+    shape: IntArray
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        self.shape = np.asarray(self.shape, dtype=np.int64)
+        self.input_type = {"input": self.shape}
+        self.output_type = {"output": self.shape}
+
+
+EXTENSIONS: dict[str, type[nir.NIRNode]] = {cls.__name__: cls for cls in (SpikingAttention, Junction)}
+VERSION = 1

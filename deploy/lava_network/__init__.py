@@ -1,0 +1,9 @@
+"""The integer network as a Lava process network: the only folder that imports Lava.
+
+Python runs this file before any module of the folder, so Lava is made importable here, once: the modules
+beside it import Lava's names like those of any other package, in any order.
+"""
+
+from deploy.lava_network.compat import activate
+
+activate()

@@ -1,0 +1,230 @@
+"""The child processes of a Lava network, watched, and Lava's runtime on top of them.
+
+Lava starts one operating system process, an actor, for each Lava process and one for each runtime service. In
+stock Lava the caller waits for ever when an actor raises or dies, and actors stay for ever when the caller is
+killed. Here every actor reports its failure, dies with its parent, and talks through memory without a name,
+so that neither a process nor a segment of shared memory can outlive a run. `watchdog` is what uses them.
+"""
+
+import ctypes
+import math
+import mmap
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from lava.magma.compiler.builders.py_builder import PyProcessBuilder
+from lava.magma.compiler.executable import Executable
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.process.message_interface_enum import ActorType
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProcessing
+from lava.magma.runtime.runtime import Runtime
+from numpy.typing import DTypeLike, NDArray
+from threadpoolctl import ThreadpoolController
+
+from deploy.errors import SimulatorError
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_LIBC = ctypes.CDLL(None)
+
+
+def shared_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array of zeros that this process and all processes forked from it afterwards share.
+
+    As a parameter of a Lava process it is the fast way for frames in and spikes out: no channel, no copy.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.ndarray(shape, dtype, buffer=mmap.mmap(-1, max(1, size)))
+
+
+class WatchedRuntime(Runtime):
+    """Lava's runtime on watched actors; its end cannot hang."""
+
+    def __init__(self, executable: Executable) -> None:
+        super().__init__(executable, ActorType.MultiProcessing)
+        self.answered = threading.Event()
+        self._owner_pid = os.getpid()
+
+    @property
+    def actors(self) -> list["Actor"]:
+        return self._messaging_infrastructure.actors if self._messaging_infrastructure else []
+
+    def stop(self) -> None:
+        """Kill the actors and let go of everything.
+
+        Lava calls this too: from `Process.stop`, and for objects that are collected, even those copied into
+        an actor.
+        """
+        if os.getpid() != self._owner_pid:
+            return
+        self._is_started = self._is_running = False
+        for actor in self.actors:
+            actor.kill()
+        for actor in self.actors:
+            actor.join()
+        self.actors.clear()
+        self.join()  # ends the threads behind this side of the channels
+        for process in self._executable.process_list:
+            process.runtime = None
+
+    def _build_message_infrastructure(self) -> None:
+        self._messaging_infrastructure = _WatchedActors()
+        self._messaging_infrastructure.start()
+
+    def _create_external_channels(self, process: AbstractProcess, builder: PyProcessBuilder) -> None:
+        super()._create_external_channels(process, builder)
+        for port in (*process.in_ports.members, *process.out_ports.members):
+            ends = (getattr(port, f"external_pipe_csp_{way}_port", None) for way in ("send", "recv"))
+            self._open_ports += [end for end in ends if end]
+
+    def _start_ports(self) -> None:
+        super()._start_ports()
+        self.exception_q: list[Any] = []  # stock Lava waits here for every actor, for ever if one was killed
+        for port in self.service_to_runtime:
+            port.observer = self.answered.set
+
+
+class _WatchedActors(MultiProcessing):
+    """What the runtime starts actors and makes channels with."""
+
+    def start(self) -> None:
+        self._smm = _NamelessMemory()
+        self._thread_pools = ThreadpoolController()
+
+    def build_actor(self, target_fn: Callable[..., None], builder: Any, exception_q: Any = None) -> "Actor":
+        actor = Actor(builder, self._thread_pools)
+        self._actors.append(actor)
+        return actor
+
+
+class _NamelessMemory:
+    """Memory that forked actors inherit.
+
+    It ends with its last user, and is no part of /dev/shm, which a container limits to 64 MB unless told
+    otherwise.
+    """
+
+    def create_shared_memory(self, size: int) -> SimpleNamespace:
+        return SimpleNamespace(buf=memoryview(mmap.mmap(-1, max(1, size))))
+
+
+class Actor:
+    """A child process with one Lava process model, or one runtime service, in it.
+
+    Attributes:
+        report: Where the child's news arrive; see `_act`.
+        is_ready: The child has told that its model is built.
+        counts_steps: It has time steps; those that it has finished since the build are in `steps[0]`.
+    """
+
+    def __init__(self, builder: Any, thread_pools: ThreadpoolController) -> None:
+        self._label, kind = _describe(builder)
+        self.counts_steps = issubclass(kind, PyLoihiProcessModel)
+        self.steps = shared_zeros((1,), np.int64)
+        self.is_ready = False
+        fork = multiprocessing.get_context("fork")
+        self.report, child_end = fork.Pipe(duplex=False)
+        arguments = (builder, self.steps, child_end, thread_pools, os.getpid())
+        self._process = fork.Process(target=_act, args=arguments, daemon=True)
+        with (
+            warnings.catch_warnings()
+        ):  # Python 3.12 warns of threads in the parent, which `_prepare_child` minds
+            warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
+            self._process.start()
+        child_end.close()
+
+    def check(self) -> None:
+        """Take the child's news; raise SimulatorError if it failed or is gone."""
+        is_alive = self._process.is_alive()  # asked first: what a dead child had to say is then in the pipe
+        while (news := self._next_news()) is not None:
+            if news:
+                summary, child_traceback = news
+                message = f"{self._label} failed {self._when}: {summary}"
+                raise SimulatorError(message, child_traceback=child_traceback)
+            self.is_ready = True
+        if not is_alive:
+            raise SimulatorError(f"{self._label} {_death(self._process.exitcode)} {self._when}")
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def join(self) -> None:
+        self._process.join()
+        self._process.close()
+        self.report.close()
+
+    def _next_news(self) -> tuple[str, ...] | None:
+        try:
+            return self.report.recv() if self.report.poll() else None
+        except EOFError:
+            return None
+
+    @property
+    def _when(self) -> str:
+        return f"after {self.steps[0]} time steps" if self.is_ready else "while it was built"
+
+
+def _describe(builder: Any) -> tuple[str, type]:
+    if not isinstance(builder, PyProcessBuilder):
+        return f"Lava's {builder.rs_class.__name__}", builder.rs_class
+    name = builder.proc_params.get("name") or f"Process_{builder._model_id}"
+    return f"Lava process {name!r} ({builder.proc_model.__name__})", builder.proc_model
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code == -signal.SIGKILL:
+        return "was killed (SIGKILL: by someone, or by the system when memory runs out)"
+    if exit_code and exit_code < 0:
+        return f"died of {signal.Signals(-exit_code).name}"
+    return f"left with exit code {exit_code}"
+
+
+def _act(
+    builder: Any, steps: NDArray[Any], report: Connection, thread_pools: ThreadpoolController, parent_pid: int
+) -> None:
+    """Body of a child. Its news are () when the model is built and (summary, traceback) when it fails."""
+    try:
+        _prepare_child(thread_pools, parent_pid)
+        model = builder.build()
+        if isinstance(model, PyLoihiProcessModel):
+            _count_steps(model, steps)
+        report.send(())
+        model.start()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent raises it
+        report.send((one_line(error), traceback.format_exc()))
+
+
+def _prepare_child(thread_pools: ThreadpoolController, parent_pid: int) -> None:
+    if sys.platform == "linux":
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # the parent died before the line above
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the parent answers it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # The fork did not copy the threads of the parent's pools: work for them would wait for ever. One thread
+    # for each actor is also the fastest, as the actors run in parallel.
+    thread_pools.limit(limits=1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+def _count_steps(model: PyLoihiProcessModel, steps: NDArray[Any]) -> None:
+    def spike_and_count() -> None:
+        model._spike()
+        steps[0] = model.time_step
+
+    model._cmd_handlers[PyLoihiProcessModel.Phase.SPK[0]] = spike_and_count
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,185 @@
+"""Worst cases, proven from the weights: no message, current or potential can leave its register.
+
+An interval holds the smallest and largest value of every channel of a population, over all inputs that can occur:
+spikes are 0 or 1, relays the sum of their inputs' intervals, attention at most tokens x head_dim.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hardware.geometry import ConvGeometry
+from numpy.typing import NDArray
+
+from deploy.ir.integer import (
+    BIAS_MANTISSA_LIMIT,
+    CURRENT_LIMIT,
+    STATE_LIMIT,
+    STATE_SHIFT,
+    IntAttention,
+    IntConvolution,
+    IntInput,
+    IntLif,
+    IntNetwork,
+    IntPopulation,
+    IntRelay,
+)
+from deploy.ir.network import Attention, Convolution, Identity, Input, Lif, Network, Population
+from svformer.errors import InputError
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Smallest and largest value of every channel, [C]."""
+
+    low: Values
+    high: Values
+
+    def __add__(self, other: "Interval") -> "Interval":
+        return Interval(low=self.low + other.low, high=self.high + other.high)
+
+    @property
+    def magnitude(self) -> float:
+        return float(max(np.abs(self.low).max(), np.abs(self.high).max()))
+
+    def scaled(self, factor: float) -> "Interval":
+        return Interval(low=self.low * factor, high=self.high * factor)
+
+
+def spikes(channels: int) -> Interval:
+    return Interval(low=np.zeros(channels), high=np.ones(channels))
+
+
+def of_bias(bias: NDArray[Any], channels: int) -> Interval:
+    """Range of a bias that broadcasts to (C, H, W)."""
+    low, high = bias.min(axis=(1, 2)), bias.max(axis=(1, 2))
+    return Interval(low=np.broadcast_to(low, channels) * 1.0, high=np.broadcast_to(high, channels) * 1.0)
+
+
+def through_convolution(weight_OIHW: NDArray[Any], geometry: ConvGeometry, x: Interval) -> Interval:
+    """Range of every output channel; padding gives zeros, so 0 is always in the range of an input."""
+    groups = geometry.groups
+    low, high = np.minimum(x.low, 0).reshape(groups, 1, -1), np.maximum(x.high, 0).reshape(groups, 1, -1)
+    weight = weight_OIHW.astype(np.float64).reshape(groups, len(weight_OIHW) // groups, weight_OIHW.shape[1], -1)
+    positive, negative = np.maximum(weight, 0).sum(-1), np.minimum(weight, 0).sum(-1)  # [G, O / G, C / G]
+    return Interval(
+        low=(positive * low + negative * high).sum(-1).ravel(),
+        high=(positive * high + negative * low).sum(-1).ravel(),
+    )
+
+
+def through_identity(identity: Identity, x: Interval) -> Interval:
+    """A flattened image has one channel for every value."""
+    repeats = identity.out_shape[0] // identity.in_shape[0]
+    return Interval(low=np.repeat(x.low, repeats), high=np.repeat(x.high, repeats))
+
+
+def attention_range(channels: int, tokens: int, head_dim: int) -> Interval:
+    """K^T V counts at most every token; a row of Q adds at most head_dim of the counts."""
+    return Interval(low=np.zeros(channels), high=np.full(channels, float(tokens * head_dim)))
+
+
+def float_currents(network: Network, input_range: tuple[float, float]) -> dict[str, Interval]:
+    """Range of the summed input (with bias) of every population of a float network."""
+    messages: dict[str, Interval] = {}
+    currents: dict[str, Interval] = {}
+    for name, population in network.populations.items():
+        channels = population.shape[0]
+        if isinstance(population, Input):
+            messages[name] = Interval(low=np.full(channels, input_range[0]), high=np.full(channels, input_range[1]))
+            continue
+        total = of_bias(population.bias, channels)
+        for c in network.into(name):
+            total += _through(c.operation, messages[c.source])
+        currents[name] = total
+        messages[name] = spikes(channels) if isinstance(population, Lif) else total
+    return currents
+
+
+def _through(operation: Convolution | Identity | Attention, x: Interval) -> Interval:
+    if isinstance(operation, Convolution):
+        return through_convolution(operation.weight, operation.geometry, x)
+    if isinstance(operation, Identity):
+        return through_identity(operation, x)
+    g = operation.geometry
+    return attention_range(g.channels, g.tokens, g.head_dim).scaled(operation.scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headroom:
+    """How much of its register a value can fill in the worst case."""
+
+    where: str
+    what: str
+    worst: float
+    limit: int
+
+    @property
+    def share(self) -> float:
+        return self.worst / self.limit
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what} up to {self.worst:.0f}, allowed {self.limit} ({self.share:.2f} x)"
+
+
+def prove(network: IntNetwork) -> list[Headroom]:
+    """Worst case of every register of an integer network.
+
+    Raises `InputError` that names every layer which could overflow, with its margin.
+    """
+    found, messages = list[Headroom](), dict[str, Interval]()
+    for name, population in network.populations.items():
+        messages[name] = _message_range(network, name, population, messages, found)
+    over = [headroom for headroom in found if headroom.share > 1]
+    if over:
+        offenders = "; ".join(str(headroom) for headroom in over)
+        raise InputError(f"the integer network could overflow: {offenders}; use a smaller scale or fewer weight bits")
+    return found
+
+
+def _message_range(
+    network: IntNetwork,
+    name: str,
+    population: IntPopulation,
+    messages: dict[str, Interval],
+    found: list[Headroom],
+) -> Interval:
+    channels = population.shape[0]
+    if isinstance(population, IntInput):
+        return Interval(low=np.full(channels, population.low), high=np.full(channels, population.high))
+    current = Interval(low=np.zeros(channels), high=np.zeros(channels))
+    for c in network.into(name):
+        where = f"{c.source} -> {name}"
+        current += _int_through(where, c.operation, messages[c.source], found)
+    if isinstance(population, IntRelay):
+        total = current + of_bias(population.bias, channels)
+        found.append(Headroom(where=name, what="graded message", worst=total.magnitude, limit=STATE_LIMIT - 1))
+        return total
+    found += _neuron_headroom(name, population, current)
+    return spikes(channels)
+
+
+def _neuron_headroom(name: str, lif: IntLif, current: Interval) -> list[Headroom]:
+    threshold, mantissa = int(lif.threshold.max()), int(np.abs(lif.bias_mantissa).max())
+    return [
+        Headroom(where=name, what="input current", worst=current.magnitude, limit=CURRENT_LIMIT - 1),
+        Headroom(where=name, what="threshold", worst=threshold, limit=(STATE_LIMIT >> STATE_SHIFT) - 1),
+        Headroom(where=name, what="bias mantissa", worst=mantissa, limit=BIAS_MANTISSA_LIMIT - 1),
+    ]
+
+
+def _int_through(
+    where: str, operation: IntConvolution | Identity | IntAttention, x: Interval, found: list[Headroom]
+) -> Interval:
+    if isinstance(operation, Identity):
+        return through_identity(operation, x)
+    if isinstance(operation, IntConvolution):
+        total = through_convolution(operation.mantissa, operation.geometry, x)
+    else:
+        g = operation.geometry
+        total = attention_range(g.channels, g.tokens, g.head_dim).scaled(operation.multiplier)
+    found.append(Headroom(where=where, what="synaptic sum", worst=total.magnitude, limit=STATE_LIMIT - 1))
+    shift = 2.0**operation.exponent
+    return Interval(low=np.floor(total.low * shift), high=np.floor(total.high * shift))

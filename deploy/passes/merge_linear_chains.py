@@ -1,0 +1,230 @@
+"""Merge connections that follow each other without a neuron between, where that is exact and cheaper.
+
+Before:  lif -> [1x1] -> relay -> [depthwise 5x5] -> relay -> [1x1] -> relay -> [identity] -> junction
+After:   lif -> [5x5] -> junction, and a bias map at the junction
+
+The relays' biases become one bias map, the chain's response to zeros: at the border of the image a padded kernel sees
+less of an inner bias, so the map is not the same at every pixel. A relay that stays is a graded message.
+
+Cost of a choice, per time step: additions for every spike (assumed firing rate `RATE`), and multiply-accumulates for
+every value of a relay, each counted as `MAC_OVER_ADD` additions (45 nm: 4.6 pJ over 0.9 pJ, Horowitz 2014).
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from hardware.geometry import ConvGeometry
+
+from deploy.ir.network import Array, Connection, Convolution, Identity, Network, Operation, Population, Relay
+
+RATE = 0.1
+MAC_OVER_ADD = 4.6 / 0.9
+LONGEST_CHAIN = 6  # relays for which every choice is tried
+
+
+def merge_linear_chains(network: Network) -> Network:
+    """Remove the relays that cost more than they save."""
+    network = _remove_free_relays(network)
+    for chain in _chains(network):
+        network = _cut_best(network, chain)
+    return network
+
+
+def _remove_free_relays(network: Network) -> Network:
+    """Relays that only pass on: their output is an identity, or they have a single identity input."""
+    for name in list(network.populations):
+        if _removable(network, name) and _is_free(network, name):
+            network = _remove(network, name)
+    return network
+
+
+def _removable(network: Network, name: str) -> bool:
+    """A relay with one consumer, whose merging is exact."""
+    population, outgoing = network.populations[name], network.out_of(name)
+    if not isinstance(population, Relay) or name == network.output or len(outgoing) != 1:
+        return False
+    if outgoing[0].delay and population.bias.any():
+        return False  # the bias starts `delay` steps late: no constant bias can stand for it
+    return all(_composable(c.operation, outgoing[0].operation) for c in network.into(name))
+
+
+def _is_free(network: Network, name: str) -> bool:
+    incoming, (outgoing,) = network.into(name), network.out_of(name)
+    if isinstance(outgoing.operation, Identity):
+        return True
+    return len(incoming) == 1 and isinstance(incoming[0].operation, Identity)
+
+
+def _composable(first: Operation, second: Operation) -> bool:
+    if isinstance(second, Identity):
+        return isinstance(first, Identity) or second.in_shape == second.out_shape
+    if not isinstance(second, Convolution):
+        return isinstance(first, Identity) and first.in_shape == first.out_shape
+    if isinstance(first, Identity):
+        return first.in_shape == first.out_shape or _covers_image(second)
+    if not isinstance(first, Convolution) or first.geometry.dilation != (1, 1) or second.geometry.dilation != (1, 1):
+        return False
+    # Outside the image the inner signal is zero padding. A composed kernel would see the outer rim of the first
+    # convolution there, unless that has no rim (1x1) or the second never looks outside.
+    rimless = first.geometry.kernel == (1, 1) and first.geometry.padding == (0, 0)
+    return second.geometry.padding == (0, 0) or rimless
+
+
+def _covers_image(operation: Convolution) -> bool:
+    """Whether a convolution is a dense layer of a vector."""
+    return operation.geometry.in_shape[1:] == (1, 1) and operation.geometry.kernel == (1, 1)
+
+
+def compose(first: Operation, second: Operation) -> Operation:
+    """`second` after `first`, as one operation; see `_composable` for what is exact."""
+    if isinstance(first, Identity):
+        return _behind_identity(first, second)
+    if isinstance(second, Identity):
+        return first
+    assert isinstance(first, Convolution) and isinstance(second, Convolution)
+    outer, inner = _dense_weight(second), _dense_weight(first)
+    (sy, sx), (ky, kx) = first.geometry.stride, first.geometry.kernel
+    geometry = _composed_geometry(first.geometry, second.geometry)
+    weight = np.zeros((len(outer), inner.shape[1], *geometry.kernel))
+    for y, x in np.ndindex(*second.geometry.kernel):
+        product = np.einsum("om,miyx->oiyx", outer[:, :, y, x], inner)
+        weight[:, :, y * sy : y * sy + ky, x * sx : x * sx + kx] += product
+    return Convolution(weight=weight, geometry=geometry)
+
+
+def _behind_identity(first: Identity, second: Operation) -> Operation:
+    if isinstance(second, Identity):
+        return Identity(in_shape=first.in_shape, out_shape=second.out_shape)
+    if first.in_shape == first.out_shape:
+        return second
+    assert isinstance(second, Convolution)  # a dense layer behind a flattened image looks at the whole image
+    channels, height, width = first.in_shape
+    weight = second.weight.reshape(-1, channels, height, width)
+    geometry = ConvGeometry(in_shape=first.in_shape, out_channels=len(weight), kernel=(height, width))
+    return Convolution(weight=weight, geometry=geometry)
+
+
+def _composed_geometry(first: ConvGeometry, second: ConvGeometry) -> ConvGeometry:
+    def along(axis: int) -> tuple[int, int, int]:
+        stride = first.stride[axis]
+        kernel = first.kernel[axis] + (second.kernel[axis] - 1) * stride
+        return kernel, stride * second.stride[axis], first.padding[axis] + second.padding[axis] * stride
+
+    (ky, sy, py), (kx, sx, px) = along(0), along(1)
+    return ConvGeometry(
+        in_shape=first.in_shape,
+        out_channels=second.out_channels,
+        kernel=(ky, kx),
+        stride=(sy, sx),
+        padding=(py, px),
+    )
+
+
+def _dense_weight(operation: Convolution) -> Array:
+    """The kernel without groups, zeros between them: [O, C, kh, kw]."""
+    weight, groups = operation.weight, operation.geometry.groups
+    if groups == 1:
+        return weight
+    outputs, inputs = len(weight) // groups, weight.shape[1]
+    dense = np.zeros((len(weight), inputs * groups, *weight.shape[2:]))
+    for g in range(groups):
+        rows = slice(g * outputs, (g + 1) * outputs)
+        dense[rows, g * inputs : (g + 1) * inputs] = weight[rows]
+    return dense
+
+
+def _remove(network: Network, name: str) -> Network:
+    (outgoing,), relay = network.out_of(name), network.populations[name]
+    assert isinstance(relay, Relay)
+    connections = [
+        Connection(
+            source=c.source,
+            target=outgoing.target,
+            operation=compose(c.operation, outgoing.operation),
+            delay=c.delay + outgoing.delay,
+        )
+        for c in network.into(name)
+    ]
+    biased = {}
+    if relay.bias.any():
+        biased[outgoing.target] = bias_response(outgoing.operation, relay)
+    return network.without(name, connections, biased)
+
+
+def bias_response(operation: Operation, relay: Population) -> Array:
+    """What the constant bias of a relay adds behind an operation; compact where it is the same at every pixel."""
+    assert isinstance(relay, Relay)
+    response = operation(np.broadcast_to(relay.bias, relay.shape)[np.newaxis])[0]
+    first = response[:, :1, :1]
+    return first if np.allclose(response, first, rtol=1e-12, atol=0) else response
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    kept: tuple[str, ...]
+    cost: float
+
+
+def _chains(network: Network) -> list[list[str]]:
+    """Longest runs of removable relays; all but the first have one input."""
+    chains: list[list[str]] = []
+    for name in network.populations:
+        if not _removable(network, name):
+            continue
+        incoming = network.into(name)
+        if chains and len(incoming) == 1 and incoming[0].source == chains[-1][-1]:
+            chains[-1].append(name)
+        else:
+            chains.append([name])
+    return [chain[:LONGEST_CHAIN] for chain in chains]
+
+
+def _cut_best(network: Network, chain: list[str]) -> Network:
+    subsets = itertools.chain.from_iterable(itertools.combinations(chain, n) for n in range(len(chain) + 1))
+    choices = [_Choice(kept=kept, cost=_cost(network, chain, kept)) for kept in subsets]
+    best = min(choices, key=lambda choice: (choice.cost, len(choice.kept)))
+    result = network
+    for name in chain:
+        if name not in best.kept:
+            result = _remove(result, name)
+    return replace(result, notes=(*network.notes, _explain(chain, best, choices)))
+
+
+def _explain(chain: list[str], best: _Choice, choices: list[_Choice]) -> str:
+    merged, all_kept = choices[0], choices[-1]
+    decision = f"keeps {', '.join(best.kept)} as graded relay" if best.kept else "merges into one convolution"
+    costs = f"merged {merged.cost:.3g}, all relays {all_kept.cost:.3g}, chosen {best.cost:.3g} additions a time step"
+    return f"{' -> '.join(chain)}: {decision} ({costs})"
+
+
+def _cost(network: Network, chain: list[str], kept: tuple[str, ...]) -> float:
+    """Operations of the chain's connections per time step when the relays `kept` stay."""
+    entering, total, from_relay = network.into(chain[0]), 0.0, False
+    pending: list[Operation] = []
+    for name in chain:
+        link = network.out_of(name)[0].operation
+        if name in kept:
+            total += _segment_cost(network, entering, pending, from_relay)
+            pending, from_relay = [link], True
+        else:
+            pending.append(link)
+    return total + _segment_cost(network, entering, pending, from_relay)
+
+
+def _segment_cost(network: Network, entering: list[Connection], links: list[Operation], from_relay: bool) -> float:
+    if from_relay:
+        return MAC_OVER_ADD * _synapses(links)
+    per_input = (
+        (RATE if network.spiking(c.source) else MAC_OVER_ADD) * _synapses([c.operation, *links]) for c in entering
+    )
+    return sum(per_input)
+
+
+def _synapses(operations: list[Operation]) -> int:
+    """Synapses of the operations composed into one; geometry only. Without a kernel, one for every value."""
+    kernels = [operation.geometry for operation in operations if isinstance(operation, Convolution)]
+    if not kernels:
+        return operations[0].geometry.inputs
+    return functools.reduce(_composed_geometry, kernels).synapses

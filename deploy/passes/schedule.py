@@ -1,0 +1,52 @@
+"""Integer network -> plan: the time step at which every population sees each frame.
+
+Every synapse takes one time step. A population with `depth` synapses in front of it (on the longest path) sees frame
+f at step 1 + depth + f; a shorter path waits in a delay line inside the synapse that it enters, so that all branches
+deliver the same frame at the same step. A population is reset exactly when the first frame of a clip reaches it,
+which lets clips follow each other without a pause: T steps a clip, and `depth` more for the last to come out.
+"""
+
+from dataclasses import dataclass
+
+from deploy.ir.integer import IntConnection, IntNetwork
+from svformer.errors import InputError
+
+MAX_DELAY = 62  # time steps that a Loihi 2 synapse can hold a message back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Depth of every population, and how many time steps every connection holds messages back."""
+
+    depths: dict[str, int]
+    lags: tuple[int, ...]  # of network.connections, in their order
+    frames: int  # T
+
+    @property
+    def depth(self) -> int:
+        """Synapses on the longest path from input to output."""
+        return max(self.depths.values())
+
+    def first_step(self, name: str) -> int:
+        """Time step (counted from 1) at which a population sees frame 0; it is reset there, and every T steps."""
+        return 1 + self.depths[name]
+
+    def steps(self, clips: int) -> int:
+        """Time steps until the last frame of so many clips, back to back, has come out."""
+        return clips * self.frames + self.depth
+
+
+def schedule(network: IntNetwork) -> Plan:
+    """Balance all paths; raises `InputError` when a delay is longer than a synapse can hold."""
+    depths: dict[str, int] = {}
+    for name in network.populations:
+        depths[name] = 1 + max((depths[c.source] for c in network.into(name)), default=-1)
+    lags = tuple(depths[c.target] - depths[c.source] - 1 + c.delay for c in network.connections)
+    long = [_explain(c, lag) for c, lag in zip(network.connections, lags, strict=True) if lag > MAX_DELAY]
+    if long:
+        raise InputError(f"delays above {MAX_DELAY} time steps: {'; '.join(long)}; a synapse cannot hold them")
+    return Plan(depths=depths, lags=lags, frames=network.frames)
+
+
+def _explain(connection: IntConnection, lag: int) -> str:
+    return f"{connection.source} -> {connection.target} {lag} ({connection.delay} of the model)"

@@ -1,0 +1,176 @@
+"""Chips as data: published figures with unit, source, year, process node and how they were obtained.
+
+The shipped files lie in `hardware/chips/`; a user's own file has the same form and is loaded by its path.
+A figure that nobody has published is left out, and what that means for a total is said beside the total.
+"""
+
+from collections.abc import Hashable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from hardware.errors import ChipError
+
+UnitT = TypeVar("UnitT")
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+PJ_PER = {"pJ": 1.0, "nJ": 1e3}
+
+
+class _Strict(BaseModel):
+    """Frozen, no key beyond the declared ones, no conversion of types, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Figure(_Strict, Generic[UnitT]):
+    """One published number."""
+
+    value: Annotated[float, Field(gt=0)]
+    unit: UnitT
+    kind: Literal[
+        "measured", "simulated", "vendor", "estimate", "listed"
+    ]  # listed: in a survey, basis unknown
+    source: Text
+    year: Annotated[int, Field(ge=1990, le=2100)]
+    node: Text  # process node, "14 nm"
+    note: Text | None = None
+
+    @property
+    def provenance(self) -> str:
+        """The number with its unit and where it comes from, on one line."""
+        line = f"{self.value:g} {self.unit}, {self.kind}: {self.source} ({self.year}, {self.node})"
+        return f"{line}; {self.note}" if self.note else line
+
+
+class EnergyFigure(Figure[Literal["pJ", "nJ"]]):
+    """Energy of one operation."""
+
+    @property
+    def pj(self) -> float:
+        """The energy in picojoule."""
+        return self.value * PJ_PER[self.unit]
+
+
+class CountFigure(Figure[UnitT], Generic[UnitT]):
+    """A limit that is a whole number."""
+
+    value: Annotated[int, Field(gt=0)]
+
+
+class Energy(_Strict):
+    """Energy per operation. Only the synaptic operation is required."""
+
+    synaptic_op: EnergyFigure  # one addition of a weight because of a binary spike
+    multiply_accumulate: EnergyFigure | None = None  # one weight times one graded value, added
+    attention_op: EnergyFigure | None = None  # one addition of a count in Q (K^T V)
+    relay_add: EnergyFigure | None = None  # one graded shortcut current added
+    bias_add: EnergyFigure | None = None
+    neuron_update: EnergyFigure | None = None  # of a neuron whose state changes
+    neuron_update_inactive: EnergyFigure | None = None  # of a neuron at rest
+    spike: EnergyFigure | None = None  # one message to a neighbouring core, in the same tile
+    hop_east_west: EnergyFigure | None = None  # one message one tile further
+    hop_north_south: EnergyFigure | None = None
+    static_power: Figure[Literal["mW/chip"]] | None = None
+    note: Text | None = None  # what the figures include and what a reader of the total must know
+
+
+class Limits(_Strict):
+    """What fits. A limit left out is not published, or does not exist on this chip."""
+
+    cores: CountFigure[Literal["cores/chip"]]
+    neurons: CountFigure[Literal["neurons/core"]]
+    fan_in_axons: CountFigure[Literal["axons/core"]] | None = None
+    fan_out_axons: CountFigure[Literal["axons/core"]] | None = None
+    synapse_memory: CountFigure[Literal["KiB/core"]] | None = None  # for synapses alone
+    core_memory: CountFigure[Literal["KiB/core"]] | None = None  # shared by synapses and neuron state
+    weight_bits: CountFigure[Literal["bits"]] | None = None
+    message_bits: CountFigure[Literal["bits"]] | None = None  # 1: binary spikes only
+    delay: CountFigure[Literal["steps"]] | None = None
+
+
+class Chip(_Strict):
+    """One target: what its operations cost (or why that is unknown) and what fits on it."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+    title: Text
+    energy: Energy | None = None
+    no_energy_because: Text | None = None
+    limits: Limits | None = None
+
+    @model_validator(mode="after")
+    def _says_why_energy_is_missing(self) -> "Chip":
+        if (self.energy is None) == (self.no_energy_because is None):
+            raise ValueError("give either energy, or no_energy_because with the reason")
+        return self
+
+
+def shipped_chips() -> list[str]:
+    """Names of the chips that ship with the project, sorted."""
+    files = (file.name for file in _chip_folder().iterdir())
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+
+
+def load_chip(name_or_path: str | Path) -> Chip:
+    """Load a shipped chip by its name, or a user's own file by its path.
+
+    Raises ChipError, which lists everything that is wrong with the file: unknown and missing keys, keys given
+    twice, figures without unit or source, numbers of the wrong type.
+    """
+    where = str(name_or_path)
+    if where in shipped_chips():
+        return _parse(_chip_folder().joinpath(f"{where}.yaml").read_text("utf-8"), where=where)
+    try:
+        return _parse(Path(where).read_text("utf-8"), where=where)
+    except (OSError, UnicodeDecodeError) as error:
+        names = ", ".join(shipped_chips())
+        raise ChipError(
+            f"chip {where}: not the name of a shipped chip and not a readable file ({error}); "
+            f"give one of {names}, or the path of a .yaml file"
+        ) from error
+
+
+def _chip_folder() -> Any:  # importlib's Traversable, whose home differs between Python 3.11 and 3.14
+    return resources.files("hardware").joinpath("chips")
+
+
+def _parse(text: str, *, where: str) -> Chip:
+    loader = _DuplicateKeyLoader(text)
+    try:
+        data = loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise ChipError(f"chip {where}: not valid YAML: {' '.join(str(error).split())}") from error
+    finally:
+        loader.dispose()
+    problems = loader.duplicates
+    try:
+        chip = Chip.model_validate(data)
+    except ValidationError as error:
+        problems = problems + [_problem(detail["loc"], detail["msg"]) for detail in error.errors()]
+    if problems:
+        raise ChipError(f"chip {where}: {len(problems)} to correct: {'; '.join(problems)}")
+    return chip
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(str(part) for part in location) or 'file'}: {message}"
+
+
+class _DuplicateKeyLoader(yaml.SafeLoader):
+    """YAML lets a later key overwrite an earlier one without a word; here that is a mistake."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.duplicates: list[str] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Construct as usual, and note every key that was given before in the same mapping."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                self.duplicates.append(f"{key.value}: given twice, again in line {key.start_mark.line + 1}")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)

@@ -1,0 +1,154 @@
+"""Does it fit? Cores and chips by a simple, documented rule.
+
+The rule: a layer needs as many cores as its hungriest resource asks for (the largest of need / limit per
+core, rounded up), a core holds one layer only, and a chip is full when its cores are. It is an estimate
+from the published limits, not a placement: a real compiler may share cores between small layers (fewer),
+and must repeat kernels and axons in every core that a layer is spread over (more).
+
+Kernels are stored once per layer, as chips with shared connection templates can. `LayerNeed.synapses` says
+how many weights there would be if every synapse were stored by itself.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hardware.chip import Chip, Limits
+from hardware.errors import ChipError
+from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
+
+Geometry = ConvGeometry | IdentityGeometry | AttentionGeometry
+
+BITS_PER_KIB = 8 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNeed:
+    """What one layer (a population and the connections that end in it) asks of a chip."""
+
+    name: str
+    neurons: int
+    kernel_bits: int  # weights of all incoming connections, each stored once
+    synapses: int  # the same unrolled: one weight per pair of connected neurons
+    state_bits: int
+    fan_in_axons: int  # neurons that send into the layer
+    fan_out_axons: int  # one per neuron and connection that leaves the layer
+    weight_bits: int  # widest weight
+    message_bits: int  # widest message that the layer sends; 1: binary spikes
+    delay: int  # longest delay of an incoming connection, in steps
+    multiplies_signals: bool  # spiking attention: both operands are signals
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFit:
+    """Cores that one layer takes on a chip."""
+
+    name: str
+    cores: int
+    cores_by_limit: dict[str, int]  # what each limit alone would ask for
+
+    @property
+    def binding(self) -> str:
+        """The limit that asks for the most cores."""
+        return max(self.cores_by_limit, key=lambda limit: self.cores_by_limit[limit])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChipFit:
+    """Cores and chips that a network takes, and what stands in the way of running it there."""
+
+    chip: str
+    layers: tuple[LayerFit, ...]
+    cores: int
+    chips: int
+    obstacles: tuple[str, ...]  # what the chip cannot hold at any number of cores
+    unchecked: tuple[str, ...]  # limits that the chip file does not give
+
+    @property
+    def largest(self) -> LayerFit:
+        """The layer that takes the most cores."""
+        return max(self.layers, key=lambda layer: layer.cores)
+
+
+def layer_need(
+    name: str,
+    *,
+    shape: tuple[int, int, int],
+    inputs: Sequence[Geometry],
+    outgoing: int,
+    weight_bits: int = 8,
+    state_bits_per_neuron: int = 24,
+    message_bits: int = 1,
+    delay: int = 0,
+) -> LayerNeed:
+    """What a population of `shape` C, H, W asks for: `inputs` end in it, `outgoing` connections leave it."""
+    neurons = int(np.prod(shape))
+    return LayerNeed(
+        name=name,
+        neurons=neurons,
+        kernel_bits=weight_bits * sum(geometry.weights for geometry in inputs),
+        synapses=sum(geometry.synapses for geometry in inputs),
+        state_bits=state_bits_per_neuron * neurons,
+        fan_in_axons=sum(geometry.inputs for geometry in inputs),
+        fan_out_axons=neurons * outgoing,
+        weight_bits=weight_bits,
+        message_bits=message_bits,
+        delay=delay,
+        multiplies_signals=any(isinstance(geometry, AttentionGeometry) for geometry in inputs),
+    )
+
+
+def fit(needs: Iterable[LayerNeed], chip: Chip) -> ChipFit:
+    """Place every layer on cores of its own by the rule above.
+
+    Raises ChipError for a chip file without limits, and for a network without layers.
+    """
+    if chip.limits is None:
+        raise ChipError(f"{chip.title} has no limits in its chip file: nothing to fit a network to")
+    needs = list(needs)
+    if not needs:
+        raise ChipError("no layers to fit")
+    layers = tuple(_fit_layer(need, chip.limits) for need in needs)
+    cores = sum(layer.cores for layer in layers)
+    return ChipFit(
+        chip=chip.name,
+        layers=layers,
+        cores=cores,
+        chips=_divide_up(cores, chip.limits.cores.value),
+        obstacles=tuple(obstacle for need in needs for obstacle in _obstacles(need, chip.title, chip.limits)),
+        unchecked=tuple(limit for limit in Limits.model_fields if getattr(chip.limits, limit) is None),
+    )
+
+
+def _fit_layer(need: LayerNeed, limits: Limits) -> LayerFit:
+    asked = {
+        "neurons": (need.neurons, limits.neurons, 1),
+        "fan_in_axons": (need.fan_in_axons, limits.fan_in_axons, 1),
+        "fan_out_axons": (need.fan_out_axons, limits.fan_out_axons, 1),
+        "synapse_memory": (need.kernel_bits, limits.synapse_memory, BITS_PER_KIB),
+        "core_memory": (need.kernel_bits + need.state_bits, limits.core_memory, BITS_PER_KIB),
+    }
+    cores = {
+        name: _divide_up(amount, limit.value * unit)
+        for name, (amount, limit, unit) in asked.items()
+        if limit is not None
+    }
+    return LayerFit(name=need.name, cores=max(1, *cores.values()), cores_by_limit=cores)
+
+
+def _obstacles(need: LayerNeed, chip: str, limits: Limits) -> Iterable[str]:
+    """What no number of cores would help against."""
+    for what, asked, limit in (
+        ("weights", need.weight_bits, limits.weight_bits),
+        ("messages", need.message_bits, limits.message_bits),
+        ("a delay", need.delay, limits.delay),
+    ):
+        if limit is not None and asked > limit.value:
+            yield f"{need.name}: needs {what} of {asked} {limit.unit}, {chip} has at most {limit.value}"
+    if need.multiplies_signals:
+        yield f"{need.name}: multiplies two signals (attention), for which {chip} has no synapse"
+
+
+def _divide_up(need: int, limit: int) -> int:
+    return -(-need // limit)

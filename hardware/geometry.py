@@ -1,0 +1,174 @@
+"""Which neurons a message reaches: the shape of a connection, independent of what is sent over it.
+
+Legend: C channels, H rows, W columns, of one time step. All counts are per time step.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.errors import ChipError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvGeometry:
+    """A 2-D convolution. Any linear layer is one: 1x1 over tokens, or a kernel as large as its input.
+
+    Raises ChipError where the numbers make no convolution (a kernel larger than the padded input, channels
+    that the groups do not divide, a size below one).
+    """
+
+    in_shape: tuple[int, int, int]  # C, H, W
+    out_channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)  # on both sides of each axis
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        sizes = (*self.in_shape, self.out_channels, *self.kernel, *self.stride, *self.dilation, self.groups)
+        if min(sizes) < 1 or min(self.padding) < 0:
+            raise ChipError(f"{self}: sizes must be at least 1 and padding at least 0")
+        if self.in_shape[0] % self.groups or self.out_channels % self.groups:
+            raise ChipError(f"{self}: {self.groups} groups must divide the channels of input and output")
+        if min(self.out_shape) < 1:
+            raise ChipError(f"{self}: the kernel is larger than the padded input")
+
+    @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """C, H, W of the output."""
+        return self.out_channels, self._out_size(0), self._out_size(1)
+
+    @property
+    def weights(self) -> int:
+        """Weights of the kernel, each stored once."""
+        return self.out_channels * self._weights_per_output
+
+    @property
+    def inputs(self) -> int:
+        """Neurons that send into this connection."""
+        return int(np.prod(self.in_shape))
+
+    @property
+    def synapses(self) -> int:
+        """Pairs of input and output neuron that a weight connects; padding has no neuron."""
+        return self.in_shape[0] * int(self.fan_out_map().sum())
+
+    def fan_out_map(self) -> NDArray[np.int64]:
+        """int64 [H, W]: output neurons that one spike at (y, x) reaches, in whichever input channel it is."""
+        rows, columns = self._reached(0), self._reached(1)
+        return np.outer(rows, columns) * (self.out_channels // self.groups)
+
+    def dense_macs(self) -> int:
+        """Multiply-accumulates per time step if every input were non-zero; padding is no work."""
+        return self.synapses
+
+    def padded_macs(self) -> int:
+        """The same by the field's convention: outputs x weights per output, so padding is counted as work."""
+        return int(np.prod(self.out_shape)) * self._weights_per_output
+
+    @property
+    def _weights_per_output(self) -> int:
+        return self.in_shape[0] // self.groups * self.kernel[0] * self.kernel[1]
+
+    def _out_size(self, axis: int) -> int:
+        span = self.dilation[axis] * (self.kernel[axis] - 1) + 1
+        return (self.in_shape[1 + axis] + 2 * self.padding[axis] - span) // self.stride[axis] + 1
+
+    def _reached(self, axis: int) -> NDArray[np.int64]:
+        """Output positions along one axis (0 rows, 1 columns) that each input position contributes to.
+
+        Output o reads input y through tap k where y + padding = o * stride + k * dilation.
+        """
+        taps = np.arange(self.kernel[axis]) * self.dilation[axis]
+        positions = np.arange(self.in_shape[1 + axis])[:, np.newaxis] + self.padding[axis] - taps
+        output, remainder = np.divmod(positions, self.stride[axis])
+        hits = (remainder == 0) & (output >= 0) & (output < self._out_size(axis))
+        return hits.sum(axis=1, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityGeometry:
+    """A relay: every value reaches the one neuron at its own place, with weight one."""
+
+    shape: tuple[int, int, int]  # C, H, W
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1:
+            raise ChipError(f"{self}: sizes must be at least 1")
+
+    @property
+    def in_shape(self) -> tuple[int, int, int]:
+        """C, H, W of the input."""
+        return self.shape
+
+    @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """C, H, W of the output."""
+        return self.shape
+
+    @property
+    def weights(self) -> int:
+        """One weight, shared by all."""
+        return 1
+
+    @property
+    def inputs(self) -> int:
+        """Neurons that send into this connection."""
+        return int(np.prod(self.shape))
+
+    @property
+    def synapses(self) -> int:
+        """One for every neuron."""
+        return self.inputs
+
+    def fan_out_map(self) -> NDArray[np.int64]:
+        """int64 [H, W] of ones."""
+        return np.ones(self.shape[1:], dtype=np.int64)
+
+    def dense_macs(self) -> int:
+        """Zero: nothing is multiplied on a relay."""
+        return 0
+
+    def padded_macs(self) -> int:
+        """Zero, as in the field's convention, which does not count shortcuts."""
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionGeometry:
+    """Spiking self-attention Q (K^T V) over the tokens of one time step, without softmax."""
+
+    channels: int  # of q, of k and of v, all heads together
+    tokens: int
+    heads: int
+
+    def __post_init__(self) -> None:
+        if min(self.channels, self.tokens, self.heads) < 1 or self.channels % self.heads:
+            raise ChipError(f"{self}: sizes must be at least 1 and the heads must divide the channels")
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one head."""
+        return self.channels // self.heads
+
+    @property
+    def weights(self) -> int:
+        """Zero: both operands are signals."""
+        return 0
+
+    @property
+    def inputs(self) -> int:
+        """Neurons that send into it: q, k and v."""
+        return 3 * self.channels * self.tokens
+
+    @property
+    def synapses(self) -> int:
+        """Zero: both operands are signals."""
+        return 0
+
+    def dense_ops(self) -> int:
+        """Operations per time step if all q, k and v fired: tokens x head_dim^2 per head and product."""
+        return 2 * self.tokens * self.channels * self.head_dim

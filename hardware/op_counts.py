@@ -1,0 +1,144 @@
+"""How many operations the recorded messages cause. No joule in this file.
+
+Every count is exact and additive: counts of layers, of clips, or of single time steps (`messages[t : t +
+1]`) may be added, and the sum is the count of the whole. Weights that happen to be zero are counted: a chip
+stores them.
+
+Legend: T time steps, C channels, H rows, W columns, N = H * W tokens.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.errors import ChipError
+from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpCounts:
+    """Operations of any part of a run; add them with `+` or `sum`."""
+
+    synaptic_ops: int = 0  # additions of a weight, caused by binary spikes
+    macs: int = 0  # multiply-accumulates, caused by non-zero graded messages
+    attention_coincidences: int = 0  # K^T V: pairs of a k and a v spike of one token and head
+    attention_gated_adds: int = 0  # Q (K^T V): one addition per q spike and v channel of its head
+    attention_gated_adds_nonzero: int = 0  # those of them that add something other than zero
+    relay_adds: int = 0  # non-zero graded values added over shortcuts and relays, without a weight
+    bias_adds: int = 0
+    neuron_updates: int = 0
+    spikes: int = 0  # binary messages sent, once per spike however many neurons it reaches
+    graded_messages: int = 0  # non-zero graded values sent
+    dense_macs: int = 0  # what the weighted layers would cost if every input were non-zero
+    padded_macs: int = 0  # the same with padding counted as work, the field's convention
+    dense_attention_ops: int = 0  # what attention would cost if every q, k and v fired
+
+    def __add__(self, other: "OpCounts") -> "OpCounts":
+        if not isinstance(other, OpCounts):
+            return NotImplemented
+        return OpCounts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def __radd__(self, other: int) -> "OpCounts":
+        """`sum` starts from the integer 0."""
+        return self if other == 0 else NotImplemented
+
+    @property
+    def attention_ops(self) -> int:
+        """Additions of both attention products; a row of K^T V is read whole, its zeros included."""
+        return self.attention_coincidences + self.attention_gated_adds
+
+
+def count_connection(
+    messages_TCHW: NDArray[np.generic], geometry: ConvGeometry | IdentityGeometry, *, binary: bool
+) -> OpCounts:
+    """Count what `messages_TCHW`, as emitted by the source, cause on their way through one connection.
+
+    A binary spike causes one synaptic operation in every neuron it reaches. A non-zero graded value causes
+    one multiply-accumulate there, or one plain addition over a relay. Raises ChipError where the shape is not
+    [T, *geometry.in_shape], or where `binary` is stated and other values than 0 and 1 are found.
+    """
+    _check_messages(messages_TCHW, binary=binary)
+    if messages_TCHW.shape[1:] != geometry.in_shape:
+        raise ChipError(
+            f"messages have shape {messages_TCHW.shape}, the connection takes [T, {_text(geometry.in_shape)}]"
+        )
+    sent_HW = np.count_nonzero(messages_TCHW, axis=(0, 1))
+    events = int((sent_HW * geometry.fan_out_map()).sum())
+    relayed = not binary and isinstance(geometry, IdentityGeometry)
+    return OpCounts(
+        synaptic_ops=events if binary else 0,
+        relay_adds=events if relayed else 0,
+        macs=0 if binary or relayed else events,
+        dense_macs=len(messages_TCHW) * geometry.dense_macs(),
+        padded_macs=len(messages_TCHW) * geometry.padded_macs(),
+    )
+
+
+def count_attention(qkv_TCHW: NDArray[np.generic], heads: int) -> OpCounts:
+    """Count Q (K^T V) exactly, from the spikes [T, 3C, H, W] of q, k and v in this order, each head by head.
+
+    K^T V costs one coincidence for each (token, k channel, v channel) of a head in which both fired. Then
+    each q spike adds one row of its head's K^T V, head_dim entries. The whole row is counted, because which
+    entries are zero is known only once they are read; `attention_gated_adds_nonzero` says how many were not
+    zero. Raises ChipError where the messages are not binary or the channels do not split into q, k, v and
+    heads.
+    """
+    _check_messages(qkv_TCHW, binary=True)
+    steps, channels, height, width = qkv_TCHW.shape
+    if channels % 3:
+        raise ChipError(f"attention takes the channels of q, k and v: {channels} is no multiple of 3")
+    geometry = AttentionGeometry(channels=channels // 3, tokens=height * width, heads=heads)
+    split = (steps, 3, heads, geometry.head_dim, geometry.tokens)
+    # Each [T, heads, head_dim, N]; float32 for a fast product, exact since no entry exceeds N < 2^24.
+    q, k, v = np.moveaxis((qkv_TCHW != 0).reshape(split), 1, 0).astype(np.float32)
+    coincidences = k @ v.swapaxes(-1, -2)  # [T, heads, k channel, v channel]
+    nonzero_per_row = np.count_nonzero(coincidences, axis=-1)
+    q_spikes_per_row = np.count_nonzero(q, axis=-1)
+    return OpCounts(
+        attention_coincidences=int(coincidences.sum(dtype=np.float64)),
+        attention_gated_adds=int(q_spikes_per_row.sum()) * geometry.head_dim,
+        attention_gated_adds_nonzero=int((q_spikes_per_row * nonzero_per_row).sum()),
+        dense_attention_ops=steps * geometry.dense_ops(),
+    )
+
+
+def count_neurons(time_steps: int, neurons: int, *, biases: int = 0) -> OpCounts:
+    """Count the updates of `neurons` neurons, of which `biases` have a bias, each once per time step."""
+    return OpCounts(neuron_updates=time_steps * neurons, bias_adds=time_steps * biases)
+
+
+def count_messages(messages_TCHW: NDArray[np.generic], *, binary: bool) -> OpCounts:
+    """Count what one population sends, once per message, however many connections leave it.
+
+    Raises ChipError as `count_connection` does.
+    """
+    _check_messages(messages_TCHW, binary=binary)
+    sent = int(np.count_nonzero(messages_TCHW))
+    return OpCounts(spikes=sent) if binary else OpCounts(graded_messages=sent)
+
+
+def expected_ops(geometry: ConvGeometry | IdentityGeometry, rate: float, *, time_steps: int = 1) -> float:
+    """Operations to expect without a recording: firing rate x synapses x time steps.
+
+    Equal to the traced count where every position fires at the same rate; the trace differs where spikes
+    gather at the borders (which reach fewer neurons) or away from them. Raises ChipError for a rate outside
+    [0, 1].
+    """
+    if not 0.0 <= rate <= 1.0:
+        raise ChipError(f"a firing rate is between 0 and 1 spikes per neuron and time step, found {rate}")
+    return rate * geometry.synapses * time_steps
+
+
+def _check_messages(messages_TCHW: NDArray[np.generic], *, binary: bool) -> None:
+    if messages_TCHW.ndim != 4:
+        raise ChipError(f"messages have shape {messages_TCHW.shape}, expected [T, C, H, W]")
+    if not binary:
+        return
+    others = messages_TCHW[(messages_TCHW != 0) & (messages_TCHW != 1)]
+    if others.size:
+        raise ChipError(f"binary spikes are 0 or 1, found {others[0]}; graded messages need binary=False")
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return ", ".join(str(size) for size in shape)

@@ -1,0 +1,30 @@
+"""What all command line tools share: exit codes and one clear line for an error (DESIGN, interfaces)."""
+
+import errno
+import sys
+from collections.abc import Callable
+
+from svformer.errors import InputError, UserFacingError
+
+INTERRUPTED = 130  # the shell's convention for Ctrl-C
+
+
+def run_cli(main: Callable[[], None]) -> int:
+    """Run `main`; errors meant for the user become one line on standard error and their exit code."""
+    try:
+        main()
+    except UserFacingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(note, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: nothing half-written was left", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR):
+            raise
+        where = error.filename or "the output folder"
+        print(f"error: cannot write {where}: {error.strerror}; free space or choose another folder", file=sys.stderr)
+        return InputError.exit_code
+    return 0

@@ -1,0 +1,102 @@
+"""The geometry of an SVFormer: one frozen value that the model, the checkpoints and the exporters share."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from svformer.errors import InputError
+
+Norm = Literal["shared", "per_step"]
+Stages = tuple[int, int, int, int]
+
+STEM_KERNEL, STEM_STRIDE, STEM_PADDING = 6, 4, 1
+DOWN_KERNEL, DOWN_STRIDE, DOWN_PADDING = 4, 2, 1
+
+
+def _conv_size(size: int, kernel: int, stride: int, padding: int) -> int:
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SVFormerConfig:
+    """Architecture of arXiv 2406.15034, section 3; one frame of the clip is one time step.
+
+    Raises `InputError` when the geometry cannot be built, with the rule that it breaks.
+    """
+
+    num_classes: int
+    in_channels: int = 3
+    frames: int = 16  # T, time steps
+    image_size: int = 224  # pixels, height = width
+    embed_dims: Stages = (128, 256, 384, 512)  # channels of the four stages
+    depths: Stages = (1, 1, 3, 1)  # blocks of the four stages
+    head_dim: int = 64  # channels of one attention head
+    mlp_ratio: int = 2  # hidden width of an MLP over its stage's width
+    norm: Norm = "shared"  # statistics shared over time, or the paper's own set for every time step
+    threshold: float = 1.0  # membrane potential at which a neuron fires
+    initial_tau: float = 2.0  # membrane time constant at the start of training, in time steps
+
+    def __post_init__(self) -> None:
+        problems = [rule for holds, rule in self._rules() if not holds]
+        if problems:
+            raise InputError(f"this geometry cannot be built: {'; '.join(problems)}")
+
+    def _rules(self) -> list[tuple[bool, str]]:
+        counts = (self.num_classes, self.in_channels, self.frames, *self.embed_dims, *self.depths)
+        counts = (*counts, self.head_dim, self.mlp_ratio)
+        return [
+            (
+                len(self.embed_dims) == len(self.depths) == 4,
+                f"four stages are needed, found embed_dims={self.embed_dims}, depths={self.depths}",
+            ),
+            (all(n >= 1 for n in counts), "every count and width must be at least 1"),
+            (
+                all(width % self.head_dim == 0 for width in self.embed_dims[2:]),
+                f"head_dim={self.head_dim} must divide the widths of stages 3 and 4, {self.embed_dims[2:]}",
+            ),
+            (
+                self.embed_dims[3] % 2 == 0,
+                f"the last width must be even (the head pairs its channels), found {self.embed_dims[3]}",
+            ),
+            (self.norm in ("shared", "per_step"), f"norm must be 'shared' or 'per_step', found {self.norm!r}"),
+            (self.threshold > 0, f"threshold must be positive, found {self.threshold}"),
+            (self.initial_tau > 1, f"initial_tau must be above 1 time step, found {self.initial_tau}"),
+            (
+                self.image_size >= 32 and self.image_size % 32 == 0,
+                f"image_size must be a multiple of 32 (four halvings after a stride of 4), found {self.image_size}",
+            ),
+        ]
+
+    @property
+    def stage_sizes(self) -> Stages:
+        """Height (= width) of the feature maps of the four stages, in pixels."""
+        first = _conv_size(self.image_size, STEM_KERNEL, STEM_STRIDE, STEM_PADDING)
+        sizes = [first]
+        for _ in range(3):
+            sizes.append(_conv_size(sizes[-1], DOWN_KERNEL, DOWN_STRIDE, DOWN_PADDING))
+        return (sizes[0], sizes[1], sizes[2], sizes[3])
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "SVFormerConfig":
+        """Inverse of `to_json`; raises `InputError` on unknown or missing fields."""
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            for name in ("embed_dims", "depths"):
+                fields[name] = tuple(fields[name])
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"not an SVFormer configuration: {error}") from error
+
+
+PRESETS: dict[str, SVFormerConfig] = {
+    # Narrow, not simplified: every layer kind of the paper is there, about 0.2 M parameters.
+    "tiny": SVFormerConfig(
+        num_classes=12, image_size=64, embed_dims=(16, 32, 48, 64), depths=(1, 1, 1, 1), head_dim=16
+    ),
+    # The published network (13.8 M parameters), with the norm that a chip can hold.
+    "ucf101": SVFormerConfig(num_classes=101),
+}

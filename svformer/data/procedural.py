@@ -1,0 +1,139 @@
+"""Procedural action clips: 12 classes that only motion tells apart, as real .avi files in UCF101's layout.
+
+    python -m svformer.data.procedural OUT [--groups 25] [--clips-per-group 4] [--seed 0] [--workers N]
+
+A group is one scene (shape, colours, clutter, noise, tempo, size), the same for every class; its clips vary
+it slightly. What the clips show, and why no single picture tells the class, is in `svformer.data.scenes`.
+"""
+
+import argparse
+import contextlib
+import functools
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import av
+from rich.progress import track
+
+from svformer.data.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX, draw_clip
+from svformer.errors import InputError, UserFacingError
+from svformer.files import atomic_path
+
+__all__ = ["CLASSES", "generate"]
+
+RECIPE = "svformer procedural clips, version 1"
+QUANTISER = "4"  # of MPEG-4, 1 (best) to 31
+Job = tuple[str, int, int]  # class, group, clip; groups and clips count from 1
+
+
+def generate(
+    out: str | Path, *, groups: int = 25, clips_per_group: int = 4, seed: int = 0, workers: int | None = None
+) -> Path:
+    """Write the data set and return its folder; a second call after an interruption continues.
+
+    A clip depends on the seed and its class, group and number only, so larger counts add to what is there. In
+    split k (1 to 3) the k-th 28 % of the groups test, as in UCF101: of 25 groups 1-7, 8-14, 15-21; the others
+    train. `workers` counts processes (default: one a core; 1 works in this process). Raises InputError for
+    counts out of range and for a folder that holds clips of another seed.
+    """
+    if not (2 <= groups <= 99 and 1 <= clips_per_group <= 99):
+        raise InputError(
+            f"{groups} groups of {clips_per_group} clips; allowed: 2 to 99 groups, 1 to 99 clips"
+        )
+    if workers is not None and workers < 1:
+        raise InputError(f"{workers} workers; allowed: 1 or more")
+    out = Path(out)
+    _claim(out, seed)
+    jobs = [(c, g, k) for c in CLASSES for g in range(1, groups + 1) for k in range(1, clips_per_group + 1)]
+    missing = [job for job in jobs if not _clip_path(out, job).exists()]
+    _write_clips(missing, functools.partial(_write_clip, out=out, seed=seed), workers or os.cpu_count() or 1)
+    _write_lists(out / "ucfTrainTestlist", jobs, groups)
+    return out
+
+
+def _claim(out: Path, seed: int) -> None:
+    """Note the recipe in the folder, so that clips of different seeds never mix."""
+    note, claim = out / "procedural.json", json.dumps({"recipe": RECIPE, "seed": seed})
+    if note.exists() and note.read_text(encoding="utf-8").strip() != claim:
+        raise InputError(
+            f"{note}: not made with seed {seed} by this version; use its seed or an empty folder"
+        )
+    _write_lines(note, [claim])
+
+
+def _clip_name(job: Job) -> str:
+    action, group, clip = job
+    return f"{action}/v_{action}_g{group:02d}_c{clip:02d}.avi"
+
+
+def _clip_path(out: Path, job: Job) -> Path:
+    return out / "UCF-101" / _clip_name(job)
+
+
+def _write_clips(jobs: list[Job], work: Callable[[Job], None], workers: int) -> None:
+    if not jobs:
+        return
+    with contextlib.ExitStack() as stack:
+        done: Iterable[None] = map(work, jobs)
+        if workers > 1:
+            spawn = multiprocessing.get_context("spawn")  # forking a process that has threads may deadlock
+            done = stack.enter_context(ProcessPoolExecutor(workers, spawn)).map(work, jobs, chunksize=8)
+        for _ in track(done, description="writing clips", total=len(jobs), transient=True):
+            pass
+
+
+def _write_clip(job: Job, *, out: Path, seed: int) -> None:
+    """Render and encode one clip; a file under its final name is always complete."""
+    action, group, clip = job
+    options = {"flags": "+bitexact", "qmin": QUANTISER, "qmax": QUANTISER}
+    with (
+        atomic_path(_clip_path(out, job)) as temporary,
+        av.open(str(temporary), "w", options={"fflags": "+bitexact"}) as container,
+    ):
+        stream = container.add_stream("mpeg4", rate=FPS, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+        stream.codec_context.codec_tag, stream.codec_context.thread_count = "XVID", 1
+        for picture in draw_clip(action, seed=seed, group=group, clip=clip):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _write_lists(folder: Path, jobs: list[Job], groups: int) -> None:
+    _write_lines(folder / "classInd.txt", [f"{label} {name}" for label, name in enumerate(CLASSES, start=1)])
+    share = max(1, round(groups * 7 / 25))
+    for split in (1, 2, 3):
+        tested = {(share * (split - 1) + i) % groups + 1 for i in range(share)}
+        train = [f"{_clip_name(job)} {CLASSES.index(job[0]) + 1}" for job in jobs if job[1] not in tested]
+        test = [_clip_name(job) for job in jobs if job[1] in tested]
+        _write_lines(folder / f"trainlist{split:02d}.txt", train)
+        _write_lines(folder / f"testlist{split:02d}.txt", test)
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    summary = (__doc__ or "").split("\n\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m svformer.data.procedural", description=summary)
+    parser.add_argument("out", type=Path, help="folder to write to")
+    parser.add_argument("--groups", type=int, default=25, help="scenes (default 25)")
+    parser.add_argument("--clips-per-group", type=int, default=4, help="of each class and scene (default 4)")
+    parser.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
+    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    try:
+        print(generate(**vars(parser.parse_args(arguments))))
+    except UserFacingError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+"""Errors that a user meets. Each class carries the exit code of the command line tools (DESIGN: 0, 2, 3, 4)."""
+
+
+class UserFacingError(Exception):
+    """An error whose message is one complete line for the user; no traceback is shown for it."""
+
+    exit_code = 1
+
+
+class InputError(UserFacingError):
+    """Bad input: the message says what was found, what is allowed and what to do."""
+
+    exit_code = 2

@@ -1,0 +1,58 @@
+"""Layers that keep time apart: convolution over every frame, norm over time, spiking attention.
+
+Shapes: T time steps, B batch, C channels, H and W pixels; tokens of a global stage are the H x W positions.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from svformer.config import Norm
+
+
+class Conv(nn.Conv2d):
+    """A 2-D convolution applied to every frame: [T, B, C, H, W] -> [T, B, C', H', W'].
+
+    A linear layer over tokens is a 1 x 1 convolution, so tokens never leave their (C, H, W) shape.
+    """
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        frames, batch = x_TBCHW.shape[:2]
+        return super().forward(x_TBCHW.flatten(0, 1)).unflatten(0, (frames, batch))
+
+
+class TimeNorm(nn.BatchNorm2d):
+    """Batch norm of a sequence [T, B, C, H, W].
+
+    `shared`: one mean, variance, scale and shift for a channel at all time steps. `per_step`: a set of its own for
+    every (time step, channel), index `t * C + c`, as published.
+    """
+
+    def __init__(self, channels: int, *, frames: int, mode: Norm) -> None:
+        super().__init__(channels * (frames if mode == "per_step" else 1), eps=1e-5)
+        self.mode = mode
+        self.channels = channels
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        frames, batch = x_TBCHW.shape[:2]
+        if self.mode == "shared":
+            return super().forward(x_TBCHW.flatten(0, 1)).unflatten(0, (frames, batch))
+        by_step = super().forward(x_TBCHW.transpose(0, 1).flatten(1, 2))
+        return by_step.unflatten(1, (frames, self.channels)).transpose(0, 1)
+
+
+def spiking_attention(q_TBCHW: Tensor, k_TBCHW: Tensor, v_TBCHW: Tensor, *, heads: int) -> Tensor:
+    """`q (k^T v) * head_dim^-0.5` in every frame and head, without softmax (arXiv 2406.15034, eq. 8).
+
+    Inputs and result are [T, B, C, H, W]; the C channels are `heads` heads of C / heads channels each. K^T V comes
+    first: its size does not depend on the number of tokens.
+    """
+    shape = q_TBCHW.shape
+    head_dim = shape[2] // heads
+    q, k, v = (x.flatten(3).unflatten(2, (heads, head_dim)) for x in (q_TBCHW, k_TBCHW, v_TBCHW))
+    products = v @ k.transpose(-1, -2)  # [T, B, heads, d_v, d_k], the transpose of k^T v in token-major form
+    return ((products @ q) * head_dim**-0.5).reshape(shape)
+
+
+def readout_convolution(x_TBCHW: Tensor, conv: nn.Conv3d) -> Tensor:
+    """A depthwise 3-D convolution over the whole clip: [T, B, C, H, W] -> [B, C', 1, 1, 1]."""
+    return F.conv3d(x_TBCHW.permute(1, 2, 0, 3, 4), conv.weight, conv.bias, groups=conv.groups)

@@ -1,0 +1,92 @@
+"""The spiking neuron of SVFormer; the only file that builds norse neurons.
+
+Shapes: T time steps, `...` any shape of a layer (B, C, H, W).
+"""
+
+import math
+from typing import Any
+
+import torch
+from norse.torch.functional.lif_box import LIFBoxFeedForwardState
+from norse.torch.module.snn import SNN
+from torch import Tensor, nn
+
+
+class ArctanSpike(torch.autograd.Function):
+    """Heaviside step, `x >= 0`, with the derivative of an arctangent in the backward pass.
+
+    d spike / d x = (alpha / 2) / (1 + (pi / 2 * alpha * x)^2)  (Fang et al., ICCV 2021, eq. 8; alpha = 2 in SVFormer).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, alpha: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.alpha = alpha
+        return (x >= 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        slope = (math.pi / 2 * ctx.alpha) * x
+        return grad_outputs[0] * (ctx.alpha / 2) / (1 + slope * slope), None
+
+
+class LIFBoxTrainable(nn.Module):
+    """norse's LIF-box parameters with a trainable membrane time constant: `dt * tau_mem_inv = sigmoid(w)`.
+
+    The time step is 1 frame, so `tau = 1 / sigmoid(w)` is in time steps and always above 1.
+    """
+
+    def __init__(self, *, tau: float, v_th: float, alpha: float = 2.0) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(-math.log(tau - 1.0)))
+        self.v_leak = 0.0
+        self.v_reset = 0.0
+        self.v_th = v_th
+        self.alpha = alpha
+
+    @property
+    def tau_mem_inv(self) -> Tensor:
+        return torch.sigmoid(self.w)
+
+    def extra_repr(self) -> str:
+        return f"tau={1 / self.tau_mem_inv.item():.4g}, v_th={self.v_th}"
+
+
+def plif_step(
+    input_tensor: Tensor, state: LIFBoxFeedForwardState, p: LIFBoxTrainable, dt: float
+) -> tuple[Tensor, LIFBoxFeedForwardState]:
+    """One time step: norse's `lif_box_feed_forward_step` with `>=` at the threshold and a detached hard reset."""
+    v = state.v + dt * p.tau_mem_inv * (input_tensor + p.v_leak - state.v)
+    spikes: Tensor = ArctanSpike.apply(v - p.v_th, p.alpha)  # type: ignore[no-untyped-call]
+    return spikes, LIFBoxFeedForwardState(v=v.masked_fill(spikes.detach().bool(), p.v_reset))
+
+
+def _at_rest(input_tensor: Tensor) -> LIFBoxFeedForwardState:
+    return LIFBoxFeedForwardState(v=torch.zeros_like(input_tensor[0]))
+
+
+class PLIF(SNN):
+    """Parametric LIF layer over time: currents [T, ...] -> spikes [T, ...] of 0 and 1.
+
+    `v <- v + (x - v) * sigmoid(w)`, spike when `v >= v_th`, then `v <- 0`; `v = 0` before the first time step
+    (arXiv 2406.15034, section 3.2). One trainable scalar `w` for the layer.
+    """
+
+    def __init__(self, *, tau: float = 2.0, v_th: float = 1.0) -> None:
+        super().__init__(plif_step, _at_rest, LIFBoxTrainable(tau=tau, v_th=v_th), dt=1.0)
+
+    @property
+    def decay(self) -> float:
+        """`sigmoid(w) = 1 / tau`: the share of the distance to the input that v covers in one time step."""
+        return float(self.p.tau_mem_inv.detach())
+
+    def forward(self, input_tensor: Tensor) -> Tensor:
+        # SNN.forward indexes `input_tensor[t]`, and the gradient of every index fills a tensor of all T steps;
+        # `unbind` has one gradient for all of them. Same numbers, no T^2 memory traffic.
+        state = self.state_fallback(input_tensor)
+        spikes = []
+        for current in input_tensor.unbind(0):
+            fired, state = self.activation(current, state, self.p, self.dt)
+            spikes.append(fired)
+        return torch.stack(spikes)
