@@ -31,9 +31,7 @@ class Figure(_Strict, Generic[UnitT]):
 
     value: Annotated[float, Field(gt=0)]
     unit: UnitT
-    kind: Literal[
-        "measured", "simulated", "vendor", "estimate", "listed"
-    ]  # listed: in a survey, basis unknown
+    kind: Literal["measured", "simulated", "vendor", "estimate", "listed"]  # listed: in a survey, basis unknown
     source: Text
     year: Annotated[int, Field(ge=1990, le=2100)]
     node: Text  # process node, "14 nm"

@@ -185,9 +185,7 @@ def _attention_ops(layers: Sequence[PaperLayer]) -> int:
     ops = 0.0
     for block in (layer for layer in layers if layer.name.endswith("attn.qkv")):
         rate_q, rate_k, rate_v = (rate[block.name.replace("qkv", f"plif_{signal}")] for signal in "qkv")
-        dense = (
-            PAPER_TIME_STEPS * block.positions * block.in_channels * PAPER_HEAD_DIM
-        )  # channels: heads x head_dim
+        dense = PAPER_TIME_STEPS * block.positions * block.in_channels * PAPER_HEAD_DIM  # channels: heads x head_dim
         ops += dense * (min(rate_k, rate_v) + rate_q)
     return round(ops)
 
@@ -246,9 +244,7 @@ def main() -> None:
         "Many combinations of terms come near 21, so no match is claimed."
     )
     for views, accuracy in PAPER_ACCURACY.items():
-        console.print(
-            f"{accuracy} % top-1, {views} view(s): {views * recomputed_mj():.2f} mJ, weighted layers."
-        )
+        console.print(f"{accuracy} % top-1, {views} view(s): {views * recomputed_mj():.2f} mJ, weighted layers.")
 
 
 if __name__ == "__main__":

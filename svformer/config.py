@@ -43,8 +43,8 @@ class SVFormerConfig:
             raise InputError(f"this geometry cannot be built: {'; '.join(problems)}")
 
     def _rules(self) -> list[tuple[bool, str]]:
-        counts = (self.num_classes, self.in_channels, self.frames, *self.embed_dims, *self.depths)
-        counts = (*counts, self.head_dim, self.mlp_ratio)
+        sizes = (*self.embed_dims, *self.depths, self.head_dim, self.mlp_ratio)
+        counts = (self.num_classes, self.in_channels, self.frames, *sizes)
         return [
             (
                 len(self.embed_dims) == len(self.depths) == 4,

@@ -1,6 +1,6 @@
 """Top-1 accuracy on held-out clips, and on the same clips with one frame repeated (what is left without motion).
 
-    python -m svformer.evaluate [--checkpoint FILE] [--dataset NAME --root DIR] [--split N]
+python -m svformer.evaluate [--checkpoint FILE] [--dataset NAME --root DIR] [--split N]
 """
 
 import argparse
@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from svformer.assets import TINY_CHECKPOINT
 from svformer.checkpoint import load_checkpoint
 from svformer.cli import run_cli
-from svformer.data.datasets import add_dataset_arguments, open_dataset
 from svformer.data.clips import normalise
+from svformer.data.datasets import add_dataset_arguments, open_dataset
 from svformer.model import SVFormer
 
 

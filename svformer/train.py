@@ -16,10 +16,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import norse
 import torch
 import torch.nn.functional as F
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -90,7 +90,7 @@ class Trainer:
         point = Point(
             epoch=epoch + 1,
             step=(epoch + 1) * self.steps_per_epoch,
-            lr=self.schedule.get_last_lr()[0],
+            lr=float(self.schedule.get_last_lr()[0]),
             loss=losses / self.steps_per_epoch,
             train_top1=hits / seen,
             seconds=time.monotonic() - started,
@@ -102,16 +102,14 @@ class Trainer:
         """Batches of an epoch; order and random crops depend on (seed, epoch) only, so a resumed run repeats them."""
         self.data.set_epoch(epoch)
         order = torch.Generator().manual_seed(self.recipe.seed + epoch)
-        loader = DataLoader(
-            self.data, batch_size=self.recipe.batch_size, shuffle=True, drop_last=True, generator=order
-        )
+        loader = DataLoader(self.data, batch_size=self.recipe.batch_size, shuffle=True, drop_last=True, generator=order)
         yield from loader
 
     def _step(self, batch: Tensor, labels: Tensor) -> tuple[float, int]:
         logits = self.model(batch)
         loss = F.cross_entropy(logits, labels)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_norm)
         self.optimizer.step()
         self.schedule.step()
@@ -198,7 +196,7 @@ def record_run(trainer: Trainer, accuracy: Accuracy, out: Path, command: str) ->
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "norse": norse.__version__},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "norse": version("norse")},
         "seconds": round(sum(point.seconds for point in trainer.curve)),
         "recipe": dataclasses.asdict(trainer.recipe),
         "config": dataclasses.asdict(trainer.model.config),

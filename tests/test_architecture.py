@@ -2,10 +2,13 @@
 
 import ast
 import sys
+import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("svformer", "hardware", "deploy")
@@ -44,12 +47,24 @@ def shadowed(names: set[str]) -> set[str]:
     return names & (set(sys.stdlib_module_names) | set(packages_distributions()))
 
 
+def sources(package: str) -> dict[str, str]:
+    """Place -> source of all files of a package."""
+    files = sorted((ROOT / package).rglob("*.py"))
+    return {file.relative_to(ROOT).as_posix(): file.read_text("utf-8") for file in files}
+
+
+def declared() -> set[str]:
+    """Names of all libraries that the set-up installs for running, normalised."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    without_deps = (ROOT / "requirements" / "without-deps.txt").read_text("utf-8").splitlines()
+    texts = [*project["dependencies"], *(line for line in without_deps if not line.startswith("#"))]
+    return {canonicalize_name(Requirement(text).name) for text in texts}
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_go_one_way(package: str) -> None:
-    files = sorted((ROOT / package).rglob("*.py"))
-    places = {file.relative_to(ROOT).as_posix(): file.read_text("utf-8") for file in files}
-    found = {place: violations(place, source) for place, source in places.items()}
-    assert files
+    found = {place: violations(place, source) for place, source in sources(package).items()}
+    assert found
     assert {place: names for place, names in found.items() if names} == {}
 
 
@@ -70,6 +85,20 @@ def test_imports_go_one_way(package: str) -> None:
 )
 def test_the_rules_see_every_form_of_import(place: str, source: str, expected: list[str]) -> None:
     assert violations(place, source) == expected
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_imported_library_is_declared(package: str) -> None:
+    """What is here only because another library needs it may go with that library's next version."""
+    libraries = set().union(*map(imported, sources(package).values())) - set(sys.stdlib_module_names)
+    distributions = packages_distributions()
+    allowed = declared()
+    undeclared = {
+        library
+        for library in libraries - set(PACKAGES)
+        if not {canonicalize_name(name) for name in distributions.get(library, [])} & allowed
+    }
+    assert undeclared == set()
 
 
 def test_no_file_in_deploy_hides_a_library() -> None:

@@ -93,9 +93,7 @@ def test_own_file_by_path_and_nanojoule(write):
 def test_everything_wrong_is_listed_at_once(write):
     path = write(
         GOOD.replace("unit: nJ", "unit: J")  # not a unit of energy here
-        .replace(
-            "source: our lab, year: 2024, node: 65 nm}\nlimits", "year: '2024'}\nlimits"
-        )  # two missing, one text
+        .replace("source: our lab, year: 2024, node: 65 nm}\nlimits", "year: '2024'}\nlimits")  # two missing, one text
         .replace("value: 4,", "value: 4.5,")  # not a whole number of cores
         .replace("value: 64, unit: neurons/core", "value: 64, unit: cores/chip")  # the unit of another limit
         + "colour: blue\nname: again\n"  # unknown key, and a key given twice

@@ -30,9 +30,7 @@ REAL_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 needs_real_clips = pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the shared real clips are not here")
 
 
-def write_video(
-    path: Path, pictures: list[np.ndarray], *, rate: int = 25, times: list[int] | None = None
-) -> Path:
+def write_video(path: Path, pictures: list[np.ndarray], *, rate: int = 25, times: list[int] | None = None) -> Path:
     """Encode RGB pictures; `times` gives each one's time stamp in 1/rate s (default 0, 1, 2, ..)."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=rate, options={"g": "25", "qmin": "2", "qmax": "2"})
@@ -130,9 +128,7 @@ def test_time_stamps_count_not_picture_numbers(tmp_path: Path) -> None:
     ]  # 1.2 s is in the gap; 1.7 s is stamp 42, picture 32; 2.2 s is stamp 55
 
 
-def test_only_the_needed_part_of_a_long_file_is_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_needed_part_of_a_long_file_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(tmp_path / "long.mp4", counting_pictures(25) * 60)  # one minute
     decoded = 0
     original = clips._timed_frames
@@ -145,9 +141,7 @@ def test_only_the_needed_part_of_a_long_file_is_decoded(
 
     monkeypatch.setattr(clips, "_timed_frames", counted)
     load_clip(path, size=16, start=0.5)
-    assert (
-        50 <= decoded <= 50 + 1 + 25
-    )  # two seconds, one picture to see the end, at most one key frame interval
+    assert 50 <= decoded <= 50 + 1 + 25  # two seconds, one picture to see the end, at most one key frame interval
 
 
 def test_a_file_shorter_than_the_clip_repeats_its_last_picture(tmp_path: Path) -> None:
@@ -232,14 +226,10 @@ def broken_files(folder: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", ["truncated.mp4", "empty.mp4", "text.avi", "sound.wav", "missing.mp4", "."])
-def test_what_is_no_video_is_refused_in_one_line(
-    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = broken_files(tmp_path)[name]
     for read in (load_clip, decode_video):
-        with pytest.raises(
-            InputError, match=r"not a readable video \(.+\); allowed: .+; re-download"
-        ) as refusal:
+        with pytest.raises(InputError, match=r"not a readable video \(.+\); allowed: .+; re-download") as refusal:
             read(path, size=16)
         assert str(refusal.value).startswith(str(path))
         assert "\n" not in str(refusal.value)
@@ -256,9 +246,7 @@ def test_real_clips_are_read_whole_and_in_parts(name: str, pictures: int, shape:
     assert video.frames_NCHW.shape == (pictures, *shape)
     assert (video.times_s.diff() >= 0).all()
     clip = load_clip(REAL_CLIPS / name, size=32, start=0.0, crop=1.0)
-    torch.testing.assert_close(
-        clip, crop_square(sample_clip(video, Sampling(), 0.0), 32, 1.0), rtol=0, atol=0
-    )
+    torch.testing.assert_close(clip, crop_square(sample_clip(video, Sampling(), 0.0), 32, 1.0), rtol=0, atol=0)
     assert clip.float().std() > 20  # a picture, not a blank
 
 

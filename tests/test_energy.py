@@ -110,9 +110,7 @@ def test_the_price_of_a_sum_is_the_sum_of_the_prices(first, second, name):
 
 
 def test_refuses_to_price_loihi_2():
-    with pytest.raises(
-        ChipError, match="Intel Loihi 2 cannot be priced: no energy per operation is published"
-    ):
+    with pytest.raises(ChipError, match="Intel Loihi 2 cannot be priced: no energy per operation is published"):
         price(COUNTS, load_chip("loihi2"))
 
 
@@ -125,12 +123,8 @@ def test_models_for_the_report():
     assert priced["mj_per_video"] == pytest.approx((40 * 0.9 + 5 * 4.6) * 1e-9)
     assert priced["breakdown"]["graded_macs"] == pytest.approx(23e-9)
     assert priced["by_layer"]["a"]["synaptic_ops"] == pytest.approx(9e-9)
-    assert sum(sum(layer.values()) for layer in priced["by_layer"].values()) == pytest.approx(
-        priced["mj_per_video"]
-    )
-    assert (
-        priced["figures"]["synaptic_ops"] == "0.9 pJ, estimate: Horowitz, ISSCC 2014: FP32 add (2014, 45 nm)"
-    )
+    assert sum(sum(layer.values()) for layer in priced["by_layer"].values()) == pytest.approx(priced["mj_per_video"])
+    assert priced["figures"]["synaptic_ops"] == "0.9 pJ, estimate: Horowitz, ISSCC 2014: FP32 add (2014, 45 nm)"
 
     stood_in = energy_models(layers, [load_chip("odin")])["odin"]["figures"]
     assert stood_in["graded_macs"] == f"stand-in: {stood_in['synaptic_ops']}"

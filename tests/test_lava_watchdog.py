@@ -109,8 +109,8 @@ def die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def crash(*_: object) -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
+def terminate(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def leave(*_: object) -> None:
@@ -126,9 +126,7 @@ def at_step_3(action: Callable[[], None]) -> Callable[[int], None]:
 
 
 def children() -> set[int]:
-    return {
-        int(pid) for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()
-    }
+    return {int(pid) for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()}
 
 
 def is_running(pid: int) -> bool:
@@ -235,12 +233,12 @@ def test_raising_process_ends_the_run_with_its_traceback(
     ("broken", "message"),
     [
         ({"before": at_step_3(die)}, "Lava process 'middle' (TaskModel) was killed (SIGKILL"),
-        ({"after": at_step_3(crash)}, "died of SIGSEGV after 2 time steps"),
+        ({"after": at_step_3(terminate)}, "died of SIGTERM after 2 time steps"),
         ({"before": at_step_3(leave)}, "left with exit code 7 after 2 time steps"),
         ({"build": die}, "was killed (SIGKILL"),
         ({"build": leave}, "left with exit code 7 while it was built"),
     ],
-    ids=["killed", "crashed", "left", "killed in build", "left in build"],
+    ids=["killed", "terminated", "left", "killed in build", "left in build"],
 )
 def test_dead_process_ends_the_run(broken: dict[str, Callable[..., None]], message: str) -> None:
     with (

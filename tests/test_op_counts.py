@@ -170,9 +170,7 @@ class TestConnection:
         geometry = conv(in_shape=(2, 3, 3), padding=(1, 1))
         spikes = np.zeros((1, 2, 3, 3), dtype=np.uint8)
         spikes[0, 1] = 1
-        assert (
-            count_connection(spikes, geometry, binary=True).synaptic_ops == expected_ops(geometry, 0.5) == 49
-        )
+        assert count_connection(spikes, geometry, binary=True).synaptic_ops == expected_ops(geometry, 0.5) == 49
         # Only the four corners fire: rate 4/9 expects 21.8, but corners reach 4 each: 16.
         corners = np.zeros((1, 1, 3, 3), dtype=np.uint8)
         corners[..., ::2, ::2] = 1

@@ -41,9 +41,7 @@ def test_ledger_term_by_term():
 def test_biases_as_the_log_charges_them():
     """The log's convention (see `paper.ledger`) gives 0.128 mJ, and with it 16.08 mJ in place of 16.04."""
     layers = [layer for layer in paper.load_layers() if layer.counts.padded_macs]
-    charged = sum(
-        layer.counts.bias_adds * (MAC_PJ if layer.counts.macs else ADD_PJ * layer.rate) for layer in layers
-    )
+    charged = sum(layer.counts.bias_adds * (MAC_PJ if layer.counts.macs else ADD_PJ * layer.rate) for layer in layers)
     assert f"{charged / 1e9:.3f}" == "0.128"
     assert f"{paper.recomputed_mj() + charged / 1e9:.2f}" == "16.08"
 

@@ -117,9 +117,7 @@ def test_every_square_crop_shows_the_whole_object_once() -> None:
 @pytest.mark.parametrize("shape", scenes.SHAPES)
 def test_shapes_have_no_rotational_symmetry_and_fill_their_radius(shape: str) -> None:
     def cover(angle: float) -> np.ndarray:
-        return scenes._cover(shape, *np.array([[36.0], [36.0], [16.0], [angle]]), period_px=HEIGHT_PX)[0][
-            :, :72
-        ]
+        return scenes._cover(shape, *np.array([[36.0], [36.0], [16.0], [angle]]), period_px=HEIGHT_PX)[0][:, :72]
 
     upright = cover(0.0)
     rows, columns = np.nonzero(upright > 0.5)
@@ -184,9 +182,7 @@ def test_an_interrupted_run_leaves_no_half_written_clip_and_the_next_one_continu
     with pytest.raises(KeyboardInterrupt):
         generate(tmp_path, groups=2, clips_per_group=1, workers=1)
     kept = [path for path in (tmp_path / "UCF-101").rglob("*") if path.is_file()]
-    assert sorted(path.name for path in kept) == sorted(
-        f"v_{a}_g{g:02d}_c{c:02d}.avi" for a, g, c in drawn[:5]
-    )
+    assert sorted(path.name for path in kept) == sorted(f"v_{a}_g{g:02d}_c{c:02d}.avi" for a, g, c in drawn[:5])
     assert not (tmp_path / "ucfTrainTestlist").exists()  # the lists come last
     generate(tmp_path, groups=2, clips_per_group=1, workers=1)
     assert len(drawn) == 6 + 24 - 5  # what was complete is kept
@@ -217,9 +213,7 @@ def test_more_groups_add_to_what_is_there(root: Path, tmp_path: Path) -> None:
 
 
 def test_clips_of_two_seeds_never_mix(root: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"procedural\.json: not made with seed 1 by this version; use its seed"
-    ):
+    with pytest.raises(InputError, match=r"procedural\.json: not made with seed 1 by this version; use its seed"):
         generate(root, groups=2, clips_per_group=1, seed=1, workers=1)
 
 

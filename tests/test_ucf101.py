@@ -25,9 +25,7 @@ def tiny(tmp_path: Path) -> Path:
     lists = tmp_path / "ucfTrainTestlist"
     lists.mkdir()
     (lists / "classInd.txt").write_text("1 Archery\r\n2 Bowling\r\n\r\n")
-    (lists / "trainlist01.txt").write_text(
-        "Bowling/v_Bowling_g08_c01.avi 2\r\nArchery/v_Archery_g08_c01.avi 1\r\n"
-    )
+    (lists / "trainlist01.txt").write_text("Bowling/v_Bowling_g08_c01.avi 2\r\nArchery/v_Archery_g08_c01.avi 1\r\n")
     (lists / "testlist01.txt").write_text("Bowling/v_Bowling_g01_c02.avi\n")
     for name in (
         "Bowling/v_Bowling_g08_c01.avi",
@@ -141,9 +139,7 @@ def spoil(root: Path, name: str, text: str | None) -> None:
         ),
     ],
 )
-def test_spoilt_lists_are_refused_with_the_place(
-    tiny: Path, name: str, text: str | None, message: str
-) -> None:
+def test_spoilt_lists_are_refused_with_the_place(tiny: Path, name: str, text: str | None, message: str) -> None:
     spoil(tiny, name, text)
     with pytest.raises(InputError, match=message) as refusal:
         Ucf101(tiny, train=True)

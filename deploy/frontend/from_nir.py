@@ -9,7 +9,6 @@ from typing import Any
 
 import nir
 import numpy as np
-from hardware.geometry import AttentionGeometry, ConvGeometry
 
 from deploy.ir.graph import convolution_geometry, execution_order, infer_shapes, predecessors
 from deploy.ir.interpreter import delay_steps, graph_dt_s
@@ -28,6 +27,7 @@ from deploy.ir.network import (
     Shape,
 )
 from deploy.ir.nodes import Junction, SpikingAttention
+from hardware.geometry import AttentionGeometry, ConvGeometry
 from svformer.errors import InputError
 
 ZERO = np.zeros((1, 1, 1))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from deploy.ir.graph import infer_shapes, predecessors
 from deploy.ir.nodes import Junction, SpikingAttention
-from svformer.blocks import Attention, GlobalBlock, LocalBlock, LocalMixer, Mlp
+from svformer.blocks import Attention, Down, GlobalBlock, LocalBlock, LocalMixer, Mlp
 from svformer.errors import InputError
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
@@ -73,15 +73,17 @@ class _Exporter:
         size, model = self.config.image_size, self.model
         self._add("input", nir.Input(np.array([self.config.in_channels, size, size])))
         size = self.config.stage_sizes[0]
+        downs = {2: model.down2, 3: model.down3, 4: model.down4}
+        stages = {1: model.stage1, 2: model.stage2, 3: model.stage3, 4: model.stage4}
         x = self._conv("stem.conv", "input", model.stem.conv, model.stem.norm)
         for index in (1, 2, 3, 4):
             if index > 1:
-                down = model.get_submodule(f"down{index}")
-                x = self._down(f"down{index}", x, down, size)
+                x = self._down(f"down{index}", x, downs[index], size)
                 size = self.config.stage_sizes[index - 1]
             if index == 3:
                 local = self._local_path(x, size)
-            for name, block in model.get_submodule(f"stage{index}").named_children():
+            for name, block in stages[index].named_children():
+                assert isinstance(block, (LocalBlock, GlobalBlock))
                 x = self._block(f"stage{index}.{name}", x, block, size)
         self._head(local, x, size)
         graph = nir.NIRGraph(self.nodes, self.edges, metadata=self._metadata(), type_check=False)
@@ -106,7 +108,7 @@ class _Exporter:
         return name
 
     def _conv(self, name: str, source: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None) -> str:
-        shape = {"stride": conv.stride, "padding": conv.padding, "groups": conv.groups}
+        shape: dict[str, Any] = {"stride": conv.stride, "padding": conv.padding, "groups": conv.groups}
         return self._add(name, self._conv_node(*folded(conv, norm), **shape), source)
 
     @staticmethod
@@ -132,7 +134,7 @@ class _Exporter:
     def _add_shortcut(self, name: str, shortcut: str, branch: str, channels: int, size: int) -> str:
         return self._add(name, Junction(np.array([channels, size, size])), shortcut, branch)
 
-    def _down(self, name: str, source: str, down: nn.Module, size: int) -> str:
+    def _down(self, name: str, source: str, down: Down, size: int) -> str:
         spikes = self._lif(f"{name}.plif", source, [down.plif], down.conv.in_channels, size)
         return self._conv(f"{name}.conv", spikes, down.conv, down.norm)
 

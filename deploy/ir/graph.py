@@ -4,17 +4,16 @@
 refuses conv -> neuron -> depthwise conv. `infer_shapes` does the check instead, and names every offender.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import nir
 import numpy as np
-from hardware.geometry import ConvGeometry
 from nir.serialization import hdf2dict
 
 from deploy.ir.nodes import EXTENSIONS, VERSION, Junction, SpikingAttention
+from hardware.geometry import ConvGeometry
 from svformer.errors import InputError
 from svformer.files import atomic_path
 
@@ -173,7 +172,7 @@ def _pair(value: Any) -> tuple[int, int]:
     return first, second
 
 
-def _shape(value: Sequence[int]) -> Shape:
+def _shape(value: Any) -> Shape:
     return tuple(int(n) for n in value)
 
 

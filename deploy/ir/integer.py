@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
 from numpy.typing import NDArray
 
 from deploy.ir.linear import attend, convolve
 from deploy.ir.network import Identity, Shape, apply_over_time
+from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
 
 IntArray = NDArray[np.int64]
 

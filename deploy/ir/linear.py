@@ -6,8 +6,9 @@ Shapes: N frames (any batch of them), C channels, H and W pixels, O output chann
 from typing import Any
 
 import numpy as np
-from hardware.geometry import ConvGeometry
 from numpy.typing import NDArray
+
+from hardware.geometry import ConvGeometry
 
 Array = NDArray[Any]
 
@@ -32,7 +33,7 @@ def _windows(x_NCHW: Array, geometry: ConvGeometry) -> Array:
     kh, kw = geometry.kernel
     padded = np.pad(x_NCHW, ((0, 0), (0, 0), (py, py), (px, px)))
     spans = ((kh - 1) * dy + 1, (kw - 1) * dx + 1)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(2, 3))  # type: ignore[call-overload]
     return windows[:, :, ::sy, ::sx, ::dy, ::dx]
 
 

@@ -7,15 +7,15 @@ in which each comes after its sources.
 Shapes: every population is (C, H, W); a signal is [N clips, T time steps, C, H, W].
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
 from numpy.typing import NDArray
 
 from deploy.ir.linear import attend, convolve
+from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
 
 Array = NDArray[np.float64]
 Shape = tuple[int, int, int]
@@ -148,7 +148,7 @@ def operation_shapes(operation: Operation) -> tuple[Shape, Shape]:
     return operation.geometry.in_shape, operation.geometry.out_shape
 
 
-def apply_over_time(operation: Operation, x_NTCHW: NDArray[Any], delay: int) -> NDArray[Any]:
+def apply_over_time(operation: Callable[[Any], Any], x_NTCHW: NDArray[Any], delay: int) -> NDArray[Any]:
     """An operation on every frame of a signal; the result is delayed, zeros enter."""
     frames = x_NTCHW.shape[1]
     y = operation(x_NTCHW[:, : frames - delay].reshape(-1, *x_NTCHW.shape[2:]))

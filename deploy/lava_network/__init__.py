@@ -4,6 +4,6 @@ Python runs this file before any module of the folder, so Lava is made importabl
 beside it import Lava's names like those of any other package, in any order.
 """
 
-from deploy.lava_network.compat import activate
+from deploy.lava_network.compat import load_lava_dl
 
-activate()
+load_lava_dl()

@@ -62,8 +62,7 @@ class WatchedRuntime(Runtime):
     def stop(self) -> None:
         """Kill the actors and let go of everything.
 
-        Lava calls this too: from `Process.stop`, and for objects that are collected, even those copied into
-        an actor.
+        Lava calls this, too: from `Process.stop`, and for collected objects, even those that a fork copied.
         """
         if os.getpid() != self._owner_pid:
             return
@@ -108,10 +107,9 @@ class _WatchedActors(MultiProcessing):
 
 
 class _NamelessMemory:
-    """Memory that forked actors inherit.
+    """Memory that forked actors inherit, and that ends with the last of them.
 
-    It ends with its last user, and is no part of /dev/shm, which a container limits to 64 MB unless told
-    otherwise.
+    It is no part of /dev/shm, which containers limit to 64 MB unless told otherwise.
     """
 
     def create_shared_memory(self, size: int) -> SimpleNamespace:
@@ -123,7 +121,7 @@ class Actor:
 
     Attributes:
         report: Where the child's news arrive; see `_act`.
-        is_ready: The child has told that its model is built.
+        is_ready: The child has said that its model is built.
         counts_steps: It has time steps; those that it has finished since the build are in `steps[0]`.
     """
 
@@ -136,24 +134,29 @@ class Actor:
         self.report, child_end = fork.Pipe(duplex=False)
         arguments = (builder, self.steps, child_end, thread_pools, os.getpid())
         self._process = fork.Process(target=_act, args=arguments, daemon=True)
-        with (
-            warnings.catch_warnings()
-        ):  # Python 3.12 warns of threads in the parent, which `_prepare_child` minds
+        with warnings.catch_warnings():
+            # Python 3.12 warns of a fork of many threads; `_prepare_child` sees to those that matter.
             warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
             self._process.start()
         child_end.close()
 
-    def check(self) -> None:
-        """Take the child's news; raise SimulatorError if it failed or is gone."""
-        is_alive = self._process.is_alive()  # asked first: what a dead child had to say is then in the pipe
+    @property
+    def exit_code(self) -> int | None:
+        """None while the child lives, 0 after it ended by itself, minus the signal that killed it."""
+        return self._process.exitcode
+
+    @property
+    def death(self) -> SimulatorError:
+        return SimulatorError(f"{self._label} {_death(self.exit_code)} {self._when}")
+
+    def take_news(self) -> None:
+        """Raise SimulatorError if the child has reported a failure."""
         while (news := self._next_news()) is not None:
             if news:
                 summary, child_traceback = news
                 message = f"{self._label} failed {self._when}: {summary}"
                 raise SimulatorError(message, child_traceback=child_traceback)
             self.is_ready = True
-        if not is_alive:
-            raise SimulatorError(f"{self._label} {_death(self._process.exitcode)} {self._when}")
 
     def kill(self) -> None:
         self._process.kill()

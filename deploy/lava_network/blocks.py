@@ -48,9 +48,7 @@ class FramesBlock(AbstractBlock):
 class LayerBlock(AbstractBlock):
     """A layer of neurons, or a graded relay, with all its synapses; `recording` [F, C, H, W] takes what it sends."""
 
-    def __init__(
-        self, *, name: str, layer: Layer, inputs: tuple[InputSpec, ...], recording: NDArray[Any]
-    ) -> None:
+    def __init__(self, *, name: str, layer: Layer, inputs: tuple[InputSpec, ...], recording: NDArray[Any]) -> None:
         super().__init__(
             name=name,
             shape=recording.shape[1:],

@@ -176,9 +176,7 @@ def _add_no_log_handlers() -> None:
     from lava.magma.core.process.process import AbstractProcess
 
     AbstractProcess.__init__ = _keeping_handlers(AbstractProcess.__init__, logging.getLogger())
-    compiler.Compiler.__init__ = _keeping_handlers(
-        compiler.Compiler.__init__, logging.getLogger(compiler.__name__)
-    )
+    compiler.Compiler.__init__ = _keeping_handlers(compiler.Compiler.__init__, logging.getLogger(compiler.__name__))
 
 
 def _keeping_handlers(init: Callable[..., None], logger: logging.Logger) -> Callable[..., None]:

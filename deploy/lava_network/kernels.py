@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from hardware.geometry import ConvGeometry
 from numpy.typing import NDArray
 
 from deploy.ir.integer import IntAttention, IntConvolution, IntOperation, shifted
 from deploy.ir.network import Identity
+from hardware.geometry import ConvGeometry
 
 Messages = NDArray[Any]  # [C, H, W], int8 spikes or int32 graded
 Currents = NDArray[np.int64]  # [O, H', W']
@@ -29,6 +29,11 @@ def compile_kernel(operation: IntOperation, *, largest_message: int) -> Kernel:
     return _PassOn(operation)
 
 
+def exact_type(worst: int) -> type[np.float32] | type[np.float64]:
+    """The narrowest float type in which sums of integers up to `worst` are exact."""
+    return np.float32 if worst < EXACT_IN_FLOAT32 else np.float64
+
+
 class _PassOn:
     def __init__(self, operation: Identity) -> None:
         self.shape = operation.out_shape
@@ -44,13 +49,13 @@ class _Convolution:
         geometry, weight = operation.geometry, operation.mantissa.astype(np.int64)
         self.exponent, self.groups, self.out_shape = operation.exponent, geometry.groups, geometry.out_shape
         worst = int(np.abs(weight).sum(axis=(1, 2, 3)).max()) * largest_message
-        self.dtype = np.float32 if worst < EXACT_IN_FLOAT32 else np.float64
-        self.weight_GOK = weight.reshape(geometry.groups, len(weight) // geometry.groups, -1).astype(
+        self.dtype = exact_type(worst)
+        self.weight_GOK: NDArray[Any] = weight.reshape(geometry.groups, len(weight) // geometry.groups, -1).astype(
             self.dtype
         )
         self.taps = _taps(geometry)
         channels, height, width = geometry.in_shape
-        self.padded = np.zeros(
+        self.padded: NDArray[Any] = np.zeros(
             channels * height * width + 1, dtype=self.dtype
         )  # the last value is the padding
 
@@ -90,9 +95,10 @@ class _Attention:
         channels, height, width = operation.in_shape
         self.out_shape = (channels // 3, height, width)
         worst = geometry.tokens * geometry.head_dim
-        self.dtype = np.float32 if worst < EXACT_IN_FLOAT32 else np.float64
+        self.dtype = exact_type(worst)
 
     def __call__(self, messages: Messages) -> Currents:
-        q, k, v = messages.reshape(self.split).astype(self.dtype)
+        qkv: NDArray[Any] = messages.reshape(self.split).astype(self.dtype)
+        q, k, v = qkv
         attended = (v @ k.transpose(0, 2, 1)) @ q
         return shifted(attended.reshape(self.out_shape).astype(np.int64) * self.multiplier, self.exponent)

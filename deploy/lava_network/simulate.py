@@ -48,8 +48,7 @@ def simulate(
     """
     clips, frames = frames_NTCHW.shape[:2]
     recordings = {
-        name: shared_zeros((clips * frames, *p.shape), message_type(p))
-        for name, p in network.populations.items()
+        name: shared_zeros((clips * frames, *p.shape), message_type(p)) for name, p in network.populations.items()
     }
     quantized = network.input.quantize(frames_NTCHW)
     recordings[network.input_name][:] = quantized.reshape(clips * frames, *network.input.shape)

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing import connection
-from types import TracebackType
 from typing import Any, Self
 
 from lava.magma.core.process.process import AbstractProcess
@@ -17,7 +16,7 @@ from deploy.lava_network.actors import WatchedRuntime, one_line
 from svformer.errors import InputError, UserFacingError
 
 POLL_S = 0.2
-REPORT_GRACE_S = 1.0  # how much later than Lava's mute error answer the report of the failed actor may come
+REPORT_GRACE_S = 1.0  # how much later than the first sign of a failure the report of the failed actor may come
 
 
 class LavaRun:
@@ -27,13 +26,13 @@ class LavaRun:
         with LavaRun(process, run_cfg=run_cfg) as run:
             run.step(20, on_progress=print)
 
-    Lava builds a network once only: make a new one for another block. `step` can be called any number of times.
+    A network can be built once only: make a new one for another block. `step` can be called again and again.
     Leave the block in the thread that entered it: the network is killed when that thread ends.
 
     Args:
         process: Any process of the network.
         run_cfg: Chooses the process models.
-        compile_config: Options of Lava's compiler. Unless given here, a channel holds 1 message, not Lava's 64.
+        compile_config: Options of Lava's compiler. By default a channel holds 1 message, not Lava's 64.
         timeout_s: How long the build, and each call of `step`, may take; None is without limit.
 
     Attributes:
@@ -60,6 +59,8 @@ class LavaRun:
         self._deadline_s = math.inf
         self._runtime: WatchedRuntime | None = None
         self._unanswered: list[Any] = []
+        self._has_failed = False
+        self._give_up_s = math.inf
         self._first_step = self._steps = 0
 
     def __enter__(self) -> Self:
@@ -74,9 +75,7 @@ class LavaRun:
         self.build_s = time.monotonic() - started_s
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def step(self, steps: int, *, on_progress: Callable[[int], None] | None = None) -> None:
@@ -99,7 +98,7 @@ class LavaRun:
         runtime.start(RunSteps(num_steps=steps, blocking=False))
 
     def poll(self) -> bool:
-        """Look after the network, for at most `POLL_S`; return whether the steps that `start` began are done."""
+        """Look after the network for at most `POLL_S`; return whether the steps of `start` are done."""
         runtime = self._running
         if self._unanswered:
             runtime.answered.wait(POLL_S)
@@ -123,9 +122,7 @@ class LavaRun:
     @property
     def _running(self) -> WatchedRuntime:
         if self._runtime is None:
-            raise SimulatorError(
-                "this Lava network is not running; use it inside `with LavaRun(...) as run:`"
-            )
+            raise SimulatorError("this Lava network is not running; use it inside `with LavaRun(...) as run:`")
         return self._runtime
 
     def _build(self) -> None:
@@ -142,25 +139,32 @@ class LavaRun:
 
     def _take_answers(self) -> None:
         for port in [port for port in self._unanswered if port.probe()]:
-            if not enum_equal(port.recv(), MGMT_RESPONSE.DONE):
-                self._await_report()
-            self._unanswered.remove(port)
+            if enum_equal(port.recv(), MGMT_RESPONSE.DONE):
+                self._unanswered.remove(port)
+            else:
+                self._has_failed = True  # Lava's answer does not say what happened; the actor will
         if not self._unanswered:
             self._deadline_s = math.inf
 
-    def _await_report(self) -> None:
-        end_s = time.monotonic() + REPORT_GRACE_S
-        while time.monotonic() < end_s:
-            self._check()
-            time.sleep(POLL_S / 10)
-        raise SimulatorError("a Lava process ended the run before its last time step without saying why")
-
     def _check(self) -> None:
-        for actor in self._running.actors:
-            actor.check()
-        if time.monotonic() > self._deadline_s:
-            done = self.steps_done - self._first_step
-            where = f"at {done} of {self._steps} time steps" if self._unanswered else "before it was built"
-            raise SimulatorError(
-                f"Lava took longer than the {self._timeout_s:g} s allowed, {where}; allow more"
-            )
+        """Raise SimulatorError for what went wrong; what an actor says comes before what became of it."""
+        now_s, actors = time.monotonic(), self._running.actors
+        # Asked before the news are taken: whatever a dead actor had to say has arrived then.
+        gone = [actor for actor in actors if actor.exit_code is not None]
+        for actor in actors:
+            actor.take_news()
+        for actor in gone:
+            if actor.exit_code != 0:
+                raise actor.death
+        if gone or self._has_failed:  # Lava ends all actors, with exit code 0, when one of them fails
+            self._give_up_s = min(self._give_up_s, now_s + REPORT_GRACE_S)
+        if now_s > self._give_up_s:
+            raise gone[0].death if gone else SimulatorError("Lava ended the run early, without a reason")
+        if now_s > self._deadline_s:
+            raise SimulatorError(f"Lava took longer than the {self._timeout_s:g} s allowed, {self._progress}")
+
+    @property
+    def _progress(self) -> str:
+        if not self._unanswered:
+            return "before it was built; allow more"
+        return f"at {self.steps_done - self._first_step} of {self._steps} time steps; allow more"

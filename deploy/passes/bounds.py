@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hardware.geometry import ConvGeometry
 from numpy.typing import NDArray
 
 from deploy.ir.integer import (
@@ -24,7 +23,8 @@ from deploy.ir.integer import (
     IntPopulation,
     IntRelay,
 )
-from deploy.ir.network import Attention, Convolution, Identity, Input, Lif, Network, Population
+from deploy.ir.network import Attention, Convolution, Identity, Input, Lif, Network
+from hardware.geometry import ConvGeometry
 from svformer.errors import InputError
 
 Values = NDArray[np.float64]

@@ -15,9 +15,9 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
-from hardware.geometry import ConvGeometry
 
 from deploy.ir.network import Array, Connection, Convolution, Identity, Network, Operation, Population, Relay
+from hardware.geometry import ConvGeometry
 
 RATE = 0.1
 MAC_OVER_ADD = 4.6 / 0.9
@@ -83,7 +83,8 @@ def compose(first: Operation, second: Operation) -> Operation:
         return _behind_identity(first, second)
     if isinstance(second, Identity):
         return first
-    assert isinstance(first, Convolution) and isinstance(second, Convolution)
+    assert isinstance(first, Convolution)
+    assert isinstance(second, Convolution)
     outer, inner = _dense_weight(second), _dense_weight(first)
     (sy, sx), (ky, kx) = first.geometry.stride, first.geometry.kernel
     geometry = _composed_geometry(first.geometry, second.geometry)

@@ -1,7 +1,8 @@
 """Float network -> integer network: N-bit weights, 12-bit decays, integer thresholds and biases.
 
 Before:  lif: v <- (1 - 1/tau) v + w s + b,   spike when v > tau
-After:   lif: v <- v - (v * decay >> 12) + (m << e) s + b,   m of 8 bits, decay = round(4096 / tau), threshold round(S tau)
+After:   lif: v <- v - (v * decay >> 12) + (m << e) s + b,   spike when v > round(S tau)
+         m has 8 bits, one exponent e for a connection, decay = round(4096 / tau)
 
 Populations that exchange currents through identities (a shortcut stream and its neurons) share one scale S: the value
 of 1.0 in units of the least significant bit. S is as large as the proven worst case of the stream allows, and within
@@ -165,7 +166,7 @@ def _rounding_error(
     calibration: Calibration,
     weight_bits: int,
 ) -> float:
-    """Mean square error that rounding to this scale adds to the currents and thresholds of a stream (1.0 = threshold)."""
+    """Mean square error that rounding to this scale adds to currents and thresholds of a stream (threshold 1)."""
     total = 0.0
     for c in entering:
         if isinstance(c.operation, Convolution):
@@ -276,4 +277,3 @@ def _quantize_attention(operation: Attention, factor: float) -> IntAttention:
     return IntAttention(
         geometry=operation.geometry, in_shape=operation.in_shape, multiplier=multiplier, exponent=exponent
     )
-

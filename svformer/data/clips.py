@@ -156,8 +156,7 @@ def _opened(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 def _unreadable(path: str | Path, reason: str) -> InputError:
     return InputError(
-        f"{path}: not a readable video ({reason}); allowed: any file that FFmpeg decodes; "
-        "re-download or re-encode it"
+        f"{path}: not a readable video ({reason}); allowed: any file that FFmpeg decodes; re-download or re-encode it"
     )
 
 

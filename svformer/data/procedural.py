@@ -42,9 +42,7 @@ def generate(
     counts out of range and for a folder that holds clips of another seed.
     """
     if not (2 <= groups <= 99 and 1 <= clips_per_group <= 99):
-        raise InputError(
-            f"{groups} groups of {clips_per_group} clips; allowed: 2 to 99 groups, 1 to 99 clips"
-        )
+        raise InputError(f"{groups} groups of {clips_per_group} clips; allowed: 2 to 99 groups, 1 to 99 clips")
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers; allowed: 1 or more")
     out = Path(out)
@@ -60,9 +58,7 @@ def _claim(out: Path, seed: int) -> None:
     """Note the recipe in the folder, so that clips of different seeds never mix."""
     note, claim = out / "procedural.json", json.dumps({"recipe": RECIPE, "seed": seed})
     if note.exists() and note.read_text(encoding="utf-8").strip() != claim:
-        raise InputError(
-            f"{note}: not made with seed {seed} by this version; use its seed or an empty folder"
-        )
+        raise InputError(f"{note}: not made with seed {seed} by this version; use its seed or an empty folder")
     _write_lines(note, [claim])
 
 

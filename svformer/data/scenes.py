@@ -159,17 +159,13 @@ def trajectory(
     turn = 2 * np.pi * time_s / np.interp(tempo, (0, 1), TURN_PERIOD_S)
     wave_px, orbit_px = reach_px * np.sin(swing + phase), reach_px * abs(motion.orbit)
     orbit = phase + motion.orbit * turn
-    x_px = (
-        start_x + motion.swing[0] * mirror * wave_px + motion.drift[0] * drifted_px + orbit_px * np.cos(orbit)
-    )
+    x_px = start_x + motion.swing[0] * mirror * wave_px + motion.drift[0] * drifted_px + orbit_px * np.cos(orbit)
     y_px = start_y + motion.swing[1] * wave_px + motion.drift[1] * drifted_px - orbit_px * np.sin(orbit)
     size = 1 + SIZE_SWING * np.sin(size_phase + motion.pulse * swing)
     return x_px, y_px, angle + motion.spin * turn, size
 
 
-def _cover(
-    shape: str, x_px: Doubles, y_px: Doubles, radius_px: Doubles, angle: Doubles, *, period_px: int
-) -> Array:
+def _cover(shape: str, x_px: Doubles, y_px: Doubles, radius_px: Doubles, angle: Doubles, *, period_px: int) -> Array:
     """Share of each pixel that the shape covers, [N, height, width]; the world repeats every `period_px`."""
     x, y, radius, turn = np.stack([x_px, y_px, radius_px, angle]).astype(np.float32)[..., None, None]
     across = _wrapped(np.arange(WIDTH_PX, dtype=np.float32) + np.float32(0.5) - x, period_px)

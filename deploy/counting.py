@@ -1,0 +1,90 @@
+"""What the deployed network did: operations of every layer, counted from the messages that were sent."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.ir.integer import IntAttention, IntConnection, IntConvolution, IntInput, IntLif, IntNetwork
+from deploy.passes.schedule import Plan
+from hardware import LayerNeed, OpCounts, count_attention, count_connection, count_messages, count_neurons, layer_need
+
+Signals = dict[str, NDArray[Any]]  # [N, T, C, H, W]
+
+STATE_BITS = 24
+GRADED_BITS = 24
+
+
+def count_operations(network: IntNetwork, signals: Signals) -> dict[str, OpCounts]:
+    """Operations of every population and of the synapses that end in it, summed over all clips."""
+    return {name: _count(network, name, signals) for name in network.populations}
+
+
+def _count(network: IntNetwork, name: str, signals: Signals) -> OpCounts:
+    population, messages = network.populations[name], signals[name]
+    steps, binary = messages.shape[0] * messages.shape[1], isinstance(population, IntLif)
+    total = count_messages(messages.reshape(steps, *messages.shape[2:]), binary=binary)
+    if isinstance(population, IntInput):
+        return total
+    bias = population.bias_mantissa if isinstance(population, IntLif) else population.bias
+    biased = int(np.count_nonzero(np.broadcast_to(bias, population.shape)))
+    neurons = int(np.prod(population.shape)) if binary else 0
+    total += count_neurons(steps, neurons, biases=biased)
+    return sum((_count_synapses(network, c, signals) for c in network.into(name)), start=total)
+
+
+def _count_synapses(network: IntNetwork, connection: IntConnection, signals: Signals) -> OpCounts:
+    sent = signals[connection.source]
+    seen = sent[:, : sent.shape[1] - connection.delay]  # a delayed synapse never sees the last frames of a clip
+    messages = seen.reshape(-1, *sent.shape[2:])
+    if isinstance(connection.operation, IntAttention):
+        return count_attention(messages, connection.operation.geometry.heads)
+    binary = isinstance(network.populations[connection.source], IntLif)
+    return count_connection(messages, connection.operation.geometry, binary=binary)
+
+
+def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
+    """What every population, with the synapses that end in it, asks of a chip."""
+    lags = dict(zip(map(id, network.connections), plan.lags, strict=True))
+    needs = []
+    for name, population in network.populations.items():
+        if isinstance(population, IntInput):
+            continue
+        incoming = network.into(name)
+        needs.append(
+            layer_need(
+                name,
+                shape=population.shape,
+                inputs=[c.operation.geometry for c in incoming],
+                outgoing=sum(c.source == name for c in network.connections),
+                weight_bits=weight_bits(network),
+                state_bits_per_neuron=STATE_BITS,
+                message_bits=1 if isinstance(population, IntLif) else GRADED_BITS,
+                delay=max((lags[id(c)] for c in incoming), default=0),
+            )
+        )
+    return needs
+
+
+def weight_bits(network: IntNetwork) -> int:
+    """Bits of the widest weight, sign included."""
+    largest = max(
+        (
+            int(np.abs(c.operation.mantissa).max())
+            for c in network.connections
+            if isinstance(c.operation, IntConvolution)
+        ),
+        default=1,
+    )
+    return largest.bit_length() + 1
+
+
+def parameter_count(network: IntNetwork) -> int:
+    """Weights and biases stored in the deployed network."""
+    weights = sum(c.operation.mantissa.size for c in network.connections if isinstance(c.operation, IntConvolution))
+    biases = [p.bias_mantissa if isinstance(p, IntLif) else p.bias for p in _with_bias(network)]
+    return int(weights + sum(bias.size for bias in biases))
+
+
+def _with_bias(network: IntNetwork) -> list[Any]:
+    return [p for p in network.populations.values() if not isinstance(p, IntInput)]

@@ -1,0 +1,117 @@
+"""Checkpoint -> .nir file, with the proof that the graph gives the model's spikes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+from safetensors import safe_open
+
+from deploy.errors import GateError
+from deploy.frontend import from_svformer
+from deploy.ir.graph import infer_shapes
+from deploy.ir.interpreter import interpret
+from svformer.checkpoint import load_checkpoint
+from svformer.model import SVFormer
+from svformer.recording import run_recorded
+
+TIE_MARGIN = 1e-9  # a spike may differ where v is this close to the threshold: the order of additions decides there
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportCheck:
+    """PyTorch spikes compared with those of the NIR interpreter, both in float64."""
+
+    spikes_compared: int
+    ties: int  # spikes that differ, all within `TIE_MARGIN` of the threshold or a consequence of one that is
+    logit_error: float
+
+
+def export_checkpoint(path: Path, *, head_dim: int = 64) -> tuple[SVFormer, nir.NIRGraph]:
+    """The float64 model of a checkpoint and its NIR graph; class names, if known, go into the metadata."""
+    model = load_checkpoint(path, head_dim=head_dim).double()
+    graph = from_svformer.export(model)
+    graph.metadata |= _training_facts(path)
+    return model, graph
+
+
+def _training_facts(path: Path) -> dict[str, str]:
+    """What a checkpoint of ours says of its training: class names (JSON) and data set."""
+    if path.suffix != ".safetensors":
+        return {}
+    with safe_open(path, framework="np") as file:
+        notes = file.metadata() or {}
+    return {name: notes[name] for name in ("classes", "dataset") if name in notes}
+
+
+def check_export(model: SVFormer, graph: nir.NIRGraph, frames_NTCHW: NDArray[Any]) -> ExportCheck:
+    """Compare every neuron layer at every step; raises `GateError` at a difference that no tie explains."""
+    clip = torch.as_tensor(frames_NTCHW, dtype=torch.float64).transpose(1, 2)
+    logits, spikes = run_recorded(model, clip)
+    signals = interpret(graph, frames_NTCHW)
+    compared = ties = 0
+    for name, node in graph.nodes.items():
+        if not isinstance(node, nir.LIF):
+            continue
+        expected = _torch_spikes(name, spikes, signals[name].shape[2]).transpose(1, 0, 2, 3, 4)
+        different = expected != signals[name]
+        if different.any() and not ties:
+            _require_tie(graph, name, node, signals, different)
+        compared, ties = compared + different.size, ties + int(different.sum())
+    error = float(np.abs(signals["output"][:, -1] - logits.numpy()).max())
+    return ExportCheck(spikes_compared=compared, ties=ties, logit_error=error)
+
+
+def _torch_spikes(name: str, spikes: dict[str, NDArray[np.uint8]], channels: int) -> NDArray[np.uint8]:
+    """Spikes [T, N, C, H, W] of the model's layers that one LIF node holds (see frontend/from_svformer.py)."""
+    if name.endswith("plif_qkv"):
+        return np.concatenate([spikes[name.removesuffix("qkv") + part] for part in "qkv"], axis=2)
+    if name.startswith("head.plif_"):
+        half = slice(0, channels) if name.endswith("local") else slice(channels, None)
+        return spikes["head.plif"][:, :, half]
+    return spikes[name]
+
+
+def _require_tie(
+    graph: nir.NIRGraph, name: str, node: nir.LIF, signals: dict[str, NDArray[Any]], different: NDArray[np.bool_]
+) -> None:
+    """The first difference must stand at the threshold; all later ones follow from it."""
+    clip, step, *neuron = (int(i) for i in np.argwhere(different)[np.argmin(np.nonzero(different)[1])])
+    source = next(a for a, b in graph.edges if b == name)
+    dt, v = float(graph.metadata["dt"]), 0.0
+    at = tuple(neuron)
+    for t in range(step + 1):
+        v += dt / node.tau[at] * (signals[source][(clip, t, *at)] - v)
+        margin = v - node.v_threshold[at]
+        v = 0.0 if margin > 0 else v
+    if abs(margin) > TIE_MARGIN:
+        raise GateError(
+            f"PyTorch and NIR differ first in layer {name}, time step {step}, neuron {at} of clip {clip}, "
+            f"{margin:+.3g} from the threshold: not a tie"
+        )
+
+
+def node_table(graph: nir.NIRGraph) -> Table:
+    """The nodes of a graph, runs of equal kind in one line."""
+    shapes = infer_shapes(graph)
+    table = Table("node", "kind", "output shape", "parameters", title="NIR graph")
+    for name, node in graph.nodes.items():
+        table.add_row(name, type(node).__name__, "x".join(map(str, shapes[name])), f"{parameters(node):,}")
+    return table
+
+
+def parameters(node: nir.NIRNode) -> int:
+    """Weights and biases of a node; a neuron layer's parameters are shared values, counted once each."""
+    if isinstance(node, nir.LIF):
+        return len(np.unique(node.tau))
+    return sum(int(np.size(getattr(node, field, 0))) for field in ("weight", "bias") if hasattr(node, field))
+
+
+def class_names(graph: nir.NIRGraph) -> tuple[str, ...]:
+    """Names of the classes, where the graph's metadata say them."""
+    return tuple(json.loads(graph.metadata["classes"])) if "classes" in graph.metadata else ()

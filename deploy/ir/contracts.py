@@ -1,0 +1,67 @@
+"""What each level of the graph allows, checked after every pass; the message names the pass and every offender."""
+
+import numpy as np
+
+from deploy.errors import GateError
+from deploy.ir.integer import DECAY_ONE, IntInput, IntLif, IntNetwork, IntRelay
+from deploy.ir.network import Identity, Input, Lif, Network, Relay, Shape, operation_shapes
+
+
+def check_network(network: Network, *, after: str) -> None:
+    """Contract of the lowered level; raises `GateError`."""
+    problems = _structure(network)
+    for name, population in network.populations.items():
+        if isinstance(population, (Relay, Lif)) and not _fits(population.bias.shape, population.shape):
+            problems.append(f"{name}: bias {population.bias.shape} does not broadcast to {population.shape}")
+        if isinstance(population, Lif) and not ((population.decay >= 0) & (population.decay <= 1)).all():
+            problems.append(f"{name}: decay outside 0..1")
+        if isinstance(population, Lif) and not (population.threshold > 0).all():
+            problems.append(f"{name}: threshold not positive")
+    for c in network.connections:
+        takes, gives = operation_shapes(c.operation)
+        if c.source in network.populations and takes != network.populations[c.source].shape:
+            problems.append(f"{c.source} -> {c.target}: takes {takes}, source is {network.populations[c.source].shape}")
+        if c.target in network.populations and gives != network.populations[c.target].shape:
+            problems.append(f"{c.source} -> {c.target}: gives {gives}, target is {network.populations[c.target].shape}")
+    _raise(problems, after)
+
+
+def check_integer(network: IntNetwork, *, after: str) -> None:
+    """Contract of the integer level; raises `GateError`."""
+    problems = _structure(network)
+    for name, population in network.populations.items():
+        if isinstance(population, IntRelay) and not np.issubdtype(population.bias.dtype, np.integer):
+            problems.append(f"{name}: bias is not integer")
+        if isinstance(population, IntLif) and not ((population.decay >= 0) & (population.decay <= DECAY_ONE)).all():
+            problems.append(f"{name}: decay outside 0..{DECAY_ONE}")
+    for c in network.connections:
+        relays = {n for n, p in network.populations.items() if isinstance(p, IntRelay)}
+        if isinstance(c.operation, Identity) and c.source in relays and c.target in network.populations:
+            source, target = network.populations[c.source], network.populations[c.target]
+            if source.scale != target.scale:
+                problems.append(f"{c.source} -> {c.target}: scales {source.scale} and {target.scale} differ")
+    _raise(problems, after)
+
+
+def _structure(network: Network | IntNetwork) -> list[str]:
+    """Connections between populations that exist, sources before targets, one input, a known output."""
+    order = {name: i for i, name in enumerate(network.populations)}
+    problems = [] if network.output in order else [f"the output {network.output} does not exist"]
+    inputs = [n for n, p in network.populations.items() if isinstance(p, (Input, IntInput))]
+    if len(inputs) != 1:
+        problems.append(f"one input is needed, found {inputs}")
+    for c in network.connections:
+        if c.source not in order or c.target not in order:
+            problems.append(f"{c.source} -> {c.target}: no such population")
+        elif order[c.source] >= order[c.target]:
+            problems.append(f"{c.source} -> {c.target}: the target comes first")
+    return problems
+
+
+def _fits(shape: tuple[int, ...], target: Shape) -> bool:
+    return len(shape) == 3 and all(n in (1, full) for n, full in zip(shape, target, strict=True))
+
+
+def _raise(problems: list[str], after: str) -> None:
+    if problems:
+        raise GateError(f"pass {after} left a graph that breaks its contract: {'; '.join(problems)}")

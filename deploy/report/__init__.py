@@ -1,0 +1,1 @@
+"""What a run leaves: report.json (record.py), spikes.h5 (spikes.py), report.html (page.py, plot.py)."""

@@ -1,0 +1,83 @@
+"""The report on a terminal: what a person wants to know at once."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+CLIPS_SHOWN = 12
+
+
+def print_estimate(report: dict[str, Any], console: Console) -> None:
+    """Size, plan and fit of a network that was not run."""
+    network, plan = report["network"], report["plan"]
+    console.print(
+        f"{network['neurons']:,} neurons, {network['parameters']:,} parameters of {network['weight_bits']} bits, "
+        f"{plan['depth']} synapses deep"
+    )
+    for chip, fitted in report["fit"].items():
+        console.print(f"{chip}: {fitted['cores']} cores, {fitted['chips']} chips (rule: hardware/fit.py)")
+        for obstacle in fitted["obstacles"]:
+            console.print(f"  cannot hold: {obstacle}")
+
+
+def print_summary(report: dict[str, Any], console: Console) -> None:
+    """Predictions, parity, operations and energy of a run."""
+    console.print(_predictions(report))
+    _print_accuracy(report["accuracy"], console)
+    _print_parity(report, console)
+    console.print(_energy(report))
+    energy = report["energy"]
+    console.print(f"the paper says {energy['paper_mj_per_video']:g} mJ a video. {energy['geometry_difference']}")
+    timing = report["timing"]
+    console.print(
+        f"{timing['seconds_per_clip']:.2f} s a clip on {report['backend']}, built in {timing['build_s']:.1f} s, "
+        f"at most {timing['peak_rss_mb']:.0f} MB a process"
+    )
+
+
+def _predictions(report: dict[str, Any]) -> Table:
+    table = Table("clip", "class", "prediction", "float prediction", title="Clips")
+    for clip in report["clips"][:CLIPS_SHOWN]:
+        table.add_row(clip["source"], clip["label"] or "unknown", clip["prediction"], clip["float_prediction"])
+    if len(report["clips"]) > CLIPS_SHOWN:
+        table.caption = f"and {len(report['clips']) - CLIPS_SHOWN} more in report.json"
+    return table
+
+
+def _print_accuracy(accuracy: dict[str, Any], console: Console) -> None:
+    if "note" in accuracy:
+        console.print(f"note: {accuracy['note']}")
+        return
+    console.print(
+        f"top-1 over {accuracy['videos']} videos: float {100 * accuracy['float_top1']:.2f} %, integer "
+        f"{100 * accuracy['integer_top1']:.2f} %, deployed {100 * accuracy['deployed_top1']:.2f} %"
+    )
+
+
+def _print_parity(report: dict[str, Any], console: Console) -> None:
+    exact, rounded = report["parity"]["integer_vs_lava"], report["parity"]["float_vs_integer"]
+    if exact["bit_exact"]:
+        console.print(
+            f"integer interpreter = Lava, bit for bit: {exact['layers']} layers, every time step, "
+            f"{exact['spikes_compared']:,} messages"
+        )
+    console.print(
+        f"float and integer: {100 * rounded['spike_match']:.2f} % of the spikes match, same prediction on "
+        f"{100 * rounded['top1_agreement']:.1f} % of the clips"
+    )
+
+
+def _energy(report: dict[str, Any]) -> Table:
+    totals = report["totals"]
+    title = (
+        f"Energy of a clip: {totals['synaptic_ops']:,.0f} synaptic operations, {totals['macs']:,.0f} MACs "
+        f"of graded messages, {totals['neuron_updates']:,.0f} neuron updates"
+    )
+    table = Table("chip", "weighted layers, mJ", "everything, mJ", title=title)
+    for model in report["energy"]["models"].values():
+        if model["mj_per_video"] is None:
+            table.add_row(model["title"], "no published energy", "")
+        else:
+            table.add_row(model["title"], f"{model['weighted_layers_mj']:.4g}", f"{model['mj_per_video']:.4g}")
+    return table

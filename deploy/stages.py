@@ -1,0 +1,91 @@
+"""The steps of a deployment as functions, for the pipeline and for notebooks.
+
+graph = deploy.read_nir("model.nir")
+network = deploy.lower(graph)
+integer = deploy.quantize(network, clips)
+result = deploy.simulate(integer, clips, backend="lava")
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.frontend.from_nir import from_nir
+from deploy.ir.contracts import check_integer, check_network
+from deploy.ir.integer import IntNetwork, run_integer
+from deploy.ir.network import Network
+from deploy.passes import quantize as quantization
+from deploy.passes.merge_linear_chains import merge_linear_chains
+from deploy.passes.schedule import schedule
+
+Backend = Literal["lava", "integer"]
+Frames = NDArray[Any]  # [N, T, *input shape]
+
+LOWERING: tuple[Callable[[Network], Network], ...] = (merge_linear_chains,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """Messages of every population [N, T, C, H, W] and the result of every clip [N, K]."""
+
+    signals: dict[str, NDArray[Any]]
+    logits: NDArray[np.float64]
+    time_steps: int
+    build_s: float = 0.0
+    run_s: float = 0.0
+
+
+def lower(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None) -> Network:
+    """NIR graph -> network with merged chains; raises `InputError` for what cannot be mapped exactly."""
+    network = from_nir(graph, frames=frames, dt_s=dt_s)
+    check_network(network, after="from_nir")
+    for lowering in LOWERING:
+        network = lowering(network)
+        check_network(network, after=lowering.__name__)
+    return network
+
+
+def as_images(frames: Frames, network: Network | IntNetwork) -> Frames:
+    """Frames of any input shape as the (C, H, W) that the network's input population has."""
+    shape = next(iter(network.populations.values())).shape
+    return np.asarray(frames).reshape(*frames.shape[:2], *shape)
+
+
+def quantize(network: Network, calibration_clips: Frames, *, weight_bits: int = 8) -> IntNetwork:
+    """Network -> integer network, calibrated on clips [N, T, *input shape]; its registers are proven to suffice."""
+    calibration = quantization.calibrate(network, as_images(calibration_clips, network))
+    quantized = quantization.quantize(network, calibration, weight_bits=weight_bits)
+    check_integer(quantized, after="quantize")
+    return quantized
+
+
+def simulate(
+    network: IntNetwork,
+    clips: Frames,
+    *,
+    backend: Backend = "lava",
+    timeout_s: float | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Run clips [N, T, *input shape] on Lava's CPU backend, or in the integer interpreter, which needs no Lava.
+
+    Raises `SimulatorError` when the simulator fails or takes longer than `timeout_s`.
+    """
+    frames, plan = as_images(clips, network), schedule(network)
+    if backend == "integer":
+        signals = run_integer(network, frames)
+        return Simulation(signals=signals, logits=network.logits(signals), time_steps=plan.steps(len(frames)))
+    from deploy.lava_network.simulate import simulate as simulate_on_lava  # only who asks for Lava needs it
+
+    result = simulate_on_lava(network, plan, frames, timeout_s=timeout_s, on_progress=on_progress)
+    return Simulation(
+        signals=result.signals,
+        logits=network.logits(result.signals),
+        time_steps=result.time_steps,
+        build_s=result.build_s,
+        run_s=result.run_s,
+    )
