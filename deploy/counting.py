@@ -35,7 +35,7 @@ def _count(network: IntNetwork, name: str, signals: Signals) -> OpCounts:
 
 def _count_synapses(network: IntNetwork, connection: IntConnection, signals: Signals) -> OpCounts:
     sent = signals[connection.source]
-    seen = sent[:, : sent.shape[1] - connection.delay]  # a delayed synapse never sees the last frames of a clip
+    seen = sent[:, : max(sent.shape[1] - connection.delay, 0)]  # a delayed synapse never sees the last frames of a clip
     messages = seen.reshape(-1, *sent.shape[2:])
     if isinstance(connection.operation, IntAttention):
         return count_attention(messages, connection.operation.geometry.heads)

@@ -1,6 +1,7 @@
 """Checkpoint -> .nir file, with the proof that the graph gives the model's spikes."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import nir
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.table import Table
+from rich.table import Column, Table
 from safetensors import safe_open
 
 from deploy.errors import GateError
@@ -20,6 +21,7 @@ from svformer.checkpoint import load_checkpoint
 from svformer.model import SVFormer
 from svformer.recording import run_recorded
 
+SHARE_A_LINE = 3  # so many alike nodes get one line in the table
 TIE_MARGIN = 1e-9  # a spike may differ where v is this close to the threshold: the order of additions decides there
 
 
@@ -97,11 +99,19 @@ def _require_tie(
 
 
 def node_table(graph: nir.NIRGraph) -> Table:
-    """The nodes of a graph, runs of equal kind in one line."""
-    shapes = infer_shapes(graph)
-    table = Table("node", "kind", "output shape", "parameters", title="NIR graph")
+    """The nodes of a graph; numbered nodes that are alike (one for every frame) share a line."""
+    shapes, alike = infer_shapes(graph), dict[tuple[str, ...], list[str]]()
     for name, node in graph.nodes.items():
-        table.add_row(name, type(node).__name__, "x".join(map(str, shapes[name])), f"{parameters(node):,}")
+        kind, shape = type(node).__name__, "x".join(map(str, shapes[name]))
+        alike.setdefault((re.sub(r"\d+$", "*", name), kind, shape, f"{parameters(node):,}"), []).append(name)
+    title = f"NIR graph: {len(graph.nodes)} nodes, {len(graph.edges)} edges"
+    table = Table(Column("node", no_wrap=True), "kind", "output", Column("parameters", justify="right"), title=title)
+    for (pattern, kind, shape, count), names in alike.items():
+        if len(names) >= SHARE_A_LINE:
+            table.add_row(pattern, f"{len(names)} x {kind}", shape, f"{len(names)} x {count}")
+        else:
+            for name in names:
+                table.add_row(name, kind, shape, count)
     return table
 
 

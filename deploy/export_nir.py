@@ -3,7 +3,6 @@
 python deploy/export_nir.py [--checkpoint FILE] [--head-dim N] [--out FILE.nir] [--json]
 """
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -16,13 +15,13 @@ from deploy.export import check_export, export_checkpoint, node_table
 from deploy.inputs import InputFormat, load, shipped
 from deploy.ir.graph import write_nir
 from svformer.assets import CALIBRATION_CLIPS, TINY_CHECKPOINT
-from svformer.cli import run_cli
+from svformer.cli import ArgumentParser, run_cli
 
 CHECKED_CLIPS = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, default=TINY_CHECKPOINT, help=".safetensors, or an authors' .pyth")
     parser.add_argument("--head-dim", type=int, default=64, help="channels of a head, of an authors' .pyth")
     parser.add_argument("--out", type=Path, default=Path("runs/model.nir"))

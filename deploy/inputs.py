@@ -55,11 +55,13 @@ def _load_array(path: Path, wanted: InputFormat) -> Frames:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
+    if not isinstance(values, np.ndarray):
+        raise InputError(f"{path}: an archive of arrays; save one array with numpy.save")
     expected = (wanted.frames, *wanted.shape)
     if values.shape != expected:
         raise InputError(f"{path}: shape {list(values.shape)}, this graph takes {list(expected)} (T, input shape)")
-    if not np.issubdtype(values.dtype, np.number) or not np.isfinite(values).all():
-        raise InputError(f"{path}: holds values that are not finite numbers")
+    if values.dtype.kind not in "biuf" or not (np.abs(values) <= np.finfo(np.float32).max).all():
+        raise InputError(f"{path}: holds values that are not finite real numbers (of float32)")
     return values.astype(np.float32)
 
 

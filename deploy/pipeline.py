@@ -151,7 +151,7 @@ def _run_batch(
     timeout_s: float | None,
     on_steps: Callable[[int], None],
 ) -> None:
-    expected = interpret(deployment.graph, frames)
+    expected = interpret(deployment.graph, frames, keep=[*deployment.spiking, deployment.network.output])
     started_s = time.monotonic()
     judged = simulate(deployment.integer, frames, backend="integer")
     interpreter_s = time.monotonic() - started_s

@@ -12,22 +12,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import nir
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from deploy.export import check_export, export_checkpoint
-from deploy.inputs import ClipSource, batches, from_files, shipped, with_views
-from deploy.ir.graph import read_nir, write_nir
+from deploy.inputs import ClipSource
 from deploy.ir.interpreter import graph_dt_s
-from deploy.pipeline import Deployment, Tally, deploy, input_format, run
+from deploy.job import calibration_clips, choose_clips, read_network
+from deploy.pipeline import Deployment, Tally, deploy, run
 from deploy.report.page import write_page
 from deploy.report.record import estimate, record
 from deploy.report.spikes import write_spikes
 from deploy.report.summary import print_estimate, print_summary
-from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT
-from svformer.cli import run_cli
-from svformer.data.datasets import add_dataset_arguments, open_dataset
+from svformer.cli import ArgumentParser, run_cli
+from svformer.data.datasets import add_dataset_arguments
 from svformer.errors import InputError
 from svformer.files import atomic_path
 
@@ -38,7 +35,7 @@ LOIHI_MISSING = (
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
     parser.add_argument("--clip", type=Path, nargs="+", help="video files, or .npy [T, *input shape]")
     add_dataset_arguments(parser, default=None)
@@ -55,46 +52,6 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.clip and arguments.dataset:
         raise InputError("--clip and --dataset are both given; choose one")
     return arguments
-
-
-def read_network(arguments: argparse.Namespace, console: Console) -> nir.NIRGraph:
-    """The graph of --nir, or of the shipped checkpoint, which is exported and checked first."""
-    if arguments.nir:
-        return read_nir(arguments.nir)
-    model, graph = export_checkpoint(TINY_CHECKPOINT)
-    _, clips = next(batches(shipped(CALIBRATION_CLIPS), input_format(graph, model.config.frames), 2))
-    check = check_export(model, graph, clips)
-    path = arguments.out / "model.nir"
-    write_nir(graph, path)
-    console.print(f"exported {path}: PyTorch = NIR on {check.spikes_compared:,} spikes, {check.ties} differ at ties")
-    return read_nir(path)
-
-
-def choose_clips(arguments: argparse.Namespace, graph: nir.NIRGraph) -> list[ClipSource]:
-    """The clips to run, every view of them."""
-    if arguments.clip:
-        sources = from_files(arguments.clip)
-    elif arguments.dataset:
-        size = input_format(graph, 1).shape[-1]
-        data = open_dataset(arguments, size=size, frames=int(graph.metadata["T"]), train=False)
-        sources = [ClipSource(path=e.path, label=data.classes[e.label]) for e in data.entries][: arguments.limit]
-    else:
-        sources = shipped(DEMO_CLIPS)
-    return with_views(sources, *parse_views(arguments.views))
-
-
-def parse_views(text: str) -> tuple[int, int]:
-    """Temporal and spatial views, "5x3"."""
-    temporal, _, spatial = text.partition("x")
-    if not (temporal.isdigit() and spatial.isdigit() and int(temporal) and int(spatial)):
-        raise InputError(f"--views {text}; allowed: temporal x spatial counts from 1, such as 5x3")
-    return int(temporal), int(spatial)
-
-
-def calibration_clips(graph: nir.NIRGraph, sources: list[ClipSource]) -> list[ClipSource]:
-    """The shipped clips for a network that takes video; the clips to run for any other."""
-    takes_video = len(shape := input_format(graph, 1).shape) == 3 and shape[0] == 3
-    return shipped(CALIBRATION_CLIPS) if takes_video else sources
 
 
 def run_with_progress(
@@ -120,7 +77,7 @@ def write_json(report: dict[str, Any], path: Path) -> None:
 def main() -> None:
     arguments = parse_arguments()
     console = Console(quiet=arguments.json)
-    graph = read_network(arguments, console)
+    graph = read_network(arguments, console.print)
     sources = choose_clips(arguments, graph)
     deployment = deploy(graph, calibration_clips(graph, sources), say=console.print)
     if arguments.estimate:

@@ -25,7 +25,12 @@ def neuron(config: SVFormerConfig) -> PLIF:
 
 
 def norm(channels: int, config: SVFormerConfig) -> TimeNorm:
-    return TimeNorm(channels, frames=config.frames, mode=config.norm)
+    """A norm whose gain starts at tau times the threshold: a neuron takes in 1 / tau of its input, and would hardly
+    ever fire (and learn) at the start with a gain of 1.
+    """
+    layer = TimeNorm(channels, frames=config.frames, mode=config.norm)
+    nn.init.constant_(layer.weight, config.initial_tau * config.threshold)
+    return layer
 
 
 class Stem(nn.Module):

@@ -1,12 +1,21 @@
 """What all command line tools share: exit codes and one clear line for an error (DESIGN, interfaces)."""
 
+import argparse
 import errno
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from svformer.errors import InputError, UserFacingError
 
 INTERRUPTED = 130  # the shell's convention for Ctrl-C
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse whose complaints are one line, like every other error of the command line tools."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
 
 
 def run_cli(main: Callable[[], None]) -> int:

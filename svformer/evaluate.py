@@ -3,7 +3,6 @@
 python -m svformer.evaluate [--checkpoint FILE] [--dataset NAME --root DIR] [--split N]
 """
 
-import argparse
 import sys
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from svformer.assets import TINY_CHECKPOINT
 from svformer.checkpoint import load_checkpoint
-from svformer.cli import run_cli
+from svformer.cli import ArgumentParser, run_cli
 from svformer.data.clips import normalise
 from svformer.data.datasets import add_dataset_arguments, open_dataset
 from svformer.model import SVFormer
@@ -63,7 +62,7 @@ def describe(accuracy: Accuracy) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m svformer.evaluate", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python -m svformer.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", default=TINY_CHECKPOINT, help="default: the one that ships")
     parser.add_argument("--head-dim", type=int, default=64, help="of an authors' .pyth; ours hold it")
     add_dataset_arguments(parser)

@@ -91,17 +91,21 @@ def test_motions_are_neither_too_fast_nor_too_slow_for_a_clip(tempo: float) -> N
         assert 2 <= np.count_nonzero(turning_points) <= 5  # one to two and a half periods in two seconds
 
 
-def test_no_single_picture_tells_the_class() -> None:
-    """Place (on the torus), orientation and size at any one time are distributed alike in every class."""
+def test_a_single_picture_tells_next_to_nothing() -> None:
+    """Orientation and size are distributed alike in every class, and all motions are centred on the same place.
+
+    What is left is how far from the centre the object can be; `svformer.evaluate` measures what a network makes of it.
+    """
     count = 600
     for action in CLASSES:
         at = {name: [] for name in ("x", "y", "angle", "size")}
         for seed in range(count):
             for name, values in path_of(action, seed).items():
-                at[name].append(values[9])
-        for name, period in (("x", HEIGHT_PX), ("y", HEIGHT_PX), ("angle", 2 * np.pi)):
-            resultant = np.exp(2j * np.pi * np.array(at[name]) / period).mean()
-            assert abs(resultant) < 0.12, (action, name)  # uniform: 1 / sqrt(600) = 0.04 in the mean
+                at[name].append(values[len(values) // 2])
+        resultant = np.exp(1j * np.array(at["angle"])).mean()
+        assert abs(resultant) < 0.12, action  # uniform: 1 / sqrt(600) = 0.04 in the mean
+        for name, centre in (("x", scenes.WIDTH_PX / 2), ("y", HEIGHT_PX / 2)):
+            assert np.mean(at[name]) == pytest.approx(centre, abs=2.5), (action, name)  # 19 / sqrt(600) = 0.8
         assert np.mean(at["size"]) == pytest.approx(1, abs=0.04)
         assert np.std(at["size"]) == pytest.approx(scenes.SIZE_SWING / np.sqrt(2), abs=0.02)
 
@@ -132,7 +136,7 @@ def test_the_object_stands_out_from_its_ground() -> None:
         scene = draw_scene(0, group)
         assert abs(scene.object_rgb.mean() - scene.ground_rgb.mean()) > 40
         assert 2 * scene.radius_px * (1 - scenes.SIZE_SWING) / HEIGHT_PX > 0.24
-        assert 2 * scene.radius_px * (1 + scenes.SIZE_SWING) / HEIGHT_PX < 0.46
+        assert 2 * scene.radius_px * (1 + scenes.SIZE_SWING) / HEIGHT_PX < 0.55
 
 
 def test_clips_are_the_same_for_the_same_seed_only() -> None:

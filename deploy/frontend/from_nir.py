@@ -35,8 +35,9 @@ ZERO = np.zeros((1, 1, 1))
 
 @dataclass(frozen=True, kw_only=True)
 class _Site:
-    """Where a node stands: the shapes around it, as images, and the time step."""
+    """Where a node stands: what sends to it, the shapes around it, as images, and the time step."""
 
+    sources: list[nir.NIRNode]
     in_shape: Shape
     out_shape: Shape
     dt_s: float
@@ -51,7 +52,10 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
     Raises `InputError` that lists every node which has no exact counterpart.
     """
     dt = graph_dt_s(graph) if dt_s is None else dt_s
-    shapes = {name: _as_image(shape) for name, shape in infer_shapes(graph).items()}
+    try:
+        shapes = {name: _as_image(shape) for name, shape in infer_shapes(graph).items()}
+    except ValueError as error:
+        raise InputError(f"inconsistent graph: {error}") from error
     sources, problems = predecessors(graph), []
     populations: dict[str, Population] = {}
     connections: list[Connection] = []
@@ -59,7 +63,12 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
         if isinstance(graph.nodes[name], nir.Input):
             populations[name] = Input(shape=shapes[name])
             continue
-        site = _Site(in_shape=shapes[sources[name][0]], out_shape=shapes[name], dt_s=dt)
+        site = _Site(
+            sources=[graph.nodes[s] for s in sources[name]],
+            in_shape=shapes[sources[name][0]],
+            out_shape=shapes[name],
+            dt_s=dt,
+        )
         try:
             operation, delay, populations[name] = _map(graph.nodes[name], site)
         except (ValueError, InputError) as error:
@@ -115,7 +124,7 @@ def _conv2d(node: nir.Conv2d, site: _Site) -> Mapped:
 
 
 def _linear(node: nir.Linear | nir.Affine, site: _Site) -> Mapped:
-    if site.in_shape[1:] != (1, 1) or node.weight.ndim != 2:
+    if site.in_shape != (node.weight.shape[-1], 1, 1) or node.weight.ndim != 2:
         raise ValueError(f"a dense layer takes a vector, found shape {site.in_shape}; put a Flatten in front")
     geometry = ConvGeometry(in_shape=site.in_shape, out_channels=len(node.weight), kernel=(1, 1))
     operation = Convolution(weight=node.weight.astype(np.float64)[:, :, None, None], geometry=geometry)
@@ -169,6 +178,9 @@ def _delay(node: nir.Delay, site: _Site) -> Mapped:
 
 
 def _attention(node: SpikingAttention, site: _Site) -> Mapped:
+    if len(site.sources) != 1 or not isinstance(site.sources[0], (nir.LIF, nir.IF, nir.Threshold)):
+        found = " + ".join(type(source).__name__ for source in site.sources)
+        raise ValueError(f"attention takes the spikes of one LIF, IF or Threshold node, found {found}")
     channels, height, width = site.out_shape
     geometry = AttentionGeometry(channels=channels, tokens=height * width, heads=int(node.heads))
     operation = Attention(geometry=geometry, in_shape=site.in_shape, scale=float(node.scale))

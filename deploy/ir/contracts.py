@@ -35,11 +35,11 @@ def check_integer(network: IntNetwork, *, after: str) -> None:
         if isinstance(population, IntLif) and not ((population.decay >= 0) & (population.decay <= DECAY_ONE)).all():
             problems.append(f"{name}: decay outside 0..{DECAY_ONE}")
     for c in network.connections:
-        relays = {n for n, p in network.populations.items() if isinstance(p, IntRelay)}
-        if isinstance(c.operation, Identity) and c.source in relays and c.target in network.populations:
+        if isinstance(c.operation, Identity) and {c.source, c.target} <= network.populations.keys():
             source, target = network.populations[c.source], network.populations[c.target]
-            if source.scale != target.scale:
-                problems.append(f"{c.source} -> {c.target}: scales {source.scale} and {target.scale} differ")
+            sent = 1.0 if isinstance(source, IntLif) else source.scale
+            if sent != target.scale:
+                problems.append(f"{c.source} -> {c.target}: scales {sent} and {target.scale} differ")
     _raise(problems, after)
 
 

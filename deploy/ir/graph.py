@@ -38,9 +38,9 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
     try:
         with h5py.File(path, "r") as file:
             content = hdf2dict(file["node"])
-    except (OSError, KeyError) as error:
+        unknown = sorted(_unknown_types(content, ""))
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: not a readable NIR file ({error}); export it again") from error
-    unknown = sorted(_unknown_types(content, ""))
     if unknown:
         raise InputError(f"{path}: unknown node types: {', '.join(unknown)}; allowed: NIR's 17 and {list(EXTENSIONS)}")
     try:
@@ -56,11 +56,16 @@ def _unknown_types(content: dict[str, Any], prefix: str) -> list[str]:
     for name, node in content["nodes"].items():
         if node["type"] == "NIRGraph":
             offenders += _unknown_types(node, f"{prefix}{name}/")
-        elif node["type"] not in EXTENSIONS and not hasattr(nir, node["type"]):
+        elif node["type"] not in EXTENSIONS and not _is_standard(node["type"]):
             offenders.append(f"{node['type']} ({prefix}{name})")
         elif int(node.get("version", VERSION)) != VERSION:
             offenders.append(f"{node['type']} version {node['version']} ({prefix}{name})")
     return offenders
+
+
+def _is_standard(kind: str) -> bool:
+    found = getattr(nir, kind, None)
+    return isinstance(found, type) and issubclass(found, nir.NIRNode) and found is not nir.NIRNode
 
 
 def _to_node(content: dict[str, Any]) -> Any:

@@ -5,7 +5,7 @@ Euler step of `dt` for every frame: `v <- v + dt / tau * (v_leak - v + r x)`, a 
 `v <- v_reset`; `v = 0` before the first frame.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import nir
@@ -14,25 +14,36 @@ from numpy.typing import NDArray
 
 from deploy.ir.graph import convolution_geometry, execution_order, output_shape, predecessors
 from deploy.ir.linear import attend, convolve
+from deploy.ir.network import delayed
 from deploy.ir.nodes import Junction, SpikingAttention
 from svformer.errors import InputError
 
 Signal = NDArray[np.float64]  # [N, T, ...]
 
 
-def interpret(graph: nir.NIRGraph, frames_NTCHW: NDArray[Any], *, dt_s: float | None = None) -> dict[str, Signal]:
-    """Output of every node for a batch of clips; `dt_s` defaults to the graph's metadata."""
+def interpret(
+    graph: nir.NIRGraph, frames_NTCHW: NDArray[Any], *, dt_s: float | None = None, keep: Iterable[str] | None = None
+) -> dict[str, Signal]:
+    """Output of every node for a batch of clips; `dt_s` defaults to the graph's metadata.
+
+    With `keep`, only those nodes are returned, and the memory of all others is given back on the way.
+    """
     dt = graph_dt_s(graph) if dt_s is None else dt_s
-    sources = predecessors(graph)
+    sources, kept = predecessors(graph), set(graph.nodes if keep is None else keep)
     signals: dict[str, Signal] = {}
-    for name in execution_order(graph):
+    order = execution_order(graph)
+    last_use = {source: name for name in order for source in sources[name]}
+    for name in order:
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
             signals[name] = np.asarray(frames_NTCHW, dtype=np.float64)
         else:
             summed = sum((signals[s] for s in sources[name][1:]), start=signals[sources[name][0]])
             signals[name] = _apply(node, summed, dt)
-    return signals
+        for source in set(sources[name]):
+            if last_use[source] == name and source not in kept:
+                del signals[source]
+    return {name: signals[name] for name in order if name in kept}
 
 
 def graph_dt_s(graph: nir.NIRGraph) -> float:
@@ -74,8 +85,7 @@ def _flatten(node: nir.Flatten, x: Signal, dt: float) -> Signal:
 
 
 def _delay(node: nir.Delay, x: Signal, dt: float) -> Signal:
-    steps = delay_steps(node, dt)
-    return np.concatenate([np.zeros_like(x[:, :steps]), x[:, : x.shape[1] - steps]], axis=1)
+    return delayed(x, delay_steps(node, dt))
 
 
 def delay_steps(node: nir.Delay, dt: float) -> int:

@@ -149,12 +149,16 @@ def operation_shapes(operation: Operation) -> tuple[Shape, Shape]:
 
 
 def apply_over_time(operation: Callable[[Any], Any], x_NTCHW: NDArray[Any], delay: int) -> NDArray[Any]:
-    """An operation on every frame of a signal; the result is delayed, zeros enter."""
-    frames = x_NTCHW.shape[1]
-    y = operation(x_NTCHW[:, : frames - delay].reshape(-1, *x_NTCHW.shape[2:]))
-    y = y.reshape(len(x_NTCHW), frames - delay, *y.shape[1:])
-    late = np.zeros((len(x_NTCHW), delay, *y.shape[2:]), dtype=y.dtype)
-    return np.concatenate([late, y], axis=1)
+    """An operation on every frame of a delayed signal; what has not arrived yet is zero."""
+    y = operation(delayed(x_NTCHW, delay).reshape(-1, *x_NTCHW.shape[2:]))
+    return y.reshape(*x_NTCHW.shape[:2], *y.shape[1:])
+
+
+def delayed(x_NT: NDArray[Any], steps: int) -> NDArray[Any]:
+    """A signal [N, T, ...] so many time steps later; zeros enter, also when that is longer than the clip."""
+    late = np.zeros_like(x_NT)
+    late[:, steps:] = x_NT[:, : max(x_NT.shape[1] - steps, 0)]
+    return late
 
 
 def run_float(network: Network, frames_NTCHW: NDArray[Any]) -> dict[str, Array]:

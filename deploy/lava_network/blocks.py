@@ -9,22 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from lava.lib.dl.netx.blocks.process import AbstractBlock
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
-from deploy.lava_network import compat
-
-compat.load_lava_dl()
-
-from lava.lib.dl.netx.blocks.process import AbstractBlock  # noqa: E402 - Lava imports after compat only
-from lava.magma.core.decorator import implements, requires, tag  # noqa: E402
-from lava.magma.core.model.py.model import PyLoihiProcessModel  # noqa: E402
-from lava.magma.core.model.py.ports import PyInPort, PyOutPort  # noqa: E402
-from lava.magma.core.model.py.type import LavaPyType  # noqa: E402
-from lava.magma.core.process.ports.ports import InPort, OutPort  # noqa: E402
-from lava.magma.core.resources import CPU  # noqa: E402
-from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol  # noqa: E402
-
-from deploy.lava_network.layers import Layer  # noqa: E402
+from deploy.engine.layers import Layer
 
 Shape = tuple[int, int, int]
 

@@ -6,20 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from lava.magma.core.run_configs import Loihi2SimCfg
 from numpy.typing import NDArray
 
+from deploy.engine.layers import build_layer, message_type
 from deploy.ir.integer import IntInput, IntNetwork
 from deploy.lava_network import compat
+from deploy.lava_network.actors import shared_zeros
 from deploy.lava_network.blocks import FRAMES_MODEL, FramesBlock, InputSpec, LayerBlock, layer_model
-from deploy.lava_network.layers import build_layer, message_type
+from deploy.lava_network.watchdog import LavaRun
 from deploy.passes.schedule import Plan
-
-compat.activate()
-
-from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402 - Lava imports after compat only
-
-from deploy.lava_network.actors import shared_zeros  # noqa: E402
-from deploy.lava_network.watchdog import LavaRun  # noqa: E402
 
 SELECT_TAG = "fixed_pt"
 

@@ -71,9 +71,9 @@ def through_convolution(weight_OIHW: NDArray[Any], geometry: ConvGeometry, x: In
 
 
 def through_identity(identity: Identity, x: Interval) -> Interval:
-    """A flattened image has one channel for every value."""
+    """A flattened image has one channel for every value; a delay lets zeros in before the first frame."""
     repeats = identity.out_shape[0] // identity.in_shape[0]
-    return Interval(low=np.repeat(x.low, repeats), high=np.repeat(x.high, repeats))
+    return Interval(low=np.repeat(np.minimum(x.low, 0), repeats), high=np.repeat(np.maximum(x.high, 0), repeats))
 
 
 def attention_range(channels: int, tokens: int, head_dim: int) -> Interval:

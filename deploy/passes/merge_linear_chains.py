@@ -12,6 +12,7 @@ every value of a relay, each counted as `MAC_OVER_ADD` additions (45 nm: 4.6 pJ 
 
 import functools
 import itertools
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -61,15 +62,23 @@ def _composable(first: Operation, second: Operation) -> bool:
     if isinstance(second, Identity):
         return isinstance(first, Identity) or second.in_shape == second.out_shape
     if not isinstance(second, Convolution):
-        return isinstance(first, Identity) and first.in_shape == first.out_shape
+        return False  # attention is not linear: it needs the sum itself
     if isinstance(first, Identity):
         return first.in_shape == first.out_shape or _covers_image(second)
     if not isinstance(first, Convolution) or first.geometry.dilation != (1, 1) or second.geometry.dilation != (1, 1):
         return False
-    # Outside the image the inner signal is zero padding. A composed kernel would see the outer rim of the first
-    # convolution there, unless that has no rim (1x1) or the second never looks outside.
-    rimless = first.geometry.kernel == (1, 1) and first.geometry.padding == (0, 0)
-    return second.geometry.padding == (0, 0) or rimless
+    return _exact([first, second])
+
+
+def _exact(operations: list[Operation]) -> bool:
+    """Whether convolutions in a row are one convolution at the border of the image, too.
+
+    Outside the image the inner signal is zero padding. A composed kernel would see the outer rim of the earlier
+    convolutions there, unless none of them has a rim (all 1x1) or the later one never looks outside.
+    """
+    kernels = [operation.geometry for operation in operations if isinstance(operation, Convolution)]
+    rimless = [g.kernel == (1, 1) and g.padding == (0, 0) for g in kernels]
+    return all(g.padding == (0, 0) or all(rimless[:i]) for i, g in enumerate(kernels))
 
 
 def _covers_image(operation: Convolution) -> bool:
@@ -175,8 +184,9 @@ def _chains(network: Network) -> list[list[str]]:
         if not _removable(network, name):
             continue
         incoming = network.into(name)
-        if chains and len(incoming) == 1 and incoming[0].source == chains[-1][-1]:
-            chains[-1].append(name)
+        before = [chain for chain in chains if len(incoming) == 1 and chain[-1] == incoming[0].source]
+        if before:
+            before[0].append(name)
         else:
             chains.append([name])
     return [chain[:LONGEST_CHAIN] for chain in chains]
@@ -196,12 +206,13 @@ def _cut_best(network: Network, chain: list[str]) -> Network:
 def _explain(chain: list[str], best: _Choice, choices: list[_Choice]) -> str:
     merged, all_kept = choices[0], choices[-1]
     decision = f"keeps {', '.join(best.kept)} as graded relay" if best.kept else "merges into one convolution"
-    costs = f"merged {merged.cost:.3g}, all relays {all_kept.cost:.3g}, chosen {best.cost:.3g} additions a time step"
+    merged_cost = f"{merged.cost:.3g}" if merged.cost < math.inf else "not exact"
+    costs = f"merged {merged_cost}, all relays {all_kept.cost:.3g}, chosen {best.cost:.3g} additions a time step"
     return f"{' -> '.join(chain)}: {decision} ({costs})"
 
 
 def _cost(network: Network, chain: list[str], kept: tuple[str, ...]) -> float:
-    """Operations of the chain's connections per time step when the relays `kept` stay."""
+    """Operations of the chain's connections per time step when the relays `kept` stay; infinite if inexact."""
     entering, total, from_relay = network.into(chain[0]), 0.0, False
     pending: list[Operation] = []
     for name in chain:
@@ -215,6 +226,8 @@ def _cost(network: Network, chain: list[str], kept: tuple[str, ...]) -> float:
 
 
 def _segment_cost(network: Network, entering: list[Connection], links: list[Operation], from_relay: bool) -> float:
+    if not all(_exact([*first, *links]) for first in ([[]] if from_relay else [[c.operation] for c in entering])):
+        return math.inf
     if from_relay:
         return MAC_OVER_ADD * _synapses(links)
     per_input = (

@@ -64,9 +64,11 @@ class Calibration:
 
 
 def calibrate(network: Network, frames_NTCHW: NDArray[Any]) -> Calibration:
-    """Run the float network on clips; raises `InputError` when there are none."""
+    """Run the float network on clips; raises `InputError` when there are none, or when they show nothing."""
     if len(frames_NTCHW) == 0:
         raise InputError("calibration needs at least one clip, found none")
+    if not np.any(frames_NTCHW):
+        raise InputError("calibration clips that are all zero tell nothing of the input's range; give real clips")
     signals = run_float(network, frames_NTCHW)
     activity = {name: (signal**2).mean(axis=(0, 1, 3, 4)) for name, signal in signals.items()}
     low, high = float(frames_NTCHW.min()), float(frames_NTCHW.max())
@@ -135,15 +137,22 @@ def streams(network: Network) -> list[tuple[str, ...]]:
 
 def _largest_scale(network: Network, name: str, current: Interval, weight_bits: int) -> float:
     """Scale at which the worst case of a population just fills its registers, or those of what it sends graded to."""
-    if isinstance(network.populations[name], Lif):
-        return CURRENT_LIMIT / current.magnitude
+    population = network.populations[name]
+    if isinstance(population, Lif):
+        threshold_limit = (STATE_LIMIT >> STATE_SHIFT) / float(population.threshold.max())
+        return min(threshold_limit, _ratio(CURRENT_LIMIT, current.magnitude))
     sums = [
         through_convolution(c.operation.weight, c.operation.geometry, current).magnitude
         * (largest_mantissa(weight_bits) / float(np.abs(c.operation.weight).max()))
         for c in network.out_of(name)
-        if isinstance(c.operation, Convolution)
+        if isinstance(c.operation, Convolution) and c.operation.weight.any()
     ]
-    return STATE_LIMIT / max([current.magnitude, *sums])
+    return _ratio(STATE_LIMIT, max([current.magnitude, *sums]))
+
+
+def _ratio(limit: int, worst: float) -> float:
+    """Nothing limits the scale of what is always zero."""
+    return limit / worst if worst else float("inf")
 
 
 def largest_mantissa(weight_bits: int) -> int:

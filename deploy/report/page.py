@@ -1,2 +1,121 @@
-def write_page(*a):
-    pass
+"""report.html: one self-contained page drawn from report.json and the spikes; it needs no network and no script."""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from platform import platform, python_version
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+
+from deploy.report import plot
+from deploy.report.typeset import FILTERS
+from svformer.files import atomic_path
+
+CLIPS_LISTED = 500  # rows of the table of clips; report.json holds them all
+REGISTERS_SHOWN = 8  # closest registers shown at once; the rest is folded away
+SECOND_MODEL = "loihi1"  # beside the field's convention
+
+LIBRARIES = ("svformer-loihi", "torch", "norse", "nir", "lava-nc", "lava-dl", "numpy")
+
+# Lines of the ledger: key of report["totals"], its name, what one of them is.
+LEDGER = (
+    ("synaptic_ops", "synaptic operations", "a weight added to a neuron, caused by a spike"),
+    ("macs", "multiply-accumulates of graded messages", "a weight times a non-zero value of the input or of a relay"),
+    ("attention_coincidences", "attention: coincidences", "KᵀV: a k and a v spike of one token and head"),
+    ("attention_gated_adds", "attention: gated additions", "Q (KᵀV): a q spike adds a row entry, zeros included"),
+    ("relay_adds", "relay additions", "a graded value passed on over a shortcut, without a weight"),
+    ("bias_adds", "bias additions", "one for each neuron with a bias, each time step"),
+    ("neuron_updates", "neuron updates", "leak, sum, comparison and reset, each time step"),
+    ("spikes", "spikes sent", "once each, however many neurons they reach"),
+    ("graded_messages", "graded messages sent", "non-zero values of the input and of relays"),
+    ("dense_macs", "dense equivalent", "multiply-accumulates if every input were non-zero, borders exact"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obstacle:
+    """What a chip cannot hold, and the layers that ask for it."""
+
+    what: str
+    layers: tuple[str, ...]
+
+
+def write_page(
+    report: dict[str, Any], spikes: dict[str, NDArray[np.uint8]], frames: NDArray[np.float32] | None, path: Path
+) -> None:
+    """Write the page of a run.
+
+    `report` is report.json's content; `spikes` holds [clips, T, C, H, W] of every neuron layer and `frames`
+    [T, *input shape], both beginning with the first clip, the one whose rasters are drawn.
+    """
+    html = render(report, spikes, frames)
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
+def render(report: dict[str, Any], spikes: dict[str, NDArray[np.uint8]], frames: NDArray[np.float32] | None) -> str:
+    """The page as text; arguments as of `write_page`."""
+    environment = Environment(
+        loader=PackageLoader("deploy.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    order = [layer["name"] for layer in report["layers"] if layer["name"] in spikes]
+    return environment.get_template("page.html").render(
+        **report,
+        rasters=[plot.raster(name, spikes[name][0]) for name in order],
+        film=[] if frames is None else plot.film_strip(frames),
+        clips_listed=CLIPS_LISTED,
+        ledger=LEDGER,
+        models=main_models(report["energy"]),
+        causes=all_causes(report["energy"]),
+        closest=sorted(report["headroom"], key=lambda register: -register["share"]),
+        registers_shown=REGISTERS_SHOWN,
+        obstacles={chip: grouped(fitted["obstacles"]) for chip, fitted in report["fit"].items()},
+        run=provenance(),
+    )
+
+
+def main_models(energy: dict[str, Any]) -> list[dict[str, Any]]:
+    """The energy models whose layers are drawn: the convention, and beside it one chip."""
+    return [energy["models"][name] for name in (energy["convention"], SECOND_MODEL) if name in energy["models"]]
+
+
+def all_causes(energy: dict[str, Any]) -> list[str]:
+    """Every cause that any model prices, in the order of the ledger; the place decides the colour."""
+    return list(dict.fromkeys(cause for model in energy["models"].values() for cause in model["breakdown"]))
+
+
+def grouped(obstacles: list[str]) -> list[Obstacle]:
+    """Lines "layer: what" put together where the same stands in the way of several layers."""
+    layers: dict[str, list[str]] = {}
+    for line in obstacles:
+        layer, _, what = line.partition(": ")
+        layers.setdefault(what, []).append(layer)
+    return [Obstacle(what=what, layers=tuple(names)) for what, names in layers.items()]
+
+
+def provenance() -> dict[str, Any]:
+    """What ran where and when."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": shlex.join(sys.argv),
+        "versions": {"Python": python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "machine": platform(),
+    }
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,8 +1,9 @@
 """What the procedural clips show: 12 motions of one object, drawn so that no single picture tells the class.
 
 The world is a torus whose period is the picture's height, so the object is seen exactly once in any square
-crop, wherever it is. Its place, phase and orientation are uniform for every class, and its size follows the
-sizes that Pulse visits. Turning left means anticlockwise as seen.
+crop, wherever it is. Every motion is centred near the middle of the picture (drifts pass it half-way through); phase
+and orientation are uniform for every class, and the size follows the sizes that Pulse visits. Turning left means
+anticlockwise as seen.
 
 Periods and speeds suit clips of 16 pictures 4/30 s apart: swings take 0.9 to 1.6 s, turns 1.2 to 2.4 s (at
 most 40 degrees between two pictures, of shapes without rotational symmetry), drifts cross 0.5 to 1.2 heights
@@ -23,9 +24,9 @@ WIDTH_PX, HEIGHT_PX, FPS = 96, 72, 25
 FRAMES = (64, 80)  # fewest and most in a clip
 SWING_PERIOD_S, TURN_PERIOD_S = (1.6, 0.9), (2.4, 1.2)  # at the slowest and the fastest tempo
 DRIFT_HEIGHTS_PER_S = (0.25, 0.6)
-REACH_PX = (10.0, 14.0)  # amplitude of swings and radius of orbits
-SPREAD_PX = 10.0  # of the start around the centre of the picture
-RADIUS_PX = (12.3, 12.7)  # with the next line and a clip's 3 %: diameters of 24 to 46 % of the height
+REACH_PX = (15.0, 19.0)  # amplitude of swings and radius of orbits
+SPREAD_PX = 6.0  # of the start around the centre of the picture
+RADIUS_PX = (13.0, 15.0)  # with the next line and a clip's 3 %: diameters of 25 to 55 % of the height
 SIZE_SWING = 0.28  # Pulse's radius goes from 72 % to 128 % of the scene's
 
 
@@ -42,7 +43,7 @@ class Motion:
 
 MOTIONS = {
     "Bob": Motion(swing=(0.0, 1.0)),
-    "DiagonalSway": Motion(swing=(0.71, 0.71)),  # along either diagonal
+    "DiagonalSway": Motion(swing=(0.71, 0.71)),
     "DriftDown": Motion(drift=(0.0, 1.0)),
     "DriftLeft": Motion(drift=(-1.0, 0.0)),
     "DriftRight": Motion(drift=(1.0, 0.0)),
@@ -152,14 +153,14 @@ def trajectory(
     """Place x, y in pixels, angle in radians, relative size at each time; what does not move is constant."""
     start_x, start_y = np.array([WIDTH_PX / 2, HEIGHT_PX / 2]) + rng.uniform(-SPREAD_PX, SPREAD_PX, 2)
     angle, phase, size_phase = rng.uniform(0, 2 * np.pi, 3)
-    reach_px, mirror = rng.uniform(*REACH_PX), rng.choice([-1, 1])
+    reach_px = rng.uniform(*REACH_PX)
     from_middle_s = time_s - time_s.mean()  # drifts pass their start half-way through
     drifted_px = from_middle_s * HEIGHT_PX * np.interp(tempo, (0, 1), DRIFT_HEIGHTS_PER_S)
     swing = 2 * np.pi * time_s / np.interp(tempo, (0, 1), SWING_PERIOD_S)
     turn = 2 * np.pi * time_s / np.interp(tempo, (0, 1), TURN_PERIOD_S)
     wave_px, orbit_px = reach_px * np.sin(swing + phase), reach_px * abs(motion.orbit)
     orbit = phase + motion.orbit * turn
-    x_px = start_x + motion.swing[0] * mirror * wave_px + motion.drift[0] * drifted_px + orbit_px * np.cos(orbit)
+    x_px = start_x + motion.swing[0] * wave_px + motion.drift[0] * drifted_px + orbit_px * np.cos(orbit)
     y_px = start_y + motion.swing[1] * wave_px + motion.drift[1] * drifted_px - orbit_px * np.sin(orbit)
     size = 1 + SIZE_SWING * np.sin(size_phase + motion.pulse * swing)
     return x_px, y_px, angle + motion.spin * turn, size

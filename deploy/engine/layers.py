@@ -1,4 +1,4 @@
-"""What one block of the network does in a time step; nothing here knows of Lava.
+"""What one block of the network does in a time step.
 
 A layer first updates its neurons with the currents collected in the step before and sends their messages, then takes
 the messages of its sources and works out the next currents. So a synapse takes one time step, as in stock Lava, where
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.engine.kernels import Currents, Kernel, Messages, compile_kernel
 from deploy.ir.integer import (
     DECAY_ONE,
     STATE_LIMIT,
@@ -23,7 +24,6 @@ from deploy.ir.integer import (
     bias_map,
     wrapped,
 )
-from deploy.lava_network.kernels import Currents, Kernel, Messages, compile_kernel
 from deploy.passes.schedule import Plan
 
 

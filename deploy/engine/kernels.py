@@ -1,4 +1,4 @@
-"""Exact integer kernels for one frame of messages; nothing here knows of Lava.
+"""Exact integer kernels for one frame of messages.
 
 Legend: C channels, P pixels of the output, K = kernel taps times channels of a group, G groups, O output channels.
 """

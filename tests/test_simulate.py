@@ -1,0 +1,90 @@
+"""The network on Lava: bit for bit what the integer interpreter computes, alone and with clips back to back."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deploy import lower, quantize, simulate
+from deploy.errors import SimulatorError
+from deploy.frontend.from_svformer import export
+from deploy.ir.integer import IntLif, IntNetwork, run_integer
+from deploy.stages import as_images
+from svformer import SVFormer, SVFormerConfig
+
+CONFIG = SVFormerConfig(
+    num_classes=3, image_size=32, frames=3, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8
+)
+
+
+@pytest.fixture(scope="module")
+def clips() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, 3, 3, 32, 32)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def network(clips: np.ndarray) -> IntNetwork:
+    """A whole SVFormer with random weights; its norms are shifted so that every layer fires."""
+    torch.manual_seed(3)
+    model = SVFormer(CONFIG)
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # the statistics are those of the last pass
+            torch.nn.init.constant_(module.bias, 3.0 if name.endswith("attn.norm1") else 0.7)
+    model(torch.as_tensor(clips).transpose(1, 2))
+    return quantize(lower(export(model.double().eval())), clips)
+
+
+def test_lava_equals_the_integer_interpreter_bit_for_bit(network: IntNetwork, clips: np.ndarray) -> None:
+    expected = run_integer(network, as_images(clips, network))
+    result = simulate(network, clips, backend="lava", timeout_s=60)
+    assert result.signals.keys() == expected.keys()
+    for name, signal_ in expected.items():
+        np.testing.assert_array_equal(result.signals[name], signal_, err_msg=name)
+    fired = {name: int(expected[name].sum()) for name, p in network.populations.items() if isinstance(p, IntLif)}
+    assert all(fired.values()), fired  # a silent layer would prove nothing
+
+
+def test_a_clip_does_not_see_the_one_before_it(network: IntNetwork, clips: np.ndarray) -> None:
+    together = simulate(network, clips, backend="lava", timeout_s=60)
+    alone = simulate(network, clips[1:], backend="lava", timeout_s=60)
+    for name, values in alone.signals.items():
+        np.testing.assert_array_equal(together.signals[name][1:], values, err_msg=name)
+    assert together.time_steps == alone.time_steps + CONFIG.frames  # back to back: T steps for one clip more
+
+
+def test_progress_counts_all_time_steps(network: IntNetwork, clips: np.ndarray) -> None:
+    seen: list[int] = []
+    result = simulate(network, clips, backend="lava", timeout_s=60, on_progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == result.time_steps
+
+
+def test_a_killed_lava_process_ends_the_run_and_leaves_none_behind(network: IntNetwork, clips: np.ndarray) -> None:
+    many = np.repeat(clips, 200, axis=0)
+    killer = threading.Thread(target=_kill_one_child_when_running)
+    killer.start()
+    with pytest.raises(SimulatorError, match="SIGKILL"):
+        simulate(network, many, backend="lava", timeout_s=60)
+    killer.join()
+    assert _children() == []
+
+
+def test_integer_backend_gives_the_same_result_without_lava(network: IntNetwork, clips: np.ndarray) -> None:
+    on_lava = simulate(network, clips, backend="lava", timeout_s=60)
+    np.testing.assert_array_equal(simulate(network, clips, backend="integer").logits, on_lava.logits)
+
+
+def _children() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+def _kill_one_child_when_running() -> None:
+    while len(_children()) < 20:  # the network has more populations than that
+        time.sleep(0.05)
+    os.kill(_children()[7], signal.SIGKILL)
