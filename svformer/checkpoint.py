@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from svformer.config import SVFormerConfig
 from svformer.errors import InputError
-from svformer.files import atomic_path
+from svformer.files import write_bytes
 from svformer.model import SVFormer
 
 FORMAT = "svformer-checkpoint/1"
@@ -47,8 +47,7 @@ def save_checkpoint(model: SVFormer, path: str | Path, notes: dict[str, str] | N
     """Write weights and configuration to one safetensors file; `notes` are kept as further metadata."""
     metadata = {**(notes or {}), "format": FORMAT, "config": model.config.to_json()}
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata)
+    write_bytes(path, save(state, metadata))
 
 
 def load_checkpoint(path: str | Path, *, head_dim: int = 64) -> SVFormer:

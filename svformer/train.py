@@ -8,6 +8,7 @@ The out folder receives checkpoint.safetensors, curve.csv, curve.png, run.json a
 import argparse
 import csv
 import dataclasses
+import io
 import json
 import platform
 import shlex
@@ -34,7 +35,7 @@ from svformer.data.datasets import add_dataset_arguments, open_dataset
 from svformer.data.ucf101 import Ucf101
 from svformer.errors import InputError
 from svformer.evaluate import Accuracy, as_batch, describe, evaluate
-from svformer.files import atomic_path
+from svformer.files import atomic_path, write_bytes
 from svformer.model import SVFormer
 
 
@@ -125,8 +126,9 @@ class Trainer:
             "recipe": dataclasses.asdict(self.recipe),
             "config": self.model.config.to_json(),
         }
-        with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_bytes(path, content.getbuffer())
 
     def load(self, path: Path) -> None:
         """Continue from `save`; raises `InputError` when the saved run had another recipe or geometry."""

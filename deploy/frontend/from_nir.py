@@ -154,7 +154,7 @@ def _neurons(site: _Site, *, decay: Array, threshold: Array) -> Mapped:
         )
     if not (threshold > 0).all():
         raise ValueError("a threshold that is not positive, or a negative r: such a neuron fires without input")
-    decay, threshold = (_compact(np.broadcast_to(x, site.out_shape)) for x in (decay, threshold))
+    decay, threshold = (_compact(x.reshape(site.out_shape)) for x in (decay, threshold))
     operation = Identity(in_shape=site.in_shape, out_shape=site.out_shape)
     return operation, 0, Lif(shape=site.out_shape, bias=ZERO, decay=decay, threshold=threshold)
 

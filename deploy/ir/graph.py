@@ -4,6 +4,7 @@
 refuses conv -> neuron -> depthwise conv. `infer_shapes` does the check instead, and names every offender.
 """
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,17 @@ from nir.serialization import hdf2dict
 from deploy.ir.nodes import EXTENSIONS, VERSION, Junction, SpikingAttention
 from hardware.geometry import ConvGeometry
 from svformer.errors import InputError
-from svformer.files import atomic_path
+from svformer.files import write_bytes
 
 Shape = tuple[int, ...]
 ELEMENTWISE = (nir.LIF, nir.IF, nir.LI, nir.I, nir.Threshold, nir.Delay, nir.Scale, nir.CubaLI, nir.CubaLIF)
 
 
 def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
-    """Write a graph, extension nodes included, as compressed HDF5, beside and renamed."""
-    with atomic_path(path) as temporary:
-        nir.write(str(temporary), graph)
+    """Write a graph, extension nodes included, as compressed HDF5."""
+    content = io.BytesIO()
+    nir.write(content, graph)
+    write_bytes(path, content.getbuffer())
 
 
 def read_nir(path: str | Path) -> nir.NIRGraph:

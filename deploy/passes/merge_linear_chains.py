@@ -206,8 +206,8 @@ def _cut_best(network: Network, chain: list[str]) -> Network:
 def _explain(chain: list[str], best: _Choice, choices: list[_Choice]) -> str:
     merged, all_kept = choices[0], choices[-1]
     decision = f"keeps {', '.join(best.kept)} as graded relay" if best.kept else "merges into one convolution"
-    merged_cost = f"{merged.cost:.3g}" if merged.cost < math.inf else "not exact"
-    costs = f"merged {merged_cost}, all relays {all_kept.cost:.3g}, chosen {best.cost:.3g} additions a time step"
+    merged_cost = f"{merged.cost:,.0f}" if merged.cost < math.inf else "not exact"
+    costs = f"merged {merged_cost}, all relays {all_kept.cost:,.0f}, chosen {best.cost:,.0f} additions a time step"
     return f"{' -> '.join(chain)}: {decision} ({costs})"
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from platform import platform, python_version
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -73,7 +73,9 @@ def render(report: dict[str, Any], spikes: dict[str, NDArray[np.uint8]], frames:
     return environment.get_template("page.html").render(
         **report,
         rasters=[plot.raster(name, spikes[name][0]) for name in order],
-        film=[] if frames is None else plot.film_strip(frames),
+        film=plot.film_strip(frames) if _are_pictures(frames) else [],
+        signal=None if frames is None or _are_pictures(frames) else plot.signal_picture(frames),
+        ticks=plot.ticks(report["network"]["frames"]),
         clips_listed=CLIPS_LISTED,
         ledger=LEDGER,
         models=main_models(report["energy"]),
@@ -83,6 +85,11 @@ def render(report: dict[str, Any], spikes: dict[str, NDArray[np.uint8]], frames:
         obstacles={chip: grouped(fitted["obstacles"]) for chip, fitted in report["fit"].items()},
         run=provenance(),
     )
+
+
+def _are_pictures(frames: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32]]:
+    """Whether frames are [T, C, H, W] with more than one pixel."""
+    return frames is not None and frames.ndim == 4 and frames.shape[2] * frames.shape[3] > 1
 
 
 def main_models(energy: dict[str, Any]) -> list[dict[str, Any]]:

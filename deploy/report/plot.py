@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from svformer.data.clips import MEAN, STD
 
 RASTER_ROWS = 128  # rows of a raster, each one CSS pixel high or higher: a browser drops none of them
-FRAMES_SHOWN = 16  # frames of a film strip at most; more would be stamps
+FRAMES_SHOWN = 16  # frames of a film strip, and time steps labelled below, at most
 FRAME_SIZE = 96  # pixels of the longer side of a frame in the strip at most
 
 Pixels = NDArray[np.uint8]
@@ -71,18 +71,21 @@ def raster_image(spikes_TCHW: NDArray[Any], *, rows: int = RASTER_ROWS) -> Pixel
     Up to `rows` neurons have a row each, 255 where they fire. Of more, neighbours share a row, each neuron in exactly
     one; its darkness is 255 times the square root of the share that fires, so that one spike among many stays visible.
     """
-    spikes_TN = spikes_TCHW.reshape(len(spikes_TCHW), -1).astype(np.float64)
-    neurons = spikes_TN.shape[1]
-    edges = np.linspace(0, neurons, min(rows, neurons) + 1).round().astype(int)
-    fired_TR = np.add.reduceat(spikes_TN, edges[:-1], axis=1)
-    return np.round(255 * np.sqrt(fired_TR / np.diff(edges))).astype(np.uint8).T
+    return np.round(255 * np.sqrt(_row_means(spikes_TCHW, rows))).astype(np.uint8)
+
+
+def _row_means(values: NDArray[Any], rows: int) -> NDArray[np.float64]:
+    """Values [T, ...] as [rows, T]: where there are more, neighbours share a row that shows their mean."""
+    values_TN = values.reshape(len(values), -1).astype(np.float64)
+    count = values_TN.shape[1]
+    edges = np.linspace(0, count, min(rows, count) + 1).round().astype(int)
+    return (np.add.reduceat(values_TN, edges[:-1], axis=1) / np.diff(edges)).T
 
 
 def film_strip(frames: NDArray[np.float32]) -> list[Frame]:
-    """Frames [T, *input shape] as pictures, evenly spaced where there are more than fit in a row.
+    """Frames [T, C, H, W] as pictures, evenly spaced where there are more than fit in a row.
 
-    Colour clips are shown as they were before normalisation, other pictures as the mean over channels; an input that
-    is no picture is one column of grey values a step.
+    Colour clips are shown as they were before normalisation, others as the mean over channels in grey.
     """
     steps = len(frames)
     shown = min(steps, FRAMES_SHOWN)
@@ -92,14 +95,26 @@ def film_strip(frames: NDArray[np.float32]) -> list[Frame]:
 
 
 def _pixels(frames: NDArray[np.float32]) -> Pixels:
-    """Frames of any input shape as [T, H, W, 3]."""
-    if frames.ndim == 4 and frames.shape[1] == 3:
-        values = np.moveaxis(frames * STD + MEAN, 1, -1)
-    else:
-        grey = frames.mean(axis=1) if frames.ndim == 4 else frames.reshape(len(frames), -1, 1)
-        span = float(np.ptp(grey)) or 1.0
-        values = np.repeat(((grey - grey.min()) / span)[..., None], 3, axis=-1)
-    return np.round(255 * np.clip(values, 0, 1)).astype(np.uint8)
+    """Frames [T, C, H, W] as [T, H, W, 3]."""
+    if frames.shape[1] == 3:
+        return np.round(255 * np.clip(np.moveaxis(frames * STD + MEAN, 1, -1), 0, 1)).astype(np.uint8)
+    return _grey(frames.mean(axis=1))
+
+
+def _grey(values: NDArray[Any]) -> Pixels:
+    """Smallest to largest value as black to white, with a last axis of three equal colours."""
+    span = float(np.ptp(values)) or 1.0
+    return np.repeat(np.round(255 * (values - values.min()) / span).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def signal_picture(frames: NDArray[np.float32]) -> str:
+    """An input that is no picture, [T, ...]: time steps from left to right, values from top to bottom, in grey."""
+    return _png(_grey(_row_means(frames, RASTER_ROWS)))
+
+
+def ticks(steps: int) -> list[int]:
+    """Time steps that are labelled, from 1."""
+    return list(range(1, steps + 1, -(-steps // FRAMES_SHOWN)))
 
 
 def _shrunk(frame_HWC: Pixels) -> Pixels:
@@ -121,5 +136,5 @@ def _ink(darkness: Pixels) -> str:
 def _png(pixels: Pixels) -> str:
     """Pixels [H, W, 3 or 4] as a data URI."""
     buffer = io.BytesIO()
-    imsave(buffer, np.ascontiguousarray(pixels), format="png", metadata={"Software": None})
+    imsave(buffer, np.ascontiguousarray(pixels), format="png", metadata={"Software": ""})
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -54,6 +54,7 @@ def record(deployment: Deployment, tally: Tally, *, backend: str) -> dict[str, A
 def _network(deployment: Deployment) -> dict[str, Any]:
     meta = deployment.graph.metadata
     return {
+        "name": str(meta.get("model", "network")),
         "nodes": len(deployment.graph.nodes),
         "populations": len(deployment.integer.populations),
         "neurons": sum(int(np.prod(deployment.integer.populations[n].shape)) for n in deployment.spiking),
@@ -176,11 +177,14 @@ def _per_clip(counts: OpCounts, clips: int) -> dict[str, float]:
 
 def _energy(deployment: Deployment, tally: Tally, clips: int) -> dict[str, Any]:
     """Energy of the mean clip on every chip, beside the paper's figure."""
-    models = energy_models(tally.counts, [load_chip(name) for name in shipped_chips()])
-    per_clip = {name: _divided(model, clips) for name, model in models.items()}
-    convention = per_clip[CONVENTION]["weighted_layers_mj"]
+    models = energy_models(
+        {name: _mean(counts, clips) for name, counts in tally.counts.items()},
+        [load_chip(name) for name in shipped_chips()],
+    )
+    convention = models[CONVENTION]["weighted_layers_mj"]
+    assert convention is not None  # this chip file has prices
     return {
-        "models": per_clip,
+        "models": models,
         "convention": CONVENTION,
         "paper_mj_per_video": published.PAPER_MJ_PER_VIDEO,
         "ratio_to_paper": convention / published.PAPER_MJ_PER_VIDEO,
@@ -188,11 +192,9 @@ def _energy(deployment: Deployment, tally: Tally, clips: int) -> dict[str, Any]:
     }
 
 
-def _divided(value: Any, by: int) -> Any:
-    """All numbers of nested dicts divided; text, lists and None stay."""
-    if isinstance(value, dict):
-        return {name: _divided(inner, by) for name, inner in value.items()}
-    return value / by if isinstance(value, float) else value
+def _mean(counts: OpCounts, clips: int) -> OpCounts:
+    """Counts of the mean clip, rounded to whole operations."""
+    return OpCounts(**{name: round(value / clips) for name, value in dataclasses.asdict(counts).items()})
 
 
 def _size(deployment: Deployment, tally: Tally, clips: int) -> published.NetworkSize:

@@ -9,6 +9,14 @@ NARROW = "\N{NARROW NO-BREAK SPACE}"  # between a number and its unit
 
 ENERGY_UNITS = (("J", 1e-3), ("mJ", 1.0), ("µJ", 1e3), ("nJ", 1e6), ("pJ", 1e9))  # per millijoule
 
+# Keys of report.json that are not words with underscores.
+WORDS = {
+    "synaptic_ops": "synaptic operations",
+    "graded_macs": "MACs of graded messages",
+    "spike_transport": "message transport",
+    "lif": "LIF",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
@@ -77,15 +85,12 @@ def stacked(parts: Mapping[str, float], full: float) -> list[Segment]:
 
 
 def words(key: str) -> str:
-    """A key of report.json as words: "neuron updates", "MACs of graded messages"."""
-    known = {
-        "synaptic_ops": "synaptic operations",
-        "graded_macs": "MACs of graded messages",
-        "spike_transport": "message transport",
-        "lif": "LIF",
-        "cores": "cores",
-    }
-    return known.get(key, key.replace("_", " "))
+    """A key of report.json as words: "neuron updates"."""
+    return WORDS.get(key, key.replace("_", " "))
+
+
+def total(parts: Mapping[str, float]) -> float:
+    return sum(parts.values())
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -97,5 +102,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "size": size,
     "stacked": stacked,
     "words": words,
-    "sum_values": lambda parts: sum(parts.values()),
+    "total": total,
 }
