@@ -11,7 +11,7 @@ import pytest
 from svformer import InputError
 from svformer.cli import INTERRUPTED, ArgumentParser, run_cli
 from svformer.errors import UserFacingError
-from svformer.files import atomic_path
+from svformer.files import atomic_path, write_bytes
 
 Capture = pytest.CaptureFixture[str]
 
@@ -172,13 +172,39 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_parent_that_is_a_file_is_told_to_the_user(tmp_path: Path, capsys: Capture) -> None:
+@pytest.mark.parametrize("place", ["runs/run.json", "runs/tiny/run.json"])
+def test_a_folder_that_cannot_be_made_is_told_to_the_user(place: str, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "runs").write_text("not a folder")
 
     def main() -> None:
-        with atomic_path(tmp_path / "runs" / "tiny" / "run.json"):
+        with atomic_path(tmp_path / place):
             raise AssertionError("nothing can be written there")
 
     assert run_cli(main) == 2
-    assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path / 'runs'}")
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {(tmp_path / place).parent}: cannot be made (")
+    assert error.count("\n") == 1
     assert (tmp_path / "runs").read_text() == "not a folder"
+
+
+@pytest.mark.parametrize("content", [b"new", memoryview(b"new"), b""])
+def test_bytes_made_in_memory_are_written_whole(content: bytes | memoryview, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "spikes.h5"
+    write_bytes(path, content)
+    assert path.read_bytes() == bytes(content)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_up_leaves_the_old_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "spikes.h5"
+    write_bytes(path, b"old")
+
+    def fill_up(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(path, b"new")
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]

@@ -70,6 +70,7 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
             dt_s=dt,
         )
         try:
+            _refuse_not_finite(graph.nodes[name])
             operation, delay, populations[name] = _map(graph.nodes[name], site)
         except (ValueError, InputError) as error:
             problems.append(f"{name}: {error}")
@@ -165,6 +166,13 @@ def _compact(values_CHW: Array) -> Array:
     if not (values_CHW == first).all():
         return values_CHW.astype(np.float64)
     return (first[:1] if (first == first[:1]).all() else first).astype(np.float64)
+
+
+def _refuse_not_finite(node: nir.NIRNode) -> None:
+    values = {name: value for name, value in vars(node).items() if isinstance(value, np.ndarray)}
+    damaged = [name for name, value in values.items() if value.dtype.kind == "f" and not np.isfinite(value).all()]
+    if damaged:
+        raise ValueError(f"{' and '.join(damaged)} with values that are not finite numbers; did the training diverge?")
 
 
 def _refuse_other_than_zero(**parameters: Array) -> None:
