@@ -15,13 +15,14 @@ from safetensors import safe_open
 
 from deploy.errors import GateError
 from deploy.frontend import from_svformer
-from deploy.ir.graph import infer_shapes
+from deploy.ir.graph import execution_order, infer_shapes
 from deploy.ir.interpreter import interpret
 from svformer.checkpoint import load_checkpoint
 from svformer.model import SVFormer
 from svformer.recording import run_recorded
 
 SHARE_A_LINE = 3  # so many alike nodes get one line in the table
+LOGIT_TOLERANCE = 1e-6  # the order of additions in float64 leaves far less
 TIE_MARGIN = 1e-9  # a spike may differ where v is this close to the threshold: the order of additions decides there
 
 
@@ -52,12 +53,16 @@ def _training_facts(path: Path) -> dict[str, str]:
 
 
 def check_export(model: SVFormer, graph: nir.NIRGraph, frames_NTCHW: NDArray[Any]) -> ExportCheck:
-    """Compare every neuron layer at every step; raises `GateError` at a difference that no tie explains."""
+    """Compare every neuron layer at every step, and the logits.
+
+    Raises `GateError` at a difference that no tie explains.
+    """
     clip = torch.as_tensor(frames_NTCHW, dtype=torch.float64).transpose(1, 2)
     logits, spikes = run_recorded(model, clip)
     signals = interpret(graph, frames_NTCHW)
     compared = ties = 0
-    for name, node in graph.nodes.items():
+    for name in execution_order(graph):
+        node = graph.nodes[name]
         if not isinstance(node, nir.LIF):
             continue
         expected = _torch_spikes(name, spikes, signals[name].shape[2]).transpose(1, 0, 2, 3, 4)
@@ -66,6 +71,8 @@ def check_export(model: SVFormer, graph: nir.NIRGraph, frames_NTCHW: NDArray[Any
             _require_tie(graph, name, node, signals, different)
         compared, ties = compared + different.size, ties + int(different.sum())
     error = float(np.abs(signals["output"][:, -1] - logits.numpy()).max())
+    if not ties and error > LOGIT_TOLERANCE:
+        raise GateError(f"PyTorch and NIR fire the same spikes, but their logits differ by {error:.3g}")
     return ExportCheck(spikes_compared=compared, ties=ties, logit_error=error)
 
 

@@ -1,6 +1,5 @@
 """Checkpoints: ours (safetensors with the configuration inside) and the authors' `.pyth`, both strictly checked."""
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -77,18 +76,23 @@ def _read_safetensors(path: Path) -> tuple[SVFormerConfig, State]:
     if metadata.get("format") != FORMAT:
         found = metadata.get("format", "no format mark")
         raise InputError(f"{path}: not an SVFormer checkpoint ({found}), expected {FORMAT}")
-    return SVFormerConfig.from_json(metadata["config"]), state
+    return SVFormerConfig.from_json(metadata.get("config", "")), state
 
 
 def _read_pyth(path: Path, head_dim: int) -> tuple[SVFormerConfig, State]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not a readable weights-only checkpoint ({reason})") from error
-    if not isinstance(content, dict) or not isinstance(content.get("model_state"), dict):
+    except Exception as error:  # what a damaged pickle raises depends on the damage: KeyError, IndexError, ...
+        raise InputError(
+            f"{path}: not a readable weights-only checkpoint ({type(error).__name__}): damaged, or it holds code, "
+            "which is never executed; restore it, or save its 'model_state' anew"
+        ) from error
+    found = content.get("model_state") if isinstance(content, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(t, Tensor) and isinstance(n, str) for n, t in found.items()):
         raise InputError(f"{path}: no 'model_state' inside, so this is not a checkpoint of the SVFormer authors")
-    state = {_our_name(name): tensor for name, tensor in content["model_state"].items()}
+    state = {_our_name(name): tensor for name, tensor in found.items()}
+    if len(state) < len(found):
+        raise InputError(f"{path}: {len(found)} keys stand for {len(state)} weights; expected the authors' names alone")
     config = _geometry(path, state, head_dim)
     return config, {name: _as_convolution(name, tensor) for name, tensor in state.items()}
 
@@ -124,8 +128,10 @@ def _geometry(path: Path, state: State, head_dim: int) -> SVFormerConfig:
             mlp_ratio=state["stage1.block0.mlp.fc1.weight"].shape[0] // widths[0],
             norm="shared" if state["stem.norm.weight"].shape[0] == widths[0] else "per_step",
         )
-    except (KeyError, IndexError) as error:
+    except KeyError as error:
         raise InputError(f"{path}: cannot read the geometry, key {error} is missing") from error
+    except (IndexError, ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{path}: cannot read the geometry, a weight has a wrong shape ({error})") from error
 
 
 def _depth(state: State, stage: int) -> int:

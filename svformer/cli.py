@@ -8,6 +8,11 @@ from typing import NoReturn
 
 from svformer.errors import InputError, UserFacingError
 
+# What the user's disk and paths can lead to; any other OSError is a bug and keeps its traceback.
+UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
 INTERRUPTED = 130  # the shell's convention for Ctrl-C
 
 
@@ -31,7 +36,7 @@ def run_cli(main: Callable[[], None]) -> int:
         print("interrupted: nothing half-written was left", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR):
+        if error.errno not in UNWRITABLE:
             raise
         where = error.filename or "the output folder"
         print(f"error: cannot write {where}: {error.strerror}; free space or choose another folder", file=sys.stderr)

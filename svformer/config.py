@@ -44,20 +44,23 @@ class SVFormerConfig:
 
     def _rules(self) -> list[tuple[bool, str]]:
         sizes = (*self.embed_dims, *self.depths, self.head_dim, self.mlp_ratio)
-        counts = (self.num_classes, self.in_channels, self.frames, *sizes)
+        counts = (self.num_classes, self.in_channels, self.frames, self.image_size, *sizes)
         return [
             (
                 len(self.embed_dims) == len(self.depths) == 4,
                 f"four stages are needed, found embed_dims={self.embed_dims}, depths={self.depths}",
             ),
-            (all(n >= 1 for n in counts), "every count and width must be at least 1"),
             (
-                all(width % self.head_dim == 0 for width in self.embed_dims[2:]),
+                all(isinstance(n, int) and n >= 1 for n in counts),
+                "every count, size and width must be a whole number of at least 1",
+            ),
+            (
+                self.head_dim >= 1 and all(width % self.head_dim == 0 for width in self.embed_dims[2:]),
                 f"head_dim={self.head_dim} must divide the widths of stages 3 and 4, {self.embed_dims[2:]}",
             ),
             (
-                self.embed_dims[3] % 2 == 0,
-                f"the last width must be even (the head pairs its channels), found {self.embed_dims[3]}",
+                all(width % 2 == 0 for width in self.embed_dims[3:]),
+                f"the last width must be even (the head pairs its channels), found embed_dims={self.embed_dims}",
             ),
             (self.norm in ("shared", "per_step"), f"norm must be 'shared' or 'per_step', found {self.norm!r}"),
             (self.threshold > 0, f"threshold must be positive, found {self.threshold}"),

@@ -51,6 +51,10 @@ class Recipe:
     gradient_norm: float = 5.0
     seed: int = 6666
 
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise InputError(f"{self.epochs} epochs with batches of {self.batch_size}; allowed: 1 or more of both")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
@@ -74,6 +78,8 @@ class Trainer:
             raise InputError(f"{len(data)} training clips are fewer than one batch of {recipe.batch_size}")
         self.optimizer = torch.optim.AdamW(parameter_groups(model, recipe.weight_decay), lr=recipe.peak_lr)
         total = self.steps_per_epoch * recipe.epochs
+        if total * recipe.warm_up <= 1:
+            raise InputError(f"{total} steps are too few for a rising and a falling rate; train more epochs")
         self.schedule = OneCycleLR(self.optimizer, max_lr=recipe.peak_lr, total_steps=total, pct_start=recipe.warm_up)
         self.curve: list[Point] = []
 
@@ -101,7 +107,7 @@ class Trainer:
         return point
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of an epoch; order and random crops depend on (seed, epoch) only, so a resumed run repeats them."""
+        """Batches of an epoch; order and crops depend on seed and epoch only, so that a resumed run repeats them."""
         self.data.set_epoch(epoch)
         order = torch.Generator().manual_seed(self.recipe.seed + epoch)
         loader = DataLoader(self.data, batch_size=self.recipe.batch_size, shuffle=True, drop_last=True, generator=order)
@@ -125,19 +131,24 @@ class Trainer:
             "curve": [dataclasses.asdict(point) for point in self.curve],
             "recipe": dataclasses.asdict(self.recipe),
             "config": self.model.config.to_json(),
+            "clips": [entry.name for entry in self.data.entries],
         }
         content = io.BytesIO()
         torch.save(state, content)
         write_bytes(path, content.getbuffer())
 
     def load(self, path: Path) -> None:
-        """Continue from `save`; raises `InputError` when the saved run had another recipe or geometry."""
+        """Continue from `save`; raises `InputError` when the saved run had another recipe, geometry or data."""
         if not path.is_file():
             raise InputError(f"{path}: nothing to resume; start without --resume")
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        mine = (dataclasses.asdict(self.recipe), self.model.config.to_json())
-        if (state["recipe"], state["config"]) != mine:
-            raise InputError(f"{path}: saved with another recipe or preset; resume with the same options")
+        try:
+            state: dict[str, Any] = torch.load(path, weights_only=True)
+            saved = (state["recipe"], state["config"], state["clips"])
+        except Exception as error:  # what a damaged pickle raises depends on the damage
+            raise InputError(f"{path}: not the state of a training run; start without --resume") from error
+        clips = [entry.name for entry in self.data.entries]
+        if saved != (dataclasses.asdict(self.recipe), self.model.config.to_json(), clips):
+            raise InputError(f"{path}: saved with another recipe or preset or other data; resume with the same options")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

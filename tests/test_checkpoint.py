@@ -143,6 +143,12 @@ def test_every_misfit_of_ours_is_named(tmp_path: Path) -> None:
     assert "head.fc.bias has shape [6], expected [5]" in message
 
 
+def test_safetensors_without_their_configuration_are_refused(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(1)}, tmp_path / "a.safetensors", {"format": FORMAT})
+    with pytest.raises(InputError, match="not an SVFormer configuration"):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "svformer-checkpoint/2"}])
 def test_safetensors_of_others_are_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"weight": torch.zeros(1)}, tmp_path / "a.safetensors", metadata)
@@ -210,6 +216,22 @@ def test_every_misfit_of_a_pyth_is_named(tmp_path: Path) -> None:
     assert message.count(";") == 5  # nothing else is reported
 
 
+@pytest.mark.parametrize(
+    ("name", "tensor", "misfit"),
+    [
+        ("lplif.w", None, "missing localpath.plif.p.w"),
+        ("pos_embed", torch.zeros(3), "unknown pos_embed"),
+        ("lplif.w", torch.zeros(1), "localpath.plif.p.w has shape [1], expected []"),
+    ],
+)
+def test_one_misfit_is_enough(tmp_path: Path, name: str, tensor: Tensor | None, misfit: str) -> None:
+    state = {key: value for key, value in authors_state(random_model()).items() if key != name}
+    if tensor is not None:
+        state[name] = tensor
+    message = refusal(write_pyth(tmp_path / "a.pyth", state), head_dim=8)
+    assert message.endswith(f"does not fit the model: {misfit}")
+
+
 def test_a_pyth_without_what_tells_the_geometry_is_refused(tmp_path: Path) -> None:
     state = authors_state(random_model())
     del state["patch_embed1.proj.weight"]
@@ -217,7 +239,22 @@ def test_a_pyth_without_what_tells_the_geometry_is_refused(tmp_path: Path) -> No
     assert "key 'stem.conv.weight' is missing" in refusal(write_pyth(tmp_path / "a.pyth", {}), head_dim=8)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {}}, {"model_state": [1]}])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("patch_embed1.proj.weight", ()), ("patch_embed1.proj.weight", (0, 2, 6, 6)), ("dwconv_bf_head.weight", (64, 2))],
+)
+def test_a_pyth_whose_geometry_makes_no_sense_is_refused(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    state = authors_state(random_model()) | {name: torch.zeros(shape)}
+    assert "cannot read the geometry" in refusal(write_pyth(tmp_path / "a.pyth", state), head_dim=8)
+
+
+def test_a_key_of_ours_beside_the_authors_is_refused(tmp_path: Path) -> None:
+    """It would replace the authors' weight of the same meaning, or be replaced by it."""
+    state = authors_state(random_model()) | {"stem.conv.weight": torch.zeros(8, 2, 6, 6)}
+    assert "expected the authors' names alone" in refusal(write_pyth(tmp_path / "a.pyth", state), head_dim=8)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {}}, {"model_state": [1]}, {"model_state": {"a": 1}}])
 def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "a.pyth")
     assert "no 'model_state' inside" in refusal(tmp_path / "a.pyth")
@@ -259,6 +296,12 @@ def test_the_payload_works_where_code_is_allowed(tmp_path: Path) -> None:
 def test_damaged_pyth_are_refused(tmp_path: Path) -> None:
     path = write_pyth(tmp_path / "a.pyth", authors_state(random_model()))
     whole = path.read_bytes()
-    for damaged in (whole[:100], whole[: len(whole) // 2], whole[:-1], b"<html>404 Not Found</html>"):
+    torch.save({"model_state": authors_state(random_model())}, path, _use_new_zipfile_serialization=False)
+    old = path.read_bytes()
+    for damaged in (
+        *(whole[:size] for size in (0, 1, 10, 100, len(whole) // 2, len(whole) - 1)),
+        *(old[:size] for size in (10, 100, 1000, len(old) // 2, len(old) - 1)),
+        *(b"<html>404 Not Found</html>", b"hello world\n", b"a", b"\x80\x02"),
+    ):
         path.write_bytes(damaged)
         assert "not a readable weights-only checkpoint" in refusal(path)

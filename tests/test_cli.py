@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from svformer import InputError
-from svformer.cli import INTERRUPTED, ArgumentParser, run_cli
+from svformer.cli import INTERRUPTED, UNWRITABLE, ArgumentParser, run_cli
 from svformer.errors import UserFacingError
 from svformer.files import atomic_path, write_bytes
 
@@ -65,7 +65,7 @@ def test_an_interruption_has_the_code_of_the_shell(capsys: Capture) -> None:
     assert capsys.readouterr().err == "interrupted: nothing half-written was left\n"
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR])
+@pytest.mark.parametrize("number", sorted(UNWRITABLE))
 def test_a_disk_that_takes_nothing_is_told_in_one_line(number: int, capsys: Capture) -> None:
     assert run_cli(raising(OSError(number, os.strerror(number), "runs/report.json"))) == 2
     expected = f"error: cannot write runs/report.json: {os.strerror(number)}; free space or choose another folder\n"
@@ -185,6 +185,16 @@ def test_a_folder_that_cannot_be_made_is_told_to_the_user(place: str, tmp_path: 
     assert error.startswith(f"error: {(tmp_path / place).parent}: cannot be made (")
     assert error.count("\n") == 1
     assert (tmp_path / "runs").read_text() == "not a folder"
+
+
+@pytest.mark.parametrize("name", ["folder", f"{'n' * 300}.json"])
+def test_a_name_that_no_file_can_have_is_told_to_the_user(name: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "folder").mkdir()
+    assert run_cli(lambda: write_bytes(tmp_path / name, b"x")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: cannot write {tmp_path}")
+    assert error.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
 
 
 @pytest.mark.parametrize("content", [b"new", memoryview(b"new"), b""])

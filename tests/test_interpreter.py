@@ -79,7 +79,7 @@ def test_lif_fires_when_the_exponential_crosses_the_threshold(current: float, ta
 def test_lif_with_leak_and_reset_potential(
     current: float, r: float, leak: float, threshold: float, reset: float
 ) -> None:
-    """v goes from v_0 to v_end = leak + r x as v_end + (v_0 - v_end) (1 - 1/tau)^t; v_0 = 0, after a spike `reset`."""
+    """The potential goes from v_0 to v_end = leak + r x as v_end + (v_0 - v_end) (1 - 1/tau)^t; v_0 = 0, or `reset`."""
     tau, end = 5.0, leak + r * current
     assume(end > threshold + 0.01)
     first, period = (steps_to((end - threshold) / (end - start), 1 / tau) for start in (0.0, reset))
@@ -167,7 +167,7 @@ def test_attention_is_its_formula_written_as_loops(heads: int, head_dim: int, he
 
 
 def test_attention_never_mixes_time_steps_or_clips() -> None:
-    """q fires at one step, k and v at the next: no coincidence; all at one step: one."""
+    """One clip: q fires at one step, k and v at the next; another clip: all at one step."""
     q, k, v = np.eye(3).reshape(3, 3, 1, 1)
     node = SpikingAttention(np.array([3, 1, 1]), heads=1, scale=1.0)
     apart, together = np.stack([q, k + v]), np.stack([q + k + v, 0 * q])

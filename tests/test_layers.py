@@ -1,5 +1,6 @@
 """What a Lava block computes, step by step, without Lava: the same messages as the integer interpreter."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -126,9 +127,7 @@ def test_a_biased_neuron_starts_when_the_first_frame_reaches_it_and_at_every_cli
             "input": IntInput(shape=shape, scale=1.0, low=0, high=1),
             **{name: lif(shape, bias=2, threshold=5 + (name != "a")) for name in names[1:]},
         },
-        connections=tuple(
-            IntConnection(source=s, target=t, operation=pass_on) for s, t in zip(names, names[1:], strict=False)
-        ),
+        connections=tuple(IntConnection(source=s, target=t, operation=pass_on) for s, t in itertools.pairwise(names)),
         output="c",
         frames=4,
     )

@@ -1,5 +1,6 @@
 """NIR files: what is written comes back, what is damaged or unknown is refused in one line, and shapes by hand."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def graph(nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]]) -> nir.NI
 def chain(**nodes: nir.NIRNode) -> nir.NIRGraph:
     """Nodes one after the other, under their names."""
     names = list(nodes)
-    return graph(nodes, list(zip(names, names[1:], strict=False)))
+    return graph(nodes, list(itertools.pairwise(names)))
 
 
 def image(*shape: int) -> nir.Input:
@@ -60,7 +61,7 @@ def every_node() -> nir.NIRGraph:
         "out": nir.Output(np.array([3])),
     }
     names = [name for name in nodes if name != "delay"]
-    edges = [*zip(names, names[1:], strict=False), ("in", "delay"), ("delay", "junction")]
+    edges = [*itertools.pairwise(names), ("in", "delay"), ("delay", "junction")]
     return graph(nodes, edges)
 
 

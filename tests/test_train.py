@@ -121,28 +121,35 @@ def test_a_point_of_the_curve_by_hand(data: Ucf101, monkeypatch: pytest.MonkeyPa
     assert trainer.curve == [point]
 
 
-def test_every_epoch_shows_every_clip_once_in_an_order_of_its_own(
+def test_every_epoch_shows_every_clip_once_in_an_order_and_views_of_its_own(
     data: Ucf101, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def epochs(recipe: Recipe) -> list[Tensor]:
-        trainer, shown = new_trainer(data, recipe), []
+    def epochs(recipe: Recipe) -> tuple[Tensor, Tensor]:
+        """Labels and brightness of the clips of two epochs, each [2, 24] in the order in which they are shown."""
+        trainer, labels_shown, brightness = new_trainer(data, recipe), [], []
 
         def look(batch: Tensor, labels: Tensor) -> tuple[float, int]:
             assert batch.shape == (8, 3, 4, 32, 32)
-            shown.append(labels)
+            assert trainer.model.training
+            labels_shown.append(labels)
+            brightness.append(batch.mean(dim=(1, 2, 3, 4)))
             return 0.0, 0
 
         monkeypatch.setattr(trainer, "_step", look)
         for _ in range(2):
             trainer.run_epoch(Progress(disable=True))
-        return [torch.cat(shown[:3]), torch.cat(shown[3:])]
+            trainer.model.eval()  # as an evaluation between epochs does
+        return torch.cat(labels_shown).reshape(2, 24), torch.cat(brightness).reshape(2, 24)
 
-    first, second = epochs(RECIPE)
-    for labels in (first, second):
-        assert sorted(labels.tolist()) == sorted(entry.label for entry in data.entries)
-    assert not torch.equal(first, second)
-    assert all(torch.equal(a, b) for a, b in zip(epochs(RECIPE), (first, second), strict=True))
-    assert not torch.equal(epochs(dataclasses.replace(RECIPE, seed=1))[0], first)
+    labels, brightness = epochs(RECIPE)
+    for epoch in (0, 1):
+        assert sorted(labels[epoch].tolist()) == sorted(entry.label for entry in data.entries)
+    assert not torch.equal(labels[0], labels[1])
+    assert not torch.equal(brightness[0].sort().values, brightness[1].sort().values)  # other starts and crops
+    again, again_brightness = epochs(RECIPE)
+    assert torch.equal(again, labels)
+    assert torch.equal(again_brightness, brightness)
+    assert not torch.equal(epochs(dataclasses.replace(RECIPE, seed=1))[0], labels)
 
 
 def test_a_step_counts_hits_and_clips_the_gradient(data: Ucf101) -> None:
@@ -194,8 +201,31 @@ def test_only_the_same_run_is_resumed(data: Ucf101, tmp_path: Path) -> None:
             new_trainer(data, recipe).load(path)
     with pytest.raises(InputError, match="another recipe or preset"):
         new_trainer(data, config=dataclasses.replace(CONFIG, norm="per_step")).load(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"state\.pt: not the state of a training run; start without --resume"):
+        new_trainer(data).load(path)
     with pytest.raises(InputError, match=r"nowhere\.pt: nothing to resume; start without --resume"):
         new_trainer(data).load(tmp_path / "nowhere.pt")
+
+
+def test_a_run_on_other_clips_is_not_resumed(data: Ucf101, root: Path, tmp_path: Path) -> None:
+    new_trainer(data).save(tmp_path / "state.pt")
+    other = Ucf101(root, split=2, train=True, size=32, sampling=data.sampling)
+    with pytest.raises(InputError, match="other data"):
+        new_trainer(other).load(tmp_path / "state.pt")
+
+
+@pytest.mark.parametrize(("epochs", "batch_size"), [(0, 8), (-1, 8), (1, 0), (1, -1)])
+def test_a_recipe_without_work_is_refused(epochs: int, batch_size: int) -> None:
+    with pytest.raises(InputError, match=f"{epochs} epochs with batches of {batch_size}; allowed: 1 or more"):
+        Recipe(epochs=epochs, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_too_few_steps_for_the_schedule_are_refused(data: Ucf101, epochs: int) -> None:
+    """One step an epoch; with a warm-up of 20 % of 5 steps the rate would have to rise within none."""
+    with pytest.raises(InputError, match=f"{epochs} steps are too few"):
+        new_trainer(data, Recipe(epochs=epochs, batch_size=24, warm_up=0.2))
 
 
 # The command line tool
