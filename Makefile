@@ -19,7 +19,7 @@ setup: ## Make .venv with the pinned versions; nothing to do when it is ready
 demo: setup ## Run the shipped network on the shipped clips, from .nir file to energy report
 	$(IN_VENV) deploy/run_lava.py
 
-test: lint ## Lint, check the types, run the tests
+test: lint ## Lint, check the types, run the tests and the notebooks
 	$(IN_VENV) -m pytest -n 2 --dist loadfile
 
 lint: setup ## ruff (lint and format) and mypy

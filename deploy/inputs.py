@@ -52,7 +52,8 @@ def load(source: ClipSource, wanted: InputFormat) -> Frames:
 
 def _load_array(path: Path, wanted: InputFormat) -> Frames:
     try:
-        values = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            values = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
     if not isinstance(values, np.ndarray):
