@@ -207,7 +207,7 @@ def test_lists_never_split_a_group_and_follow_ucf101(tmp_path: Path) -> None:
     assert len(train) == 12 * 18 * 2
     assert train[0] == "Bob/v_Bob_g08_c01.avi 1"
     assert (tmp_path / "testlist01.txt").read_text().splitlines()[-1] == "UphillSway/v_UphillSway_g07_c02.avi"
-    assert (tmp_path / "classInd.txt").read_text().splitlines()[-1] == "12 Sway"
+    assert (tmp_path / "classInd.txt").read_text().splitlines()[-1] == "12 UphillSway"
 
 
 def test_more_groups_add_to_what_is_there(root: Path, tmp_path: Path) -> None:
