@@ -114,6 +114,8 @@ class Tally:
     build_s: float = 0.0
     run_s: float = 0.0
     time_steps: int = 0
+    clipped_inputs: int = 0  # values outside the calibrated range
+    inputs: int = 0
 
     @property
     def bit_exact(self) -> bool | None:
@@ -164,6 +166,8 @@ def _run_batch(
     tally.build_s += result.build_s
     tally.run_s += result.run_s if backend == "lava" else interpreter_s
     tally.time_steps += result.time_steps
+    tally.clipped_inputs += deployment.integer.input.clipped(frames)
+    tally.inputs += frames.size
     _add(tally, deployment, part, expected, judged, result)
     if tally.shown_frames is None:
         tally.shown_frames = frames[0]

@@ -19,6 +19,7 @@ from deploy.ir.contracts import check_integer, check_network
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.network import Network
 from deploy.passes import quantize as quantization
+from deploy.passes.calibrate import calibrate
 from deploy.passes.merge_linear_chains import merge_linear_chains
 from deploy.passes.schedule import schedule
 
@@ -57,7 +58,7 @@ def as_images(frames: Frames, network: Network | IntNetwork) -> Frames:
 
 def quantize(network: Network, calibration_clips: Frames, *, weight_bits: int = 8) -> IntNetwork:
     """Network -> integer network, calibrated on clips [N, T, *input shape]; its registers are proven to suffice."""
-    calibration = quantization.calibrate(network, as_images(calibration_clips, network))
+    calibration = calibrate(network, as_images(calibration_clips, network))
     quantized = quantization.quantize(network, calibration, weight_bits=weight_bits)
     check_integer(quantized, after="quantize")
     return quantized

@@ -17,13 +17,14 @@ from deploy.ir.integer import (
     IntAttention,
     IntConnection,
     IntConvolution,
+    IntIdentity,
     IntInput,
     IntLif,
     IntNetwork,
     IntPopulation,
     IntRelay,
 )
-from deploy.ir.network import Identity, Shape
+from deploy.ir.network import Shape
 from deploy.passes.bounds import prove
 from hardware import AttentionGeometry, ConvGeometry
 from svformer import SVFormer, SVFormerConfig
@@ -144,7 +145,7 @@ def random_int_networks(draw: st.DrawFn) -> tuple[IntNetwork, Frames]:
 @st.composite
 def _operations(
     draw: st.DrawFn, source: IntPopulation, rng: np.random.Generator
-) -> tuple[IntConvolution | Identity | IntAttention, Shape]:
+) -> tuple[IntConvolution | IntIdentity | IntAttention, Shape]:
     """Something that the source can send through, and the shape of what comes out."""
     channels, height, width = source.shape
     kinds = ["convolution", "convolution", "identity", "flatten"]
@@ -161,13 +162,14 @@ def _operations(
         attention = IntAttention(geometry=geometry, in_shape=source.shape, multiplier=multiplier, exponent=exponent)
         return attention, (channels // 3, height, width)
     shape = source.shape if kind == "identity" else (channels * height * width, 1, 1)
-    return Identity(in_shape=source.shape, out_shape=shape), shape
+    multiplier, exponent = draw(st.just((1, 0)) | st.tuples(st.integers(1, 127), st.integers(-4, 3)))
+    return IntIdentity(in_shape=source.shape, out_shape=shape, multiplier=multiplier, exponent=exponent), shape
 
 
-def _fitting(source: IntPopulation, shape: Shape, rng: np.random.Generator) -> IntConvolution | Identity:
+def _fitting(source: IntPopulation, shape: Shape, rng: np.random.Generator) -> IntConvolution | IntIdentity:
     """From a source of any shape to this one: a kernel and a padding that make up the difference."""
     if source.shape == shape:
-        return Identity(in_shape=shape, out_shape=shape)
+        return IntIdentity(in_shape=shape, out_shape=shape)
     padding = [max(0, -(-(out - size) // 2)) for size, out in zip(source.shape[1:], shape[1:], strict=True)]
     kernel = [n + 2 * p - out + 1 for n, p, out in zip(source.shape[1:], padding, shape[1:], strict=True)]
     geometry = ConvGeometry(

@@ -1,6 +1,7 @@
 """Worst cases: never exceeded by any run, reached where they are exact, and refused by name where they do not fit."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from deploy.frontend.from_nir import from_nir
 from deploy.ir.integer import (
     IntConnection,
     IntConvolution,
+    IntIdentity,
     IntInput,
     IntLif,
     IntNetwork,
@@ -22,7 +24,7 @@ from deploy.ir.integer import (
     run_integer,
     shifted,
 )
-from deploy.ir.network import Identity, Shape, apply_over_time, run_float
+from deploy.ir.network import Shape, apply_over_time, run_float
 from deploy.passes.bounds import Headroom, Interval, float_currents, prove, through_convolution
 from deploy.passes.merge_linear_chains import merge_linear_chains
 from hardware import ConvGeometry
@@ -45,7 +47,7 @@ def chain(low: int, high: int, *populations: IntPopulation, delay: int = 0) -> I
     """An input of this range, and populations of one value behind it, joined by identities."""
     entry = IntInput(shape=ONE, scale=1.0, low=low, high=high)
     named = {"in": entry, **{f"p{i}": p for i, p in enumerate(populations)}}
-    same = Identity(in_shape=ONE, out_shape=ONE)
+    same = IntIdentity(in_shape=ONE, out_shape=ONE)
     connections = tuple(
         IntConnection(source=a, target=b, operation=same, delay=delay) for a, b in itertools.pairwise(named)
     )
@@ -130,23 +132,27 @@ def test_every_register_is_used_up_to_its_last_value(network: Any, limit: int, w
     assert f"overflow: {where}: {what} up to {limit + 1}, allowed {limit} (1.00 x)" in str(caught.value)
 
 
+def weighted(high: int, mantissa: int, exponent: int) -> IntNetwork:
+    """An input 0..high, one weight, a relay."""
+    geometry = ConvGeometry(in_shape=ONE, out_channels=1, kernel=(1, 1))
+    weight = np.full((1, 1, 1, 1), mantissa, dtype=np.int16)
+    operation = IntConvolution(mantissa=weight, exponent=exponent, geometry=geometry)
+    return replace(chain(0, high, relay()), connections=(IntConnection(source="in", target="p0", operation=operation),))
+
+
 def test_the_synaptic_sum_counts_before_its_shift() -> None:
     """127 x 2^17 needs 24 bits and a sign, although the shift by -4 makes it small again."""
-    geometry = ConvGeometry(in_shape=ONE, out_channels=1, kernel=(1, 1))
-    weight = IntConvolution(mantissa=np.full((1, 1, 1, 1), 127, dtype=np.int16), exponent=-4, geometry=geometry)
-    network = chain(0, 2**17, relay())
-    populations = network.populations
-    weighted = IntNetwork(
-        populations=populations,
-        connections=(IntConnection(source="in", target="p0", operation=weight),),
-        output="p0",
-        frames=2,
-    )
     with pytest.raises(
         InputError, match=rf"in -> p0: synaptic sum up to {127 * 2**17}, allowed {2**23 - 1} \(1.98 x\)"
     ):
-        prove(weighted)
+        prove(weighted(2**17, 127, -4))
     assert shifted(np.array([127 * 2**17]), -4).item() < 2**23
+
+
+@pytest.mark.parametrize(("mantissa", "largest"), [(1, 2), (-1, 3)])
+def test_a_right_shift_rounds_down_on_both_sides(mantissa: int, largest: int) -> None:
+    """Half of 5 is 2, half of -5 is -3."""
+    assert worst(weighted(5, mantissa, -1))["p0", "graded message"] == largest
 
 
 def test_all_layers_that_could_overflow_are_named() -> None:

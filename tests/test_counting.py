@@ -11,13 +11,14 @@ from deploy.ir.integer import (
     IntAttention,
     IntConnection,
     IntConvolution,
+    IntIdentity,
     IntInput,
     IntLif,
     IntNetwork,
     IntRelay,
     run_integer,
 )
-from deploy.ir.network import Identity, Shape
+from deploy.ir.network import Shape
 from deploy.passes.schedule import schedule
 from hardware import AttentionGeometry, ConvGeometry, OpCounts
 
@@ -129,9 +130,9 @@ def test_attention_and_relays_by_hand() -> None:
             "sum": relay((1, 1, 2)),
         },
         connections=(
-            IntConnection(source="in", target="qkv", operation=Identity(in_shape=shape, out_shape=shape)),
+            IntConnection(source="in", target="qkv", operation=IntIdentity(in_shape=shape, out_shape=shape)),
             IntConnection(source="qkv", target="sum", operation=attention),
-            IntConnection(source="ones", target="sum", operation=Identity(in_shape=(1, 1, 2), out_shape=(1, 1, 2))),
+            IntConnection(source="ones", target="sum", operation=IntIdentity(in_shape=(1, 1, 2), out_shape=(1, 1, 2))),
         ),
         output="sum",
         frames=2,

@@ -14,6 +14,7 @@ from deploy.ir.integer import (
     IntAttention,
     IntConnection,
     IntConvolution,
+    IntIdentity,
     IntInput,
     IntLif,
     IntNetwork,
@@ -22,7 +23,7 @@ from deploy.ir.integer import (
     run_integer,
     shifted,
 )
-from deploy.ir.network import Identity, delayed
+from deploy.ir.network import delayed
 from hardware import AttentionGeometry, ConvGeometry
 
 Ints = NDArray[np.int64]
@@ -92,6 +93,11 @@ def test_a_saturated_potential_cannot_pass_the_largest_threshold() -> None:
     assert fired.T.tolist() == [[0, 1, 0, 1, 0], [0, 0, 0, 0, 0]]
 
 
+def test_a_potential_ends_one_above_the_lowest_24_bit_number() -> None:
+    """Two currents of -131071 end at 1 - 2^23; 131072 (2^23 in 1/64) more is 1 > 0. From -2^23 it were 0."""
+    assert spikes_of(neurons(1, threshold=0), np.array([[-131071], [-131071], [131072]])).ravel().tolist() == [0, 0, 1]
+
+
 def test_decay_rounds_towards_zero_below_zero_too() -> None:
     """Decay 1/2, bias 1/64, a current of -1 at the first step. In units of 1/64:
 
@@ -142,7 +148,7 @@ def relayed(exponent: int, delay: int) -> IntNetwork:
         connections=(
             IntConnection(source="in", target="relay", operation=weight),
             IntConnection(
-                source="relay", target="out", operation=Identity(in_shape=shape, out_shape=shape), delay=delay
+                source="relay", target="out", operation=IntIdentity(in_shape=shape, out_shape=shape), delay=delay
             ),
         ),
         output="out",

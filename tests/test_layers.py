@@ -15,13 +15,13 @@ from deploy.ir.integer import (
     IntAttention,
     IntConnection,
     IntConvolution,
+    IntIdentity,
     IntInput,
     IntLif,
     IntNetwork,
     IntRelay,
     run_integer,
 )
-from deploy.ir.network import Identity
 from deploy.passes.schedule import schedule
 from hardware import AttentionGeometry, ConvGeometry
 
@@ -89,8 +89,16 @@ def test_an_attention_kernel_is_the_attention(heads: int, head_dim: int, height:
 
 def test_an_identity_kernel_flattens_in_channel_order() -> None:
     messages = np.arange(12).reshape(3, 2, 2).astype(np.int8)
-    kernel = compile_kernel(Identity(in_shape=(3, 2, 2), out_shape=(12, 1, 1)), largest_message=1)
+    kernel = compile_kernel(IntIdentity(in_shape=(3, 2, 2), out_shape=(12, 1, 1)), largest_message=1)
     assert kernel(messages).ravel().tolist() == list(range(12))
+
+
+def test_an_identity_kernel_brings_messages_to_another_scale() -> None:
+    """3 * 2^-1 times 5 and -5: 15 >> 1 = 7, -15 >> 1 = -8."""
+    kernel = compile_kernel(
+        IntIdentity(in_shape=(2, 1, 1), out_shape=(2, 1, 1), multiplier=3, exponent=-1), largest_message=5
+    )
+    assert kernel(np.array([5, -5]).reshape(2, 1, 1)).ravel().tolist() == [7, -8]
 
 
 def test_sums_that_float32_cannot_hold_are_exact() -> None:
@@ -120,7 +128,7 @@ def test_a_biased_neuron_starts_when_the_first_frame_reaches_it_and_at_every_cli
     A neuron that integrated its bias before the first frame, or across two clips, would fire at other frames.
     """
     shape = (1, 1, 1)
-    pass_on = Identity(in_shape=shape, out_shape=shape)
+    pass_on = IntIdentity(in_shape=shape, out_shape=shape)
     names = ["input", "a", "b", "c"]
     network = IntNetwork(
         populations={

@@ -13,8 +13,11 @@ from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntAttention, IntConvolution, IntInput, IntLif, IntNetwork, IntRelay, run_integer
 from deploy.ir.network import Attention, Connection, Convolution, Identity, Input, Lif, Network, Relay, Shape, run_float
 from deploy.passes.bounds import prove
+from deploy.passes.calibrate import calibrate
 from deploy.passes.merge_linear_chains import merge_linear_chains
-from deploy.passes.quantize import calibrate, quantize, quantize_bias, streams
+from deploy.passes.quantize import quantize
+from deploy.passes.rounding import round_bias
+from deploy.passes.scales import streams
 from hardware import AttentionGeometry, ConvGeometry
 from svformer.errors import InputError
 
@@ -153,18 +156,19 @@ def test_how_far_rounding_can_go(seed: int, bits: int, whole: bool) -> None:
 
 @given(size=st.integers(1, 6), magnitude=st.floats(-3, 20), seed=seeds)
 def test_a_bias_keeps_12_bits_and_a_sign(size: int, magnitude: float, seed: int) -> None:
-    """In 1/64 of a bit; 1/64 more where no exponent is needed, which turns ties into spikes."""
+    """In 1/64 of a bit; 1/64 more where the threshold was rounded up and no exponent is needed: ties become spikes."""
     bias = np.random.default_rng(seed).normal(size=(size, 1, 1)) * 2.0**magnitude
-    mantissa, exponent = quantize_bias(bias)
+    rounded_up = bool(seed % 2)
+    mantissa, exponent = round_bias(bias, np.array(9.9 if rounded_up else 10.0))
     assert np.abs(mantissa).max() <= 4095
-    more = 1 if exponent == 0 else 0
+    more = 1 if exponent == 0 and rounded_up else 0
     assert np.abs((mantissa - more) * 2.0**exponent - bias * 64).max() <= 2.0**exponent / 2
     assert exponent == 0 or np.abs(mantissa).max() >= 2047  # no bit is given away
 
 
 def test_a_potential_at_the_threshold_fires_as_in_the_model() -> None:
     """The model fires at v >= 1, the chip at v > threshold: v = (0 + 2) / 2 is a tie, and must fire at every step."""
-    net = two_layers(dense([[2.0]]), dense([[1.0]]))
+    net = two_layers(dense([[2.0]]), dense([[1.0]]), threshold=np.nextafter(1.0, 0.0))  # as the export writes it
     integers = quantized(net, np.ones((1, FRAMES, 1, 1, 1)))
     hidden = integers.populations["hidden"]
     assert isinstance(hidden, IntLif)
@@ -172,6 +176,14 @@ def test_a_potential_at_the_threshold_fires_as_in_the_model() -> None:
     assert isinstance(weight, IntConvolution)
     assert weight.mantissa.item() << weight.exponent == hidden.threshold.item()
     assert run_integer(integers, np.ones((1, FRAMES, 1, 1, 1)))["hidden"].all()
+
+
+def test_a_potential_at_a_strict_threshold_does_not_fire() -> None:
+    """NIR fires at v > v_threshold: at v = (0 + 2) / 2 = 1 not yet, at v = (1 + 2) / 2 = 1.5 in the step after."""
+    net = two_layers(dense([[2.0]]), dense([[1.0]]))
+    frames = np.ones((1, FRAMES, 1, 1, 1))
+    fired = run_integer(quantized(net, frames), frames)["hidden"].ravel()
+    np.testing.assert_array_equal(fired, [0, 1] * (FRAMES // 2))
 
 
 def test_a_single_layer_by_hand() -> None:
@@ -311,36 +323,52 @@ def test_calibration_needs_clips_that_show_something(frames: NDArray[Any]) -> No
 
 
 def test_a_whole_svformer(exported: Any) -> None:
-    """Every register is proven; of random spikes, which sit close to their thresholds, nine in ten stay."""
+    """Every register is proven. In an untrained network differences grow from layer to layer, from under 1 %."""
     net = merge_linear_chains(from_nir(exported.graph))
     integers = quantized(net, exported.frames_NTCHW)
     check_integer(integers, after="quantize")
     assert max(headroom.share for headroom in prove(integers)) <= 1
     shares = mismatch(net, integers, exported.frames_NTCHW)
-    assert np.mean(list(shares.values())) < 0.1, shares
+    assert max(share for name, share in shares.items() if name.startswith("stage1")) < 0.01, shares
+    assert np.mean(list(shares.values())) < 0.15, shares
 
 
-identity_carries_no_weight = pytest.mark.xfail(reason="an identity cannot bring spikes or an input to a scale")
-
-
-@identity_carries_no_weight
 def test_spikes_that_enter_neurons_directly() -> None:
     """Spikes of 1 into neurons with threshold 0.9 at tau 1: each goes through."""
     shape = (2, 1, 1)
     same = Identity(in_shape=shape, out_shape=shape)
     net = network(
-        {"input": Input(shape=shape), "a": lif(shape), "b": lif(shape, tau=1.0, threshold=0.9), "output": relay(shape)},
+        {
+            "input": Input(shape=shape),
+            "a": lif(shape, threshold=0.9),
+            "b": lif(shape, tau=1.0, threshold=0.9),
+            "output": relay(shape),
+        },
         ("input", "a", dense(np.eye(2) * 2)),
         ("a", "b", same),
         ("b", "output", same),
     )
     frames = spikes(shape)
     integers = quantized(net, frames)
+    check_integer(integers, after="quantize")
     assert mismatch(net, integers, frames) == {"a": 0, "b": 0}
     np.testing.assert_allclose(integers.logits(run_integer(integers, frames)), frames[:, -1, :, 0, 0])
 
 
-@identity_carries_no_weight
+def test_spikes_that_leave_as_a_flat_vector() -> None:
+    """The usual end of a NIR file of others: neurons, Flatten, Output. The result is the spikes of the last step."""
+    shape, flat = (2, 2, 2), (8, 1, 1)
+    net = network(
+        {"input": Input(shape=shape), "a": lif(shape), "output": relay(flat)},
+        ("input", "a", conv(np.eye(2)[:, :, None, None] * 3, shape)),
+        ("a", "output", Identity(in_shape=shape, out_shape=flat)),
+    )
+    frames = spikes(shape)
+    integers = quantized(net, frames)
+    check_integer(integers, after="quantize")
+    np.testing.assert_array_equal(integers.logits(run_integer(integers, frames)), frames[:, -1].reshape(-1, 8))
+
+
 def test_an_input_that_enters_neurons_directly() -> None:
     shape = (2, 1, 1)
     net = network(
@@ -349,10 +377,11 @@ def test_an_input_that_enters_neurons_directly() -> None:
         ("a", "output", dense(np.eye(2))),
     )
     frames = np.random.default_rng(0).normal(size=(2, FRAMES, *shape)) * 2
-    assert mismatch(net, quantized(net, frames), frames)["a"] < 0.01
+    integers = quantized(net, frames)
+    check_integer(integers, after="quantize")
+    assert mismatch(net, integers, frames)["a"] < 0.01
 
 
-@pytest.mark.xfail(reason="scales are chosen before rounding is known to raise a worst case", raises=InputError)
 def test_many_weights_that_all_round_up() -> None:
     """576 inputs: one weight of 45, the others 0.6 of a step of 45 / 127, which all become a whole one."""
     weight = np.full((1, 576), 0.6 * 45 / 127)
@@ -360,7 +389,6 @@ def test_many_weights_that_all_round_up() -> None:
     quantized(two_layers(dense(weight), dense([[1.0]])), spikes((576, 1, 1)))
 
 
-@pytest.mark.xfail(reason="the steps of a real-valued input are 1/256 whatever the layer behind it", raises=InputError)
 def test_a_wide_layer_of_real_inputs() -> None:
     """32 x 32 RGB pixels, flattened."""
     rng = np.random.default_rng(0)

@@ -74,7 +74,8 @@ def other_network(name: str = "hidden") -> tuple[dict[str, Any], dict[str, NDArr
     report = {
         "schema": "svformer-run/1",
         "network": {
-            "name": "hand-made", "nodes": 5, "populations": 3, "neurons": 5, "parameters": 25, "weight_bits": 8, "frames": 20,
+            "name": "hand-made",
+            "nodes": 5, "populations": 3, "neurons": 5, "parameters": 25, "weight_bits": 8, "frames": 20,
             "input_shape": [3], "dt_s": 1e-4, "trained_on": None, "classes": [], "calibration_clips": 1, "notes": [],
         },
         "plan": {"depth": 2, "first_step": {"in": 1, name: 2, "out": 3}, "longest_delay": 0},

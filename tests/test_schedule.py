@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.ir.integer import IntConnection, IntInput, IntNetwork, IntRelay
-from deploy.ir.network import Identity
+from deploy.ir.integer import IntConnection, IntIdentity, IntInput, IntNetwork, IntRelay
 from deploy.passes.schedule import MAX_DELAY, Plan, schedule
 from svformer.errors import InputError
 
@@ -21,7 +20,7 @@ def network(*edges: tuple[str, str] | tuple[str, str, int], frames: int = 4) -> 
     names = list(dict.fromkeys(["in", *(edge[1] for edge in edges)]))
     relay = IntRelay(shape=ONE, scale=1.0, bias=np.zeros(ONE, dtype=np.int64))
     entry = IntInput(shape=ONE, scale=1.0, low=0, high=1)
-    same = Identity(in_shape=ONE, out_shape=ONE)
+    same = IntIdentity(in_shape=ONE, out_shape=ONE)
     return IntNetwork(
         populations={name: relay if name != "in" else entry for name in names},
         connections=tuple(

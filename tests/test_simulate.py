@@ -66,13 +66,13 @@ def test_progress_counts_all_time_steps(network: IntNetwork, clips: np.ndarray) 
 
 
 def test_a_killed_lava_process_ends_the_run_and_leaves_none_behind(network: IntNetwork, clips: np.ndarray) -> None:
-    many = np.repeat(clips, 200, axis=0)
-    killer = threading.Thread(target=_kill_one_child_when_running)
+    many, before = np.repeat(clips, 200, axis=0), _children()  # other tests may have left a resource tracker
+    killer = threading.Thread(target=_kill_one_child_when_running, args=(before,))
     killer.start()
     with pytest.raises(SimulatorError, match="SIGKILL"):
         simulate(network, many, backend="lava", timeout_s=60)
     killer.join()
-    assert _children() == []
+    assert _children() == before
 
 
 def test_integer_backend_gives_the_same_result_without_lava(network: IntNetwork, clips: np.ndarray) -> None:
@@ -80,11 +80,11 @@ def test_integer_backend_gives_the_same_result_without_lava(network: IntNetwork,
     np.testing.assert_array_equal(simulate(network, clips, backend="integer").logits, on_lava.logits)
 
 
-def _children() -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+def _children() -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
 
 
-def _kill_one_child_when_running() -> None:
-    while len(_children()) < 20:  # the network has more populations than that
+def _kill_one_child_when_running(before: set[int]) -> None:
+    while len(started := _children() - before) < 20:  # the network has more populations than that
         time.sleep(0.05)
-    os.kill(_children()[7], signal.SIGKILL)
+    os.kill(sorted(started)[7], signal.SIGKILL)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.integer import IntAttention, IntConvolution, IntOperation, shifted
-from deploy.ir.network import Identity
+from deploy.ir.integer import IntAttention, IntConvolution, IntIdentity, IntOperation, shifted
 from hardware.geometry import ConvGeometry
 
 Messages = NDArray[Any]  # [C, H, W], int8 spikes or int32 graded
@@ -35,11 +34,12 @@ def exact_type(worst: int) -> type[np.float32] | type[np.float64]:
 
 
 class _PassOn:
-    def __init__(self, operation: Identity) -> None:
-        self.shape = operation.out_shape
+    def __init__(self, operation: IntIdentity) -> None:
+        self.shape, self.multiplier, self.exponent = operation.out_shape, operation.multiplier, operation.exponent
 
     def __call__(self, messages: Messages) -> Currents:
-        return messages.reshape(self.shape).astype(np.int64)
+        values = messages.reshape(self.shape).astype(np.int64)
+        return shifted(values * self.multiplier, self.exponent)
 
 
 class _Convolution:

@@ -3,8 +3,10 @@
 import numpy as np
 
 from deploy.errors import GateError
-from deploy.ir.integer import DECAY_ONE, IntInput, IntLif, IntNetwork, IntRelay
-from deploy.ir.network import Identity, Input, Lif, Network, Relay, Shape, operation_shapes
+from deploy.ir.integer import DECAY_ONE, IntIdentity, IntInput, IntLif, IntNetwork, IntRelay
+from deploy.ir.network import Input, Lif, Network, Relay, Shape, operation_shapes
+
+FACTOR_TOLERANCE = 1 / 128  # a multiplier has 7 bits
 
 
 def check_network(network: Network, *, after: str) -> None:
@@ -35,11 +37,12 @@ def check_integer(network: IntNetwork, *, after: str) -> None:
         if isinstance(population, IntLif) and not ((population.decay >= 0) & (population.decay <= DECAY_ONE)).all():
             problems.append(f"{name}: decay outside 0..{DECAY_ONE}")
     for c in network.connections:
-        if isinstance(c.operation, Identity) and {c.source, c.target} <= network.populations.keys():
+        if isinstance(c.operation, IntIdentity) and {c.source, c.target} <= network.populations.keys():
             source, target = network.populations[c.source], network.populations[c.target]
             sent = 1.0 if isinstance(source, IntLif) else source.scale
-            if sent != target.scale:
-                problems.append(f"{c.source} -> {c.target}: scales {sent} and {target.scale} differ")
+            arrives = sent * c.operation.multiplier * 2.0**c.operation.exponent
+            if abs(arrives / target.scale - 1) > FACTOR_TOLERANCE:
+                problems.append(f"{c.source} -> {c.target}: scales {arrives} and {target.scale} differ")
     _raise(problems, after)
 
 

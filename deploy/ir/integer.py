@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.linear import attend, convolve
-from deploy.ir.network import Identity, Shape, apply_over_time
+from deploy.ir.network import Shape, apply_over_time
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
 
 IntArray = NDArray[np.int64]
@@ -37,6 +37,11 @@ class IntInput:
 
     def quantize(self, frames_NTCHW: NDArray[Any]) -> IntArray:
         return np.clip(np.rint(frames_NTCHW * self.scale), self.low, self.high).astype(np.int64)
+
+    def clipped(self, frames_NTCHW: NDArray[Any]) -> int:
+        """How many values lie outside the range that calibration showed."""
+        steps = np.rint(frames_NTCHW * self.scale)
+        return int(((steps < self.low) | (steps > self.high)).sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +105,25 @@ class IntAttention:
         return shifted(products * self.multiplier, self.exponent)
 
 
-IntOperation = IntConvolution | Identity | IntAttention
+@dataclass(frozen=True, kw_only=True)
+class IntIdentity:
+    """Passes values on, times `multiplier * 2^exponent`: 1 within a stream, the scale of the target for spikes."""
+
+    in_shape: Shape
+    out_shape: Shape
+    multiplier: int = 1
+    exponent: int = 0
+
+    @property
+    def geometry(self) -> IdentityGeometry:
+        return IdentityGeometry(shape=self.in_shape)
+
+    def __call__(self, x_NCHW: IntArray) -> IntArray:
+        values = x_NCHW.reshape(len(x_NCHW), *self.out_shape).astype(np.int64)
+        return shifted(values * self.multiplier, self.exponent)
+
+
+IntOperation = IntConvolution | IntIdentity | IntAttention
 Geometry = ConvGeometry | IdentityGeometry | AttentionGeometry
 
 

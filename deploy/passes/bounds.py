@@ -15,11 +15,12 @@ from deploy.ir.integer import (
     CURRENT_LIMIT,
     STATE_LIMIT,
     STATE_SHIFT,
-    IntAttention,
     IntConvolution,
+    IntIdentity,
     IntInput,
     IntLif,
     IntNetwork,
+    IntOperation,
     IntPopulation,
     IntRelay,
 )
@@ -70,7 +71,7 @@ def through_convolution(weight_OIHW: NDArray[Any], geometry: ConvGeometry, x: In
     )
 
 
-def through_identity(identity: Identity, x: Interval) -> Interval:
+def through_identity(identity: Identity | IntIdentity, x: Interval) -> Interval:
     """A flattened image has one channel for every value; a delay lets zeros in before the first frame."""
     repeats = identity.out_shape[0] // identity.in_shape[0]
     return Interval(low=np.repeat(np.minimum(x.low, 0), repeats), high=np.repeat(np.maximum(x.high, 0), repeats))
@@ -170,16 +171,15 @@ def _neuron_headroom(name: str, lif: IntLif, current: Interval) -> list[Headroom
     ]
 
 
-def _int_through(
-    where: str, operation: IntConvolution | Identity | IntAttention, x: Interval, found: list[Headroom]
-) -> Interval:
-    if isinstance(operation, Identity):
-        return through_identity(operation, x)
-    if isinstance(operation, IntConvolution):
+def _int_through(where: str, operation: IntOperation, x: Interval, found: list[Headroom]) -> Interval:
+    if isinstance(operation, IntIdentity):
+        total = through_identity(operation, x).scaled(operation.multiplier)
+    elif isinstance(operation, IntConvolution):
         total = through_convolution(operation.mantissa, operation.geometry, x)
     else:
         g = operation.geometry
         total = attention_range(g.channels, g.tokens, g.head_dim).scaled(operation.multiplier)
-    found.append(Headroom(where=where, what="synaptic sum", worst=total.magnitude, limit=STATE_LIMIT - 1))
+    if not isinstance(operation, IntIdentity) or operation.multiplier != 1:  # else nothing is multiplied or summed
+        found.append(Headroom(where=where, what="synaptic sum", worst=total.magnitude, limit=STATE_LIMIT - 1))
     shift = 2.0**operation.exponent
     return Interval(low=np.floor(total.low * shift), high=np.floor(total.high * shift))

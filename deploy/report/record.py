@@ -150,6 +150,7 @@ def _parity(tally: Tally) -> dict[str, Any]:
             "top1_agreement": float(np.mean(same)),
             "spike_match": total.share,
             "logit_rmse": float(np.sqrt(np.mean(errors**2))),
+            "inputs_clipped": tally.clipped_inputs / tally.inputs,
         },
     }
 

@@ -66,6 +66,8 @@ def _print_parity(report: dict[str, Any], console: Console) -> None:
         f"float and integer: {100 * rounded['spike_match']:.2f} % of the spikes match, same prediction on "
         f"{100 * rounded['top1_agreement']:.1f} % of the clips"
     )
+    if rounded["inputs_clipped"]:
+        console.print(f"{100 * rounded['inputs_clipped']:.3g} % of the input lay outside the calibrated range, clipped")
 
 
 def _energy(report: dict[str, Any]) -> Table:
