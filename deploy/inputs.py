@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from svformer.data.clips import Sampling, load_clip, normalise
@@ -64,6 +65,14 @@ def _load_array(path: Path, wanted: InputFormat) -> Frames:
     if values.dtype.kind not in "biuf" or not (np.abs(values) <= np.finfo(np.float32).max).all():
         raise InputError(f"{path}: holds values that are not finite real numbers (of float32)")
     return values.astype(np.float32)
+
+
+def known_range(sources: Sequence[ClipSource]) -> tuple[float, float] | None:
+    """What a pixel of a video can be after normalisation; None for arrays, of which nothing is known."""
+    if any(source.path.suffix == ".npy" for source in sources):
+        return None
+    black, white = normalise(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
+    return black, white
 
 
 def from_files(paths: Sequence[Path]) -> list[ClipSource]:

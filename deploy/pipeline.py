@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deploy.counting import count_operations
 from deploy.export import class_names
 from deploy.gates import Agreement, agreement, require_equal
-from deploy.inputs import ClipSource, InputFormat, batches
+from deploy.inputs import ClipSource, InputFormat, batches, known_range
 from deploy.ir.graph import infer_shapes
 from deploy.ir.integer import IntInput, IntLif, IntNetwork
 from deploy.ir.interpreter import interpret
@@ -72,7 +72,7 @@ def deploy(graph: nir.NIRGraph, calibration: Sequence[ClipSource], say: Say) -> 
         say(f"  {note}")
     wanted = input_format(graph, network.frames)
     _, clips = next(batches(calibration, wanted, len(calibration)))
-    integer = quantize(network, clips)
+    integer = quantize(network, clips, input_range=known_range(calibration))
     headroom = prove(integer)
     tightest = max(headroom, key=lambda h: h.share)
     say(f"quantised on {len(clips)} clips: 8-bit weights, 12-bit decays; no register can overflow, closest {tightest}")

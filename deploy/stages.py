@@ -56,9 +56,18 @@ def as_images(frames: Frames, network: Network | IntNetwork) -> Frames:
     return np.asarray(frames).reshape(*frames.shape[:2], *shape)
 
 
-def quantize(network: Network, calibration_clips: Frames, *, weight_bits: int = 8) -> IntNetwork:
-    """Network -> integer network, calibrated on clips [N, T, *input shape]; its registers are proven to suffice."""
-    calibration = calibrate(network, as_images(calibration_clips, network))
+def quantize(
+    network: Network,
+    calibration_clips: Frames,
+    *,
+    weight_bits: int = 8,
+    input_range: tuple[float, float] | None = None,
+) -> IntNetwork:
+    """Network -> integer network, calibrated on clips [N, T, *input shape]; its registers are proven to suffice.
+
+    `input_range` says what an input value can be (default: what these clips show); the rest is clipped.
+    """
+    calibration = calibrate(network, as_images(calibration_clips, network), input_range=input_range)
     quantized = quantization.quantize(network, calibration, weight_bits=weight_bits)
     check_integer(quantized, after="quantize")
     return quantized

@@ -21,17 +21,21 @@ class Calibration:
     results: NDArray[np.float64]  # of the float network for them, [N, K]
 
 
-def calibrate(network: Network, frames_NTCHW: NDArray[Any]) -> Calibration:
-    """Run the float network on clips; raises `InputError` when there are none, or when they show nothing."""
+def calibrate(
+    network: Network, frames_NTCHW: NDArray[Any], *, input_range: tuple[float, float] | None = None
+) -> Calibration:
+    """Run the float network on clips; `input_range` is what an input can be (default: what these clips show).
+
+    Raises `InputError` when there are no clips, or when they show nothing.
+    """
     if len(frames_NTCHW) == 0:
         raise InputError("calibration needs at least one clip, found none")
     if not np.any(frames_NTCHW):
         raise InputError("calibration clips that are all zero tell nothing of the input's range; give real clips")
     signals = run_float(network, frames_NTCHW)
     activity = {name: (signal**2).mean(axis=(0, 1, 3, 4)) for name, signal in signals.items()}
-    low, high = float(frames_NTCHW.min()), float(frames_NTCHW.max())
     return Calibration(
-        input_range=(low, high),
+        input_range=input_range or (float(frames_NTCHW.min()), float(frames_NTCHW.max())),
         whole_numbers=bool((frames_NTCHW == np.rint(frames_NTCHW)).all()),
         activity=activity,
         frames_NTCHW=frames_NTCHW,
