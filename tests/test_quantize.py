@@ -13,7 +13,7 @@ from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntAttention, IntConvolution, IntInput, IntLif, IntNetwork, IntRelay, run_integer
 from deploy.ir.network import Attention, Connection, Convolution, Identity, Input, Lif, Network, Relay, Shape, run_float
 from deploy.passes.bounds import prove
-from deploy.passes.calibrate import calibrate
+from deploy.passes.calibrate import calibrate, grid_steps
 from deploy.passes.merge_linear_chains import merge_linear_chains
 from deploy.passes.quantize import quantize
 from deploy.passes.rounding import round_bias
@@ -309,11 +309,18 @@ def test_calibration_says_what_the_clips_show() -> None:
     found = calibrate(net, frames)
     assert found.activity["input"].tolist() == [0.25, 4]
     assert found.input_range == (0, 2)
-    assert found.whole_numbers
-    assert not calibrate(net, frames / 4).whole_numbers
+    assert calibrate(net, frames, input_range=(-1, 3)).input_range == (-1, 3)
     assert quantize(net, found).populations["input"] == IntInput(shape=(2, 1, 1), scale=1.0, low=0, high=2)
     entry = quantize(net, calibrate(net, frames / 4)).populations["input"]
-    assert entry == IntInput(shape=(2, 1, 1), scale=256.0, low=0, high=128)
+    assert entry == IntInput(shape=(2, 1, 1), scale=4.0, low=0, high=2)
+
+
+def test_an_input_on_a_grid_keeps_it() -> None:
+    """Pixels (p / 255 - 0.45) / 0.225 are (4 p - 459) / 229.5; counts have steps of 1; measurements no grid."""
+    pixels = (np.arange(256, dtype=np.float32) / 255 - np.float32(0.45)) / np.float32(0.225)
+    assert grid_steps(pixels) == pytest.approx(229.5, rel=1e-5)
+    assert grid_steps(np.array([0.0, 3.0, 7.0])) == 1.0
+    assert grid_steps(np.sort(np.random.default_rng(0).normal(size=1000))) is None
 
 
 @pytest.mark.parametrize("frames", [np.zeros((0, 4, 3, 5, 5)), np.zeros((2, 4, 3, 5, 5))])

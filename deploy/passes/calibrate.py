@@ -9,13 +9,17 @@ from numpy.typing import NDArray
 from deploy.ir.network import Network, run_float
 from svformer.errors import InputError
 
+MOST_LEVELS = 4096  # more different values than this are no grid
+FINEST = 8  # times finer than the distance of neighbouring values
+GRID_TOLERANCE = 0.02  # steps; what float32 leaves
+
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
     """What representative clips show: the range of the input, and how often every channel sends, [C]."""
 
     input_range: tuple[float, float]
-    whole_numbers: bool  # the input is counts (of events or spikes), not measurements
+    input_steps: float | None  # steps for 1.0 of a grid that holds all input values (counts: 1); None if there is none
     activity: dict[str, NDArray[np.float64]]  # mean square of the messages of a channel
     frames_NTCHW: NDArray[Any]  # the clips themselves
     results: NDArray[np.float64]  # of the float network for them, [N, K]
@@ -36,8 +40,27 @@ def calibrate(
     activity = {name: (signal**2).mean(axis=(0, 1, 3, 4)) for name, signal in signals.items()}
     return Calibration(
         input_range=input_range or (float(frames_NTCHW.min()), float(frames_NTCHW.max())),
-        whole_numbers=bool((frames_NTCHW == np.rint(frames_NTCHW)).all()),
+        input_steps=grid_steps(np.unique(frames_NTCHW)),
         activity=activity,
         frames_NTCHW=frames_NTCHW,
         results=signals[network.output][:, -1].reshape(len(frames_NTCHW), -1),
     )
+
+
+def grid_steps(values: NDArray[Any]) -> float | None:
+    """Steps for 1.0 of a regular grid through zero that holds all these values (sorted, each once), if there is one.
+
+    Counts have 1. Normalised pixels lie on a grid with an offset, (p / 255 - 0.45) / 0.225, which a few times finer
+    goes through zero: 229.5 steps.
+    """
+    if np.array_equal(values, np.rint(values)):
+        return 1.0
+    if not 1 < len(values) <= MOST_LEVELS:
+        return None
+    extent = float(values[-1]) - float(values[0])
+    levels = round(extent / float(np.diff(values).min()))
+    for finer in range(1, FINEST + 1):
+        steps = finer * levels / extent
+        if np.abs(values * steps - np.rint(values * steps)).max() < GRID_TOLERANCE:
+            return steps
+    return None

@@ -55,12 +55,13 @@ def streams(network: Network) -> list[tuple[str, ...]]:
 
 
 def _input_scale(network: Network, name: str, calibration: Calibration, weight_bits: int, reserve: float) -> float:
-    """Whole numbers stay as they are; real numbers get steps of 1 / 256, coarser where a wide layer needs it."""
-    if calibration.whole_numbers:
+    """The grid of the input where it has one, so that nothing is lost; 1 / 256, coarser where a wide layer needs it."""
+    if calibration.input_steps == 1.0:
         return 1.0
     low, high = (np.full(network.populations[name].shape[0], x) for x in calibration.input_range)
     allowed = reserve * _largest_scale(network, name, Interval(low=low, high=high), weight_bits)
-    return float(min(INPUT_STEPS, 2.0 ** np.floor(np.log2(allowed))))
+    grid = calibration.input_steps
+    return grid if grid and grid <= allowed else min(INPUT_STEPS, allowed)
 
 
 def _largest_scale(network: Network, name: str, current: Interval, weight_bits: int) -> float:
