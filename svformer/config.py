@@ -102,4 +102,7 @@ PRESETS: dict[str, SVFormerConfig] = {
     ),
     # The published network (13.8 M parameters), with the norm that a chip can hold.
     "ucf101": SVFormerConfig(num_classes=101),
+    "ntu60": SVFormerConfig(num_classes=60),
+    # Events binned to frames of two polarities on the sensor's 128 x 128 pixels.
+    "dvs128_gesture": SVFormerConfig(num_classes=11, in_channels=2, image_size=128),
 }

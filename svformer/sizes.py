@@ -1,0 +1,90 @@
+"""What a geometry costs when everything is dense: parameters, multiply-accumulates, normalised values of one clip.
+
+    python -m svformer.sizes [--preset NAME]
+
+The model runs on torch's meta device, which works out shapes and no values.
+"""
+
+import dataclasses
+import math
+import sys
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+from rich.table import Column, Table
+from torch import Tensor, nn
+
+from svformer.blocks import Attention
+from svformer.cli import ArgumentParser, run_cli
+from svformer.config import PRESETS, SVFormerConfig
+from svformer.model import SVFormer
+from svformer.neurons import PLIF
+
+Convolution = (nn.Conv2d, nn.Conv3d, nn.Linear)
+Norm = (nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Of one clip, all time steps together."""
+
+    parameters: int
+    neurons: int  # in one time step
+    dense_macs: int  # convolutions and linear layers, padding counted as work, biases not
+    attention_macs: int  # K^T V and then Q (K^T V)
+    norm_elements: int  # values that batch norms scale and shift
+
+
+class _Counter:
+    def __init__(self) -> None:
+        self.neurons = self.dense_macs = self.attention_macs = self.norm_elements = 0
+
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, Convolution):
+            self.dense_macs += output.numel() * math.prod(module.weight.shape[1:])
+        elif isinstance(module, Norm):
+            self.norm_elements += output.numel()
+        elif isinstance(module, PLIF):
+            self.neurons += output[0].numel()
+        elif isinstance(module, Attention):
+            head_dim = output.shape[2] // module.heads
+            self.attention_macs += 2 * output.numel() * head_dim
+
+
+def sizes(config: SVFormerConfig) -> Sizes:
+    """Count one clip through a geometry."""
+    with torch.device("meta"):
+        model = SVFormer(config).eval()
+        clip = torch.empty(1, config.in_channels, config.frames, config.image_size, config.image_size)
+    counter = _Counter()
+    for module in model.modules():
+        if isinstance(module, (*Convolution, *Norm, PLIF, Attention)):
+            module.register_forward_hook(counter)
+    with torch.no_grad():
+        # The readout is called as a function, since its input is laid out [B, C, T, H, W]: one output position.
+        model(clip)
+    counter.dense_macs += model.head.conv3d.weight.numel()
+    return Sizes(
+        parameters=sum(p.numel() for p in model.parameters()),
+        neurons=counter.neurons,
+        dense_macs=counter.dense_macs,
+        attention_macs=counter.attention_macs,
+        norm_elements=counter.norm_elements,
+    )
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="python -m svformer.sizes", description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="default: all")
+    chosen = parser.parse_args().preset
+    counted = {name: sizes(PRESETS[name]) for name in ([chosen] if chosen else PRESETS)}
+    table = Table("one clip", *(Column(name, justify="right", no_wrap=True) for name in counted))
+    for field in dataclasses.fields(Sizes):
+        figures = (f"{getattr(size, field.name):,}" for size in counted.values())
+        table.add_row(field.name.replace("_", " "), *figures)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))
