@@ -20,10 +20,8 @@ def convert(source: Path, target: Path, *, head_dim: int, force: bool) -> str:
     model = load_checkpoint(source, head_dim=head_dim)
     save_checkpoint(model, target, {"converted_from": source.name})
     c, parameters = model.config, sum(p.numel() for p in model.parameters())
-    return (
-        f"{target}: {parameters:,} parameters, {c.num_classes} classes, T = {c.frames}, {c.image_size} x {c.image_size} "
-        f"pixels, norm {c.norm}"
-    )
+    size = f"{c.image_size} x {c.image_size} pixels"
+    return f"{target}: {parameters:,} parameters, {c.num_classes} classes, T = {c.frames}, {size}, norm {c.norm}"
 
 
 def main() -> None:

@@ -38,6 +38,6 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
 def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such checkpoint"):
         convert(tmp_path / "missing.pyth", tmp_path / "out.safetensors", head_dim=64, force=False)
-    with pytest.raises(InputError, match="ends in .safetensors"):
+    with pytest.raises(InputError, match=r"ends in \.safetensors"):
         convert(tmp_path / "missing.pyth", tmp_path / "out.pyth", head_dim=64, force=False)
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ RATES = Path(__file__).parents[1] / "hardware" / "data" / "svformer_ucf101_layer
 
 
 def test_published_network_has_the_reference_figures() -> None:
-    """Fvcore on the authors' model: 37.675757 G convolutions and linear layers, 0.513802 G attention, 78.275584 M norm."""
+    """The authors' model under fvcore: 37.675757 G dense, 0.513802 G attention, 78.275584 M normalised values."""
     found = sizes(dataclasses.replace(PRESETS["ucf101"], norm="per_step"))
     assert found.parameters == 13_801_612
     assert found.dense_macs == 37_675_756_544
