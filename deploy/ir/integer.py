@@ -7,7 +7,7 @@ towards zero; `v` saturates at 24 bits; a spike when `v > threshold`, then `v <-
 Shapes: every population is (C, H, W); a signal is [N clips, T time steps, C, H, W].
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -157,9 +157,6 @@ class IntNetwork:
     @property
     def input_name(self) -> str:
         return next(n for n, p in self.populations.items() if isinstance(p, IntInput))
-
-    def with_note(self, note: str) -> "IntNetwork":
-        return replace(self, notes=(*self.notes, note))
 
     def logits(self, signals: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Result of every clip: the output's value at the last time step, in units of the float network, [N, K]."""
