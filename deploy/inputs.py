@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,22 +37,30 @@ class InputFormat:
 def load(source: ClipSource, wanted: InputFormat) -> Frames:
     """Frames of a clip [T, *shape]: a video file (decoded, cropped square, normalised as in training) or a .npy.
 
+    A .npy of bytes for a network that takes video holds pixels, and is normalised too; anything else is taken as it is.
+
     Raises `InputError` when the file cannot be read or does not fit the graph.
     """
     if source.path.suffix == ".npy":
-        return _load_array(source.path, wanted)
-    channels, *size = wanted.shape
-    if len(wanted.shape) != 3 or channels != 3 or size[0] != size[1]:
+        values = _load_array(source.path, wanted)
+        pixels = values.dtype == np.uint8 and takes_video(wanted)
+        return normalise(torch.as_tensor(values)).numpy() if pixels else values.astype(np.float32)
+    if not takes_video(wanted):
         raise InputError(
             f"{source.path}: this graph takes {list(wanted.shape)}, a video gives [3, size, size]; "
             f"give a .npy of shape [{wanted.frames}, {', '.join(map(str, wanted.shape))}]"
         )
     sampling = Sampling(frames=wanted.frames)
-    clip = load_clip(source.path, size=size[0], sampling=sampling, start=source.start, crop=source.crop)
+    clip = load_clip(source.path, size=wanted.shape[1], sampling=sampling, start=source.start, crop=source.crop)
     return np.asarray(normalise(clip).numpy(), dtype=np.float32)
 
 
-def _load_array(path: Path, wanted: InputFormat) -> Frames:
+def takes_video(wanted: InputFormat) -> bool:
+    """Whether the input is a square picture of three channels."""
+    return len(wanted.shape) == 3 and wanted.shape[0] == 3 and wanted.shape[1] == wanted.shape[2]
+
+
+def _load_array(path: Path, wanted: InputFormat) -> NDArray[Any]:
     try:
         with path.open("rb") as file:
             values = np.load(file, allow_pickle=False)
@@ -64,7 +73,15 @@ def _load_array(path: Path, wanted: InputFormat) -> Frames:
         raise InputError(f"{path}: shape {list(values.shape)}, this graph takes {list(expected)} (T, input shape)")
     if values.dtype.kind not in "biuf" or not (np.abs(values) <= np.finfo(np.float32).max).all():
         raise InputError(f"{path}: holds values that are not finite real numbers (of float32)")
-    return values.astype(np.float32)
+    return values
+
+
+def array_frames(path: Path) -> int:
+    """Number of time steps of a .npy clip; raises `InputError` when it cannot be read."""
+    try:
+        return int(np.load(path, mmap_mode="r", allow_pickle=False).shape[0])
+    except (OSError, ValueError, EOFError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: not a readable .npy file ({error})") from error
 
 
 def known_range(sources: Sequence[ClipSource]) -> tuple[float, float] | None:

@@ -2,22 +2,54 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import nir
 
 from deploy.export import check_export, export_checkpoint
-from deploy.inputs import ClipSource, batches, from_files, shipped, with_views
+from deploy.inputs import ClipSource, array_frames, batches, from_files, shipped, takes_video, with_views
 from deploy.ir.graph import read_nir, write_nir
 from deploy.pipeline import input_format
 from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT
-from svformer.data.datasets import open_dataset
+from svformer.data.datasets import check_dataset_arguments, open_dataset
 from svformer.errors import InputError
+
+LOIHI_MISSING = (
+    "--backend loihi2 needs Intel's Loihi 2 extension of Lava (lava-loihi, from INRC) and a board; neither is here. "
+    "allowed on this machine: lava, integer"
+)
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse, before anything is done, what cannot be run."""
+    if arguments.backend == "loihi2":
+        raise InputError(LOIHI_MISSING)
+    if arguments.clip and arguments.dataset:
+        raise InputError("--clip and --dataset are both given; choose one")
+    if arguments.limit is not None and (not arguments.dataset or arguments.limit < 1):
+        raise InputError(f"--limit {arguments.limit}; allowed: 1 or more, together with --dataset")
+    if arguments.timeout is not None and arguments.timeout <= 0:
+        raise InputError(f"--timeout {arguments.timeout:g}; allowed: a positive number of seconds")
+    check_dataset_arguments(arguments)
+    parse_views(arguments.views)
+    from_files(arguments.clip or [])
+
+
+def default_out(arguments: argparse.Namespace) -> Path:
+    """runs/demo, or a folder of its own for clips and data sets."""
+    return Path("runs") / (arguments.dataset or ("clips" if arguments.clip else "demo"))
 
 
 def read_network(arguments: argparse.Namespace, say: Callable[[str], None]) -> nir.NIRGraph:
     """The graph of --nir, or of the shipped checkpoint, which is exported and checked first."""
     if arguments.nir:
-        return read_nir(arguments.nir)
+        graph = read_nir(arguments.nir)
+        if arguments.dt is not None:
+            graph.metadata["dt"] = arguments.dt
+        arrays = [path for path in arguments.clip or [] if path.suffix == ".npy"]
+        if "T" not in graph.metadata and arrays:
+            graph.metadata["T"] = array_frames(arrays[0])
+        return graph
     model, graph = export_checkpoint(TINY_CHECKPOINT)
     _, clips = next(batches(shipped(CALIBRATION_CLIPS), input_format(graph, model.config.frames), 2))
     check = check_export(model, graph, clips)
@@ -35,8 +67,11 @@ def choose_clips(arguments: argparse.Namespace, graph: nir.NIRGraph) -> list[Cli
         size = input_format(graph, 1).shape[-1]
         data = open_dataset(arguments, size=size, frames=int(graph.metadata["T"]), train=False)
         sources = [ClipSource(path=e.path, label=data.classes[e.label]) for e in data.entries][: arguments.limit]
-    else:
+    elif takes_video(wanted := input_format(graph, 1)):
         sources = shipped(DEMO_CLIPS)
+    else:
+        shape = ", ".join(map(str, wanted.shape))
+        raise InputError(f"this graph takes no video; give --clip FILE.npy of shape [T, {shape}]")
     return with_views(sources, *parse_views(arguments.views))
 
 
@@ -50,5 +85,4 @@ def parse_views(text: str) -> tuple[int, int]:
 
 def calibration_clips(graph: nir.NIRGraph, sources: list[ClipSource]) -> list[ClipSource]:
     """The shipped clips for a network that takes video; the clips to run for any other."""
-    takes_video = len(shape := input_format(graph, 1).shape) == 3 and shape[0] == 3
-    return shipped(CALIBRATION_CLIPS) if takes_video else sources
+    return shipped(CALIBRATION_CLIPS) if takes_video(input_format(graph, 1)) else sources

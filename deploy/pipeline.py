@@ -75,7 +75,8 @@ def deploy(graph: nir.NIRGraph, calibration: Sequence[ClipSource], say: Say) -> 
     integer = quantize(network, clips, input_range=known_range(calibration))
     headroom = prove(integer)
     tightest = max(headroom, key=lambda h: h.share)
-    say(f"quantised on {len(clips)} clips: 8-bit weights, 12-bit decays; no register can overflow, closest {tightest}")
+    fullest = f"the fullest, {tightest.where} ({tightest.what}), to {100 * tightest.share:.1f} % in the worst case"
+    say(f"quantised on {len(clips)} clips: 8-bit weights, 12-bit decays; no register can overflow, {fullest}")
     plan = schedule(integer)
     say(f"scheduled: {plan.depth} synapses deep, {plan.frames} time steps a clip, longest delay {max(plan.lags)} steps")
     return Deployment(

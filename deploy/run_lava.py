@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from deploy.inputs import ClipSource
 from deploy.ir.interpreter import graph_dt_s
-from deploy.job import calibration_clips, choose_clips, read_network
+from deploy.job import calibration_clips, check_arguments, choose_clips, default_out, read_network
 from deploy.pipeline import Deployment, Tally, deploy, run
 from deploy.report.page import write_page
 from deploy.report.record import estimate, record
@@ -25,13 +25,7 @@ from deploy.report.spikes import write_spikes
 from deploy.report.summary import print_estimate, print_summary
 from svformer.cli import ArgumentParser, run_cli
 from svformer.data.datasets import add_dataset_arguments
-from svformer.errors import InputError
 from svformer.files import atomic_path
-
-LOIHI_MISSING = (
-    "--backend loihi2 needs Intel's Loihi 2 extension of Lava (lava-loihi, from INRC) and a board; neither is here. "
-    "allowed on this machine: lava, integer"
-)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -39,18 +33,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
     parser.add_argument("--clip", type=Path, nargs="+", help="video files, or .npy [T, *input shape]")
     add_dataset_arguments(parser, default=None)
+    parser.add_argument("--dt", type=float, help="seconds of a time step, for a .nir that does not say (or another)")
     parser.add_argument("--limit", type=int, help="run at most so many videos of the data set")
     parser.add_argument("--views", default="1x1", help="temporal x spatial views of every video, e.g. 5x3")
     parser.add_argument("--backend", choices=("lava", "integer", "loihi2"), default="lava")
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for the results")
+    parser.add_argument("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET)")
     parser.add_argument("--timeout", type=float, help="seconds that one batch of clips may take on Lava")
     parser.add_argument("--estimate", action="store_true", help="plan and fit only, simulate nothing")
     parser.add_argument("--json", action="store_true", help="print report.json instead of the summary")
     arguments = parser.parse_args()
-    if arguments.backend == "loihi2":
-        raise InputError(LOIHI_MISSING)
-    if arguments.clip and arguments.dataset:
-        raise InputError("--clip and --dataset are both given; choose one")
+    check_arguments(arguments)
+    arguments.out = arguments.out or default_out(arguments)
     return arguments
 
 
@@ -76,7 +69,7 @@ def write_json(report: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     arguments = parse_arguments()
-    console = Console(quiet=arguments.json)
+    console = Console(quiet=arguments.json, soft_wrap=not sys.stdout.isatty())
     graph = read_network(arguments, console.print)
     sources = choose_clips(arguments, graph)
     deployment = deploy(graph, calibration_clips(graph, sources), say=console.print)

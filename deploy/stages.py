@@ -22,6 +22,7 @@ from deploy.passes import quantize as quantization
 from deploy.passes.calibrate import calibrate
 from deploy.passes.merge_linear_chains import merge_linear_chains
 from deploy.passes.schedule import schedule
+from svformer.errors import InputError
 
 Backend = Literal["lava", "integer"]
 Frames = NDArray[Any]  # [N, T, *input shape]
@@ -53,6 +54,10 @@ def lower(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None 
 def as_images(frames: Frames, network: Network | IntNetwork) -> Frames:
     """Frames of any input shape as the (C, H, W) that the network's input population has."""
     shape = next(iter(network.populations.values())).shape
+    if frames.ndim < 3 or frames[0, 0].size != np.prod(shape):
+        raise InputError(
+            f"clips have shape {list(frames.shape)}, this network takes [N, T, {', '.join(map(str, shape))}]"
+        )
     return np.asarray(frames).reshape(*frames.shape[:2], *shape)
 
 
@@ -85,6 +90,8 @@ def simulate(
 
     Raises `SimulatorError` when the simulator fails or takes longer than `timeout_s`.
     """
+    if backend not in ("lava", "integer"):
+        raise InputError(f"backend {backend!r}; allowed: 'lava', 'integer'")
     frames, plan = as_images(clips, network), schedule(network)
     if backend == "integer":
         signals = run_integer(network, frames)

@@ -14,9 +14,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds, remove it when it fails.
 
     Missing parent folders are made. The temporary name keeps the suffix, since some writers choose a format by it.
-    Raises `InputError` when the folder cannot be made.
+    Raises `InputError` when the folder cannot be made, or when `path` is a folder or a device.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a regular file; choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

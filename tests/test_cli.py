@@ -187,14 +187,20 @@ def test_a_folder_that_cannot_be_made_is_told_to_the_user(place: str, tmp_path: 
     assert (tmp_path / "runs").read_text() == "not a folder"
 
 
-@pytest.mark.parametrize("name", ["folder", f"{'n' * 300}.json"])
-def test_a_name_that_no_file_can_have_is_told_to_the_user(name: str, tmp_path: Path, capsys: Capture) -> None:
-    (tmp_path / "folder").mkdir()
-    assert run_cli(lambda: write_bytes(tmp_path / name, b"x")) == 2
+def test_a_name_that_no_file_can_have_is_told_to_the_user(tmp_path: Path, capsys: Capture) -> None:
+    assert run_cli(lambda: write_bytes(tmp_path / f"{'n' * 300}.json", b"x")) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: cannot write {tmp_path}")
     assert error.count("\n") == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_folders_and_devices_are_not_replaced(make: Callable[[Path], None], tmp_path: Path, capsys: Capture) -> None:
+    make(tmp_path / "special")
+    assert run_cli(lambda: write_bytes(tmp_path / "special", b"x")) == 2
+    assert "special: not a regular file; choose another name" in capsys.readouterr().err
+    assert not (tmp_path / "special").is_file()
 
 
 @pytest.mark.parametrize("content", [b"new", memoryview(b"new"), b""])

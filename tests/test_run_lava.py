@@ -131,6 +131,11 @@ def test_a_corrupted_video_is_one_line_and_exit_code_2(
         (["--backend", "loihi2"], "allowed on this machine: lava, integer"),
         (["--dataset", "ucf101"], "needs --root"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate"),
+        (["--limit", "3"], "--limit 3; allowed: 1 or more, together with --dataset"),
+        (["--dataset", "procedural", "--limit", "0"], "--limit 0; allowed"),
+        (["--root", "somewhere"], "--root is given without --dataset"),
+        (["--timeout", "-1"], "--timeout -1; allowed: a positive number"),
+        (["--dataset", "procedural", "--root", "nowhere"], "no UCF101 data set"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -157,3 +162,66 @@ def test_exported_checkpoint_must_exist(
     assert run(export_nir, monkeypatch, "--checkpoint", tmp_path / "none.safetensors", "--out", out) == 2
     assert "no such checkpoint" in one_line(capsys)
     assert not out.exists()
+
+
+@pytest.fixture
+def foreign_nir(tmp_path: Path) -> Path:
+    """Affine -> LIF -> Linear -> IF without metadata, as another framework would write it."""
+    rng = np.random.default_rng(0)
+    lif = nir.LIF(
+        tau=np.full(5, 5e-3), r=np.ones(5), v_leak=np.zeros(5), v_threshold=np.full(5, 0.3), v_reset=np.zeros(5)
+    )
+    graph = nir.NIRGraph(
+        {
+            "input": nir.Input(np.array([4])),
+            "fc1": nir.Affine(rng.normal(size=(5, 4)), rng.normal(size=5) * 0.1),
+            "hidden": lif,
+            "fc2": nir.Linear(rng.normal(size=(3, 5)) * 1000),
+            "out": nir.IF(r=np.ones(3), v_threshold=np.ones(3), v_reset=np.zeros(3)),
+            "output": nir.Output(np.array([3])),
+        },
+        [("input", "fc1"), ("fc1", "hidden"), ("hidden", "fc2"), ("fc2", "out"), ("out", "output")],
+    )
+    nir.write(str(tmp_path / "foreign.nir"), graph)
+    return tmp_path / "foreign.nir"
+
+
+def test_a_foreign_network_runs_bit_for_bit(
+    foreign_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """T comes from the clip, dt from the command line."""
+    clip = tmp_path / "spikes.npy"
+    np.save(clip, np.random.default_rng(1).random((20, 4)) < 0.5)
+    options = ("--nir", foreign_nir, "--clip", clip, "--dt", 1e-3, "--timeout", 60, "--json", "--out", tmp_path / "out")
+    assert run(run_lava, monkeypatch, *options) == 0, capsys.readouterr().err
+    report = json.loads(capsys.readouterr().out)
+    assert report["parity"]["integer_vs_lava"]["bit_exact"] is True
+    assert report["parity"]["float_vs_integer"]["spike_match"] > 0.95
+    assert {layer["name"]: layer["spikes"] > 0 for layer in report["layers"] if layer["kind"] == "lif"} == {
+        "hidden": True,
+        "out": True,
+    }
+    assert "not SVFormer" in report["energy"]["geometry_difference"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--clip", "spikes.npy"], "say it with --dt"),
+        (["--clip", "spikes.npy", "--dt", "-1"], "dt is -1.0; allowed: a positive number of seconds"),
+        (["--clip", "spikes.npy", "--dt", "1"], "hidden: tau is shorter than one time step"),
+        (["--dt", "0.001"], "give --clip FILE.npy of shape [T, 4]"),
+    ],
+)
+def test_a_foreign_network_needs_time_step_and_clip(
+    options: list[str],
+    expected: str,
+    foreign_nir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("spikes.npy", np.zeros((20, 4)))
+    assert run(run_lava, monkeypatch, "--nir", foreign_nir, *options, "--out", "out") == 2
+    assert expected in one_line(capsys)

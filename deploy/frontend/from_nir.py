@@ -88,8 +88,11 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
 
 def _frames(graph: nir.NIRGraph) -> int:
     if "T" not in graph.metadata:
-        raise InputError("the graph's metadata has no 'T' (number of time steps of a clip); give a clip or say it")
-    return int(graph.metadata["T"])
+        raise InputError("the graph's metadata has no 'T' (time steps of a clip); give a .npy clip that shows it")
+    frames = graph.metadata["T"]
+    if not (np.issubdtype(type(frames), np.integer) and frames >= 1):
+        raise InputError(f"T is {frames}; allowed: a whole number of time steps from 1")
+    return int(frames)
 
 
 def _only_output(graph: nir.NIRGraph) -> str:

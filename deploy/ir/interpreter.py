@@ -5,6 +5,7 @@ Euler step of `dt` for every frame: `v <- v + dt / tau * (v_leak - v + r x)`, a 
 `v <- v_reset`; `v = 0` before the first frame.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -50,7 +51,13 @@ def graph_dt_s(graph: nir.NIRGraph) -> float:
     """Length of a time step in seconds, from the graph's metadata; raises `InputError` when it is not there."""
     if "dt" not in graph.metadata:
         raise InputError("the graph's metadata has no 'dt' (length of a time step in seconds); say it with --dt")
-    return float(graph.metadata["dt"])
+    try:
+        dt_s = float(graph.metadata["dt"])
+    except ValueError:
+        dt_s = math.nan
+    if not 0 < dt_s < math.inf:
+        raise InputError(f"dt is {graph.metadata['dt']}; allowed: a positive number of seconds")
+    return dt_s
 
 
 def _apply(node: nir.NIRNode, x: Signal, dt: float) -> Signal:

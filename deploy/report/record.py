@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.counting import layer_needs, parameter_count, weight_bits
+from deploy.frontend.from_nir import from_nir
 from deploy.gates import Agreement
 from deploy.ir.integer import IntInput, IntLif
+from deploy.ir.network import Convolution
 from deploy.pipeline import ClipResult, Deployment, Tally, neurons, peak_rss_mb
 from hardware import OpCounts, energy_models, fit, load_chip, shipped_chips
 from hardware import paper as published
@@ -127,11 +129,14 @@ def _accuracy(deployment: Deployment, tally: Tally) -> dict[str, Any]:
 
 
 def _why_no_accuracy(deployment: Deployment) -> str:
+    if not deployment.classes:
+        return (
+            "the graph does not name its classes: predictions are numbers of outputs, and none is right or wrong here"
+        )
     trained_on = deployment.graph.metadata.get("dataset", "its training set")
-    known = f"{len(deployment.classes)} classes of {trained_on}" if deployment.classes else "classes without names"
     return (
-        f"no clip here bears one of the {known} that this network was trained to tell apart, "
-        "so the prediction means nothing; spikes, parity, operations and energy are real"
+        f"no clip here bears one of the {len(deployment.classes)} classes of {trained_on} that this network was "
+        "trained to tell apart, so the prediction means nothing; spikes, parity, operations and energy are real"
     )
 
 
@@ -189,7 +194,7 @@ def _energy(deployment: Deployment, tally: Tally, clips: int) -> dict[str, Any]:
         "convention": CONVENTION,
         "paper_mj_per_video": published.PAPER_MJ_PER_VIDEO,
         "ratio_to_paper": convention / published.PAPER_MJ_PER_VIDEO,
-        "geometry_difference": published.geometry_difference(_size(deployment, tally, clips)),
+        "geometry_difference": _beside_the_paper(deployment),
     }
 
 
@@ -198,14 +203,25 @@ def _mean(counts: OpCounts, clips: int) -> OpCounts:
     return OpCounts(**{name: round(value / clips) for name, value in dataclasses.asdict(counts).items()})
 
 
-def _size(deployment: Deployment, tally: Tally, clips: int) -> published.NetworkSize:
-    height, width = (*deployment.input_format.shape, 1, 1)[1:3]
-    total = sum(tally.counts.values(), OpCounts())
-    return published.NetworkSize(
-        image_size=(height, width),
-        time_steps=deployment.plan.frames,
-        parameters=parameter_count(deployment.integer),
-        padded_macs=total.padded_macs // clips,
+def _beside_the_paper(deployment: Deployment) -> str:
+    """How far the network is from the published one, both before chains are merged."""
+    if deployment.graph.metadata.get("model") != "SVFormer":
+        return "This network is not SVFormer: the paper's figure stands here for scale only."
+    graph, frames = deployment.graph, deployment.plan.frames
+    fields = [getattr(node, name, None) for node in graph.nodes.values() for name in ("weight", "bias")]
+    connections = from_nir(graph).connections
+    height, width = deployment.input_format.shape[1:3]
+    return published.geometry_difference(
+        published.NetworkSize(
+            image_size=(height, width),
+            time_steps=frames,
+            parameters=sum(values.size for values in fields if values is not None),
+            padded_macs=sum(
+                c.operation.geometry.padded_macs() * (frames if not c.delay else frames - c.delay)
+                for c in connections
+                if isinstance(c.operation, Convolution)
+            ),
+        )
     )
 
 

@@ -29,6 +29,7 @@ def print_summary(report: dict[str, Any], console: Console) -> None:
     console.print(_energy(report))
     energy = report["energy"]
     console.print(f"the paper says {energy['paper_mj_per_video']:g} mJ a video. {energy['geometry_difference']}")
+    _print_fit(report, console)
     timing = report["timing"]
     console.print(
         f"{timing['seconds_per_clip']:.2f} s a clip on {report['backend']}, built in {timing['build_s']:.1f} s, "
@@ -39,7 +40,9 @@ def print_summary(report: dict[str, Any], console: Console) -> None:
 def _predictions(report: dict[str, Any]) -> Table:
     table = Table("clip", "class", "prediction", "float prediction", title="Clips")
     for clip in report["clips"][:CLIPS_SHOWN]:
-        table.add_row(clip["source"], clip["label"] or "unknown", clip["prediction"], clip["float_prediction"])
+        middle = clip["start"] == clip["crop"] == 0.5
+        view = "" if middle else f" (start {clip['start']:.2g}, crop {clip['crop']:.2g})"
+        table.add_row(clip["source"] + view, clip["label"] or "unknown", clip["prediction"], clip["float_prediction"])
     if len(report["clips"]) > CLIPS_SHOWN:
         table.caption = f"and {len(report['clips']) - CLIPS_SHOWN} more in report.json"
     return table
@@ -53,6 +56,14 @@ def _print_accuracy(accuracy: dict[str, Any], console: Console) -> None:
         f"top-1 over {accuracy['videos']} videos: float {100 * accuracy['float_top1']:.2f} %, integer "
         f"{100 * accuracy['integer_top1']:.2f} %, deployed {100 * accuracy['deployed_top1']:.2f} %"
     )
+
+
+def _print_fit(report: dict[str, Any], console: Console) -> None:
+    for chip, fitted in report["fit"].items():
+        verdict = f"{fitted['cores']} cores, {fitted['chips']} chips"
+        if obstacles := fitted["obstacles"]:
+            verdict = f"does not fit as it stands, {len(obstacles)} obstacles, first: {obstacles[0]}"
+        console.print(f"{chip}: {verdict} (all in the report)")
 
 
 def _print_parity(report: dict[str, Any], console: Console) -> None:

@@ -21,18 +21,24 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, default: str | None =
     parser.add_argument("--split", type=int, choices=(1, 2, 3), default=1)
 
 
+def check_dataset_arguments(arguments: argparse.Namespace) -> None:
+    """Raise `InputError` for options that do not go together."""
+    if arguments.root and not arguments.dataset:
+        raise InputError("--root is given without --dataset; say which data set lies there")
+    if arguments.dataset and arguments.dataset != "procedural" and not arguments.root:
+        raise InputError(f"--dataset {arguments.dataset} needs --root, the folder that holds the official files")
+
+
 def open_dataset(arguments: argparse.Namespace, *, size: int, frames: int, train: bool) -> Ucf101:
     """The training or held-out part of the data set that the arguments name.
 
-    The procedural set is generated when its folder is missing; all others come from the user's disk (`InputError`
-    without `--root`).
+    Without `--root` the procedural set is generated where it is not there (or not complete); all others come from the
+    user's disk, and a folder that the user names is only read.
     """
-    procedural = arguments.dataset == "procedural"
-    root = arguments.root or (PROCEDURAL_ROOT if procedural else None)
+    check_dataset_arguments(arguments)
+    procedural, root = arguments.dataset == "procedural", arguments.root
     if root is None:
-        raise InputError(f"--dataset {arguments.dataset} needs --root, the folder that holds the official files")
-    if procedural:
-        generate(root, groups=PROCEDURAL_GROUPS, clips_per_group=PROCEDURAL_CLIPS_PER_GROUP)
+        root = generate(PROCEDURAL_ROOT, groups=PROCEDURAL_GROUPS, clips_per_group=PROCEDURAL_CLIPS_PER_GROUP)
     return Ucf101(
         root,
         split=arguments.split,
