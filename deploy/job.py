@@ -65,7 +65,7 @@ def choose_clips(arguments: argparse.Namespace, graph: nir.NIRGraph) -> list[Cli
         sources = from_files(arguments.clip)
     elif arguments.dataset:
         size = input_format(graph, 1).shape[-1]
-        data = open_dataset(arguments, size=size, frames=int(graph.metadata["T"]), train=False)
+        data = open_dataset(arguments, size=size, frames=1, train=False, cache=False)  # only its list is used
         sources = [ClipSource(path=e.path, label=data.classes[e.label]) for e in data.entries][: arguments.limit]
     elif takes_video(wanted := input_format(graph, 1)):
         sources = shipped(DEMO_CLIPS)

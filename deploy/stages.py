@@ -6,6 +6,7 @@ integer = deploy.quantize(network, clips)
 result = deploy.simulate(integer, clips, backend="lava")
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -94,8 +95,14 @@ def simulate(
         raise InputError(f"backend {backend!r}; allowed: 'lava', 'integer'")
     frames, plan = as_images(clips, network), schedule(network)
     if backend == "integer":
+        started_s = time.monotonic()
         signals = run_integer(network, frames)
-        return Simulation(signals=signals, logits=network.logits(signals), time_steps=plan.steps(len(frames)))
+        return Simulation(
+            signals=signals,
+            logits=network.logits(signals),
+            time_steps=plan.steps(len(frames)),
+            run_s=time.monotonic() - started_s,
+        )
     from deploy.lava_network.simulate import simulate as simulate_on_lava  # only who asks for Lava needs it
 
     result = simulate_on_lava(network, plan, frames, timeout_s=timeout_s, on_progress=on_progress)

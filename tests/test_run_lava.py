@@ -87,6 +87,7 @@ def test_integer_backend_and_views(
         (start, crop) for start in (0.0, 1.0) for crop in (0.0, 0.5, 1.0)
     ]
     assert report["accuracy"]["videos"] == 1
+    assert all(view["seconds"] > 0 for view in report["clips"])
     assert report["parity"]["integer_vs_lava"]["bit_exact"] is None
 
 

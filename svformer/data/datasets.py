@@ -29,11 +29,12 @@ def check_dataset_arguments(arguments: argparse.Namespace) -> None:
         raise InputError(f"--dataset {arguments.dataset} needs --root, the folder that holds the official files")
 
 
-def open_dataset(arguments: argparse.Namespace, *, size: int, frames: int, train: bool) -> Ucf101:
+def open_dataset(arguments: argparse.Namespace, *, size: int, frames: int, train: bool, cache: bool = True) -> Ucf101:
     """The training or held-out part of the data set that the arguments name.
 
     Without `--root` the procedural set is generated where it is not there (or not complete); all others come from the
-    user's disk, and a folder that the user names is only read.
+    user's disk, and a folder that the user names is only read. `cache` lets procedural videos stay
+    decoded in memory.
     """
     check_dataset_arguments(arguments)
     procedural, root = arguments.dataset == "procedural", arguments.root
@@ -46,5 +47,5 @@ def open_dataset(arguments: argparse.Namespace, *, size: int, frames: int, train
         size=size,
         sampling=Sampling(frames=frames),
         flip=not procedural,  # the direction of a motion is a class of the procedural set
-        cache=procedural,
+        cache=cache and procedural,
     )
