@@ -5,9 +5,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.integer import IntAttention, IntConnection, IntConvolution, IntInput, IntLif, IntNetwork
+from deploy.ir.integer import IntAttention, IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, IntRelay
 from deploy.passes.schedule import Plan
-from hardware import LayerNeed, OpCounts, count_attention, count_connection, count_messages, count_neurons, layer_need
+from hardware import (
+    LayerNeed,
+    OpCounts,
+    count_attention,
+    count_connection,
+    count_gains,
+    count_messages,
+    count_neurons,
+    layer_need,
+)
 
 Signals = dict[str, NDArray[Any]]  # [N, T, C, H, W]
 
@@ -27,13 +36,25 @@ def _count(network: IntNetwork, name: str, signals: Signals) -> OpCounts:
     if isinstance(population, IntInput):
         return total
     bias = population.bias_mantissa if isinstance(population, IntLif) else population.bias
-    biased = int(np.count_nonzero(np.broadcast_to(bias, population.shape)))
     neurons = int(np.prod(population.shape)) if binary else 0
-    total += count_neurons(steps, neurons, biases=biased)
+    total += count_neurons(steps, neurons, biases=_biased(bias, population.shape))
     return sum((_count_synapses(network, c, signals) for c in network.into(name)), start=total)
 
 
+def _biased(bias: NDArray[np.int64], shape: tuple[int, ...]) -> int:
+    """Neurons that have a bias; one that is zero at some time steps is added all the same."""
+    return int(np.count_nonzero(np.broadcast_to(bias.any(axis=0) if bias.ndim > len(shape) else bias, shape)))
+
+
 def _count_synapses(network: IntNetwork, connection: IntConnection, signals: Signals) -> OpCounts:
+    counts = _count_operation(network, connection, signals)
+    if connection.gain is None:
+        return counts
+    clips, frames = signals[connection.target].shape[:2]
+    return counts + count_gains(clips * frames, int(np.prod(network.populations[connection.target].shape)))
+
+
+def _count_operation(network: IntNetwork, connection: IntConnection, signals: Signals) -> OpCounts:
     sent = signals[connection.source]
     seen = sent[:, : max(sent.shape[1] - connection.delay, 0)]  # a delayed synapse never sees the last frames of a clip
     messages = seen.reshape(-1, *sent.shape[2:])
@@ -61,9 +82,15 @@ def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
                 state_bits_per_neuron=STATE_BITS,
                 message_bits=1 if isinstance(population, IntLif) else GRADED_BITS,
                 delay=max((lags[id(c)] for c in incoming), default=0),
+                changes_with_time=any(c.gain is not None for c in incoming) or _bias_changes(population),
             )
         )
     return needs
+
+
+def _bias_changes(population: IntRelay | IntLif) -> bool:
+    bias = population.bias_mantissa if isinstance(population, IntLif) else population.bias
+    return bias.ndim > len(population.shape)
 
 
 def weight_bits(network: IntNetwork) -> int:
@@ -80,10 +107,11 @@ def weight_bits(network: IntNetwork) -> int:
 
 
 def parameter_count(network: IntNetwork) -> int:
-    """Weights and biases stored in the deployed network."""
+    """Weights, gains and biases stored in the deployed network."""
     weights = sum(c.operation.mantissa.size for c in network.connections if isinstance(c.operation, IntConvolution))
+    gains = sum(c.gain.multiplier.size for c in network.connections if c.gain is not None)
     biases = [p.bias_mantissa if isinstance(p, IntLif) else p.bias for p in _with_bias(network)]
-    return int(weights + sum(bias.size for bias in biases))
+    return int(weights + gains + sum(bias.size for bias in biases))
 
 
 def _with_bias(network: IntNetwork) -> list[Any]:

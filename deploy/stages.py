@@ -22,13 +22,14 @@ from deploy.ir.network import Network
 from deploy.passes import quantize as quantization
 from deploy.passes.calibrate import calibrate
 from deploy.passes.merge_linear_chains import merge_linear_chains
+from deploy.passes.normalise_gains import normalise_gains
 from deploy.passes.schedule import schedule
 from svformer.errors import InputError
 
 Backend = Literal["lava", "integer"]
 Frames = NDArray[Any]  # [N, T, *input shape]
 
-LOWERING: tuple[Callable[[Network], Network], ...] = (merge_linear_chains,)
+LOWERING: tuple[Callable[[Network], Network], ...] = (merge_linear_chains, normalise_gains)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ RULES = (
     _Rule(cause="graded_macs", counts=("macs",), figure="multiply_accumulate", synaptic_op_stands_in=True),
     _Rule(cause="attention", counts=("attention_ops",), figure="attention_op", synaptic_op_stands_in=True),
     _Rule(cause="relays", counts=("relay_adds",), figure="relay_add", synaptic_op_stands_in=True),
+    _Rule(cause="step_gains", counts=("gain_macs",), figure="multiply_accumulate", synaptic_op_stands_in=True),
     _Rule(cause="biases", counts=("bias_adds",), figure="bias_add"),
     _Rule(cause="neuron_updates", counts=("neuron_updates",), figure="neuron_update"),
     _Rule(cause="spike_transport", counts=("spikes", "graded_messages"), figure="spike"),

@@ -38,6 +38,7 @@ class LayerNeed:
     message_bits: int  # widest message that the layer sends; 1: binary spikes
     delay: int  # longest delay of an incoming connection, in steps
     multiplies_signals: bool  # spiking attention: both operands are signals
+    changes_with_time: bool  # a gain or bias of its own for every time step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ def layer_need(
     state_bits_per_neuron: int = 24,
     message_bits: int = 1,
     delay: int = 0,
+    changes_with_time: bool = False,
 ) -> LayerNeed:
     """What a population of `shape` C, H, W asks for: `inputs` end in it, `outgoing` connections leave it."""
     neurons = int(np.prod(shape))
@@ -96,6 +98,7 @@ def layer_need(
         message_bits=message_bits,
         delay=delay,
         multiplies_signals=any(isinstance(geometry, AttentionGeometry) for geometry in inputs),
+        changes_with_time=changes_with_time,
     )
 
 
@@ -148,6 +151,8 @@ def _obstacles(need: LayerNeed, chip: str, limits: Limits) -> Iterable[str]:
             yield f"{need.name}: needs {what} of {asked} {limit.unit}, {chip} has at most {limit.value}"
     if need.multiplies_signals:
         yield f"{need.name}: multiplies two signals (attention), for which {chip} has no synapse"
+    if need.changes_with_time:
+        yield f"{need.name}: gain and bias change with the time step (per-step norm), not static on {chip}"
 
 
 def _divide_up(need: int, limit: int) -> int:

@@ -26,6 +26,7 @@ class OpCounts:
     attention_gated_adds: int = 0  # Q (K^T V): one addition per q spike and v channel of its head
     attention_gated_adds_nonzero: int = 0  # those of them that add something other than zero
     relay_adds: int = 0  # non-zero graded values added over shortcuts and relays, without a weight
+    gain_macs: int = 0  # currents times the gain of their time step, zeros included, and the addition behind it
     bias_adds: int = 0
     neuron_updates: int = 0
     spikes: int = 0  # binary messages sent, once per spike however many neurons it reaches
@@ -106,6 +107,11 @@ def count_attention(qkv_TCHW: NDArray[np.generic], heads: int) -> OpCounts:
 def count_neurons(time_steps: int, neurons: int, *, biases: int = 0) -> OpCounts:
     """Count the updates of `neurons` neurons, of which `biases` have a bias, each once per time step."""
     return OpCounts(neuron_updates=time_steps * neurons, bias_adds=time_steps * biases)
+
+
+def count_gains(time_steps: int, neurons: int) -> OpCounts:
+    """Count the currents of `neurons` neurons that a norm of its own for every time step multiplies."""
+    return OpCounts(gain_macs=time_steps * neurons)
 
 
 def count_messages(messages_TCHW: NDArray[np.generic], *, binary: bool) -> OpCounts:

@@ -17,6 +17,7 @@ from deploy.ir.integer import (
     IntAttention,
     IntConnection,
     IntConvolution,
+    IntGain,
     IntIdentity,
     IntInput,
     IntLif,
@@ -113,13 +114,15 @@ def random_int_networks(draw: st.DrawFn) -> tuple[IntNetwork, Frames]:
     """An integer network that is proven not to overflow, and 1 to 3 clips for it.
 
     Populations have one or two sources, near or far back, through convolutions of any geometry, identities or
-    attention, with delays up to longer than a clip. Weights, biases, decays and thresholds are arbitrary.
+    attention, with delays up to longer than a clip; some have gains or biases of their own for every time step.
+    Weights, biases, decays and thresholds are arbitrary.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape: Shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6)))
     low, high = draw(st.sampled_from([(0, 1), (-3, 3), (-500, 500), (2, 9)]))
     populations: dict[str, IntPopulation] = {"input": IntInput(shape=shape, scale=1.0, low=low, high=high)}
     connections: list[IntConnection] = []
+    clips, frames = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     for i in range(draw(st.integers(1, 5))):
         names = list(populations)
         first = draw(st.just(names[-1]) | st.sampled_from(names))
@@ -128,9 +131,10 @@ def random_int_networks(draw: st.DrawFn) -> tuple[IntNetwork, Frames]:
         operations = [operation, *(_fitting(populations[other], shape, rng) for other in others)]
         for source, op in zip([first, *others], operations, strict=True):
             delay = draw(st.integers(0, 2) | st.integers(0, 5))
-            connections.append(IntConnection(source=source, target=f"p{i}", operation=op, delay=delay))
-        populations[f"p{i}"] = draw(st.sampled_from([_neurons, _neurons, _relay]))(shape, rng)
-    clips, frames = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+            gain = _gain(frames, shape, rng) if draw(st.integers(0, 3)) == 0 else None
+            connections.append(IntConnection(source=source, target=f"p{i}", operation=op, delay=delay, gain=gain))
+        steps = (frames,) if draw(st.integers(0, 3)) == 0 else ()
+        populations[f"p{i}"] = draw(st.sampled_from([_neurons, _neurons, _relay]))(shape, steps, rng)
     network = IntNetwork(
         populations=populations, connections=tuple(connections), output=list(populations)[-1], frames=frames
     )
@@ -189,20 +193,27 @@ def _weights(geometry: ConvGeometry, source: IntPopulation, rng: np.random.Gener
     return IntConvolution(mantissa=mantissa, exponent=int(rng.integers(*exponents)), geometry=geometry)
 
 
-def _neurons(shape: Shape, rng: np.random.Generator) -> IntLif:
+def _gain(frames: int, shape: Shape, rng: np.random.Generator) -> IntGain:
+    """Factors from about -2 to 2."""
+    exponent = int(rng.integers(-11, 1))
+    largest = min(4095, 2 << -exponent)
+    return IntGain(multiplier=rng.integers(-largest, largest + 1, size=(frames, shape[0], 1, 1)), exponent=exponent)
+
+
+def _neurons(shape: Shape, steps: tuple[int, ...], rng: np.random.Generator) -> IntLif:
     per_channel = (shape[0], 1, 1)
     return IntLif(
         shape=shape,
         scale=1.0,
-        bias_mantissa=rng.integers(-200, 300, size=per_channel if rng.random() < 0.5 else shape),
+        bias_mantissa=rng.integers(-200, 300, size=(*steps, *(per_channel if rng.random() < 0.5 else shape))),
         bias_exponent=int(rng.integers(0, 7)),
         decay=rng.integers(0, DECAY_ONE + 1, size=per_channel),
         threshold=rng.integers(1, 300, size=per_channel),
     )
 
 
-def _relay(shape: Shape, rng: np.random.Generator) -> IntRelay:
-    return IntRelay(shape=shape, scale=1.0, bias=rng.integers(-20, 21, size=shape))
+def _relay(shape: Shape, steps: tuple[int, ...], rng: np.random.Generator) -> IntRelay:
+    return IntRelay(shape=shape, scale=1.0, bias=rng.integers(-20, 21, size=(*steps, *shape)))
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from deploy.ir.integer import (
     IntNetwork,
     IntPopulation,
     IntRelay,
-    bias_map,
+    bias_by_step,
     run_integer,
     shifted,
 )
@@ -71,13 +71,13 @@ def test_no_run_leaves_the_proven_range(data: st.DataObject, int_networks: Any) 
             continue
         current = np.zeros((*frames.shape[:2], *population.shape), dtype=np.int64)
         for c in network.into(name):
-            current += apply_over_time(c.operation, signals[c.source], c.delay)
+            current += c(signals[c.source])
             if isinstance(c.operation, IntConvolution):
                 sums = IntConvolution(mantissa=c.operation.mantissa, exponent=0, geometry=c.operation.geometry)
                 seen = np.abs(apply_over_time(sums, signals[c.source], c.delay)).max()
                 assert seen <= proven[f"{c.source} -> {name}", "synaptic sum"]
         if isinstance(population, IntRelay):
-            assert np.abs(current + bias_map(population)).max() <= proven[name, "graded message"]
+            assert np.abs(current + bias_by_step(population, network.frames)).max() <= proven[name, "graded message"]
         else:
             assert np.abs(current).max() <= proven[name, "input current"]
 

@@ -17,6 +17,7 @@ COUNTS = OpCounts(
     attention_gated_adds=20,
     attention_gated_adds_nonzero=7,
     relay_adds=40,
+    gain_macs=10,
     bias_adds=60,
     neuron_updates=200,
     spikes=80,
@@ -40,11 +41,12 @@ def test_45_nm_by_hand():
         "graded_macs": 100 * 4.6,
         "attention": (30 + 20) * 0.9,
         "relays": 40 * 0.9,
+        "step_gains": 10 * 4.6,
         "biases": 60 * 0.9,
         "neuron_updates": 200 * 4.6,
     }
-    assert energy.total_pj == pytest.approx(900 + 460 + 45 + 36 + 54 + 920)
-    assert energy.total_mj == pytest.approx(2415e-9)
+    assert energy.total_pj == pytest.approx(900 + 460 + 45 + 36 + 46 + 54 + 920)
+    assert energy.total_mj == pytest.approx(2461e-9)
     assert energy.weighted_layers_mj == pytest.approx(1360e-9)  # what SNN papers report
 
 
@@ -55,6 +57,7 @@ def test_loihi_1_by_hand():
         "graded_macs": 100 * 23.6,
         "attention": 50 * 23.6,
         "relays": 40 * 23.6,
+        "step_gains": 10 * 23.6,
         "neuron_updates": 200 * 81,
         "spike_transport": (80 + 20) * 1.7,
     }
@@ -62,20 +65,21 @@ def test_loihi_1_by_hand():
 
 def test_loihi_1_says_what_no_source_supports():
     notes = price(COUNTS, load_chip("loihi1")).notes
-    assert [note.split(":")[0] for note in notes[:6]] == [
+    assert [note.split(":")[0] for note in notes[:7]] == [
         "graded_macs",
         "attention",
         "relays",
+        "step_gains",
         "biases",
         "neuron_updates",
         "spike_transport",
     ]
     stand_ins = [line.cause for line in price(COUNTS, load_chip("loihi1")).causes if line.stand_in]
-    assert stand_ins == ["graded_macs", "attention", "relays"]
+    assert stand_ins == ["graded_macs", "attention", "relays", "step_gains"]
     assert "100 operations are priced as synaptic operations (23.6 pJ), a stand-in" in notes[0]
-    assert "60 of them add nothing to the total" in notes[3]
-    assert "active (81 pJ), the upper bound; all inactive (52 pJ) they would cost 1.04e-05 mJ" in notes[4]
-    assert "not a measurement" in notes[6]
+    assert "60 of them add nothing to the total" in notes[4]
+    assert "active (81 pJ), the upper bound; all inactive (52 pJ) they would cost 1.04e-05 mJ" in notes[5]
+    assert "not a measurement" in notes[7]
 
 
 def test_a_chip_with_figures_of_its_own_needs_no_stand_in():

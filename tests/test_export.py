@@ -18,7 +18,6 @@ from deploy.ir.interpreter import interpret
 from deploy.ir.nodes import Junction, SpikingAttention
 from svformer import SVFormer, SVFormerConfig
 from svformer.checkpoint import save_checkpoint
-from svformer.errors import InputError
 from svformer.recording import run_recorded
 
 SMALLEST = SVFormerConfig(
@@ -82,11 +81,6 @@ def test_metadata_say_what_a_reader_needs(exported: Any) -> None:
     assert exported.graph.metadata["dt"] == 1e-3
     assert exported.graph.metadata["T"] == exported.model.config.frames
     assert infer_shapes(exported.graph)["output"] == (exported.model.config.num_classes,)
-
-
-def test_norms_with_statistics_of_every_time_step_are_refused() -> None:
-    with pytest.raises(InputError, match="norm='per_step', which has no static weights"):
-        export(SVFormer(dataclasses.replace(SMALLEST, norm="per_step")).eval())
 
 
 def test_a_checkpoint_brings_its_class_names_along(tmp_path: Path) -> None:

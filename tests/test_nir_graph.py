@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deploy.ir.graph import infer_shapes, read_nir, write_nir
-from deploy.ir.nodes import Junction, SpikingAttention
+from deploy.ir.nodes import GainBias, Junction, SpikingAttention
 from svformer.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -53,6 +53,9 @@ def every_node() -> nir.NIRGraph:
         "threshold": nir.Threshold(RNG.normal(size=(2, 5, 5))),
         "delay": nir.Delay(np.full((2, 5, 5), 2e-3)),
         "junction": Junction(np.array([2, 5, 5])),
+        "gain_bias": GainBias(
+            np.array([2, 5, 5]), gain=RNG.normal(size=(4, 2, 1, 1)), bias=RNG.normal(size=(1, 2, 5, 5))
+        ),
         "flatten": nir.Flatten(np.array([2, 5, 5]), 0, -1),
         "affine": nir.Affine(RNG.normal(size=(4, 50)), RNG.normal(size=4)),
         "if": nir.IF(*RNG.normal(size=(3, 4))),
@@ -86,8 +89,12 @@ def test_a_file_of_plain_nir_nodes_is_read_as_stock_nir_reads_it(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "node",
-    [SpikingAttention(np.array([6, 2, 2]), heads=1, scale=1.0), Junction(np.array([6, 2, 2]))],
-    ids=["attention", "junction"],
+    [
+        SpikingAttention(np.array([6, 2, 2]), heads=1, scale=1.0),
+        Junction(np.array([6, 2, 2])),
+        GainBias(np.array([6, 2, 2]), gain=np.ones((4, 6, 1, 1)), bias=np.zeros((1, 1, 1, 1))),
+    ],
+    ids=["attention", "junction", "gain_bias"],
 )
 @pytest.mark.parametrize("type_check", [True, False])
 def test_stock_nir_refuses_our_nodes_rather_than_read_something_else(
@@ -129,7 +136,7 @@ def test_unknown_node_types_are_named_all_of_them(kind: str, tmp_path: Path) -> 
     assert f"unknown node types: {kind} (lif), {kind} (scale)" in refused(tmp_path / "x.nir")
 
 
-@pytest.mark.parametrize("name", ["attention", "junction"])
+@pytest.mark.parametrize("name", ["attention", "junction", "gain_bias"])
 def test_another_version_of_our_nodes_is_refused(name: str, tmp_path: Path) -> None:
     write_nir(every_node(), tmp_path / "x.nir")
     with h5py.File(tmp_path / "x.nir", "a") as file:

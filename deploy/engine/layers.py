@@ -17,11 +17,12 @@ from deploy.ir.integer import (
     DECAY_ONE,
     STATE_LIMIT,
     STATE_SHIFT,
+    IntGain,
     IntInput,
     IntLif,
     IntNetwork,
     IntRelay,
-    bias_map,
+    bias_by_step,
     wrapped,
 )
 from deploy.passes.schedule import Plan
@@ -35,6 +36,11 @@ class Synapse:
     kernel: Kernel
     lag: int
     delay: int
+    gain: IntGain | None
+
+    def __call__(self, messages: Messages, frame_of_clip: int) -> Currents:
+        currents = self.kernel(messages)
+        return currents if self.gain is None else self.gain.at(frame_of_clip, currents)
 
 
 class Layer:
@@ -49,7 +55,7 @@ class Layer:
         frames: int,
         sources: int,
     ) -> None:
-        self.neurons = _Relay(population) if isinstance(population, IntRelay) else _Neurons(population)
+        self.neurons = _Relay(population, frames) if isinstance(population, IntRelay) else _Neurons(population, frames)
         self.synapses, self.first_step, self.frames = synapses, first_step, frames
         self.rest = np.zeros(population.shape, dtype=self.neurons.dtype)
         self.currents: Currents = np.zeros(population.shape, dtype=np.int64)
@@ -63,7 +69,7 @@ class Layer:
             return self.rest
         if frame % self.frames == 0:
             self.neurons.reset()
-        return self.neurons.update(self.currents)
+        return self.neurons.update(self.currents, frame % self.frames)
 
     def receive(self, step: int, messages: list[Messages]) -> None:
         """Take what the sources sent in this step and collect the currents of the next."""
@@ -77,37 +83,38 @@ class Layer:
         total = np.zeros(self.rest.shape, dtype=np.int64)
         for synapse in self.synapses:
             if frame_of_clip >= synapse.delay:  # a clip does not see the one before it
-                total += synapse.kernel(self.lines[synapse.source][-1 - synapse.lag])
+                total += synapse(self.lines[synapse.source][-1 - synapse.lag], frame_of_clip)
         return total
 
 
 class _Relay:
     dtype = np.dtype(np.int32)
 
-    def __init__(self, relay: IntRelay) -> None:
-        self.bias = np.ascontiguousarray(bias_map(relay))
+    def __init__(self, relay: IntRelay, frames: int) -> None:
+        self.bias = bias_by_step(relay, frames)
 
     def reset(self) -> None:
         """A relay keeps nothing."""
 
-    def update(self, currents: Currents) -> NDArray[np.int32]:
-        return (currents + self.bias).astype(np.int32)
+    def update(self, currents: Currents, frame_of_clip: int) -> NDArray[np.int32]:
+        return (currents + self.bias[frame_of_clip]).astype(np.int32)
 
 
 class _Neurons:
     dtype = np.dtype(np.int8)
 
-    def __init__(self, lif: IntLif) -> None:
-        self.bias = np.ascontiguousarray(bias_map(lif))
+    def __init__(self, lif: IntLif, frames: int) -> None:
+        self.bias = bias_by_step(lif, frames)
         self.keep, self.threshold = DECAY_ONE - lif.decay, lif.threshold << STATE_SHIFT
         self.v = np.zeros(lif.shape, dtype=np.int64)
 
     def reset(self) -> None:
         self.v[:] = 0
 
-    def update(self, currents: Currents) -> NDArray[np.int8]:
+    def update(self, currents: Currents, frame_of_clip: int) -> NDArray[np.int8]:
         kept = np.sign(self.v) * ((np.abs(self.v) * self.keep) >> 12)
-        v = np.clip(kept + wrapped(currents << STATE_SHIFT) + self.bias, -STATE_LIMIT + 1, STATE_LIMIT - 1)
+        current = wrapped(currents << STATE_SHIFT) + self.bias[frame_of_clip]
+        v = np.clip(kept + current, -STATE_LIMIT + 1, STATE_LIMIT - 1)
         fired = v > self.threshold
         v[fired] = 0
         self.v = v
@@ -125,6 +132,7 @@ def build_layer(network: IntNetwork, plan: Plan, name: str) -> tuple[Layer, list
             kernel=compile_kernel(c.operation, largest_message=largest_message(network, c.source)),
             lag=lag,
             delay=c.delay,
+            gain=c.gain,
         )
         for c, lag in zip(network.connections, plan.lags, strict=True)
         if c.target == name

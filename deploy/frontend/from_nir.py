@@ -26,7 +26,7 @@ from deploy.ir.network import (
     Relay,
     Shape,
 )
-from deploy.ir.nodes import Junction, SpikingAttention
+from deploy.ir.nodes import GainBias, Junction, SpikingAttention
 from hardware.geometry import AttentionGeometry, ConvGeometry
 from svformer.errors import InputError
 
@@ -41,9 +41,17 @@ class _Site:
     in_shape: Shape
     out_shape: Shape
     dt_s: float
+    frames: int
 
 
-Mapped = tuple[Operation, int, Population]  # operation and delay of the edges that end here, and what they end at
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """What a node becomes: a population, and what the edges do that end in it."""
+
+    operation: Operation
+    population: Population
+    delay: int = 0
+    gain: Array | None = None
 
 
 def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None) -> Network:
@@ -52,6 +60,7 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
     Raises `InputError` that lists every node which has no exact counterpart.
     """
     dt = graph_dt_s(graph) if dt_s is None else dt_s
+    frames = _frames(graph) if frames is None else frames
     try:
         shapes = {name: _as_image(shape) for name, shape in infer_shapes(graph).items()}
     except ValueError as error:
@@ -68,21 +77,26 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
             in_shape=shapes[sources[name][0]],
             out_shape=shapes[name],
             dt_s=dt,
+            frames=frames,
         )
         try:
             _refuse_not_finite(graph.nodes[name])
-            operation, delay, populations[name] = _map(graph.nodes[name], site)
+            mapped = _map(graph.nodes[name], site)
         except (ValueError, InputError) as error:
             problems.append(f"{name}: {error}")
             continue
-        connections += [Connection(source=s, target=name, operation=operation, delay=delay) for s in sources[name]]
+        populations[name] = mapped.population
+        connections += [
+            Connection(source=s, target=name, operation=mapped.operation, delay=mapped.delay, gain=mapped.gain)
+            for s in sources[name]
+        ]
     if problems:
         raise InputError(f"{len(problems)} nodes cannot be mapped: {'; '.join(problems)}")
     return Network(
         populations=populations,
         connections=tuple(connections),
         output=_only_output(graph),
-        frames=_frames(graph) if frames is None else frames,
+        frames=frames,
     )
 
 
@@ -118,13 +132,14 @@ def _map(node: nir.NIRNode, site: _Site) -> Mapped:
 
 def _pass_on(site: _Site, delay: int = 0) -> Mapped:
     operation = Identity(in_shape=site.in_shape, out_shape=site.out_shape)
-    return operation, delay, Relay(shape=site.out_shape, bias=ZERO)
+    return Mapped(operation=operation, delay=delay, population=Relay(shape=site.out_shape, bias=ZERO))
 
 
 def _conv2d(node: nir.Conv2d, site: _Site) -> Mapped:
     geometry = convolution_geometry(node, site.in_shape)
     operation = Convolution(weight=node.weight.astype(np.float64), geometry=geometry)
-    return operation, 0, Relay(shape=site.out_shape, bias=node.bias.astype(np.float64)[:, None, None])
+    relay = Relay(shape=site.out_shape, bias=node.bias.astype(np.float64)[:, None, None])
+    return Mapped(operation=operation, population=relay)
 
 
 def _linear(node: nir.Linear | nir.Affine, site: _Site) -> Mapped:
@@ -133,7 +148,7 @@ def _linear(node: nir.Linear | nir.Affine, site: _Site) -> Mapped:
     geometry = ConvGeometry(in_shape=site.in_shape, out_channels=len(node.weight), kernel=(1, 1))
     operation = Convolution(weight=node.weight.astype(np.float64)[:, :, None, None], geometry=geometry)
     bias = node.bias.astype(np.float64)[:, None, None] if isinstance(node, nir.Affine) else ZERO
-    return operation, 0, Relay(shape=site.out_shape, bias=bias)
+    return Mapped(operation=operation, population=Relay(shape=site.out_shape, bias=bias))
 
 
 def _lif(node: nir.LIF, site: _Site) -> Mapped:
@@ -160,7 +175,9 @@ def _neurons(site: _Site, *, decay: Array, threshold: Array) -> Mapped:
         raise ValueError("a threshold that is not positive, or a negative r: such a neuron fires without input")
     decay, threshold = (_compact(x.reshape(site.out_shape)) for x in (decay, threshold))
     operation = Identity(in_shape=site.in_shape, out_shape=site.out_shape)
-    return operation, 0, Lif(shape=site.out_shape, bias=ZERO, decay=decay, threshold=threshold)
+    return Mapped(
+        operation=operation, population=Lif(shape=site.out_shape, bias=ZERO, decay=decay, threshold=threshold)
+    )
 
 
 def _compact(values_CHW: Array) -> Array:
@@ -195,7 +212,23 @@ def _attention(node: SpikingAttention, site: _Site) -> Mapped:
     channels, height, width = site.out_shape
     geometry = AttentionGeometry(channels=channels, tokens=height * width, heads=int(node.heads))
     operation = Attention(geometry=geometry, in_shape=site.in_shape, scale=float(node.scale))
-    return operation, 0, Relay(shape=site.out_shape, bias=ZERO)
+    return Mapped(operation=operation, population=Relay(shape=site.out_shape, bias=ZERO))
+
+
+def _gain_bias(node: GainBias, site: _Site) -> Mapped:
+    if node.frames not in (1, site.frames):
+        raise ValueError(f"values for {node.frames} time steps, a clip has {site.frames}")
+    gain, bias = (_as_images(values, tuple(node.shape), site.out_shape) for values in (node.gain, node.bias))
+    operation = Identity(in_shape=site.in_shape, out_shape=site.out_shape)
+    relay = Relay(shape=site.out_shape, bias=bias)
+    return Mapped(operation=operation, population=relay, gain=None if (gain == 1).all() else gain)
+
+
+def _as_images(values: Array, shape: tuple[int, ...], image: Shape) -> Array:
+    """Values that broadcast to [T, *shape], as values that broadcast to [T, C, H, W]."""
+    if values.ndim == 4:
+        return values.astype(np.float64)
+    return np.broadcast_to(values, (len(values), *shape)).reshape(len(values), *image).astype(np.float64)
 
 
 _RULES: dict[type | tuple[type, ...], Callable[[Any, _Site], Mapped]] = {
@@ -207,4 +240,5 @@ _RULES: dict[type | tuple[type, ...], Callable[[Any, _Site], Mapped]] = {
     nir.IF: _if,
     nir.Threshold: _threshold,
     SpikingAttention: _attention,
+    GainBias: _gain_bias,
 }

@@ -1,4 +1,4 @@
-"""SVFormer -> NIR graph: float, norms folded into the convolutions before them.
+"""SVFormer -> NIR graph: float, norms that all time steps share folded into the convolutions before them.
 
 Node names are the layer names of the model. What has no home in NIR (DESIGN):
 - attention is one `SpikingAttention` node behind one LIF node of 3C channels, which holds the neurons of q, k and v
@@ -6,6 +6,7 @@ Node names are the layer names of the model. What has no home in NIR (DESIGN):
 - a shortcut meets its branch at a `Junction`;
 - the concatenation in front of the head needs no node: neurons are elementwise and the readout's groups are pairs of
   channels, so local path and stage 4 keep neurons and readout convolutions of their own until they are summed;
+- a norm of its own for every time step (`norm="per_step"`) is a `GainBias` node behind its convolution;
 - the temporal convolution is T delayed 2-D convolutions, summed when the last frame arrives.
 """
 
@@ -17,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deploy.ir.graph import infer_shapes, predecessors
-from deploy.ir.nodes import Junction, SpikingAttention
+from deploy.ir.graph import Shape, output_shape
+from deploy.ir.nodes import GainBias, Junction, SpikingAttention
 from svformer.blocks import Attention, Down, GlobalBlock, LocalBlock, LocalMixer, Mlp
 from svformer.errors import InputError
+from svformer.layers import TimeNorm
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
 
@@ -31,13 +33,10 @@ Values = NDArray[np.float64]
 def export(model: SVFormer) -> nir.NIRGraph:
     """The NIR graph of a model in evaluation mode; its metadata hold dt (seconds), T and versions.
 
-    Raises `InputError` for `norm="per_step"`: folding it needs other weights at every time step.
+    Raises `InputError` for a twin without spiking neurons.
     """
-    if model.config.norm != "shared":
-        raise InputError(
-            "this checkpoint has norm='per_step', which has no static weights to export; "
-            "allowed: norm='shared' (train with --preset tiny or ucf101)"
-        )
+    if model.config.activation != "spiking":
+        raise InputError("this model has activation='relu' and no spikes to export; allowed: activation='spiking'")
     return _Exporter(model).graph()
 
 
@@ -66,7 +65,9 @@ class _Exporter:
 
     def __init__(self, model: SVFormer) -> None:
         self.model, self.config = model, model.config
+        self.names = {module: name for name, module in model.named_modules()}
         self.nodes: dict[str, nir.NIRNode] = {}
+        self.shapes: dict[str, Shape] = {}
         self.edges: list[tuple[str, str]] = []
 
     def graph(self) -> nir.NIRGraph:
@@ -86,40 +87,42 @@ class _Exporter:
                 assert isinstance(block, (LocalBlock, GlobalBlock))
                 x = self._block(f"stage{index}.{name}", x, block, size)
         self._head(local, x, size)
-        graph = nir.NIRGraph(self.nodes, self.edges, metadata=self._metadata(), type_check=False)
-        self._set_input_shapes(graph)
-        return graph
-
-    @staticmethod
-    def _set_input_shapes(graph: nir.NIRGraph) -> None:
-        """A Conv2d in a file has to say the height and width of its input."""
-        shapes, sources = infer_shapes(graph), predecessors(graph)
-        for name, node in graph.nodes.items():
-            if isinstance(node, nir.Conv2d):
-                node.input_shape = np.array(shapes[sources[name][0]][1:])
+        return nir.NIRGraph(self.nodes, self.edges, metadata=self._metadata(), type_check=False)
 
     def _metadata(self) -> dict[str, object]:
         versions = {"nir": nir.version, "svformer": version("svformer-loihi")}
         return {"dt": DT_S, "T": self.config.frames, "model": "SVFormer", **versions}
 
     def _add(self, name: str, node: nir.NIRNode, *sources: str) -> str:
+        if isinstance(node, nir.Conv2d):  # it has to say the height and width of its input
+            node.input_shape = np.array(self.shapes[sources[0]][1:])
         self.nodes[name] = node
+        self.shapes[name] = output_shape(node, *(self.shapes[source] for source in sources[:1]))
         self.edges += [(source, name) for source in sources]
         return name
 
-    def _conv(self, name: str, source: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None) -> str:
+    def _conv(self, name: str, source: str, conv: nn.Conv2d, norm: TimeNorm | None = None) -> str:
         shape: dict[str, Any] = {"stride": conv.stride, "padding": conv.padding, "groups": conv.groups}
-        return self._add(name, self._conv_node(*folded(conv, norm), **shape), source)
+        if norm is None or norm.mode == "shared":
+            return self._add(name, self._conv_node(*folded(conv, norm), **shape), source)
+        convolved = self._add(name, self._conv_node(*folded(conv, None), **shape), source)
+        return self._by_step(convolved, norm)
+
+    def _by_step(self, source: str, norm: TimeNorm) -> str:
+        """A norm with an entry t * C + c for every time step and channel."""
+        gain, bias = (values.reshape(-1, norm.channels, 1, 1) for values in affine_of(norm))
+        return self._add(self.names[norm], GainBias(np.array(self.shapes[source]), gain=gain, bias=bias), source)
 
     @staticmethod
     def _conv_node(weight: Values, bias: Values, **shape: Any) -> nir.Conv2d:
         fields = {"stride": (1, 1), "padding": (0, 0), "groups": 1, **shape}
         return nir.Conv2d(input_shape=None, weight=weight, bias=bias, dilation=(1, 1), **fields)
 
-    def _lif(self, name: str, source: str, layers: list[PLIF], channels: int, size: int) -> str:
+    def _lif(self, name: str, source: str, layers: list[PLIF | nn.ReLU], channels: int, size: int) -> str:
         """One LIF node for neuron layers side by side, `channels` channels each."""
         shape = (channels * len(layers), size, size)
-        tau_s = np.repeat([DT_S / layer.decay for layer in layers], channels)[:, None, None]
+        taus_s = [DT_S / layer.decay for layer in layers if isinstance(layer, PLIF)]  # `export` refused all others
+        tau_s = np.repeat(taus_s, channels)[:, None, None]
         # NIR fires at v > v_threshold, SVFormer at v >= threshold: the next number below makes them the same.
         threshold = np.nextafter(self.config.threshold, 0.0)
         node = nir.LIF(
@@ -149,9 +152,16 @@ class _Exporter:
         return self._add_shortcut(f"{name}.mlp.add", x, branch, channels, size)
 
     def _local(self, name: str, source: str, mixer: LocalMixer, size: int) -> str:
-        x = self._lif(f"{name}.plif", source, [mixer.plif], mixer.conv1.in_channels, size)
-        x = self._conv(f"{name}.conv1", x, mixer.conv1)
-        x = self._conv(f"{name}.dwconv", x, mixer.dwconv)
+        width = mixer.conv1.in_channels
+        x = self._lif(f"{name}.plif", source, [mixer.plif], width, size)
+        if not mixer.local_neurons:
+            x = self._conv(f"{name}.conv1", x, mixer.conv1)
+            x = self._conv(f"{name}.dwconv", x, mixer.dwconv)
+            return self._conv(f"{name}.conv2", x, mixer.conv2, mixer.norm)
+        x = self._conv(f"{name}.conv1", x, mixer.conv1, mixer.norm1)
+        x = self._lif(f"{name}.plif2", x, [mixer.plif2], width, size)
+        x = self._conv(f"{name}.dwconv", x, mixer.dwconv, mixer.norm2)
+        x = self._lif(f"{name}.plif3", x, [mixer.plif3], width, size)
         return self._conv(f"{name}.conv2", x, mixer.conv2, mixer.norm)
 
     def _mlp(self, name: str, source: str, mlp: Mlp, size: int) -> str:

@@ -1,10 +1,14 @@
 """What each level of the graph allows, checked after every pass; the message names the pass and every offender."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.errors import GateError
 from deploy.ir.integer import DECAY_ONE, IntIdentity, IntInput, IntLif, IntNetwork, IntRelay
 from deploy.ir.network import Input, Lif, Network, Relay, Shape, operation_shapes
+from deploy.ir.nodes import fits
 
 FACTOR_TOLERANCE = 1 / 128  # a multiplier has 7 bits
 
@@ -13,13 +17,16 @@ def check_network(network: Network, *, after: str) -> None:
     """Contract of the lowered level; raises `GateError`."""
     problems = _structure(network)
     for name, population in network.populations.items():
-        if isinstance(population, (Relay, Lif)) and not _fits(population.bias.shape, population.shape):
-            problems.append(f"{name}: bias {population.bias.shape} does not broadcast to {population.shape}")
+        if isinstance(population, (Relay, Lif)):
+            problems += _misfits(f"{name}: bias", population.bias, population.shape, network.frames)
         if isinstance(population, Lif) and not ((population.decay >= 0) & (population.decay <= 1)).all():
             problems.append(f"{name}: decay outside 0..1")
         if isinstance(population, Lif) and not (population.threshold > 0).all():
             problems.append(f"{name}: threshold not positive")
     for c in network.connections:
+        if c.gain is not None and c.target in network.populations:
+            target = network.populations[c.target]
+            problems += _misfits(f"{c.source} -> {c.target}: gain", c.gain, target.shape, network.frames)
         takes, gives = operation_shapes(c.operation)
         if c.source in network.populations and takes != network.populations[c.source].shape:
             problems.append(f"{c.source} -> {c.target}: takes {takes}, source is {network.populations[c.source].shape}")
@@ -37,7 +44,8 @@ def check_integer(network: IntNetwork, *, after: str) -> None:
         if isinstance(population, IntLif) and not ((population.decay >= 0) & (population.decay <= DECAY_ONE)).all():
             problems.append(f"{name}: decay outside 0..{DECAY_ONE}")
     for c in network.connections:
-        if isinstance(c.operation, IntIdentity) and {c.source, c.target} <= network.populations.keys():
+        exists = {c.source, c.target} <= network.populations.keys()
+        if isinstance(c.operation, IntIdentity) and c.gain is None and exists:
             source, target = network.populations[c.source], network.populations[c.target]
             sent = 1.0 if isinstance(source, IntLif) else source.scale
             arrives = sent * c.operation.multiplier * 2.0**c.operation.exponent
@@ -61,8 +69,10 @@ def _structure(network: Network | IntNetwork) -> list[str]:
     return problems
 
 
-def _fits(shape: tuple[int, ...], target: Shape) -> bool:
-    return len(shape) == 3 and all(n in (1, full) for n, full in zip(shape, target, strict=True))
+def _misfits(what: str, values: NDArray[Any], shape: Shape, frames: int) -> list[str]:
+    """Values for every neuron, or for every time step and neuron, have to broadcast."""
+    full = shape if values.ndim == 3 else (frames, *shape)
+    return [] if fits(values.shape, full) else [f"{what} {values.shape} does not broadcast to {full}"]
 
 
 def _raise(problems: list[str], after: str) -> None:

@@ -13,7 +13,7 @@ import nir
 import numpy as np
 from nir.serialization import hdf2dict
 
-from deploy.ir.nodes import EXTENSIONS, VERSION, Junction, SpikingAttention
+from deploy.ir.nodes import EXTENSIONS, VERSION, GainBias, Junction, SpikingAttention
 from hardware.geometry import ConvGeometry
 from svformer.errors import InputError
 from svformer.files import write_bytes
@@ -140,7 +140,7 @@ def output_shape(node: nir.NIRNode, shape: Shape = ()) -> Shape:
         return (*_expect(shape[:-1] + node.weight.shape[-1:], shape)[:-1], node.weight.shape[-2])
     if isinstance(node, nir.Flatten):
         return _flattened(shape, int(node.start_dim), int(node.end_dim))
-    if isinstance(node, (SpikingAttention, Junction, nir.Output, *ELEMENTWISE)):
+    if isinstance(node, (SpikingAttention, Junction, GainBias, nir.Output, *ELEMENTWISE)):
         _expect(_shape(next(iter(node.input_type.values()))), shape)
         return _shape(next(iter(node.output_type.values())))
     raise ValueError(f"nodes of type {type(node).__name__} are not supported yet")

@@ -24,6 +24,7 @@ STATE_SHIFT = 6  # u, v and the bias count in 1/64 of the unit of the weights
 STATE_LIMIT = 1 << 23  # 24-bit registers
 CURRENT_LIMIT = 1 << 17  # a current above this wraps in u
 BIAS_MANTISSA_LIMIT = 1 << 12  # 13 bits, signed
+GAIN_LIMIT = 1 << 12  # 12 bits and a sign
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class IntRelay:
 
     shape: Shape
     scale: float
-    bias: IntArray  # broadcasts to shape
+    bias: IntArray  # broadcasts to shape; [T, ...] where it has a value of its own for every time step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,27 @@ Geometry = ConvGeometry | IdentityGeometry | AttentionGeometry
 
 
 @dataclass(frozen=True, kw_only=True)
+class IntGain:
+    """A factor of its own for every time step: `x * multiplier[t] * 2^exponent`, rounded to nearest (halves up)."""
+
+    multiplier: IntArray  # 12 bits and a sign; broadcasts to [T, C, H, W] of the target
+    exponent: int
+
+    def __call__(self, x_TCHW: IntArray) -> IntArray:
+        """Values of all time steps of a clip, or of several clips [N, T, C, H, W]."""
+        return self._rounded(x_TCHW * self.multiplier)
+
+    def at(self, frame: int, x_CHW: IntArray) -> IntArray:
+        """Values of one time step."""
+        return self._rounded(x_CHW * self.multiplier[frame])
+
+    def _rounded(self, product: IntArray) -> IntArray:
+        if self.exponent >= 0:
+            return product << self.exponent
+        return (product + (1 << (-self.exponent - 1))) >> -self.exponent
+
+
+@dataclass(frozen=True, kw_only=True)
 class IntConnection:
     """`operation` from source to target; its input is `delay` time steps old, and 0 before the first frame."""
 
@@ -135,6 +157,12 @@ class IntConnection:
     target: str
     operation: IntOperation
     delay: int = 0
+    gain: IntGain | None = None
+
+    def __call__(self, x_NTCHW: NDArray[Any]) -> IntArray:
+        """What arrives at the target when the source sends x."""
+        arrived = apply_over_time(self.operation, x_NTCHW, self.delay)
+        return arrived if self.gain is None else self.gain(arrived)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +193,11 @@ class IntNetwork:
         return last.reshape(len(last), -1) / (1.0 if isinstance(output, IntLif) else output.scale)
 
 
-def bias_map(population: IntRelay | IntLif) -> IntArray:
-    """Bias of every neuron, in the population's own unit (1/64 for neurons)."""
-    if isinstance(population, IntRelay):
-        return np.broadcast_to(population.bias, population.shape)
-    return np.broadcast_to(population.bias_mantissa << population.bias_exponent, population.shape)
+def bias_by_step(population: IntRelay | IntLif, frames: int) -> IntArray:
+    """Bias of every time step, in the population's own unit (1/64 for neurons); [T, ...], broadcasts to its shape."""
+    bias = (population.bias_mantissa << population.bias_exponent) if isinstance(population, IntLif) else population.bias
+    by_step = bias.reshape(-1, *bias.shape[-3:])
+    return np.broadcast_to(by_step, (frames, *by_step.shape[1:]))
 
 
 def run_integer(network: IntNetwork, frames_NTCHW: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -181,7 +209,7 @@ def run_integer(network: IntNetwork, frames_NTCHW: NDArray[Any]) -> dict[str, ND
             continue
         current = np.zeros((*frames_NTCHW.shape[:2], *population.shape), dtype=np.int64)
         for connection in network.into(name):
-            current += apply_over_time(connection.operation, signals[connection.source], connection.delay)
+            current += connection(signals[connection.source])
         if isinstance(population, IntRelay):
             signals[name] = (current + population.bias).astype(np.int32)
         else:
@@ -191,13 +219,13 @@ def run_integer(network: IntNetwork, frames_NTCHW: NDArray[Any]) -> dict[str, ND
 
 def fire(lif: IntLif, current_NTCHW: IntArray) -> NDArray[np.uint8]:
     """Spikes of a layer for its currents, from rest."""
-    bias, keep = bias_map(lif), DECAY_ONE - lif.decay
+    bias, keep = bias_by_step(lif, current_NTCHW.shape[1]), DECAY_ONE - lif.decay
     threshold = lif.threshold << STATE_SHIFT
     spikes = np.zeros(current_NTCHW.shape, dtype=np.uint8)
     v = np.zeros_like(current_NTCHW[:, 0])
     for t in range(current_NTCHW.shape[1]):
         u = wrapped(current_NTCHW[:, t] << STATE_SHIFT)
-        v = np.sign(v) * ((np.abs(v) * keep) >> 12) + u + bias
+        v = np.sign(v) * ((np.abs(v) * keep) >> 12) + u + bias[t]
         v = np.clip(v, -STATE_LIMIT + 1, STATE_LIMIT - 1)
         spikes[:, t] = v > threshold
         v = np.where(spikes[:, t] > 0, 0, v)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deploy.ir.graph import convolution_geometry, execution_order, output_shape, predecessors
 from deploy.ir.linear import attend, convolve
 from deploy.ir.network import delayed
-from deploy.ir.nodes import Junction, SpikingAttention
+from deploy.ir.nodes import GainBias, Junction, SpikingAttention
 from svformer.errors import InputError
 
 Signal = NDArray[np.float64]  # [N, T, ...]
@@ -129,6 +129,12 @@ def _attention(node: SpikingAttention, x: Signal, dt: float) -> Signal:
     return _by_frame(lambda frames: attend(frames, heads=int(node.heads)), x) * node.scale
 
 
+def _gain_bias(node: GainBias, x: Signal, dt: float) -> Signal:
+    if node.frames not in (1, x.shape[1]):
+        raise InputError(f"a GainBias of {node.frames} time steps in a clip of {x.shape[1]}; allowed: the same number")
+    return node.gain * x + node.bias
+
+
 def _pass_on(node: nir.NIRNode, x: Signal, dt: float) -> Signal:
     return x
 
@@ -143,5 +149,6 @@ _RULES: dict[type | tuple[type, ...], Callable[[Any, Signal, float], Signal]] = 
     nir.IF: _if,
     nir.Threshold: _threshold,
     SpikingAttention: _attention,
+    GainBias: _gain_bias,
     (Junction, nir.Output): _pass_on,
 }

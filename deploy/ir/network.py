@@ -33,7 +33,7 @@ class Relay:
     """Sends the sum of its inputs and its bias, a real number, in the same time step."""
 
     shape: Shape
-    bias: Array  # broadcasts to shape
+    bias: Array  # broadcasts to shape; [T, ...] where it has a value of its own for every time step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +96,22 @@ Operation = Convolution | Identity | Attention
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """`operation` from source to target; its input is `delay` time steps old, and 0 before the first frame."""
+    """`operation` from source to target; its input is `delay` time steps old, and 0 before the first frame.
+
+    `gain` multiplies what arrives at frame t with `gain[t]`: a norm of its own for every time step, which no static
+    weight can hold.
+    """
 
     source: str
     target: str
     operation: Operation
     delay: int = 0
+    gain: Array | None = None  # broadcasts to [T, C, H, W] of the target
+
+    def __call__(self, x_NTCHW: NDArray[Any]) -> NDArray[Any]:
+        """What arrives at the target when the source sends x."""
+        arrived = apply_over_time(self.operation, x_NTCHW, self.delay)
+        return arrived if self.gain is None else arrived * self.gain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +188,7 @@ def _current(
 ) -> Array:
     current = np.broadcast_to(population.bias, (*batch, *population.shape)).copy()
     for connection in network.into(name):
-        current += apply_over_time(connection.operation, signals[connection.source], connection.delay)
+        current += connection(signals[connection.source])
     return current
 
 

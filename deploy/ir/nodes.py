@@ -51,5 +51,41 @@ class Junction(nir.NIRNode):
         self.output_type = {"output": self.shape}
 
 
-EXTENSIONS: dict[str, type[nir.NIRNode]] = {cls.__name__: cls for cls in (SpikingAttention, Junction)}
+@dataclass(eq=False)
+class GainBias(nir.NIRNode):
+    """`y[t] = gain[t] * x[t] + bias[t]`, where t counts the frames of a clip: a batch norm of its own for every step.
+
+    `gain` and `bias` broadcast to [T, *shape]; a first dimension of 1 means the same at every time step. It is the
+    norm of arXiv 2406.15034 (statistics for every time step and channel), which no static weights can hold.
+    """
+
+    shape: IntArray
+    gain: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        self.shape = np.asarray(self.shape, dtype=np.int64)
+        for name in ("gain", "bias"):
+            found = getattr(self, name).shape
+            if len(found) != len(self.shape) + 1 or not fits(found, (found[0], *self.shape.tolist())):
+                raise ValueError(f"GainBias: {name} of shape {found} does not broadcast to [T, {self.shape.tolist()}]")
+        steps = {len(self.gain), len(self.bias)} - {1}
+        if len(steps) > 1:
+            raise ValueError(f"GainBias: gain and bias have different numbers of time steps, {sorted(steps)}")
+        self.input_type = {"input": self.shape}
+        self.output_type = {"output": self.shape}
+
+    @property
+    def frames(self) -> int:
+        """Time steps that the node has values for; 1 when they are the same at every step."""
+        return max(len(self.gain), len(self.bias))
+
+
+def fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of `shape` broadcasts to `target`, dimension by dimension."""
+    return len(shape) == len(target) and all(n in (1, full) for n, full in zip(shape, target, strict=True))
+
+
+EXTENSIONS: dict[str, type[nir.NIRNode]] = {cls.__name__: cls for cls in (SpikingAttention, Junction, GainBias)}
 VERSION = 1

@@ -15,12 +15,12 @@ from deploy.ir.integer import (
     CURRENT_LIMIT,
     STATE_LIMIT,
     STATE_SHIFT,
+    IntConnection,
     IntConvolution,
     IntIdentity,
     IntInput,
     IntLif,
     IntNetwork,
-    IntOperation,
     IntPopulation,
     IntRelay,
 )
@@ -54,8 +54,8 @@ def spikes(channels: int) -> Interval:
 
 
 def of_bias(bias: NDArray[Any], channels: int) -> Interval:
-    """Range of a bias that broadcasts to (C, H, W)."""
-    low, high = bias.min(axis=(1, 2)), bias.max(axis=(1, 2))
+    """Range of a bias that broadcasts to (C, H, W), or of one for every time step, [T, C, H, W]."""
+    low, high = _by_channel(bias)
     return Interval(low=np.broadcast_to(low, channels) * 1.0, high=np.broadcast_to(high, channels) * 1.0)
 
 
@@ -69,6 +69,20 @@ def through_convolution(weight_OIHW: NDArray[Any], geometry: ConvGeometry, x: In
         low=(positive * low + negative * high).sum(-1).ravel(),
         high=(positive * high + negative * low).sum(-1).ravel(),
     )
+
+
+def through_gain(gain: NDArray[Any] | None, x: Interval) -> Interval:
+    """Range behind a gain for every time step: the widest that any of them leaves."""
+    if gain is None:
+        return x
+    products = [limit * factor for limit in (x.low, x.high) for factor in _by_channel(gain)]
+    return Interval(low=np.minimum.reduce(products), high=np.maximum.reduce(products))
+
+
+def _by_channel(values: NDArray[Any]) -> tuple[Values, Values]:
+    """Smallest and largest value of every channel over positions and, where there are any, time steps."""
+    by_step = values.reshape(-1, *values.shape[-3:])
+    return by_step.min(axis=(0, 2, 3)) * 1.0, by_step.max(axis=(0, 2, 3)) * 1.0
 
 
 def through_identity(identity: Identity | IntIdentity, x: Interval) -> Interval:
@@ -93,7 +107,7 @@ def float_currents(network: Network, input_range: tuple[float, float]) -> dict[s
             continue
         total = of_bias(population.bias, channels)
         for c in network.into(name):
-            total += _through(c.operation, messages[c.source])
+            total += through_gain(c.gain, _through(c.operation, messages[c.source]))
         currents[name] = total
         messages[name] = spikes(channels) if isinstance(population, Lif) else total
     return currents
@@ -153,7 +167,7 @@ def _message_range(
     current = Interval(low=np.zeros(channels), high=np.zeros(channels))
     for c in network.into(name):
         where = f"{c.source} -> {name}"
-        current += _int_through(where, c.operation, messages[c.source], found)
+        current += _int_through(where, c, messages[c.source], found)
     if isinstance(population, IntRelay):
         total = current + of_bias(population.bias, channels)
         found.append(Headroom(where=name, what="graded message", worst=total.magnitude, limit=STATE_LIMIT - 1))
@@ -171,7 +185,8 @@ def _neuron_headroom(name: str, lif: IntLif, current: Interval) -> list[Headroom
     ]
 
 
-def _int_through(where: str, operation: IntOperation, x: Interval, found: list[Headroom]) -> Interval:
+def _int_through(where: str, connection: IntConnection, x: Interval, found: list[Headroom]) -> Interval:
+    operation = connection.operation
     if isinstance(operation, IntIdentity):
         total = through_identity(operation, x).scaled(operation.multiplier)
     elif isinstance(operation, IntConvolution):
@@ -182,4 +197,8 @@ def _int_through(where: str, operation: IntOperation, x: Interval, found: list[H
     if not isinstance(operation, IntIdentity) or operation.multiplier != 1:  # else nothing is multiplied or summed
         found.append(Headroom(where=where, what="synaptic sum", worst=total.magnitude, limit=STATE_LIMIT - 1))
     shift = 2.0**operation.exponent
-    return Interval(low=np.floor(total.low * shift), high=np.floor(total.high * shift))
+    arrived = Interval(low=np.floor(total.low * shift), high=np.floor(total.high * shift))
+    if connection.gain is None:
+        return arrived
+    product = through_gain(connection.gain.multiplier, arrived).scaled(2.0**connection.gain.exponent)
+    return Interval(low=np.floor(product.low), high=np.ceil(product.high))

@@ -48,7 +48,7 @@ def _removable(network: Network, name: str) -> bool:
         return False
     if outgoing[0].delay and population.bias.any():
         return False  # the bias starts `delay` steps late: no constant bias can stand for it
-    return all(_composable(c.operation, outgoing[0].operation) for c in network.into(name))
+    return all(_composable(c, outgoing[0]) for c in network.into(name))
 
 
 def _is_free(network: Network, name: str) -> bool:
@@ -58,7 +58,13 @@ def _is_free(network: Network, name: str) -> bool:
     return len(incoming) == 1 and isinstance(incoming[0].operation, Identity)
 
 
-def _composable(first: Operation, second: Operation) -> bool:
+def _composable(first: Connection, second: Connection) -> bool:
+    if first.gain is not None and (second.delay or not isinstance(second.operation, Identity)):
+        return False  # a kernel mixes what different gains would have to multiply, a delay their time steps
+    return _operations_composable(first.operation, second.operation)
+
+
+def _operations_composable(first: Operation, second: Operation) -> bool:
     if isinstance(second, Identity):
         return isinstance(first, Identity) or second.in_shape == second.out_shape
     if not isinstance(second, Convolution):
@@ -148,27 +154,34 @@ def _dense_weight(operation: Convolution) -> Array:
 def _remove(network: Network, name: str) -> Network:
     (outgoing,), relay = network.out_of(name), network.populations[name]
     assert isinstance(relay, Relay)
-    connections = [
-        Connection(
-            source=c.source,
-            target=outgoing.target,
-            operation=compose(c.operation, outgoing.operation),
-            delay=c.delay + outgoing.delay,
-        )
-        for c in network.into(name)
-    ]
+    connections = [_joined(c, outgoing) for c in network.into(name)]
     biased = {}
     if relay.bias.any():
-        biased[outgoing.target] = bias_response(outgoing.operation, relay)
+        biased[outgoing.target] = bias_response(outgoing, relay)
     return network.without(name, connections, biased)
 
 
-def bias_response(operation: Operation, relay: Population) -> Array:
-    """What the constant bias of a relay adds behind an operation; compact where it is the same at every pixel."""
+def _joined(first: Connection, second: Connection) -> Connection:
+    gains = [c.gain for c in (first, second) if c.gain is not None]
+    return Connection(
+        source=first.source,
+        target=second.target,
+        operation=compose(first.operation, second.operation),
+        delay=first.delay + second.delay,
+        gain=functools.reduce(np.multiply, gains) if gains else None,
+    )
+
+
+def bias_response(connection: Connection, relay: Population) -> Array:
+    """What the bias of a relay adds behind a connection; compact where it is the same at every pixel or time step."""
     assert isinstance(relay, Relay)
-    response = operation(np.broadcast_to(relay.bias, relay.shape)[np.newaxis])[0]
-    first = response[:, :1, :1]
-    return first if np.allclose(response, first, rtol=1e-12, atol=0) else response
+    by_step = relay.bias.reshape(-1, *relay.bias.shape[-3:])  # [1 or T, ...]
+    response = connection.operation(np.broadcast_to(by_step, (len(by_step), *relay.shape)))
+    first = response[:, :, :1, :1]
+    compact = first if np.allclose(response, first, rtol=1e-12, atol=0) else response
+    if connection.gain is not None:
+        compact = compact * connection.gain
+    return compact[0] if len(compact) == 1 else compact
 
 
 @dataclass(frozen=True, kw_only=True)

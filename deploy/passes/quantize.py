@@ -9,6 +9,8 @@ shares of the registers are tried, and the integer network whose results on the 
 float ones is kept: where a spike flips is chance, and a flipped spike reaches hundreds of neurons.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from deploy.ir.integer import (
@@ -28,8 +30,8 @@ from deploy.ir.integer import (
 from deploy.ir.network import Attention, Connection, Convolution, Input, Network, Population, Relay
 from deploy.passes.bounds import prove
 from deploy.passes.calibrate import Calibration
-from deploy.passes.rounding import round_bias, round_factor, round_weights
-from deploy.passes.scales import choose_scales, message_scale
+from deploy.passes.rounding import round_bias, round_factor, round_gain, round_weights
+from deploy.passes.scales import choose_scales, message_scale, shifts_right
 from svformer.errors import InputError
 
 RESERVES = (0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5)  # shares of the registers to fill; rounding can raise a worst case
@@ -99,8 +101,8 @@ def _connection(
     quantized: IntOperation
     if isinstance(operation, Convolution):
         activity = calibration.activity[source]
-        graded = not network.spiking(source)  # spikes get no right shift, since stock Lava's Conv has none
-        rounded = round_weights(operation, factor, activity, weight_bits=weight_bits, right_shift=graded)
+        shifts = shifts_right(network, connection)
+        rounded = round_weights(operation, factor, activity, weight_bits=weight_bits, right_shift=shifts)
         quantized = IntConvolution(mantissa=rounded.mantissa, exponent=rounded.exponent, geometry=operation.geometry)
     elif isinstance(operation, Attention):
         multiplier, exponent = round_factor(operation.scale * factor)
@@ -112,4 +114,10 @@ def _connection(
         quantized = IntIdentity(
             in_shape=operation.in_shape, out_shape=operation.out_shape, multiplier=multiplier, exponent=exponent
         )
-    return IntConnection(source=source, target=connection.target, operation=quantized, delay=connection.delay)
+    gain = None if connection.gain is None else round_gain(connection.gain)
+    if gain is not None:  # one shift, behind the gain, loses nothing of the sum in front of it
+        gain = replace(gain, exponent=gain.exponent + quantized.exponent)
+        quantized = replace(quantized, exponent=0)
+    return IntConnection(
+        source=source, target=connection.target, operation=quantized, delay=connection.delay, gain=gain
+    )

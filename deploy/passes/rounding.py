@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.integer import BIAS_MANTISSA_LIMIT, STATE_SHIFT
+from deploy.ir.integer import BIAS_MANTISSA_LIMIT, GAIN_LIMIT, STATE_SHIFT, IntGain
 from deploy.ir.network import Convolution
 
 
@@ -57,6 +57,13 @@ def round_factor(factor: float) -> tuple[int, int]:
     while multiplier % 2 == 0:
         multiplier, exponent = multiplier // 2, exponent + 1
     return multiplier, exponent
+
+
+def round_gain(gain: NDArray[Any]) -> IntGain:
+    """Gains as integers with one exponent, the largest filling its 12 bits."""
+    peak = float(np.abs(gain).max())
+    exponent = int(np.ceil(np.log2(peak / (GAIN_LIMIT - 1)))) if peak > 0 else 0
+    return IntGain(multiplier=np.rint(gain / 2.0**exponent).astype(np.int64), exponent=exponent)
 
 
 def round_bias(bias: NDArray[Any], threshold: NDArray[Any]) -> tuple[NDArray[np.int64], int]:

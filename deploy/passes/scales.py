@@ -42,6 +42,14 @@ def message_scale(network: Network, name: str, scales: dict[str, float]) -> floa
     return 1.0 if network.spiking(name) else scales[name]
 
 
+def shifts_right(network: Network, connection: Connection) -> bool:
+    """Whether a connection can have a negative exponent.
+
+    Spikes get no right shift, since stock Lava's Conv has none; a gain brings a shift of its own.
+    """
+    return not network.spiking(connection.source) or connection.gain is not None
+
+
 def streams(network: Network) -> list[tuple[str, ...]]:
     """Groups of populations that exchange currents through identities, and so need one scale."""
     group = {name: {name} for name, p in network.populations.items() if not isinstance(p, Input)}
@@ -111,8 +119,8 @@ def _rounding_error(
     total = 0.0
     for c in entering:
         if isinstance(c.operation, Convolution):
-            activity, spiking = calibration.activity[c.source], network.spiking(c.source)
-            rounded = round_weights(c.operation, scale, activity, weight_bits=weight_bits, right_shift=not spiking)
+            activity, shifts = calibration.activity[c.source], shifts_right(network, c)
+            rounded = round_weights(c.operation, scale, activity, weight_bits=weight_bits, right_shift=shifts)
             total += rounded.error / scale**2
     for name in stream:
         population = network.populations[name]
