@@ -16,11 +16,12 @@ GRID_TOLERANCE = 0.02  # steps; what float32 leaves
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What representative clips show: the range of the input, and how often every channel sends, [C]."""
+    """What representative clips show: the range of the input, and what every population sends."""
 
     input_range: tuple[float, float]
     input_steps: float | None  # steps for 1.0 of a grid that holds all input values (counts: 1); None if there is none
     activity: dict[str, NDArray[np.float64]]  # mean square of the messages of a channel
+    means: dict[str, NDArray[np.float64]]  # mean message of every neuron, [C, H, W]
     frames_NTCHW: NDArray[Any]  # the clips themselves
     results: NDArray[np.float64]  # of the float network for them, [N, K]
 
@@ -42,6 +43,7 @@ def calibrate(
         input_range=input_range or (float(frames_NTCHW.min()), float(frames_NTCHW.max())),
         input_steps=grid_steps(np.unique(frames_NTCHW)),
         activity=activity,
+        means={name: signal.mean(axis=(0, 1)) for name, signal in signals.items()},
         frames_NTCHW=frames_NTCHW,
         results=signals[network.output][:, -1].reshape(len(frames_NTCHW), -1),
     )

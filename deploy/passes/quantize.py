@@ -4,6 +4,7 @@ Before:  lif: v <- (1 - 1/tau) v + w s + b,   spike when v > tau
 After:   lif: v <- v - (v * decay >> 12) + (m << e) s + b,   spike when v > round(S tau)
          m has 8 bits, one exponent e for a connection, decay = round(4096 / tau)
 
+Biases take back what the rounding of weights adds to the mean current of a channel on the calibration clips.
 The scale S of a population is chosen in scales.py; the result is proven not to overflow (bounds.py) or refused. Several
 shares of the registers are tried, and the integer network whose results on the calibration clips are closest to the
 float ones is kept: where a spike flips is chance, and a flipped spike reaches hundreds of neurons.
@@ -12,6 +13,7 @@ float ones is kept: where a spike flips is chance, and a flipped spike reaches h
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.ir.integer import (
     DECAY_ONE,
@@ -34,6 +36,8 @@ from deploy.passes.rounding import round_bias, round_factor, round_gain, round_w
 from deploy.passes.scales import choose_scales, message_scale, shifts_right
 from svformer.errors import InputError
 
+Values = NDArray[np.float64]
+NO_DRIFT: Values = np.zeros((1, 1, 1))
 RESERVES = (0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5)  # shares of the registers to fill; rounding can raise a worst case
 
 
@@ -63,11 +67,17 @@ def result_error(network: IntNetwork, calibration: Calibration) -> float:
 
 def _quantize(network: Network, calibration: Calibration, weight_bits: int, reserve: float) -> IntNetwork:
     scales = choose_scales(network, calibration, weight_bits=weight_bits, reserve=reserve)
-    populations = {n: _population(p, scales[n], calibration) for n, p in network.populations.items()}
-    connections = tuple(_connection(c, network, scales, calibration, weight_bits) for c in network.connections)
+    connections, drifts = list[IntConnection](), dict[str, Values]()
+    for c in network.connections:
+        connection, drift = _connection(c, network, scales, calibration, weight_bits)
+        connections.append(connection)
+        drifts[c.target] = drifts.get(c.target, NO_DRIFT) + drift
+    populations = {
+        n: _population(p, scales[n], drifts.get(n, NO_DRIFT), calibration) for n, p in network.populations.items()
+    }
     quantized = IntNetwork(
         populations=populations,
-        connections=connections,
+        connections=tuple(connections),
         output=network.output,
         frames=network.frames,
         notes=network.notes,
@@ -76,13 +86,15 @@ def _quantize(network: Network, calibration: Calibration, weight_bits: int, rese
     return quantized
 
 
-def _population(population: Population, scale: float, calibration: Calibration) -> IntPopulation:
+def _population(population: Population, scale: float, drift: Values, calibration: Calibration) -> IntPopulation:
+    """`drift` is what rounded weights add to its mean current; the bias takes it back (Nagel et al., ICCV 2019)."""
     if isinstance(population, Input):
         low, high = (int(np.rint(x * scale)) for x in calibration.input_range)
         return IntInput(shape=population.shape, scale=scale, low=low, high=high)
+    bias = (population.bias - drift) * scale
     if isinstance(population, Relay):
-        return IntRelay(shape=population.shape, scale=scale, bias=np.rint(population.bias * scale).astype(np.int64))
-    mantissa, exponent = round_bias(population.bias * scale, population.threshold * scale)
+        return IntRelay(shape=population.shape, scale=scale, bias=np.rint(bias).astype(np.int64))
+    mantissa, exponent = round_bias(bias, population.threshold * scale)
     return IntLif(
         shape=population.shape,
         scale=scale,
@@ -95,14 +107,21 @@ def _population(population: Population, scale: float, calibration: Calibration) 
 
 def _connection(
     connection: Connection, network: Network, scales: dict[str, float], calibration: Calibration, weight_bits: int
-) -> IntConnection:
-    source, operation = connection.source, connection.operation
+) -> tuple[IntConnection, Values]:
+    """A connection in integers, and what its rounded weights add to the mean current of a channel."""
+    source, operation, drift = connection.source, connection.operation, NO_DRIFT
     factor = scales[connection.target] / message_scale(network, source, scales)
     quantized: IntOperation
     if isinstance(operation, Convolution):
-        activity = calibration.activity[source]
-        shifts = shifts_right(network, connection)
-        rounded = round_weights(operation, factor, activity, weight_bits=weight_bits, right_shift=shifts)
+        rounded = round_weights(
+            operation,
+            factor,
+            calibration.activity[source],
+            weight_bits=weight_bits,
+            right_shift=shifts_right(network, connection),
+        )
+        error = rounded.mantissa * 2.0**rounded.exponent / factor - operation.weight
+        drift = _mean_current(replace(operation, weight=error), calibration.means[source])
         quantized = IntConvolution(mantissa=rounded.mantissa, exponent=rounded.exponent, geometry=operation.geometry)
     elif isinstance(operation, Attention):
         multiplier, exponent = round_factor(operation.scale * factor)
@@ -114,10 +133,16 @@ def _connection(
         quantized = IntIdentity(
             in_shape=operation.in_shape, out_shape=operation.out_shape, multiplier=multiplier, exponent=exponent
         )
-    gain = None if connection.gain is None else round_gain(connection.gain)
-    if gain is not None:  # one shift, behind the gain, loses nothing of the sum in front of it
+    gain = None
+    if connection.gain is not None:  # one shift, behind the gain, loses nothing of the sum in front of it
+        gain, drift = round_gain(connection.gain), drift * connection.gain
         gain = replace(gain, exponent=gain.exponent + quantized.exponent)
         quantized = replace(quantized, exponent=0)
     return IntConnection(
         source=source, target=connection.target, operation=quantized, delay=connection.delay, gain=gain
-    )
+    ), drift
+
+
+def _mean_current(operation: Convolution, mean_CHW: Values) -> Values:
+    """Mean over positions of what an operation makes of the mean message of every neuron, [C, 1, 1]."""
+    return operation(mean_CHW[np.newaxis])[0].mean(axis=(1, 2), keepdims=True)

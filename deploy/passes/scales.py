@@ -32,7 +32,7 @@ def choose_scales(network: Network, calibration: Calibration, *, weight_bits: in
         allowed = min(_largest_scale(network, n, currents[n], weight_bits) for n in stream)
         entering = [c for c in network.connections if c.target in stream]
         candidates = _candidates(network, min(reserve * allowed, LARGEST_SCALE), entering)
-        errors = [_rounding_error(network, stream, entering, s, calibration, weight_bits) for s in candidates]
+        errors = [_rounding_error(network, stream, entering, s, scales, calibration, weight_bits) for s in candidates]
         scales |= dict.fromkeys(stream, candidates[int(np.argmin(errors))])
     return scales
 
@@ -93,7 +93,10 @@ def _ratio(limit: int, worst: float) -> float:
 
 
 def _candidates(network: Network, largest: float, entering: Iterable[Connection]) -> list[float]:
-    """Scales to try. Where spikes enter by a plain factor (attention, identities), it becomes a power of two: exact."""
+    """Scales to try, a power of two among them: it keeps weights that lie on a grid of powers of two (svformer.qat).
+
+    Where spikes enter by a plain factor (attention, identities), that becomes a power of two, too: exact.
+    """
     factors = [
         c.operation.scale if isinstance(c.operation, Attention) else 1.0
         for c in entering
@@ -101,7 +104,8 @@ def _candidates(network: Network, largest: float, entering: Iterable[Connection]
     ]
     if factors:
         return [float(2.0 ** np.floor(np.log2(largest * factors[0])) / factors[0])]
-    return [largest * 2.0 ** (-i / SCALES_PER_OCTAVE) for i in range(SCALES_PER_OCTAVE)]
+    octave = [largest * 2.0 ** (-i / SCALES_PER_OCTAVE) for i in range(SCALES_PER_OCTAVE)]
+    return [*octave, float(2.0 ** np.floor(np.log2(largest)))]
 
 
 def _rounding_error(
@@ -109,6 +113,7 @@ def _rounding_error(
     stream: tuple[str, ...],
     entering: list[Connection],
     scale: float,
+    scales: dict[str, float],
     calibration: Calibration,
     weight_bits: int,
 ) -> float:
@@ -120,8 +125,9 @@ def _rounding_error(
     for c in entering:
         if isinstance(c.operation, Convolution):
             activity, shifts = calibration.activity[c.source], shifts_right(network, c)
-            rounded = round_weights(c.operation, scale, activity, weight_bits=weight_bits, right_shift=shifts)
-            total += rounded.error / scale**2
+            factor = scale / (scales.get(c.source, 1.0) if not network.spiking(c.source) else 1.0)
+            rounded = round_weights(c.operation, factor, activity, weight_bits=weight_bits, right_shift=shifts)
+            total += rounded.error / factor**2
     for name in stream:
         population = network.populations[name]
         if isinstance(population, Lif):
