@@ -5,7 +5,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.integer import IntAttention, IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, IntRelay
+from deploy.ir.integer import (
+    IntAttention,
+    IntConnection,
+    IntConvolution,
+    IntInput,
+    IntLif,
+    IntNetwork,
+    IntOperation,
+    IntRelay,
+)
 from deploy.passes.schedule import Plan
 from hardware import (
     LayerNeed,
@@ -61,7 +70,8 @@ def _count_operation(network: IntNetwork, connection: IntConnection, signals: Si
     if isinstance(connection.operation, IntAttention):
         return count_attention(messages, connection.operation.geometry.heads)
     binary = isinstance(network.populations[connection.source], IntLif)
-    return count_connection(messages, connection.operation.geometry, binary=binary)
+    operation = connection.operation
+    return count_connection(messages, operation.geometry, binary=binary, weight_bits=weight_bits(operation))
 
 
 def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
@@ -78,7 +88,7 @@ def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
                 shape=population.shape,
                 inputs=[c.operation.geometry for c in incoming],
                 outgoing=sum(c.source == name for c in network.connections),
-                weight_bits=weight_bits(network),
+                weight_bits=max(weight_bits(c.operation) for c in incoming),
                 state_bits_per_neuron=STATE_BITS,
                 message_bits=1 if isinstance(population, IntLif) else GRADED_BITS,
                 delay=max((lags[id(c)] for c in incoming), default=0),
@@ -93,17 +103,25 @@ def _bias_changes(population: IntRelay | IntLif) -> bool:
     return bias.ndim > len(population.shape)
 
 
-def weight_bits(network: IntNetwork) -> int:
+def weight_bits(operation: IntOperation) -> int:
+    """Bits that the weights of a connection need, sign included; factors of two that all share are in the exponent."""
+    if not isinstance(operation, IntConvolution):
+        return 0
+    magnitudes = np.abs(operation.mantissa.astype(np.int64))
+    shared = int(np.gcd.reduce(magnitudes, axis=None))
+    power_of_two = shared & -shared
+    return (int(magnitudes.max()) // max(power_of_two, 1)).bit_length() + 1
+
+
+def widest_weight_bits(network: IntNetwork) -> int:
     """Bits of the widest weight, sign included."""
-    largest = max(
-        (
-            int(np.abs(c.operation.mantissa).max())
-            for c in network.connections
-            if isinstance(c.operation, IntConvolution)
-        ),
-        default=1,
-    )
-    return largest.bit_length() + 1
+    return max((weight_bits(c.operation) for c in network.connections), default=1)
+
+
+def synapse_memory_bits(network: IntNetwork) -> int:
+    """Bits of all stored weights, a kernel stored once however many positions share it."""
+    convolutions = (c.operation for c in network.connections if isinstance(c.operation, IntConvolution))
+    return sum(operation.mantissa.size * weight_bits(operation) for operation in convolutions)
 
 
 def parameter_count(network: IntNetwork) -> int:

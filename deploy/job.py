@@ -10,10 +10,12 @@ from deploy.export import check_export, export_checkpoint
 from deploy.inputs import ClipSource, array_frames, batches, from_files, shipped, takes_video, with_views
 from deploy.ir.graph import read_nir, write_nir
 from deploy.pipeline import input_format
+from deploy.stages import WEIGHT_BITS
 from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT
 from svformer.data.datasets import check_dataset_arguments, open_dataset
 from svformer.errors import InputError
 
+CALIBRATION_VIDEOS = 16  # of the training part of a data set
 LOIHI_MISSING = (
     "--backend loihi2 needs Intel's Loihi 2 extension of Lava (lava-loihi, from INRC) and a board; neither is here. "
     "allowed on this machine: lava, integer"
@@ -28,6 +30,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise InputError("--clip and --dataset are both given; choose one")
     if arguments.limit is not None and (not arguments.dataset or arguments.limit < 1):
         raise InputError(f"--limit {arguments.limit}; allowed: 1 or more, together with --dataset")
+    if not 2 <= arguments.weight_bits <= WEIGHT_BITS:
+        raise InputError(f"--weight-bits {arguments.weight_bits}; allowed: 2 to {WEIGHT_BITS}")
     if arguments.timeout is not None and arguments.timeout <= 0:
         raise InputError(f"--timeout {arguments.timeout:g}; allowed: a positive number of seconds")
     check_dataset_arguments(arguments)
@@ -64,9 +68,7 @@ def choose_clips(arguments: argparse.Namespace, graph: nir.NIRGraph) -> list[Cli
     if arguments.clip:
         sources = from_files(arguments.clip)
     elif arguments.dataset:
-        size = input_format(graph, 1).shape[-1]
-        data = open_dataset(arguments, size=size, frames=1, train=False, cache=False)  # only its list is used
-        sources = [ClipSource(path=e.path, label=data.classes[e.label]) for e in data.entries][: arguments.limit]
+        sources = dataset_clips(arguments, graph, train=False)[: arguments.limit]
     elif takes_video(wanted := input_format(graph, 1)):
         sources = shipped(DEMO_CLIPS)
     else:
@@ -83,6 +85,25 @@ def parse_views(text: str) -> tuple[int, int]:
     return int(temporal), int(spatial)
 
 
-def calibration_clips(graph: nir.NIRGraph, sources: list[ClipSource]) -> list[ClipSource]:
-    """The shipped clips for a network that takes video; the clips to run for any other."""
+def calibration_clips(
+    arguments: argparse.Namespace, graph: nir.NIRGraph, sources: list[ClipSource]
+) -> list[ClipSource]:
+    """Clips to choose scales by: training videos of the data set that is run; without one the shipped clips for a
+    network that takes video, and the clips to run for any other.
+    """
+    if arguments.dataset:
+        return spread(dataset_clips(arguments, graph, train=True), CALIBRATION_VIDEOS)
     return shipped(CALIBRATION_CLIPS) if takes_video(input_format(graph, 1)) else sources
+
+
+def spread(sources: list[ClipSource], count: int) -> list[ClipSource]:
+    """At most so many of the clips, evenly spread over their list."""
+    step = max(1, len(sources) // count)
+    return sources[::step][:count]
+
+
+def dataset_clips(arguments: argparse.Namespace, graph: nir.NIRGraph, *, train: bool) -> list[ClipSource]:
+    """The videos of the training or held-out part of a data set, with their classes."""
+    size = input_format(graph, 1).shape[-1]
+    data = open_dataset(arguments, size=size, frames=1, train=train, cache=False)  # only its list is used
+    return [ClipSource(path=e.path, label=data.classes[e.label]) for e in data.entries]

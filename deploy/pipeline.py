@@ -15,7 +15,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.counting import count_operations
+from deploy.counting import count_operations, widest_weight_bits
 from deploy.export import class_names
 from deploy.gates import Agreement, agreement, require_equal
 from deploy.inputs import ClipSource, InputFormat, batches, known_range
@@ -25,7 +25,7 @@ from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network
 from deploy.passes.bounds import Headroom, prove
 from deploy.passes.schedule import Plan, schedule
-from deploy.stages import Backend, Simulation, lower, quantize, simulate
+from deploy.stages import WEIGHT_BITS, Backend, Simulation, lower, quantize, simulate
 from hardware import OpCounts
 
 BATCH = 32  # clips that stream through the network at a time
@@ -63,7 +63,9 @@ def input_format(graph: nir.NIRGraph, frames: int) -> InputFormat:
     return InputFormat(frames=frames, shape=infer_shapes(graph)[name])
 
 
-def deploy(graph: nir.NIRGraph, calibration: Sequence[ClipSource], say: Say) -> Deployment:
+def deploy(
+    graph: nir.NIRGraph, calibration: Sequence[ClipSource], say: Say, *, weight_bits: int = WEIGHT_BITS
+) -> Deployment:
     """Lower, quantise and schedule a graph; each step says what it did."""
     network = lower(graph)
     say(f"lowered: {len(graph.nodes)} nodes -> {len(network.populations)} populations")
@@ -71,11 +73,13 @@ def deploy(graph: nir.NIRGraph, calibration: Sequence[ClipSource], say: Say) -> 
         say(f"  {note}")
     wanted = input_format(graph, network.frames)
     _, clips = next(batches(calibration, wanted, len(calibration)))
-    integer = quantize(network, clips, input_range=known_range(calibration))
+    integer = quantize(network, clips, weight_bits=weight_bits, input_range=known_range(calibration))
     headroom = prove(integer)
     tightest = max(headroom, key=lambda h: h.share)
     fullest = f"the fullest, {tightest.where} ({tightest.what}), to {100 * tightest.share:.1f} % in the worst case"
-    say(f"quantised on {len(clips)} clips: 8-bit weights, 12-bit decays; no register can overflow, {fullest}")
+    say(
+        f"quantised on {len(clips)} clips: {widest_weight_bits(integer)}-bit weights, 12-bit decays; no register can overflow, {fullest}"
+    )
     plan = schedule(integer)
     say(f"scheduled: {plan.depth} synapses deep, {plan.frames} time steps a clip, longest delay {max(plan.lags)} steps")
     return Deployment(

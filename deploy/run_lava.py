@@ -23,6 +23,7 @@ from deploy.report.page import write_page
 from deploy.report.record import estimate, record
 from deploy.report.spikes import write_spikes
 from deploy.report.summary import print_estimate, print_summary
+from deploy.stages import WEIGHT_BITS
 from svformer.cli import ArgumentParser, run_cli
 from svformer.data.datasets import add_dataset_arguments
 from svformer.files import atomic_path
@@ -36,6 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dt", type=float, help="seconds of a time step, for a .nir that does not say (or another)")
     parser.add_argument("--limit", type=int, help="run at most so many videos of the data set")
     parser.add_argument("--views", default="1x1", help="temporal x spatial views of every video, e.g. 5x3")
+    parser.add_argument("--weight-bits", type=int, default=WEIGHT_BITS, help="2 to 8, sign included (default: 8)")
     parser.add_argument("--backend", choices=("lava", "integer", "loihi2"), default="lava")
     parser.add_argument("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET)")
     parser.add_argument("--timeout", type=float, help="seconds that one batch of clips may take on Lava")
@@ -72,7 +74,8 @@ def main() -> None:
     console = Console(quiet=arguments.json, soft_wrap=not sys.stdout.isatty())
     graph = read_network(arguments, console.print)
     sources = choose_clips(arguments, graph)
-    deployment = deploy(graph, calibration_clips(graph, sources), say=console.print)
+    calibration = calibration_clips(arguments, graph, sources)
+    deployment = deploy(graph, calibration, console.print, weight_bits=arguments.weight_bits)
     if arguments.estimate:
         report = estimate(deployment)
         print_estimate(report, console)

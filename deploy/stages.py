@@ -26,6 +26,7 @@ from deploy.passes.normalise_gains import normalise_gains
 from deploy.passes.schedule import schedule
 from svformer.errors import InputError
 
+WEIGHT_BITS = 8  # the most that Loihi stores with a sign
 Backend = Literal["lava", "integer"]
 Frames = NDArray[Any]  # [N, T, *input shape]
 
@@ -67,7 +68,7 @@ def quantize(
     network: Network,
     calibration_clips: Frames,
     *,
-    weight_bits: int = 8,
+    weight_bits: int = WEIGHT_BITS,
     input_range: tuple[float, float] | None = None,
 ) -> IntNetwork:
     """Network -> integer network, calibrated on clips [N, T, *input shape]; its registers are proven to suffice.

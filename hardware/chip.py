@@ -67,6 +67,7 @@ class Energy(_Strict):
     attention_op: EnergyFigure | None = None  # one addition of a count in Q (K^T V)
     relay_add: EnergyFigure | None = None  # one graded shortcut current added
     bias_add: EnergyFigure | None = None
+    weight_bit_read: EnergyFigure | None = None  # one bit of a weight from the memory beside the arithmetic
     neuron_update: EnergyFigure | None = None  # of a neuron whose state changes
     neuron_update_inactive: EnergyFigure | None = None  # of a neuron at rest
     spike: EnergyFigure | None = None  # one message to a neighbouring core, in the same tile

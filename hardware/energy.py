@@ -25,6 +25,7 @@ class _Rule:
     counts: tuple[str, ...]
     figure: str
     synaptic_op_stands_in: bool = False
+    part_of_synaptic_op: bool = False  # measured figures of a synaptic operation hold it, arithmetic ones leave it out
 
     def count(self, counts: OpCounts) -> int:
         return sum(getattr(counts, name) for name in self.counts)
@@ -37,6 +38,7 @@ RULES = (
     _Rule(cause="relays", counts=("relay_adds",), figure="relay_add", synaptic_op_stands_in=True),
     _Rule(cause="step_gains", counts=("gain_macs",), figure="multiply_accumulate", synaptic_op_stands_in=True),
     _Rule(cause="biases", counts=("bias_adds",), figure="bias_add"),
+    _Rule(cause="weight_reads", counts=("weight_bits_read",), figure="weight_bit_read", part_of_synaptic_op=True),
     _Rule(cause="neuron_updates", counts=("neuron_updates",), figure="neuron_update"),
     _Rule(cause="spike_transport", counts=("spikes", "graded_messages"), figure="spike"),
 )
@@ -163,7 +165,12 @@ def _notes(counts: OpCounts, energy: Energy) -> Iterable[str]:
         count = rule.count(counts)
         if not count or getattr(energy, rule.figure) is not None:
             continue
-        if rule.synaptic_op_stands_in:
+        if rule.part_of_synaptic_op:
+            yield (
+                f"{rule.cause}: {count:,} bits of weights, without a figure of their own; measured synaptic operations "
+                "include them, arithmetic ones leave them out"
+            )
+        elif rule.synaptic_op_stands_in:
             yield (
                 f"{rule.cause}: no published figure of its own; {count:,} operations are priced as synaptic "
                 f"operations ({energy.synaptic_op.pj:g} pJ), a stand-in that no source supports"

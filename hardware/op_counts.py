@@ -26,6 +26,7 @@ class OpCounts:
     attention_gated_adds: int = 0  # Q (K^T V): one addition per q spike and v channel of its head
     attention_gated_adds_nonzero: int = 0  # those of them that add something other than zero
     relay_adds: int = 0  # non-zero graded values added over shortcuts and relays, without a weight
+    weight_bits_read: int = 0  # bits of the weights that synaptic operations and multiply-accumulates fetch
     gain_macs: int = 0  # currents times the gain of their time step, zeros included, and the addition behind it
     bias_adds: int = 0
     neuron_updates: int = 0
@@ -51,12 +52,17 @@ class OpCounts:
 
 
 def count_connection(
-    messages_TCHW: NDArray[np.generic], geometry: ConvGeometry | IdentityGeometry, *, binary: bool
+    messages_TCHW: NDArray[np.generic],
+    geometry: ConvGeometry | IdentityGeometry,
+    *,
+    binary: bool,
+    weight_bits: int = 0,
 ) -> OpCounts:
     """Count what `messages_TCHW`, as emitted by the source, cause on their way through one connection.
 
     A binary spike causes one synaptic operation in every neuron it reaches. A non-zero graded value causes
-    one multiply-accumulate there, or one plain addition over a relay. Raises ChipError where the shape is not
+    one multiply-accumulate there, or one plain addition over a relay. Each fetches a weight of `weight_bits` (0:
+    not counted), except over an identity, which has none. Raises ChipError where the shape is not
     [T, *geometry.in_shape], or where `binary` is stated and other values than 0 and 1 are found.
     """
     _check_messages(messages_TCHW, binary=binary)
@@ -71,6 +77,7 @@ def count_connection(
         synaptic_ops=events if binary else 0,
         relay_adds=events if relayed else 0,
         macs=0 if binary or relayed else events,
+        weight_bits_read=0 if isinstance(geometry, IdentityGeometry) else events * weight_bits,
         dense_macs=len(messages_TCHW) * geometry.dense_macs(),
         padded_macs=len(messages_TCHW) * geometry.padded_macs(),
     )

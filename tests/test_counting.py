@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deploy.counting import count_operations, layer_needs, parameter_count, weight_bits
+from deploy.counting import (
+    count_operations,
+    layer_needs,
+    parameter_count,
+    synapse_memory_bits,
+    weight_bits,
+    widest_weight_bits,
+)
 from deploy.ir.integer import (
     IntAttention,
     IntConnection,
@@ -82,6 +89,7 @@ def test_two_layers_by_hand(two_layers: IntNetwork) -> None:
     assert found["in"] == OpCounts(graded_messages=2)
     assert found["hidden"] == OpCounts(
         macs=2 * 3,  # each non-zero pixel reaches three neurons
+        weight_bits_read=2 * 3 * 4,  # -1 to 5: four bits
         dense_macs=2 * 12,  # 4 pixels x 3 neurons, two time steps
         padded_macs=2 * 12,
         neuron_updates=2 * 3,
@@ -90,6 +98,7 @@ def test_two_layers_by_hand(two_layers: IntNetwork) -> None:
     )
     assert found["out"] == OpCounts(
         synaptic_ops=3 * 2,  # each spike reaches two outputs
+        weight_bits_read=3 * 2 * 3,  # -1 to 2: three bits
         dense_macs=2 * 6,
         padded_macs=2 * 6,
         graded_messages=2,
@@ -152,14 +161,30 @@ def test_attention_and_relays_by_hand() -> None:
 
 
 def test_what_a_chip_must_hold(two_layers: IntNetwork) -> None:
-    """Weights of -1, 5 and 3, 2: four bits with the sign; 12 + 6 weights, 3 biases and the relay's one."""
+    """Weights of -1, 5 and 3, 2: four and three bits with the sign; 12 + 6 weights, 3 biases and the relay's one."""
     hidden, out = layer_needs(two_layers, schedule(two_layers))
-    assert weight_bits(two_layers) == 4
+    assert widest_weight_bits(two_layers) == 4
+    assert synapse_memory_bits(two_layers) == 12 * 4 + 6 * 3
     assert parameter_count(two_layers) == 12 + 6 + 3 + 1
     assert (hidden.name, hidden.neurons, hidden.kernel_bits, hidden.synapses) == ("hidden", 3, 12 * 4, 12)
     assert (hidden.fan_in_axons, hidden.fan_out_axons, hidden.message_bits) == (4, 3, 1)
-    assert (out.name, out.neurons, out.kernel_bits, out.message_bits) == ("out", 2, 6 * 4, 24)
+    assert (out.name, out.neurons, out.kernel_bits, out.message_bits) == ("out", 2, 6 * 3, 24)
     assert (out.state_bits, out.fan_out_axons, out.delay) == (2 * 24, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "bits"),
+    [
+        ([3, -3], 3),
+        ([96, -64], 3),  # 32 * 3: the factor is a matter of the exponent
+        ([127, 0], 8),
+        ([-1, 0], 2),
+        ([0, 0], 1),
+        ([5, 15], 5),  # 5 is shared, too, but a chip has powers of two only
+    ],
+)
+def test_bits_that_weights_need(weights: list[int], bits: int) -> None:
+    assert weight_bits(conv(np.array(weights)[:, None, None, None], (1, 1, 1))) == bits
 
 
 def test_the_longest_delay_counts_the_balance_and_the_models_own(two_layers: IntNetwork) -> None:

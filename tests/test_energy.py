@@ -17,6 +17,7 @@ COUNTS = OpCounts(
     attention_gated_adds=20,
     attention_gated_adds_nonzero=7,
     relay_adds=40,
+    weight_bits_read=8800,
     gain_macs=10,
     bias_adds=60,
     neuron_updates=200,
@@ -65,12 +66,13 @@ def test_loihi_1_by_hand():
 
 def test_loihi_1_says_what_no_source_supports():
     notes = price(COUNTS, load_chip("loihi1")).notes
-    assert [note.split(":")[0] for note in notes[:7]] == [
+    assert [note.split(":")[0] for note in notes[:8]] == [
         "graded_macs",
         "attention",
         "relays",
         "step_gains",
         "biases",
+        "weight_reads",
         "neuron_updates",
         "spike_transport",
     ]
@@ -78,14 +80,23 @@ def test_loihi_1_says_what_no_source_supports():
     assert stand_ins == ["graded_macs", "attention", "relays", "step_gains"]
     assert "100 operations are priced as synaptic operations (23.6 pJ), a stand-in" in notes[0]
     assert "60 of them add nothing to the total" in notes[4]
-    assert "active (81 pJ), the upper bound; all inactive (52 pJ) they would cost 1.04e-05 mJ" in notes[5]
-    assert "not a measurement" in notes[7]
+    assert "active (81 pJ), the upper bound; all inactive (52 pJ) they would cost 1.04e-05 mJ" in notes[6]
+    assert "not a measurement" in notes[8]
 
 
 def test_a_chip_with_figures_of_its_own_needs_no_stand_in():
     notes = price(COUNTS, load_chip("cmos45_fp32")).notes
     assert not [note for note in notes if "stand-in" in note]
-    assert notes[0].startswith("spike_transport: no published figure of its own; 100 of them")
+    assert notes[0].startswith("weight_reads: 8,800 bits of weights, without a figure of their own; measured")
+    assert notes[1].startswith("spike_transport: no published figure of its own; 100 of them")
+
+
+def test_narrow_weights_save_reads():
+    """1,100 operations with 8-bit weights from a memory that takes 10 pJ for 64 bits."""
+    energy = price(COUNTS, load_chip("cmos45_int8_sram"))
+    assert energy.by_cause_mj()["weight_reads"] == pytest.approx(8800 / 64 * 10 * 1e-9)
+    arithmetic = price(COUNTS, load_chip("cmos45_int8"))
+    assert energy.total_mj == pytest.approx(arithmetic.total_mj + 1375e-9)
 
 
 def test_nothing_is_said_about_what_did_not_occur():

@@ -77,6 +77,7 @@ def other_network(name: str = "hidden") -> tuple[dict[str, Any], dict[str, NDArr
             "name": "hand-made",
             "nodes": 5, "populations": 3, "neurons": 5, "parameters": 25, "weight_bits": 8, "frames": 20,
             "input_shape": [3], "dt_s": 1e-4, "trained_on": None, "classes": [], "calibration_clips": 1, "notes": [],
+            "synapse_memory_kib": 1.5,
         },
         "plan": {"depth": 2, "first_step": {"in": 1, name: 2, "out": 3}, "longest_delay": 0},
         "headroom": [{"where": f"in -> {name}", "what": "sum", "worst": 381.0, "limit": 8388607, "share": 4.5e-5}],

@@ -30,6 +30,7 @@ LEDGER = (
     ("attention_coincidences", "attention: coincidences", "KᵀV: a k and a v spike of one token and head"),
     ("attention_gated_adds", "attention: gated additions", "Q (KᵀV): a q spike adds a row entry, zeros included"),
     ("relay_adds", "relay additions", "a graded value passed on over a shortcut, without a weight"),
+    ("weight_bits_read", "weight bits read", "each operation above fetches a weight, as wide as its connection needs"),
     ("gain_macs", "gains of time steps", "a current times the gain of its time step (per-step norm)"),
     ("bias_adds", "bias additions", "one for each neuron with a bias, each time step"),
     ("neuron_updates", "neuron updates", "leak, sum, comparison and reset, each time step"),

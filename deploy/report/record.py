@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.counting import layer_needs, parameter_count, weight_bits
+from deploy.counting import layer_needs, parameter_count, synapse_memory_bits, widest_weight_bits
 from deploy.frontend.from_nir import from_nir
 from deploy.gates import Agreement
 from deploy.ir.integer import IntInput, IntLif
@@ -17,6 +17,7 @@ from hardware import OpCounts, energy_models, fit, load_chip, shipped_chips
 from hardware import paper as published
 
 SCHEMA = "svformer-run/1"
+BITS_PER_KIB = 8 * 1024
 CONVENTION = "cmos45_fp32"  # the chip file behind the field's 0.9 and 4.6 pJ, and behind the paper's 21 mJ
 
 
@@ -61,7 +62,8 @@ def _network(deployment: Deployment) -> dict[str, Any]:
         "populations": len(deployment.integer.populations),
         "neurons": sum(int(np.prod(deployment.integer.populations[n].shape)) for n in deployment.spiking),
         "parameters": parameter_count(deployment.integer),
-        "weight_bits": weight_bits(deployment.integer),
+        "weight_bits": widest_weight_bits(deployment.integer),
+        "synapse_memory_kib": synapse_memory_bits(deployment.integer) / BITS_PER_KIB,
         "frames": deployment.plan.frames,
         "input_shape": list(deployment.input_format.shape),
         "dt_s": float(meta["dt"]),
@@ -208,7 +210,7 @@ def _beside_the_paper(deployment: Deployment) -> str:
     if deployment.graph.metadata.get("model") != "SVFormer":
         return "This network is not SVFormer: the paper's figure stands here for scale only."
     graph, frames = deployment.graph, deployment.plan.frames
-    fields = [getattr(node, name, None) for node in graph.nodes.values() for name in ("weight", "bias")]
+    fields = [getattr(node, name, None) for node in graph.nodes.values() for name in ("weight", "gain", "bias")]
     connections = from_nir(graph).connections
     height, width = deployment.input_format.shape[1:3]
     return published.geometry_difference(
