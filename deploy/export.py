@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,11 @@ def export_checkpoint(path: Path, *, head_dim: int = 64) -> tuple[SVFormer, nir.
     """The float64 model of a checkpoint and its NIR graph; class names, if known, go into the metadata."""
     model = load_checkpoint(path, head_dim=head_dim).double()
     graph = from_svformer.export(model)
-    graph.metadata |= _training_facts(path)
+    graph.metadata |= training_facts(path)
     return model, graph
 
 
-def _training_facts(path: Path) -> dict[str, str]:
+def training_facts(path: Path) -> dict[str, str]:
     """What a checkpoint of ours says of its training: class names (JSON) and data set."""
     if path.suffix != ".safetensors":
         return {}
@@ -129,6 +130,6 @@ def parameters(node: nir.NIRNode) -> int:
     return sum(int(np.size(getattr(node, field, 0))) for field in ("weight", "bias") if hasattr(node, field))
 
 
-def class_names(graph: nir.NIRGraph) -> tuple[str, ...]:
-    """Names of the classes, where the graph's metadata say them."""
-    return tuple(json.loads(graph.metadata["classes"])) if "classes" in graph.metadata else ()
+def class_names(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the classes, where a graph's metadata or a checkpoint's training facts say them."""
+    return tuple(json.loads(facts["classes"])) if "classes" in facts else ()

@@ -30,13 +30,18 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise InputError("--clip and --dataset are both given; choose one")
     if arguments.limit is not None and (not arguments.dataset or arguments.limit < 1):
         raise InputError(f"--limit {arguments.limit}; allowed: 1 or more, together with --dataset")
-    if not 2 <= arguments.weight_bits <= WEIGHT_BITS:
-        raise InputError(f"--weight-bits {arguments.weight_bits}; allowed: 2 to {WEIGHT_BITS}")
+    check_weight_bits(arguments.weight_bits)
     if arguments.timeout is not None and arguments.timeout <= 0:
         raise InputError(f"--timeout {arguments.timeout:g}; allowed: a positive number of seconds")
     check_dataset_arguments(arguments)
     parse_views(arguments.views)
     from_files(arguments.clip or [])
+
+
+def check_weight_bits(bits: int) -> None:
+    """Raise `InputError` for widths that the integer machine does not have."""
+    if not 2 <= bits <= WEIGHT_BITS:
+        raise InputError(f"--weight-bits {bits}; allowed: 2 to {WEIGHT_BITS}")
 
 
 def default_out(arguments: argparse.Namespace) -> Path:
@@ -68,7 +73,7 @@ def choose_clips(arguments: argparse.Namespace, graph: nir.NIRGraph) -> list[Cli
     if arguments.clip:
         sources = from_files(arguments.clip)
     elif arguments.dataset:
-        sources = dataset_clips(arguments, graph, train=False)[: arguments.limit]
+        sources = dataset_clips(arguments, train=False)[: arguments.limit]
     elif takes_video(wanted := input_format(graph, 1)):
         sources = shipped(DEMO_CLIPS)
     else:
@@ -92,7 +97,7 @@ def calibration_clips(
     network that takes video, and the clips to run for any other.
     """
     if arguments.dataset:
-        return spread(dataset_clips(arguments, graph, train=True), CALIBRATION_VIDEOS)
+        return spread(dataset_clips(arguments, train=True), CALIBRATION_VIDEOS)
     return shipped(CALIBRATION_CLIPS) if takes_video(input_format(graph, 1)) else sources
 
 
@@ -102,8 +107,7 @@ def spread(sources: list[ClipSource], count: int) -> list[ClipSource]:
     return sources[::step][:count]
 
 
-def dataset_clips(arguments: argparse.Namespace, graph: nir.NIRGraph, *, train: bool) -> list[ClipSource]:
+def dataset_clips(arguments: argparse.Namespace, *, train: bool) -> list[ClipSource]:
     """The videos of the training or held-out part of a data set, with their classes."""
-    size = input_format(graph, 1).shape[-1]
-    data = open_dataset(arguments, size=size, frames=1, train=train, cache=False)  # only its list is used
+    data = open_dataset(arguments, size=1, frames=1, train=train, cache=False)  # only its list is used
     return [ClipSource(path=e.path, label=data.classes[e.label]) for e in data.entries]

@@ -77,9 +77,8 @@ def deploy(
     headroom = prove(integer)
     tightest = max(headroom, key=lambda h: h.share)
     fullest = f"the fullest, {tightest.where} ({tightest.what}), to {100 * tightest.share:.1f} % in the worst case"
-    say(
-        f"quantised on {len(clips)} clips: {widest_weight_bits(integer)}-bit weights, 12-bit decays; no register can overflow, {fullest}"
-    )
+    bits = widest_weight_bits(integer)
+    say(f"quantised on {len(clips)} clips: {bits}-bit weights, 12-bit decays; no register can overflow, {fullest}")
     plan = schedule(integer)
     say(f"scheduled: {plan.depth} synapses deep, {plan.frames} time steps a clip, longest delay {max(plan.lags)} steps")
     return Deployment(
@@ -88,7 +87,7 @@ def deploy(
         integer=integer,
         plan=plan,
         headroom=headroom,
-        classes=class_names(graph),
+        classes=class_names(graph.metadata),
         calibration_clips=len(clips),
     )
 

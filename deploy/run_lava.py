@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from deploy.inputs import ClipSource
 from deploy.ir.interpreter import graph_dt_s
 from deploy.job import calibration_clips, check_arguments, choose_clips, default_out, read_network
 from deploy.pipeline import Deployment, Tally, deploy, run
+from deploy.progress import clip_progress
 from deploy.report.page import write_page
 from deploy.report.record import estimate, record
 from deploy.report.spikes import write_spikes
@@ -52,16 +52,8 @@ def parse_arguments() -> argparse.Namespace:
 def run_with_progress(
     deployment: Deployment, sources: list[ClipSource], arguments: argparse.Namespace, console: Console
 ) -> Tally:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(f"{len(sources)} clips on {arguments.backend}", total=len(sources))
-        return run(
-            deployment,
-            sources,
-            backend=arguments.backend,
-            timeout_s=arguments.timeout,
-            on_clips=lambda clips: progress.update(task, completed=clips),
-        )
+    with clip_progress(len(sources), f"{len(sources)} clips on {arguments.backend}", console) as on_clips:
+        return run(deployment, sources, backend=arguments.backend, timeout_s=arguments.timeout, on_clips=on_clips)
 
 
 def write_json(report: dict[str, Any], path: Path) -> None:

@@ -3,15 +3,18 @@
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from svformer.errors import InputError
 
 Norm = Literal["shared", "per_step"]
+AttentionOrder = Literal["kv_first", "qk_first"]
+Activation = Literal["spiking", "relu"]
 Stages = tuple[int, int, int, int]
 
 STEM_KERNEL, STEM_STRIDE, STEM_PADDING = 6, 4, 1
 DOWN_KERNEL, DOWN_STRIDE, DOWN_PADDING = 4, 2, 1
+WEIGHT_BITS = range(2, 9)  # with sign; 1 would leave no weight but 0, and Loihi stores 8
 
 
 def _conv_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -36,6 +39,10 @@ class SVFormerConfig:
     norm: Norm = "shared"  # statistics shared over time, or the paper's own set for every time step
     threshold: float = 1.0  # membrane potential at which a neuron fires
     initial_tau: float = 2.0  # membrane time constant at the start of training, in time steps
+    local_neurons: bool = False  # neurons (and norms) between the three convolutions of a local block, too
+    attention_order: AttentionOrder = "kv_first"  # q (k^T v) or (q k^T) v: the same numbers, other operation counts
+    activation: Activation = "spiking"  # "relu": the twin without spikes, ReLU for every neuron, softmax attention
+    weight_bits: int | None = None  # compute with the weights, decays, thresholds that a chip stores (qat.py)
 
     def __post_init__(self) -> None:
         problems = [rule for holds, rule in self._rules() if not holds]
@@ -45,6 +52,7 @@ class SVFormerConfig:
     def _rules(self) -> list[tuple[bool, str]]:
         sizes = (*self.embed_dims, *self.depths, self.head_dim, self.mlp_ratio)
         counts = (self.num_classes, self.in_channels, self.frames, self.image_size, *sizes)
+        order, bits = self.attention_order, self.weight_bits
         return [
             (
                 len(self.embed_dims) == len(self.depths) == 4,
@@ -62,12 +70,30 @@ class SVFormerConfig:
                 all(width % 2 == 0 for width in self.embed_dims[3:]),
                 f"the last width must be even (the head pairs its channels), found embed_dims={self.embed_dims}",
             ),
-            (self.norm in ("shared", "per_step"), f"norm must be 'shared' or 'per_step', found {self.norm!r}"),
+            (self.norm in get_args(Norm), f"norm must be 'shared' or 'per_step', found {self.norm!r}"),
             (self.threshold > 0, f"threshold must be positive, found {self.threshold}"),
             (self.initial_tau > 1, f"initial_tau must be above 1 time step, found {self.initial_tau}"),
             (
                 self.image_size >= 32 and self.image_size % 32 == 0,
                 f"image_size must be a multiple of 32 (four halvings after a stride of 4), found {self.image_size}",
+            ),
+            (isinstance(self.local_neurons, bool), f"local_neurons must be true or false, found {self.local_neurons}"),
+            (order in get_args(AttentionOrder), f"attention_order must be 'kv_first' or 'qk_first', found {order!r}"),
+            (
+                self.activation in get_args(Activation),
+                f"activation must be 'spiking' or 'relu', found {self.activation!r}",
+            ),
+            (
+                self.activation != "relu" or order == "qk_first",
+                f"activation='relu' has softmax attention, which needs attention_order='qk_first', found {order!r}",
+            ),
+            (
+                bits is None or (isinstance(bits, int) and bits in WEIGHT_BITS),
+                f"weight_bits must be {WEIGHT_BITS[0]} to {WEIGHT_BITS[-1]}, or none for real weights, found {bits}",
+            ),
+            (
+                bits is None or (self.norm, self.activation) == ("shared", "spiking"),
+                f"weight_bits needs norm='shared' and activation='spiking', found {self.norm!r}, {self.activation!r}",
             ),
         ]
 

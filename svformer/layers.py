@@ -6,7 +6,7 @@ Shapes: T time steps, B batch, C channels, H and W pixels; tokens of a global st
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from svformer.config import Norm
+from svformer.config import AttentionOrder, Norm
 
 
 class Conv(nn.Conv2d):
@@ -40,17 +40,29 @@ class TimeNorm(nn.BatchNorm2d):
         return by_step.unflatten(1, (frames, self.channels)).transpose(0, 1)
 
 
-def spiking_attention(q_TBCHW: Tensor, k_TBCHW: Tensor, v_TBCHW: Tensor, *, heads: int) -> Tensor:
-    """`q (k^T v) * head_dim^-0.5` in every frame and head, without softmax (arXiv 2406.15034, eq. 8).
+def spiking_attention(
+    q_TBCHW: Tensor, k_TBCHW: Tensor, v_TBCHW: Tensor, *, heads: int, order: AttentionOrder = "kv_first"
+) -> Tensor:
+    """`q k^T v * head_dim^-0.5` in every frame and head, without softmax (arXiv 2406.15034, eq. 8).
 
-    Inputs and result are [T, B, C, H, W]; the C channels are `heads` heads of C / heads channels each. K^T V comes
-    first: its size does not depend on the number of tokens.
+    Inputs and result are [T, B, C, H, W]; the C channels are `heads` heads of C / heads channels each. Without softmax
+    the order is free: the size of k^T v does not depend on the number of tokens, that of q k^T not on the channels.
     """
-    shape = q_TBCHW.shape
-    head_dim = shape[2] // heads
-    q, k, v = (x.flatten(3).unflatten(2, (heads, head_dim)) for x in (q_TBCHW, k_TBCHW, v_TBCHW))
-    products = v @ k.transpose(-1, -2)  # [T, B, heads, d_v, d_k], the transpose of k^T v in token-major form
-    return ((products @ q) * head_dim**-0.5).reshape(shape)
+    q, k, v = (_heads(x, heads) for x in (q_TBCHW, k_TBCHW, v_TBCHW))
+    # Columns are tokens, so all products are the transposes of the token-major ones: (q k^T v)^T = v^T k q^T.
+    products = (v @ k.transpose(-1, -2)) @ q if order == "kv_first" else v @ (k.transpose(-1, -2) @ q)
+    return (products * q.shape[-2] ** -0.5).reshape(q_TBCHW.shape)
+
+
+def softmax_attention(q_TBCHW: Tensor, k_TBCHW: Tensor, v_TBCHW: Tensor, *, heads: int) -> Tensor:
+    """`softmax(q k^T * head_dim^-0.5) v` in every frame and head; shapes as in `spiking_attention`."""
+    q, k, v = (_heads(x, heads).transpose(-1, -2) for x in (q_TBCHW, k_TBCHW, v_TBCHW))
+    return F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(q_TBCHW.shape)
+
+
+def _heads(x_TBCHW: Tensor, heads: int) -> Tensor:
+    """[T, B, C, H, W] -> [T, B, heads, C / heads, H * W]."""
+    return x_TBCHW.flatten(3).unflatten(2, (heads, -1))
 
 
 def readout_convolution(x_TBCHW: Tensor, conv: nn.Conv3d) -> Tensor:

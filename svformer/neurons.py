@@ -11,6 +11,8 @@ from norse.torch.functional.lif_box import LIFBoxFeedForwardState
 from norse.torch.module.snn import SNN
 from torch import Tensor, nn
 
+from svformer.qat import DECAY_STEP, THRESHOLD_STEP, rounded
+
 
 class ArctanSpike(torch.autograd.Function):
     """Heaviside step, `x >= 0`, with the derivative of an arctangent in the backward pass.
@@ -49,8 +51,27 @@ class LIFBoxTrainable(nn.Module):
     def tau_mem_inv(self) -> Tensor:
         return torch.sigmoid(self.w)
 
+    @property
+    def threshold(self) -> Tensor | float:
+        return self.v_th
+
     def extra_repr(self) -> str:
         return f"tau={1 / self.tau_mem_inv.item():.4g}, v_th={self.v_th}"
+
+
+class LIFBoxFixedPoint(LIFBoxTrainable):
+    """The same with what a chip stores: a decay of 12 bits, and a threshold on a grid where the potential counts in
+    units of the decay (v' = v / decay, so that currents enter without a factor). Gradients pass the rounding.
+    """
+
+    @property
+    def tau_mem_inv(self) -> Tensor:
+        return rounded(super().tau_mem_inv, DECAY_STEP).clamp(min=DECAY_STEP)
+
+    @property
+    def threshold(self) -> Tensor:
+        decay = self.tau_mem_inv
+        return rounded(self.v_th / decay, THRESHOLD_STEP) * decay
 
 
 def plif_step(
@@ -58,7 +79,7 @@ def plif_step(
 ) -> tuple[Tensor, LIFBoxFeedForwardState]:
     """One time step: norse's `lif_box_feed_forward_step` with `>=` at the threshold and a detached hard reset."""
     v = state.v + dt * p.tau_mem_inv * (input_tensor + p.v_leak - state.v)
-    spikes: Tensor = ArctanSpike.apply(v - p.v_th, p.alpha)  # type: ignore[no-untyped-call]
+    spikes: Tensor = ArctanSpike.apply(v - p.threshold, p.alpha)  # type: ignore[no-untyped-call]
     return spikes, LIFBoxFeedForwardState(v=v.masked_fill(spikes.detach().bool(), p.v_reset))
 
 
@@ -70,16 +91,25 @@ class PLIF(SNN):
     """Parametric LIF layer over time: currents [T, ...] -> spikes [T, ...] of 0 and 1.
 
     `v <- v + (x - v) * sigmoid(w)`, spike when `v >= v_th`, then `v <- 0`; `v = 0` before the first time step
-    (arXiv 2406.15034, section 3.2). One trainable scalar `w` for the layer.
+    (arXiv 2406.15034, section 3.2). One trainable scalar `w` for the layer. `fixed_point` rounds decay and threshold
+    as a chip does.
     """
 
-    def __init__(self, *, tau: float = 2.0, v_th: float = 1.0) -> None:
-        super().__init__(plif_step, _at_rest, LIFBoxTrainable(tau=tau, v_th=v_th), dt=1.0)
+    def __init__(self, *, tau: float = 2.0, v_th: float = 1.0, fixed_point: bool = False) -> None:
+        parameters = LIFBoxFixedPoint if fixed_point else LIFBoxTrainable
+        super().__init__(plif_step, _at_rest, parameters(tau=tau, v_th=v_th), dt=1.0)
 
     @property
     def decay(self) -> float:
         """`sigmoid(w) = 1 / tau`: the share of the distance to the input that v covers in one time step."""
-        return float(self.p.tau_mem_inv.detach())
+        with torch.no_grad():
+            return float(self.p.tau_mem_inv)
+
+    @property
+    def threshold(self) -> float:
+        """The potential at which the layer fires."""
+        with torch.no_grad():
+            return float(self.p.threshold)
 
     def forward(self, input_tensor: Tensor) -> Tensor:
         # SNN.forward indexes `input_tensor[t]`, and the gradient of every index fills a tensor of all T steps;

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from svformer.errors import InputError
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
 
@@ -31,7 +32,12 @@ def _collecting(model: nn.Module, collected: Spikes) -> Iterator[None]:
 
 
 def run_recorded(model: SVFormer, clip_BCTHW: Tensor) -> tuple[Tensor, Spikes]:
-    """Logits [B, K] and, for every neuron layer in order of execution, its spikes, uint8 [T, B, C, H, W]."""
+    """Logits [B, K] and, for every neuron layer in order of execution, its spikes, uint8 [T, B, C, H, W].
+
+    Raises `InputError` for a model without spiking neurons.
+    """
+    if model.config.activation != "spiking":
+        raise InputError("this model has activation='relu' and no spikes to record; allowed: activation='spiking'")
     spikes: Spikes = {}
     with torch.no_grad(), _collecting(model, spikes):
         logits = model(clip_BCTHW)
@@ -39,7 +45,10 @@ def run_recorded(model: SVFormer, clip_BCTHW: Tensor) -> tuple[Tensor, Spikes]:
 
 
 def record_spikes(model: SVFormer, clip_BCTHW: Tensor) -> Spikes:
-    """Spikes of every neuron layer for a clip [B, C, T, H, W]: layer name -> uint8 [T, B, C, H, W]."""
+    """Spikes of every neuron layer for a clip [B, C, T, H, W]: layer name -> uint8 [T, B, C, H, W].
+
+    Raises `InputError` for a model without spiking neurons.
+    """
     return run_recorded(model, clip_BCTHW)[1]
 
 

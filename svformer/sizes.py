@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from svformer.blocks import Attention
 from svformer.cli import ArgumentParser, run_cli
-from svformer.config import PRESETS, SVFormerConfig
+from svformer.config import PRESETS, AttentionOrder, SVFormerConfig
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
 
@@ -30,14 +30,15 @@ class Sizes:
     """Of one clip, all time steps together."""
 
     parameters: int
-    neurons: int  # in one time step
+    neurons: int  # spiking ones, in one time step
     dense_macs: int  # convolutions and linear layers, padding counted as work, biases not
-    attention_macs: int  # K^T V and then Q (K^T V)
+    attention_macs: int  # both products, in the order of the configuration
     norm_elements: int  # values that batch norms scale and shift
 
 
 class _Counter:
-    def __init__(self) -> None:
+    def __init__(self, order: AttentionOrder) -> None:
+        self.order = order
         self.neurons = self.dense_macs = self.attention_macs = self.norm_elements = 0
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -48,16 +49,18 @@ class _Counter:
         elif isinstance(module, PLIF):
             self.neurons += output[0].numel()
         elif isinstance(module, Attention):
-            head_dim = output.shape[2] // module.heads
-            self.attention_macs += 2 * output.numel() * head_dim
+            head_dim, tokens = output.shape[2] // module.heads, output[0, 0, 0].numel()
+            # k^T v is head_dim x head_dim in every head, q k^T tokens x tokens
+            self.attention_macs += 2 * output.numel() * (head_dim if self.order == "kv_first" else tokens)
 
 
 def sizes(config: SVFormerConfig) -> Sizes:
-    """Count one clip through a geometry."""
+    """Count one clip through a geometry; rounded weights (`weight_bits`) change no count."""
+    config = dataclasses.replace(config, weight_bits=None)
     with torch.device("meta"):
         model = SVFormer(config).eval()
         clip = torch.empty(1, config.in_channels, config.frames, config.image_size, config.image_size)
-    counter = _Counter()
+    counter = _Counter(config.attention_order)
     for module in model.modules():
         if isinstance(module, (*Convolution, *Norm, PLIF, Attention)):
             module.register_forward_hook(counter)

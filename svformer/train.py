@@ -1,12 +1,13 @@
 """Train an SVFormer; without arguments the tiny preset on procedural clips, which are generated when missing.
 
     python -m svformer.train [--preset NAME] [--dataset NAME --root DIR] [--out DIR] [--resume]
+    python -m svformer.train --qat --weight-bits N [--checkpoint FILE] [...]
 
+The second form fine-tunes a trained network with rounded weights, decays and thresholds in the loop (qat.py).
 The out folder receives checkpoint.safetensors, curve.csv, curve.png, run.json and state.pt (what --resume needs).
 """
 
 import argparse
-import csv
 import dataclasses
 import io
 import json
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -28,9 +29,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
-from svformer.checkpoint import save_checkpoint
+from svformer.assets import TINY_CHECKPOINT
+from svformer.checkpoint import State, load_checkpoint, save_checkpoint
 from svformer.cli import ArgumentParser, run_cli
-from svformer.config import PRESETS
+from svformer.config import PRESETS, WEIGHT_BITS, Activation, Norm, SVFormerConfig
+from svformer.curve import Point, write_curve
 from svformer.data.datasets import add_dataset_arguments, open_dataset
 from svformer.data.ucf101 import Ucf101
 from svformer.errors import InputError
@@ -56,16 +59,7 @@ class Recipe:
             raise InputError(f"{self.epochs} epochs with batches of {self.batch_size}; allowed: 1 or more of both")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One epoch of the training curve."""
-
-    epoch: int
-    step: int
-    lr: float
-    loss: float
-    train_top1: float
-    seconds: float
+FINE_TUNING = Recipe(epochs=8, peak_lr=1e-3)  # of a trained network, for `--qat`
 
 
 class Trainer:
@@ -180,30 +174,6 @@ def train(trainer: Trainer, out: Path) -> None:
             )
 
 
-def write_curve(curve: list[Point], out: Path) -> None:
-    """curve.csv and curve.png: loss and training accuracy over epochs."""
-    with atomic_path(out / "curve.csv") as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Point)])
-        writer.writeheader()
-        writer.writerows(dataclasses.asdict(point) for point in curve)
-    with atomic_path(out / "curve.png") as temporary:
-        draw_curve(curve, temporary)
-
-
-def draw_curve(curve: list[Point], path: Path) -> None:
-    from matplotlib.figure import Figure  # imported here: a second that only this picture needs
-
-    figure = Figure(figsize=(6, 3.2), layout="constrained")
-    loss_axis = figure.subplots()
-    epochs = [point.epoch for point in curve]
-    loss_axis.plot(epochs, [point.loss for point in curve], color="tab:blue")
-    loss_axis.set(xlabel="epoch", ylabel="cross-entropy loss (blue)", ylim=(0, None))
-    top1_axis = loss_axis.twinx()
-    top1_axis.plot(epochs, [100 * point.train_top1 for point in curve], color="tab:orange")
-    top1_axis.set(ylabel="training top-1, % (orange)", ylim=(0, 100))
-    figure.savefig(path, dpi=120)
-
-
 def record_run(trainer: Trainer, accuracy: Accuracy, out: Path, *, dataset: str, command: str) -> dict[str, str]:
     """Write run.json; the same facts, as text, go into the checkpoint's metadata."""
     facts = {
@@ -226,24 +196,77 @@ def record_run(trainer: Trainer, accuracy: Accuracy, out: Path, *, dataset: str,
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(prog="python -m svformer.train", description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
+    parser.add_argument("--norm", choices=get_args(Norm), help="norm statistics over time (default: the preset's)")
+    parser.add_argument("--activation", choices=get_args(Activation), help="relu: the twin without spikes")
+    parser.add_argument("--qat", action="store_true", help="fine-tune a trained network with rounded weights")
+    parser.add_argument("--weight-bits", type=int, help=f"of --qat, with sign: 2 to 8 (default: {WEIGHT_BITS[-1]})")
+    parser.add_argument("--checkpoint", type=Path, help="where --qat starts (default: the tiny one that ships)")
     add_dataset_arguments(parser)
-    parser.add_argument("--out", type=Path, help="folder for the results (default: runs/PRESET)")
-    parser.add_argument("--epochs", type=int, default=Recipe.epochs)
+    parser.add_argument("--out", type=Path, help="folder for the results (default: runs/PRESET, runs/PRESET_qatN)")
+    parser.add_argument("--epochs", type=int, help=f"default: {Recipe.epochs}, with --qat {FINE_TUNING.epochs}")
     parser.add_argument("--batch-size", type=int, default=Recipe.batch_size)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--resume", action="store_true", help="go on where an earlier run in --out stopped")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    check_qat_arguments(arguments)
+    return arguments
+
+
+def check_qat_arguments(arguments: argparse.Namespace) -> None:
+    """Raise `InputError` for options that do not go together."""
+    if not arguments.qat and (arguments.weight_bits is not None or arguments.checkpoint):
+        raise InputError("--weight-bits and --checkpoint belong to --qat; add it, or leave them out")
+    if arguments.qat and (arguments.norm or arguments.activation):
+        raise InputError("--qat takes the geometry of its checkpoint; leave out --norm and --activation")
+    ships = (arguments.preset, arguments.dataset) == ("tiny", "procedural")
+    if arguments.qat and arguments.checkpoint is None and not ships:
+        raise InputError(
+            f"--qat starts from a trained network, and none ships for preset {arguments.preset} on "
+            f"{arguments.dataset}; train one without --qat, then give it as --checkpoint FILE"
+        )
+
+
+def choose_recipe(arguments: argparse.Namespace) -> Recipe:
+    recipe = FINE_TUNING if arguments.qat else Recipe()
+    epochs = recipe.epochs if arguments.epochs is None else arguments.epochs
+    return dataclasses.replace(recipe, epochs=epochs, batch_size=arguments.batch_size, seed=arguments.seed)
+
+
+def starting_point(arguments: argparse.Namespace) -> tuple[SVFormerConfig, State | None]:
+    """The geometry, and with `--qat` the trained parameters, which the new network rounds."""
+    if arguments.qat:
+        trained = load_checkpoint(arguments.checkpoint or TINY_CHECKPOINT)
+        bits = WEIGHT_BITS[-1] if arguments.weight_bits is None else arguments.weight_bits
+        return dataclasses.replace(trained.config, weight_bits=bits), trained.state_dict()
+    preset = PRESETS[arguments.preset]
+    activation = arguments.activation or preset.activation
+    order = "qk_first" if activation == "relu" else preset.attention_order
+    norm = arguments.norm or preset.norm
+    return dataclasses.replace(preset, norm=norm, activation=activation, attention_order=order), None
+
+
+def build(config: SVFormerConfig, state: State | None, *, classes: int) -> SVFormer:
+    """A new network for as many classes as the data have, or a trained one, which has to tell as many apart."""
+    if state is None:
+        return SVFormer(dataclasses.replace(config, num_classes=classes))
+    if config.num_classes != classes:
+        raise InputError(
+            f"the checkpoint tells {config.num_classes} classes apart, the data have {classes}; "
+            "fine-tune on the data that it was trained on"
+        )
+    model = SVFormer(config)
+    model.load_state_dict(state)
+    return model
 
 
 def main() -> None:
     arguments = parse_arguments()
-    out = arguments.out or Path("runs") / arguments.preset
-    recipe = Recipe(epochs=arguments.epochs, batch_size=arguments.batch_size, seed=arguments.seed)
-    preset = PRESETS[arguments.preset]
-    data = open_dataset(arguments, size=preset.image_size, frames=preset.frames, train=True)
-    held_out = open_dataset(arguments, size=preset.image_size, frames=preset.frames, train=False)
+    recipe, (config, state) = choose_recipe(arguments), starting_point(arguments)
+    data = open_dataset(arguments, size=config.image_size, frames=config.frames, train=True)
+    held_out = open_dataset(arguments, size=config.image_size, frames=config.frames, train=False)
     torch.manual_seed(recipe.seed)
-    trainer = Trainer(SVFormer(dataclasses.replace(preset, num_classes=len(data.classes))), data, recipe)
+    trainer = Trainer(build(config, state, classes=len(data.classes)), data, recipe)
+    out = arguments.out or Path("runs") / (arguments.preset + (f"_qat{config.weight_bits}" if arguments.qat else ""))
     if arguments.resume:
         trainer.load(out / "state.pt")
     train(trainer, out)

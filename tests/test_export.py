@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from deploy.counting import weight_bits, widest_weight_bits
 from deploy.errors import GateError
 from deploy.export import check_export, class_names, export_checkpoint, node_table
 from deploy.frontend.from_svformer import export
 from deploy.ir.graph import infer_shapes, read_nir, write_nir
+from deploy.ir.integer import IntConvolution, IntLif
 from deploy.ir.interpreter import interpret
-from deploy.ir.nodes import Junction, SpikingAttention
+from deploy.ir.nodes import GainBias, Junction, SpikingAttention
+from deploy.stages import lower, quantize
 from svformer import SVFormer, SVFormerConfig
 from svformer.checkpoint import save_checkpoint
 from svformer.recording import run_recorded
@@ -87,11 +90,11 @@ def test_a_checkpoint_brings_its_class_names_along(tmp_path: Path) -> None:
     model = SVFormer(SMALLEST)
     save_checkpoint(model, tmp_path / "a.safetensors", {"classes": '["left", "right"]', "dataset": "drawn"})
     loaded, graph = export_checkpoint(tmp_path / "a.safetensors")
-    assert class_names(graph) == ("left", "right")
+    assert class_names(graph.metadata) == ("left", "right")
     assert graph.metadata["dataset"] == "drawn"
     assert next(loaded.parameters()).dtype == torch.float64
     save_checkpoint(model, tmp_path / "b.safetensors")
-    assert class_names(export_checkpoint(tmp_path / "b.safetensors")[1]) == ()
+    assert class_names(export_checkpoint(tmp_path / "b.safetensors")[1].metadata) == ()
 
 
 def test_the_table_of_nodes_names_every_kind(exported: Any) -> None:
@@ -178,3 +181,40 @@ def test_a_tie_that_rounding_decides_is_counted_not_raised() -> None:
     assert check.ties >= 4 * 8 * 8  # all neurons of the first layer, at least at the first step
     with pytest.raises(GateError, match=r"layer stage1.block0.local.plif, time step 0, neuron \(0, 0, 0\) of clip 0"):
         check_export(model, with_changed(graph, "stem.conv", bias=bias - 1e-3), frames)
+
+
+@pytest.fixture(scope="module")
+def trained_to_four_bits() -> SVFormer:
+    """A model that computes with 4-bit weights, with norms as training could leave them."""
+    torch.manual_seed(2)
+    model = SVFormer(dataclasses.replace(SMALLEST, weight_bits=4))
+    for module in model.modules():
+        if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.02, 0.1)
+            torch.nn.init.normal_(module.bias, 0.4, 0.3)
+    return model.double().eval()
+
+
+def test_weights_that_were_trained_on_a_grid_reach_the_chip_as_they_are(trained_to_four_bits: SVFormer) -> None:
+    """PyTorch = NIR; lowering merges nothing; quantisation, asked for 8 bits, finds the 4 that are there."""
+    model, config = trained_to_four_bits, trained_to_four_bits.config
+    size = config.image_size
+    pixels = np.random.default_rng(4).integers(0, 256, size=(3, config.frames, 3, size, size))
+    frames = (pixels / 255 - 0.45) / 0.225
+    graph = export(model)
+    assert check_export(model, graph, frames).ties == 0
+    network = lower(graph)
+    integer = quantize(network, frames, input_range=(-2.0, (1 - 0.45) / 0.225))
+    exact = {(c.source, c.target, c.delay): c.operation for c in network.connections}
+    for c in integer.connections:
+        if isinstance(c.operation, IntConvolution):
+            assert weight_bits(c.operation) <= 4
+            source, target = integer.populations[c.source], integer.populations[c.target]
+            unit = (1.0 if isinstance(source, IntLif) else source.scale) / target.scale
+            found = c.operation.mantissa * 2.0**c.operation.exponent * unit
+            weight = exact[c.source, c.target, c.delay].weight
+            assert np.abs(found - weight).max() <= 1e-6 * np.abs(weight).max()
+    assert widest_weight_bits(integer) == 4
+    borders = [name for name, node in graph.nodes.items() if isinstance(node, GainBias)]
+    assert borders == ["stage1.block0.local.norm", "stage2.block0.local.norm"]  # a 5x5 kernel behind a 1x1 with bias

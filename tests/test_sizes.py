@@ -45,3 +45,32 @@ def test_presets_of_the_data_sets(name: str, classes: int, channels: int) -> Non
     config = PRESETS[name]
     assert (config.num_classes, config.in_channels) == (classes, channels)
     assert sizes(config).parameters > 10_000_000
+
+
+def test_attention_with_q_k_first_by_hand() -> None:
+    """2 C N^2 in every frame. Stage 3: 3 blocks, 384 channels, 14 x 14 tokens; stage 4: 512 channels, 7 x 7 tokens.
+
+    16 * (3 * 2 * 384 * 196^2 + 2 * 512 * 49^2) = 1,416,167,424 + 39,337,984: 2.8 times as much as k^T v first, where
+    2 C N head_dim adds up to 16 * (3 * 2 * 384 * 196 * 64 + 2 * 512 * 49 * 64) = 513,802,240.
+    """
+    config = dataclasses.replace(PRESETS["ucf101"], attention_order="qk_first")
+    assert sizes(config).attention_macs == 1_416_167_424 + 39_337_984
+
+
+def test_the_twin_does_the_same_dense_work_without_a_spiking_neuron() -> None:
+    spiking = sizes(PRESETS["tiny"])
+    twin = sizes(dataclasses.replace(PRESETS["tiny"], activation="relu", attention_order="qk_first"))
+    assert (twin.dense_macs, twin.norm_elements, twin.neurons) == (spiking.dense_macs, spiking.norm_elements, 0)
+
+
+def test_local_neurons_add_two_layers_of_neurons_and_norms_to_every_local_block() -> None:
+    """Tiny: stage 1 has 16 channels of 16 x 16, stage 2 32 of 8 x 8; 16 time steps."""
+    plain, local = (sizes(dataclasses.replace(PRESETS["tiny"], local_neurons=on)) for on in (False, True))
+    added = 2 * (16 * 16 * 16 + 32 * 8 * 8)
+    assert local.neurons - plain.neurons == added
+    assert local.norm_elements - plain.norm_elements == 16 * added
+    assert local.dense_macs == plain.dense_macs
+
+
+def test_weight_bits_change_no_count() -> None:
+    assert sizes(dataclasses.replace(PRESETS["tiny"], weight_bits=3)) == sizes(PRESETS["tiny"])

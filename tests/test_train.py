@@ -14,14 +14,25 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from svformer import PRESETS, InputError, SVFormer, SVFormerConfig, load_checkpoint
+from svformer import PRESETS, InputError, SVFormer, SVFormerConfig, load_checkpoint, save_checkpoint
 from svformer import train as train_module
+from svformer.assets import TINY_CHECKPOINT
 from svformer.cli import run_cli
+from svformer.config import Norm
 from svformer.data.clips import Sampling
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
 from svformer.evaluate import as_batch, evaluate, one_frame
-from svformer.train import Recipe, Trainer, parameter_groups, train
+from svformer.train import (
+    FINE_TUNING,
+    Recipe,
+    Trainer,
+    build,
+    parameter_groups,
+    parse_arguments,
+    starting_point,
+    train,
+)
 
 CONFIG = SVFormerConfig(
     num_classes=len(CLASSES), image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4
@@ -270,6 +281,96 @@ def test_a_run_leaves_checkpoint_curve_and_record(
     assert_equal_state(load_checkpoint(tmp_path / "checkpoint.safetensors"), model)
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--resume") == 2
     assert_equal_state(load_checkpoint(tmp_path / "checkpoint.safetensors"), model)
+
+
+def test_the_twin_is_trained_with_one_option(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "2", "--activation", "relu") == 0
+    config = load_checkpoint(tmp_path / "checkpoint.safetensors").config
+    assert config == dataclasses.replace(CONFIG, activation="relu", attention_order="qk_first")
+
+
+def test_norms_of_every_time_step_are_trained_with_one_option(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "2", "--norm", "per_step") == 0
+    config = load_checkpoint(tmp_path / "checkpoint.safetensors").config
+    assert config == dataclasses.replace(CONFIG, norm="per_step")
+
+
+def test_fine_tuning_with_rounded_weights(
+    root: Path, data: Ucf101, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = new_trainer(data)
+    train(trainer, tmp_path / "float")
+    start = tmp_path / "float" / "checkpoint.safetensors"
+    save_checkpoint(trainer.model, start)
+    options = ["--qat", "--weight-bits", "3", "--checkpoint", str(start), "--epochs", "2"]
+    assert run_main(monkeypatch, root, tmp_path / "qat", *options) == 0
+    before, after = load_checkpoint(start), load_checkpoint(tmp_path / "qat" / "checkpoint.safetensors")
+    assert after.config == dataclasses.replace(before.config, weight_bits=3)
+    tuned = after.state_dict()
+    changed = {name for name, tensor in before.state_dict().items() if not torch.equal(tensor, tuned[name])}
+    assert not any("running" in name or "tracked" in name for name in changed)  # statistics stay
+    assert {name for name, parameter in after.named_parameters() if parameter.ndim > 1} <= changed
+
+    record = json.loads((tmp_path / "qat" / "run.json").read_text())
+    assert record["config"]["weight_bits"] == 3
+    assert record["recipe"] == dataclasses.asdict(dataclasses.replace(FINE_TUNING, epochs=2, batch_size=8))
+    accuracy = evaluate(after, Ucf101(root, train=False, size=32, sampling=Sampling(frames=4)))
+    assert record["accuracy"] == dataclasses.asdict(accuracy)  # with the rounding in evaluation, too
+    assert run_main(monkeypatch, root, tmp_path / "qat", *options, "--resume") == 0
+
+
+def test_fine_tuning_starts_from_the_network_that_ships(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*arguments: str) -> tuple[SVFormerConfig, dict[str, Tensor] | None]:
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        return starting_point(parse_arguments())
+
+    shipped = load_checkpoint(TINY_CHECKPOINT)
+    config, state = start("--qat")
+    assert config == dataclasses.replace(shipped.config, weight_bits=8)
+    assert state is not None
+    assert_equal_state(build(config, state, classes=12), shipped)
+    assert start("--qat", "--weight-bits", "4")[0].weight_bits == 4
+    assert start() == (PRESETS["tiny"], None)
+
+
+def test_a_network_of_other_classes_is_not_fine_tuned() -> None:
+    state = SVFormer(CONFIG).state_dict()
+    with pytest.raises(InputError, match="the checkpoint tells 12 classes apart, the data have 11; fine-tune on"):
+        build(CONFIG, state, classes=11)
+
+
+@pytest.mark.parametrize(
+    ("norm", "arguments", "message"),
+    [
+        ("shared", ["--weight-bits", "4"], "belong to --qat"),
+        ("shared", ["--checkpoint", "CHECKPOINT"], "belong to --qat"),
+        ("shared", ["--qat"], "none ships for preset tiny on ucf101; train one without --qat, then give it as"),
+        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--norm", "shared"], "leave out --norm and --activation"),
+        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "9"], "must be 2 to 8"),
+        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "0"], "must be 2 to 8"),
+        ("shared", ["--qat", "--checkpoint", "nowhere.safetensors"], "no such checkpoint"),
+        ("per_step", ["--qat", "--checkpoint", "CHECKPOINT"], "weight_bits needs norm='shared'"),
+    ],
+)
+def test_what_cannot_be_fine_tuned_is_one_line_and_leaves_nothing(
+    norm: Norm,
+    arguments: list[str],
+    message: str,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint = tmp_path / "start.safetensors"
+    save_checkpoint(SVFormer(dataclasses.replace(CONFIG, norm=norm)), checkpoint)
+    given = [str(checkpoint) if argument == "CHECKPOINT" else argument for argument in arguments]
+    assert run_main(monkeypatch, root, tmp_path / "out", *given) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from deploy.ir.network import (
     Relay,
     Shape,
 )
-from deploy.ir.nodes import GainBias, Junction, SpikingAttention
+from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
 from hardware.geometry import AttentionGeometry, ConvGeometry
 from svformer.errors import InputError
 
@@ -137,7 +137,10 @@ def _pass_on(site: _Site, delay: int = 0) -> Mapped:
 
 def _conv2d(node: nir.Conv2d, site: _Site) -> Mapped:
     geometry = convolution_geometry(node, site.in_shape)
-    operation = Convolution(weight=node.weight.astype(np.float64), geometry=geometry)
+    bits = node.metadata.get(TRAINED_BITS)
+    operation = Convolution(
+        weight=node.weight.astype(np.float64), geometry=geometry, trained_bits=None if bits is None else int(bits)
+    )
     relay = Relay(shape=site.out_shape, bias=node.bias.astype(np.float64)[:, None, None])
     return Mapped(operation=operation, population=relay)
 

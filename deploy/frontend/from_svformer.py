@@ -6,10 +6,13 @@ Node names are the layer names of the model. What has no home in NIR (DESIGN):
 - a shortcut meets its branch at a `Junction`;
 - the concatenation in front of the head needs no node: neurons are elementwise and the readout's groups are pairs of
   channels, so local path and stage 4 keep neurons and readout convolutions of their own until they are summed;
+- a model trained with N-bit weights (svformer.qat) is written as it was trained: chains merged, weights on their grid,
+  and a `GainBias` node for a bias that differs at the border of the image;
 - a norm of its own for every time step (`norm="per_step"`) is a `GainBias` node behind its convolution;
 - the temporal convolution is T delayed 2-D convolutions, summed when the last frame arrives.
 """
 
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -19,12 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deploy.ir.graph import Shape, output_shape
-from deploy.ir.nodes import GainBias, Junction, SpikingAttention
+from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
 from svformer.blocks import Attention, Down, GlobalBlock, LocalBlock, LocalMixer, Mlp
 from svformer.errors import InputError
 from svformer.layers import TimeNorm
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
+from svformer.qat import Connection as StoredConnection
+from svformer.qat import quantised_chain, quantised_classifier, quantised_readout
 
 DT_S = 1e-3  # one frame; norse's default time step, so its importers see the time constants as we do
 Values = NDArray[np.float64]
@@ -60,8 +65,18 @@ def affine_of(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Values, Values]:
     return gain, _values(norm.bias) - _values(norm.running_mean) * gain
 
 
+def tau_of(decay: float) -> float:
+    """The time constant in seconds from which a reader gets back this very decay as dt / tau, if there is one.
+
+    A last bit less or more would let a neuron that stands exactly at its threshold fire or not.
+    """
+    tau_s = DT_S / decay
+    near = (tau_s, np.nextafter(tau_s, 0.0), np.nextafter(tau_s, np.inf))
+    return float(next((candidate for candidate in near if DT_S / candidate == decay), tau_s))
+
+
 class _Exporter:
-    """Nodes and edges so far. Methods add a node behind `source` and return its name."""
+    """Nodes and edges so far. Methods add nodes behind `source` and return the name of the last."""
 
     def __init__(self, model: SVFormer) -> None:
         self.model, self.config = model, model.config
@@ -71,22 +86,15 @@ class _Exporter:
         self.edges: list[tuple[str, str]] = []
 
     def graph(self) -> nir.NIRGraph:
-        size, model = self.config.image_size, self.model
-        self._add("input", nir.Input(np.array([self.config.in_channels, size, size])))
-        size = self.config.stage_sizes[0]
-        downs = {2: model.down2, 3: model.down3, 4: model.down4}
-        stages = {1: model.stage1, 2: model.stage2, 3: model.stage3, 4: model.stage4}
-        x = self._conv("stem.conv", "input", model.stem.conv, model.stem.norm)
-        for index in (1, 2, 3, 4):
-            if index > 1:
-                x = self._down(f"down{index}", x, downs[index], size)
-                size = self.config.stage_sizes[index - 1]
-            if index == 3:
-                local = self._local_path(x, size)
-            for name, block in stages[index].named_children():
-                assert isinstance(block, (LocalBlock, GlobalBlock))
-                x = self._block(f"stage{index}.{name}", x, block, size)
-        self._head(local, x, size)
+        model, size = self.model, self.config.image_size
+        x = self._add("input", nir.Input(np.array([self.config.in_channels, size, size])))
+        x = self._current(x, model.stem.conv, norm=model.stem.norm, base_step=model.stem.base_step)
+        x = self._down(self._stage(x, model.stage1), model.down2)
+        x = self._down(self._stage(x, model.stage2), model.down3)
+        path = model.localpath
+        local = self._current(self._neurons(x, path.plif), path.dwconv, path.pwconv, norm=path.norm)
+        x = self._down(self._stage(x, model.stage3), model.down4)
+        self._head(local, self._stage(x, model.stage4))
         return nir.NIRGraph(self.nodes, self.edges, metadata=self._metadata(), type_check=False)
 
     def _metadata(self) -> dict[str, object]:
@@ -101,117 +109,160 @@ class _Exporter:
         self.edges += [(source, name) for source in sources]
         return name
 
-    def _conv(self, name: str, source: str, conv: nn.Conv2d, norm: TimeNorm | None = None) -> str:
-        shape: dict[str, Any] = {"stride": conv.stride, "padding": conv.padding, "groups": conv.groups}
-        if norm is None or norm.mode == "shared":
-            return self._add(name, self._conv_node(*folded(conv, norm), **shape), source)
-        convolved = self._add(name, self._conv_node(*folded(conv, None), **shape), source)
-        return self._by_step(convolved, norm)
+    def _neurons(self, source: str, *layers: PLIF | nn.ReLU, name: str | None = None) -> str:
+        """One LIF node for neuron layers side by side, which share the channels of the source alike."""
+        spiking = [layer for layer in layers if isinstance(layer, PLIF)]  # `export` refused all others
+        shape = self.shapes[source]
+        each = shape[0] // len(spiking)
 
-    def _by_step(self, source: str, norm: TimeNorm) -> str:
-        """A norm with an entry t * C + c for every time step and channel."""
-        gain, bias = (values.reshape(-1, norm.channels, 1, 1) for values in affine_of(norm))
-        return self._add(self.names[norm], GainBias(np.array(self.shapes[source]), gain=gain, bias=bias), source)
+        def spread(values: list[float]) -> Values:
+            return np.broadcast_to(np.repeat(values, each)[:, None, None], shape).copy()
+
+        node = nir.LIF(
+            tau=spread([tau_of(layer.decay) for layer in spiking]),
+            r=np.ones(shape),
+            v_leak=np.zeros(shape),
+            # NIR fires at v > v_threshold, SVFormer at v >= threshold: the next number below makes them the same.
+            v_threshold=spread([float(np.nextafter(layer.threshold, 0.0)) for layer in spiking]),
+            v_reset=np.zeros(shape),
+        )
+        return self._add(name or self.names[layers[0]], node, source)
+
+    def _current(self, source: str, *convs: nn.Conv2d, norm: TimeNorm, base_step: float = 1.0) -> str:
+        """Convolutions in a row and their norm: real weights as they are, quantised ones merged as they were trained.
+
+        See `svformer.blocks.Weighted.current`, which computes the same.
+        """
+        if self.config.weight_bits is not None:
+            size, bits = self.shapes[source][-1], self.config.weight_bits
+            connection = quantised_chain(convs, norm, size=size, weight_bits=bits, base_step=base_step)
+            return self._stored(source, connection, self.names[convs[-1]], self.names[norm])
+        *inner, last = convs
+        for conv in inner:
+            source = self._conv(source, conv, *folded(conv, None))
+        if norm.mode == "shared":
+            return self._conv(source, last, *folded(last, norm))
+        source = self._conv(source, last, *folded(last, None))
+        gain, bias = (values.reshape(-1, norm.channels, 1, 1) for values in affine_of(norm))  # entry t * C + c
+        return self._gain_bias(self.names[norm], source, gain, bias)
+
+    def _conv(self, source: str, conv: nn.Conv2d, weight: Values, bias: Values) -> str:
+        shape: dict[str, Any] = {"stride": conv.stride, "padding": conv.padding, "groups": conv.groups}
+        return self._add(self.names[conv], self._conv_node(weight, bias, **shape), source)
+
+    def _stored(self, source: str, connection: StoredConnection, name: str, norm: str) -> str:
+        """A connection as a chip holds it; a bias that is not the same at every pixel needs a node of its own."""
+        weight, bias = _values(connection.weight), _values(connection.bias)
+        shape: dict[str, Any] = {
+            "stride": connection.stride,
+            "padding": connection.padding,
+            "groups": connection.groups,
+            "metadata": {TRAINED_BITS: self.config.weight_bits},
+        }
+        if bias.shape[1:] == (1, 1):
+            return self._add(name, self._conv_node(weight, bias.ravel(), **shape), source)
+        source = self._add(name, self._conv_node(weight, np.zeros(len(weight)), **shape), source)
+        return self._gain_bias(norm, source, np.ones((1, 1, 1, 1)), bias[np.newaxis])
+
+    def _gain_bias(self, name: str, source: str, gain: Values, bias: Values) -> str:
+        return self._add(name, GainBias(np.array(self.shapes[source]), gain=gain, bias=bias), source)
 
     @staticmethod
     def _conv_node(weight: Values, bias: Values, **shape: Any) -> nir.Conv2d:
         fields = {"stride": (1, 1), "padding": (0, 0), "groups": 1, **shape}
         return nir.Conv2d(input_shape=None, weight=weight, bias=bias, dilation=(1, 1), **fields)
 
-    def _lif(self, name: str, source: str, layers: list[PLIF | nn.ReLU], channels: int, size: int) -> str:
-        """One LIF node for neuron layers side by side, `channels` channels each."""
-        shape = (channels * len(layers), size, size)
-        taus_s = [DT_S / layer.decay for layer in layers if isinstance(layer, PLIF)]  # `export` refused all others
-        tau_s = np.repeat(taus_s, channels)[:, None, None]
-        # NIR fires at v > v_threshold, SVFormer at v >= threshold: the next number below makes them the same.
-        threshold = np.nextafter(self.config.threshold, 0.0)
-        node = nir.LIF(
-            tau=np.broadcast_to(tau_s, shape).copy(),
-            r=np.ones(shape),
-            v_leak=np.zeros(shape),
-            v_threshold=np.full(shape, threshold),
-            v_reset=np.zeros(shape),
-        )
-        return self._add(name, node, source)
+    def _shortcut(self, source: str, branch: str, block: nn.Module) -> str:
+        return self._add(f"{self.names[block]}.add", Junction(np.array(self.shapes[source])), source, branch)
 
-    def _add_shortcut(self, name: str, shortcut: str, branch: str, channels: int, size: int) -> str:
-        return self._add(name, Junction(np.array([channels, size, size])), shortcut, branch)
+    def _down(self, source: str, down: Down) -> str:
+        return self._current(self._neurons(source, down.plif), down.conv, norm=down.norm)
 
-    def _down(self, name: str, source: str, down: Down, size: int) -> str:
-        spikes = self._lif(f"{name}.plif", source, [down.plif], down.conv.in_channels, size)
-        return self._conv(f"{name}.conv", spikes, down.conv, down.norm)
+    def _stage(self, x: str, stage: nn.Sequential) -> str:
+        for block in stage:
+            assert isinstance(block, (LocalBlock, GlobalBlock))
+            mixer = block.local if isinstance(block, LocalBlock) else block.attn
+            branch = self._local(x, mixer) if isinstance(mixer, LocalMixer) else self._attention(x, mixer)
+            x = self._shortcut(x, branch, mixer)
+            x = self._shortcut(x, self._mlp(x, block.mlp), block.mlp)
+        return x
 
-    def _block(self, name: str, source: str, block: LocalBlock | GlobalBlock, size: int) -> str:
-        channels = block.mlp.fc1.in_channels
-        if isinstance(block, LocalBlock):
-            branch, add = self._local(f"{name}.local", source, block.local, size), f"{name}.local.add"
-        else:
-            branch, add = self._attention(f"{name}.attn", source, block.attn, size), f"{name}.attn.add"
-        x = self._add_shortcut(add, source, branch, channels, size)
-        branch = self._mlp(f"{name}.mlp", x, block.mlp, size)
-        return self._add_shortcut(f"{name}.mlp.add", x, branch, channels, size)
-
-    def _local(self, name: str, source: str, mixer: LocalMixer, size: int) -> str:
-        width = mixer.conv1.in_channels
-        x = self._lif(f"{name}.plif", source, [mixer.plif], width, size)
+    def _local(self, source: str, mixer: LocalMixer) -> str:
+        x = self._neurons(source, mixer.plif)
         if not mixer.local_neurons:
-            x = self._conv(f"{name}.conv1", x, mixer.conv1)
-            x = self._conv(f"{name}.dwconv", x, mixer.dwconv)
-            return self._conv(f"{name}.conv2", x, mixer.conv2, mixer.norm)
-        x = self._conv(f"{name}.conv1", x, mixer.conv1, mixer.norm1)
-        x = self._lif(f"{name}.plif2", x, [mixer.plif2], width, size)
-        x = self._conv(f"{name}.dwconv", x, mixer.dwconv, mixer.norm2)
-        x = self._lif(f"{name}.plif3", x, [mixer.plif3], width, size)
-        return self._conv(f"{name}.conv2", x, mixer.conv2, mixer.norm)
+            return self._current(x, mixer.conv1, mixer.dwconv, mixer.conv2, norm=mixer.norm)
+        x = self._neurons(self._current(x, mixer.conv1, norm=mixer.norm1), mixer.plif2)
+        x = self._neurons(self._current(x, mixer.dwconv, norm=mixer.norm2), mixer.plif3)
+        return self._current(x, mixer.conv2, norm=mixer.norm)
 
-    def _mlp(self, name: str, source: str, mlp: Mlp, size: int) -> str:
-        x = self._lif(f"{name}.plif1", source, [mlp.plif1], mlp.fc1.in_channels, size)
-        x = self._conv(f"{name}.fc1", x, mlp.fc1, mlp.norm1)
-        x = self._lif(f"{name}.plif2", x, [mlp.plif2], mlp.fc1.out_channels, size)
-        return self._conv(f"{name}.fc2", x, mlp.fc2, mlp.norm2)
+    def _mlp(self, source: str, mlp: Mlp) -> str:
+        x = self._current(self._neurons(source, mlp.plif1), mlp.fc1, norm=mlp.norm1)
+        return self._current(self._neurons(x, mlp.plif2), mlp.fc2, norm=mlp.norm2)
 
-    def _attention(self, name: str, source: str, attn: Attention, size: int) -> str:
-        channels, positions = attn.qkv.in_channels, (size, size)
-        x = self._lif(f"{name}.plif_in", source, [attn.plif_in], channels, size)
-        x = self._conv(f"{name}.qkv", x, attn.qkv, attn.norm1)
-        x = self._lif(f"{name}.plif_qkv", x, [attn.plif_q, attn.plif_k, attn.plif_v], channels, size)
-        scale = float(channels // attn.heads) ** -0.5
-        node = SpikingAttention(np.array([3 * channels, *positions]), heads=attn.heads, scale=scale)
-        x = self._add(f"{name}.attention", node, x)
-        x = self._lif(f"{name}.plif_proj", x, [attn.plif_proj], channels, size)
-        return self._conv(f"{name}.proj", x, attn.proj, attn.norm2)
+    def _attention(self, source: str, attn: Attention) -> str:
+        name, width = self.names[attn], attn.qkv.in_channels
+        x = self._current(self._neurons(source, attn.plif_in), attn.qkv, norm=attn.norm1)
+        x = self._neurons(x, attn.plif_q, attn.plif_k, attn.plif_v, name=f"{name}.plif_qkv")
+        scale = float(width // attn.heads) ** -0.5
+        node = SpikingAttention(np.array(self.shapes[x]), heads=attn.heads, scale=scale)
+        x = self._neurons(self._add(f"{name}.attention", node, x), attn.plif_proj)
+        return self._current(x, attn.proj, norm=attn.norm2)
 
-    def _local_path(self, source: str, size: int) -> str:
-        path = self.model.localpath
-        x = self._lif("localpath.plif", source, [path.plif], path.dwconv.in_channels, size)
-        x = self._conv("localpath.dwconv", x, path.dwconv)
-        return self._conv("localpath.pwconv", x, path.pwconv, path.norm)
+    def _head(self, local: str, stage4: str) -> None:
+        by_step, classifier = self._readout()
+        width, sums = self.config.embed_dims[3], []
+        for half, (part, source) in enumerate((("local", local), ("stage4", stage4))):
+            rows = slice(half * width, (half + 1) * width)
+            spikes = self._neurons(source, self.model.head.plif, name=f"head.plif_{part}")
+            summed = self._temporal(f"head.{part}", spikes, [c.part(rows, slice(None)) for c in by_step])
+            logits = classifier.part(slice(None), rows)
+            bias = logits.bias * (half == 0)  # it is added once
+            sums.append(self._add(f"head.{part}.fc", self._readout_node(replace(logits, bias=bias)), summed))
+        total = self._add("head.logits", Junction(np.array(self.shapes[sums[0]])), *sums)
+        flat = self._add("head.flatten", nir.Flatten(np.array(self.shapes[total]), 0, -1), total)
+        self._add("output", nir.Output(np.array(self.shapes[flat])), flat)
 
-    def _head(self, local: str, stage4: str, size: int) -> None:
-        head, width = self.model.head, self.config.embed_dims[3]
+    def _readout(self) -> tuple[list["_Part"], "_Part"]:
+        """The temporal convolution, one part for every frame, the last with the bias, and the classifier."""
+        head, bits = self.model.head, self.config.weight_bits
+        if bits is not None:
+            by_step = quantised_readout(head.conv3d, head.bn3d, weight_bits=bits)
+            classifier = quantised_classifier(head.fc, weight_bits=bits)
+            return [_Part.of(c) for c in by_step], _Part.of(classifier)
         gain, shift = affine_of(head.bn3d)
         weight = _values(head.conv3d.weight) * gain[:, None, None, None, None]  # [2 * width, 2, T, H, W]
-        bias = _values(head.conv3d.bias) * gain + shift
-        classifier, sums = _values(head.fc.weight), []
-        for half, source in enumerate((local, stage4)):
-            part, rows = ("local", "stage4")[half], slice(half * width, (half + 1) * width)
-            spikes = self._lif(f"head.plif_{part}", source, [head.plif], width, size)
-            summed = self._temporal(f"head.{part}", spikes, weight[rows], bias[rows], size)
-            logits = classifier[:, rows, np.newaxis, np.newaxis], _values(head.fc.bias) * (half == 0)
-            sums.append(self._add(f"head.{part}.fc", self._conv_node(*logits), summed))
-        total = self._add("head.logits", Junction(np.array([len(classifier), 1, 1])), *sums)
-        flat = self._add("head.flatten", nir.Flatten(np.array([len(classifier), 1, 1]), 0, -1), total)
-        self._add("output", nir.Output(np.array([len(classifier)])), flat)
+        bias, last = _values(head.conv3d.bias) * gain + shift, self.config.frames - 1
+        slices = [_Part(weight=weight[:, :, t], bias=bias * (t == last)) for t in range(self.config.frames)]
+        return slices, _Part(weight=_values(head.fc.weight)[:, :, None, None], bias=_values(head.fc.bias))
 
-    def _temporal(self, name: str, source: str, weight: Values, bias: Values, size: int) -> str:
+    def _temporal(self, name: str, source: str, by_step: list["_Part"]) -> str:
         """T delayed 2-D convolutions; frame t waits T - 1 - t steps, so all arrive with the last frame."""
-        channels, frames, parts = len(weight), weight.shape[2], []
-        shape = (channels, size, size)
-        for t in range(frames):
-            wait = frames - 1 - t
-            delayed = source
+        parts = []
+        for t, part in enumerate(by_step):
+            wait, delayed = len(by_step) - 1 - t, source
             if wait:
-                delayed = self._add(f"{name}.delay{t}", nir.Delay(np.full(shape, wait * DT_S)), source)
-            node = self._conv_node(weight[:, :, t], bias * (wait == 0), groups=channels // 2)
-            parts.append(self._add(f"{name}.conv{t}", node, delayed))
-        return self._add(f"{name}.sum", Junction(np.array([channels, 1, 1])), *parts)
+                node = nir.Delay(np.full(self.shapes[source], wait * DT_S))
+                delayed = self._add(f"{name}.delay{t}", node, source)
+            groups = self.shapes[source][0] // part.weight.shape[1]
+            parts.append(self._add(f"{name}.conv{t}", self._readout_node(part, groups=groups), delayed))
+        return self._add(f"{name}.sum", Junction(np.array(self.shapes[parts[0]])), *parts)
+
+    def _readout_node(self, part: "_Part", *, groups: int = 1) -> nir.Conv2d:
+        bits = self.config.weight_bits
+        metadata = {} if bits is None else {TRAINED_BITS: bits}
+        return self._conv_node(part.weight, part.bias, groups=groups, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Weight [O, I, kh, kw] and bias [O] of one convolution of the readout."""
+
+    weight: Values
+    bias: Values
+
+    @classmethod
+    def of(cls, connection: StoredConnection) -> "_Part":
+        return cls(weight=_values(connection.weight), bias=_values(connection.bias).ravel())
+
+    def part(self, outputs: slice, inputs: slice) -> "_Part":
+        return _Part(weight=self.weight[outputs, inputs], bias=self.bias[outputs])

@@ -59,6 +59,7 @@ class Convolution:
 
     weight: Array  # [O, C / groups, kh, kw]
     geometry: ConvGeometry
+    trained_bits: int | None = None  # the weights lie on a grid of so many bits, which passes must keep
 
     def __call__(self, x_NCHW: Array) -> Array:
         return convolve(x_NCHW, self.weight, self.geometry)

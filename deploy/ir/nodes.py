@@ -9,6 +9,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+TRAINED_BITS = "weight_bits"  # key in a Conv2d's metadata: its weights were trained on a grid of so many bits
 IntArray = NDArray[np.int64]
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from deploy.ir.network import Network, run_float
 from svformer.errors import InputError
 
+SILENT = 1e-4  # activity of a channel that no calibration clip woke: its weights are rounded with care all the same
 MOST_LEVELS = 4096  # more different values than this are no grid
 FINEST = 8  # times finer than the distance of neighbouring values
 GRID_TOLERANCE = 0.02  # steps; what float32 leaves
@@ -38,7 +39,7 @@ def calibrate(
     if not np.any(frames_NTCHW):
         raise InputError("calibration clips that are all zero tell nothing of the input's range; give real clips")
     signals = run_float(network, frames_NTCHW)
-    activity = {name: (signal**2).mean(axis=(0, 1, 3, 4)) for name, signal in signals.items()}
+    activity = {n: np.maximum((signal**2).mean(axis=(0, 1, 3, 4)), SILENT) for n, signal in signals.items()}
     return Calibration(
         input_range=input_range or (float(frames_NTCHW.min()), float(frames_NTCHW.max())),
         input_steps=grid_steps(np.unique(frames_NTCHW)),

@@ -73,6 +73,8 @@ def _operations_composable(first: Operation, second: Operation) -> bool:
         return first.in_shape == first.out_shape or _covers_image(second)
     if not isinstance(first, Convolution) or first.geometry.dilation != (1, 1) or second.geometry.dilation != (1, 1):
         return False
+    if first.trained_bits is not None or second.trained_bits is not None:
+        return False  # a product of weights would not lie on their grid
     return _exact([first, second])
 
 

@@ -63,35 +63,44 @@ def write_page(
 
 def render(report: dict[str, Any], spikes: dict[str, NDArray[np.uint8]], frames: NDArray[np.float32] | None) -> str:
     """The page as text; arguments as of `write_page`."""
-    environment = Environment(
-        loader=PackageLoader("deploy.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS)
     order = [layer["name"] for layer in report["layers"] if layer["name"] in spikes]
-    return environment.get_template("page.html").render(
-        **report,
-        rasters=[plot.raster(name, spikes[name][0]) for name in order],
-        film=plot.film_strip(frames) if _are_pictures(frames) else [],
-        signal=None if frames is None or _are_pictures(frames) else plot.signal_picture(frames),
-        ticks=plot.ticks(report["network"]["frames"]),
-        clips_listed=CLIPS_LISTED,
-        ledger=LEDGER,
-        models=main_models(report["energy"]),
-        causes=all_causes(report["energy"]),
-        closest=sorted(report["headroom"], key=lambda register: -register["share"]),
-        registers_shown=REGISTERS_SHOWN,
-        obstacles={chip: grouped(fitted["obstacles"]) for chip, fitted in report["fit"].items()},
-        run=provenance(),
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            **report,
+            rasters=[plot.raster(name, spikes[name][0]) for name in order],
+            film=plot.film_strip(frames) if _are_pictures(frames) else [],
+            signal=None if frames is None or _are_pictures(frames) else plot.signal_picture(frames),
+            ticks=plot.ticks(report["network"]["frames"]),
+            clips_listed=CLIPS_LISTED,
+            ledger=LEDGER,
+            models=main_models(report["energy"]),
+            causes=all_causes(report["energy"]),
+            closest=sorted(report["headroom"], key=lambda register: -register["share"]),
+            registers_shown=REGISTERS_SHOWN,
+            obstacles={chip: grouped(fitted["obstacles"]) for chip, fitted in report["fit"].items()},
+            run=provenance(),
+        )
     )
 
 
 def _are_pictures(frames: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32]]:
     """Whether frames are [T, C, H, W] with more than one pixel."""
     return frames is not None and frames.ndim == 4 and frames.shape[2] * frames.shape[3] > 1
+
+
+def environment() -> Environment:
+    """The templates of this package, with the filters that write numbers."""
+    found = Environment(
+        loader=PackageLoader("deploy.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters.update(FILTERS)
+    return found
 
 
 def main_models(energy: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,0 +1,73 @@
+"""Deploy several checkpoints on the same clips and set accuracy, operations, memory and energy side by side.
+
+    python deploy/compare.py CHECKPOINT ... --dataset NAME [--root DIR] [--weight-bits 8 4 3] [--out DIR]
+
+Spiking networks run in the integer machine at every asked width (those of `svformer.train --qat` at the one they were
+trained for), the ReLU twin in PyTorch. The out folder receives comparison.json and comparison.html.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.comparison import Row, rows_of
+from deploy.job import CALIBRATION_VIDEOS, check_weight_bits, dataset_clips, spread
+from deploy.report.comparison import print_tables, write_comparison
+from deploy.stages import WEIGHT_BITS
+from svformer.cli import ArgumentParser, run_cli
+from svformer.data.datasets import add_dataset_arguments
+from svformer.errors import InputError
+from svformer.files import atomic_path
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help=".safetensors or .pyth")
+    parser.add_argument("--head-dim", type=int, default=64, help="channels of a head, of an authors' .pyth")
+    parser.add_argument("--weight-bits", type=int, nargs="+", default=[WEIGHT_BITS], help="2 to 8 (default: 8)")
+    add_dataset_arguments(parser)
+    parser.add_argument("--limit", type=int, help="run at most so many videos, evenly spread over the held-out ones")
+    parser.add_argument("--backend", choices=("lava", "integer"), default="integer", help="bit for bit the same")
+    parser.add_argument("--out", type=Path, default=Path("runs/comparison"), help="folder for the results")
+    parser.add_argument("--json", action="store_true", help="print comparison.json instead of the table")
+    arguments = parser.parse_args()
+    for bits in arguments.weight_bits:
+        check_weight_bits(bits)
+    missing = [str(path) for path in arguments.checkpoints if not path.is_file()]
+    if missing:
+        raise InputError(f"{', '.join(missing)}: no such checkpoint; `python -m svformer.train` makes one")
+    if arguments.limit is not None and arguments.limit < 1:
+        raise InputError(f"--limit {arguments.limit}; allowed: 1 or more")
+    return arguments
+
+
+def compare(arguments: argparse.Namespace, console: Console) -> list[Row]:
+    held_out = dataset_clips(arguments, train=False)
+    clips = held_out if arguments.limit is None else spread(held_out, arguments.limit)
+    calibration = spread(dataset_clips(arguments, train=True), CALIBRATION_VIDEOS)
+    rows: list[Row] = []
+    for path in arguments.checkpoints:
+        rows += rows_of(path, clips, calibration, arguments, console)
+    return rows
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    console = Console(quiet=arguments.json, soft_wrap=not sys.stdout.isatty())
+    rows = compare(arguments, console)
+    values = [dataclasses.asdict(row) for row in rows]
+    with atomic_path(arguments.out / "comparison.json") as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+    write_comparison(rows, arguments.dataset, arguments.out / "comparison.html")
+    print_tables(rows, console)
+    if arguments.json:
+        print(json.dumps(values))
+    console.print(f"look at {arguments.out / 'comparison.html'}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

@@ -1,0 +1,171 @@
+"""What one network does on some clips, in the figures that networks are compared by."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from deploy.counting import layer_needs
+from deploy.export import check_export, class_names, export_checkpoint, training_facts
+from deploy.inputs import ClipSource, InputFormat, batches
+from deploy.pipeline import Deployment, deploy, input_format, run
+from deploy.progress import clip_progress
+from deploy.report.record import BITS_PER_KIB, CONVENTION, record
+from deploy.stages import WEIGHT_BITS, Backend
+from deploy.twin import TwinRun, run_twin
+from hardware import OpCounts, energy_models, load_chip
+from svformer.checkpoint import load_checkpoint
+from svformer.model import SVFormer
+
+CHIPS = (CONVENTION, "cmos45_int8_sram", "loihi1")
+CHECKED_CLIPS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One network at one width of its weights; operations and energy (millijoule) of the mean clip."""
+
+    name: str
+    form: str
+    weight_bits: int  # the widest weight that is stored
+    clips: int
+    float_top1: float | None  # None where no clip bears a class of the network
+    deployed_top1: float | None  # None where nothing was deployed
+    agreement: float | None  # clips with the same best class before and after quantisation
+    spike_match: float | None
+    activity: float  # firing rate, or the share of values other than zero
+    memory_kib: float  # of the weights
+    synaptic_ops: float
+    macs: float  # of graded messages, and of gains that change with the time step
+    attention_ops: float
+    neuron_updates: float
+    energy_mj: dict[str, float | None]  # chip -> weighted layers (the convention) or all that has a figure
+    static: bool  # whether the weights stay the same at all time steps
+
+    @property
+    def short_name(self) -> str:
+        """The name, and of a twin whether its zeros are skipped."""
+        return f"{self.name} ({self.form.rpartition(', ')[2]})" if self.spike_match is None else self.name
+
+
+def rows_of(
+    path: Path,
+    clips: Sequence[ClipSource],
+    calibration: Sequence[ClipSource],
+    arguments: argparse.Namespace,
+    console: Console,
+) -> list[Row]:
+    """The rows of a checkpoint: one for every width, two for a ReLU twin (with its zeros, and without)."""
+    model = load_checkpoint(path, head_dim=arguments.head_dim)
+    name = path.parent.name if path.stem == "checkpoint" else path.stem
+    console.rule(f"{name}: {describe(model)}")
+    if model.config.activation != "spiking":
+        return _twin_rows(name, model, class_names(training_facts(path)), clips, console)
+    trained = model.config.weight_bits
+    widths = arguments.weight_bits if trained is None else [WEIGHT_BITS]  # a trained grid is found and kept
+    return [_spiking_row(name, path, clips, calibration, arguments, bits, console) for bits in widths]
+
+
+def describe(model: SVFormer) -> str:
+    """Form of a network in a few words."""
+    config = model.config
+    if config.activation != "spiking":
+        return "ReLU and softmax"
+    norm = "norm shared over time" if config.norm == "shared" else "norm of every time step"
+    return norm if config.weight_bits is None else f"trained with {config.weight_bits}-bit weights"
+
+
+def _spiking_row(
+    name: str,
+    path: Path,
+    clips: Sequence[ClipSource],
+    calibration: Sequence[ClipSource],
+    arguments: argparse.Namespace,
+    bits: int,
+    console: Console,
+) -> Row:
+    model, graph = export_checkpoint(path, head_dim=arguments.head_dim)
+    _, frames = next(batches(calibration, input_format(graph, model.config.frames), CHECKED_CLIPS))
+    check_export(model, graph, frames)
+    deployment = deploy(graph, calibration, console.print, weight_bits=bits)
+    backend: Backend = arguments.backend
+    with clip_progress(len(clips), f"{name}, {bits} bits", console) as on_clips:
+        tally = run(deployment, clips, backend=backend, on_clips=on_clips)
+    report = record(deployment, tally, backend=backend)
+    return _row_of_report(name, describe(model), report, _is_static(deployment))
+
+
+def _is_static(deployment: Deployment) -> bool:
+    return not any(need.changes_with_time for need in layer_needs(deployment.integer, deployment.plan))
+
+
+def _row_of_report(name: str, form: str, report: dict[str, Any], static: bool) -> Row:
+    totals, parity = report["totals"], report["parity"]["float_vs_integer"]
+    rates = [(layer["rate"], layer["neurons"]) for layer in report["layers"] if layer["rate"] is not None]
+    models = report["energy"]["models"]
+    return Row(
+        name=name,
+        form=form,
+        weight_bits=report["network"]["weight_bits"],
+        clips=len(report["clips"]),
+        float_top1=report["accuracy"].get("float_top1"),
+        deployed_top1=report["accuracy"].get("deployed_top1"),
+        agreement=parity["top1_agreement"],
+        spike_match=parity["spike_match"],
+        activity=float(np.average([rate for rate, _ in rates], weights=[neurons for _, neurons in rates])),
+        memory_kib=report["network"]["synapse_memory_kib"],
+        synaptic_ops=totals["synaptic_ops"],
+        macs=totals["macs"] + totals["gain_macs"],
+        attention_ops=totals["attention_coincidences"] + totals["attention_gated_adds"],
+        neuron_updates=totals["neuron_updates"],
+        energy_mj=_energies(models),
+        static=static,
+    )
+
+
+def _energies(models: dict[str, Any]) -> dict[str, float | None]:
+    """What papers report on the convention's chip (weighted layers), everything on the others."""
+    return {chip: models[chip]["weighted_layers_mj" if chip == CONVENTION else "mj_per_video"] for chip in CHIPS}
+
+
+def _twin_rows(
+    name: str, model: SVFormer, classes: Sequence[str], clips: Sequence[ClipSource], console: Console
+) -> list[Row]:
+    config = model.config
+    wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
+    with clip_progress(len(clips), name, console) as on_clips:
+        found = run_twin(model, clips, wanted, classes=classes, on_clips=on_clips)
+    dense, sparse = found.dense(), found.counts
+    return [
+        _twin_row(name, "ReLU and softmax, every product", found, dense),
+        _twin_row(name, "ReLU and softmax, zeros skipped", found, sparse),
+    ]
+
+
+def _twin_row(name: str, form: str, found: TwinRun, counts: OpCounts) -> Row:
+    chips = [load_chip(chip) for chip in CHIPS]
+    models: dict[str, Any] = dict(energy_models({"all": found.per_clip(counts)}, chips))
+    energies = _energies(models)
+    energies["loihi1"] = None  # a spiking chip does not multiply graded activations
+    return Row(
+        name=name,
+        form=form,
+        weight_bits=WEIGHT_BITS,
+        clips=found.clips,
+        float_top1=found.top1,
+        deployed_top1=None,
+        agreement=None,
+        spike_match=None,
+        activity=found.activity,
+        memory_kib=found.weights * WEIGHT_BITS / BITS_PER_KIB,
+        synaptic_ops=0.0,
+        macs=counts.macs / found.clips,
+        attention_ops=0.0,
+        neuron_updates=0.0,
+        energy_mj=energies,
+        static=True,
+    )
