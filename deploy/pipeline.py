@@ -25,7 +25,7 @@ from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network
 from deploy.passes.bounds import Headroom, prove
 from deploy.passes.schedule import Plan, schedule
-from deploy.stages import WEIGHT_BITS, Backend, Simulation, lower, quantize, simulate
+from deploy.stages import WEIGHT_BITS, Backend, Blocks, Simulation, lower, quantize, simulate
 from hardware import OpCounts
 
 BATCH = 32  # clips that stream through the network at a time
@@ -130,6 +130,7 @@ def run(
     sources: Sequence[ClipSource],
     *,
     backend: Backend,
+    blocks: Blocks = "fused",
     timeout_s: float | None = None,
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> Tally:
@@ -141,7 +142,9 @@ def run(
         def progress(steps: int, done: int = done, size: int = len(part)) -> None:
             on_clips(done + size * steps / deployment.plan.steps(size))
 
-        _run_batch(deployment, part, frames, tally, backend=backend, timeout_s=timeout_s, on_steps=progress)
+        _run_batch(
+            deployment, part, frames, tally, backend=backend, blocks=blocks, timeout_s=timeout_s, on_steps=progress
+        )
         on_clips(len(tally.clips))
     return tally
 
@@ -153,6 +156,7 @@ def _run_batch(
     tally: Tally,
     *,
     backend: Backend,
+    blocks: Blocks,
     timeout_s: float | None,
     on_steps: Callable[[int], None],
 ) -> None:
@@ -160,7 +164,9 @@ def _run_batch(
     judged = simulate(deployment.integer, frames, backend="integer")
     result = judged
     if backend == "lava":
-        result = simulate(deployment.integer, frames, backend="lava", timeout_s=timeout_s, on_progress=on_steps)
+        result = simulate(
+            deployment.integer, frames, backend="lava", blocks=blocks, timeout_s=timeout_s, on_progress=on_steps
+        )
         names = list(deployment.integer.populations)
         exact = require_equal(judged.signals, result.signals, names=names, between="integer interpreter and Lava")
         tally.lava = exact + (tally.lava or Agreement())

@@ -39,6 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--views", default="1x1", help="temporal x spatial views of every video, e.g. 5x3")
     parser.add_argument("--weight-bits", type=int, default=WEIGHT_BITS, help="2 to 8, sign included (default: 8)")
     parser.add_argument("--backend", choices=("lava", "integer", "loihi2"), default="lava")
+    parser.add_argument("--blocks", choices=("fused", "stock"), default="fused", help="stock: Lava's own Conv and LIF")
     parser.add_argument("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET)")
     parser.add_argument("--timeout", type=float, help="seconds that one batch of clips may take on Lava")
     parser.add_argument("--estimate", action="store_true", help="plan and fit only, simulate nothing")
@@ -53,7 +54,14 @@ def run_with_progress(
     deployment: Deployment, sources: list[ClipSource], arguments: argparse.Namespace, console: Console
 ) -> Tally:
     with clip_progress(len(sources), f"{len(sources)} clips on {arguments.backend}", console) as on_clips:
-        return run(deployment, sources, backend=arguments.backend, timeout_s=arguments.timeout, on_clips=on_clips)
+        return run(
+            deployment,
+            sources,
+            backend=arguments.backend,
+            blocks=arguments.blocks,
+            timeout_s=arguments.timeout,
+            on_clips=on_clips,
+        )
 
 
 def write_json(report: dict[str, Any], path: Path) -> None:

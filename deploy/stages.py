@@ -28,6 +28,7 @@ from svformer.errors import InputError
 
 WEIGHT_BITS = 8  # the most that Loihi stores with a sign
 Backend = Literal["lava", "integer"]
+Blocks = Literal["fused", "stock"]
 Frames = NDArray[Any]  # [N, T, *input shape]
 
 LOWERING: tuple[Callable[[Network], Network], ...] = (merge_linear_chains, normalise_gains)
@@ -86,11 +87,13 @@ def simulate(
     clips: Frames,
     *,
     backend: Backend = "lava",
+    blocks: Blocks = "fused",
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Simulation:
     """Run clips [N, T, *input shape] on Lava's CPU backend, or in the integer interpreter, which needs no Lava.
 
+    `blocks` chooses between one fused Lava process for a layer and, slow, Lava's own Conv and LIFReset.
     Raises `SimulatorError` when the simulator fails or takes longer than `timeout_s`.
     """
     if backend not in ("lava", "integer"):
@@ -107,7 +110,7 @@ def simulate(
         )
     from deploy.lava_network.simulate import simulate as simulate_on_lava  # only who asks for Lava needs it
 
-    result = simulate_on_lava(network, plan, frames, timeout_s=timeout_s, on_progress=on_progress)
+    result = simulate_on_lava(network, plan, frames, blocks=blocks, timeout_s=timeout_s, on_progress=on_progress)
     return Simulation(
         signals=result.signals,
         logits=network.logits(result.signals),

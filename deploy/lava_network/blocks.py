@@ -93,7 +93,7 @@ class _LayerModel(PyLoihiProcessModel):
         self.layer.receive(self.time_step, received)
 
 
-def _registered(model: type, process: type) -> type:
+def registered(model: type, process: type) -> type:
     """Declare a process model as Lava's decorators do."""
     return implements(proc=process, protocol=LoihiProtocol)(requires(CPU)(tag("fixed_pt")(model)))
 
@@ -104,7 +104,7 @@ def layer_model(inputs: tuple[np.dtype[Any], ...], out: np.dtype[Any]) -> tuple[
     ports = {f"in_{i}": LavaPyType(PyInPort.VEC_DENSE, dtype.type) for i, dtype in enumerate(inputs)}
     ports["out"] = LavaPyType(PyOutPort.VEC_DENSE, out.type)
     process = type("LayerBlock", (LayerBlock,), {})
-    return process, _registered(type("LayerModel", (_LayerModel,), ports), process)
+    return process, registered(type("LayerModel", (_LayerModel,), ports), process)
 
 
-FRAMES_MODEL = _registered(_FramesModel, FramesBlock)
+FRAMES_MODEL = registered(_FramesModel, FramesBlock)

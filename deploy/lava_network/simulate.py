@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from lava.magma.core.run_configs import Loihi2SimCfg
@@ -14,6 +14,7 @@ from deploy.ir.integer import IntInput, IntNetwork
 from deploy.lava_network import compat
 from deploy.lava_network.actors import shared_zeros
 from deploy.lava_network.blocks import FRAMES_MODEL, FramesBlock, InputSpec, LayerBlock, layer_model
+from deploy.lava_network.stock import build_stock
 from deploy.lava_network.watchdog import LavaRun
 from deploy.passes.schedule import Plan
 
@@ -35,10 +36,13 @@ def simulate(
     plan: Plan,
     frames_NTCHW: NDArray[Any],
     *,
+    blocks: Literal["fused", "stock"] = "fused",
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> LavaResult:
     """Stream clips of real numbers [N, T, C, H, W] back to back; `on_progress` gets the time steps done.
+
+    `blocks` chooses one fused process for a layer, or Lava's own Conv and LIFReset (slow; see stock.py).
 
     Raises `SimulatorError` when a process fails or `timeout_s` is over; nothing is left running then.
     """
@@ -49,9 +53,10 @@ def simulate(
     quantized = network.input.quantize(frames_NTCHW)
     recordings[network.input_name][:] = quantized.reshape(clips * frames, *network.input.shape)
     steps = plan.steps(clips)
-    blocks, models = build_blocks(network, plan, recordings)
+    build = build_blocks if blocks == "fused" else build_stock
+    processes, models = build(network, plan, recordings)
     run_cfg = Loihi2SimCfg(select_tag=SELECT_TAG, exception_proc_model_map=compat.ModelMap(models))
-    with LavaRun(blocks[network.output], run_cfg=run_cfg, timeout_s=timeout_s) as run:
+    with LavaRun(processes[network.output], run_cfg=run_cfg, timeout_s=timeout_s) as run:
         started_s = time.monotonic()
         run.step(steps, on_progress=on_progress)
         run_s = time.monotonic() - started_s

@@ -1,0 +1,278 @@
+"""The same network of Lava's own processes: Conv for weights, LIFReset for neurons; slow, and the proof of the blocks.
+
+Lava has no process for some of what a network needs. Those are the small ones below: lines (delays, shortcuts), sums
+(junctions), shifts (Conv ignores exponents) and attention. Images are (H, W, C) here, as Lava's Conv wants them.
+
+A Conv and a `Line` send what they received a time step earlier or more; neurons, sums and shifts answer at once. So
+every population sees a frame at the same time step as in the blocks (deploy/passes/schedule.py).
+"""
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.proc.conv.models import AbstractPyConvModel, PyConvModelFixed
+from lava.proc.conv.process import Conv
+from lava.proc.lif.models import PyLifResetModelBitAcc
+from lava.proc.lif.process import LIFReset
+from numpy.typing import NDArray
+
+from deploy.ir.integer import (
+    IntAttention,
+    IntConnection,
+    IntConvolution,
+    IntGain,
+    IntIdentity,
+    IntInput,
+    IntLif,
+    IntNetwork,
+    IntRelay,
+    shifted,
+)
+from deploy.lava_network.blocks import FRAMES_MODEL, FramesBlock, registered
+from deploy.passes.schedule import Plan
+from svformer.errors import InputError
+
+Shape = tuple[int, ...]
+
+
+class Step(AbstractProcess):
+    """A process with one input and one output; `work` says what it does in a time step."""
+
+    def __init__(self, *, in_shape: Shape, out_shape: Shape, work: Any) -> None:
+        super().__init__(in_shape=in_shape, out_shape=out_shape, work=work)
+        self.s_in = InPort(shape=in_shape)
+        self.s_out = OutPort(shape=out_shape)
+
+
+class LateStep(Step):
+    """Sends before it receives: one time step of latency, more where its work holds back."""
+
+
+class Recorder(AbstractProcess):
+    """Keeps what a population sends, frame by frame."""
+
+    def __init__(self, *, shape: Shape, recording: NDArray[Any], first_step: int) -> None:
+        super().__init__(shape=shape, recording=recording, first_step=first_step)
+        self.s_in = InPort(shape=shape)
+
+
+class _WorkModel(PyLoihiProcessModel):
+    """What both kinds share; Lava lets no model that is registered have subclasses."""
+
+    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.work = proc_params["work"]
+
+
+class _StepModel(_WorkModel):
+    def run_spk(self) -> None:
+        self.s_out.send(self.work(self.s_in.recv(), self.time_step).astype(np.int32))
+
+
+class _LateStepModel(_WorkModel):
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.next = np.zeros(proc_params["out_shape"], dtype=np.int32)
+
+    def run_spk(self) -> None:
+        self.s_out.send(self.next)
+        self.next = self.work(self.s_in.recv(), self.time_step).astype(np.int32)
+
+
+class _ConvModel(AbstractPyConvModel):
+    """Lava's PyConvModelFixed with the number of groups in 32 bits.
+
+    In its 8 bits, numpy 2 raises for every layer of 128 channels or more (`channels % groups`).
+    """
+
+    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+    a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    a_buf: NDArray[Any] = LavaPyType(np.ndarray, np.int32, precision=24)
+    weight: NDArray[Any] = LavaPyType(np.ndarray, np.int32, precision=8)
+    groups: NDArray[Any] = LavaPyType(np.ndarray, np.int32)
+
+    clamp_precision = PyConvModelFixed.clamp_precision
+
+
+class _RecorderModel(PyLoihiProcessModel):
+    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+
+    def run_spk(self) -> None:
+        recording = self.proc_params["recording"]
+        received, frame = self.s_in.recv(), self.time_step - self.proc_params["first_step"]
+        if 0 <= frame < len(recording):
+            recording[frame] = np.moveaxis(received, -1, 0)
+
+
+MODELS: dict[type, type] = {
+    FramesBlock: FRAMES_MODEL,
+    Conv: registered(_ConvModel, Conv),
+    LIFReset: PyLifResetModelBitAcc,
+    Step: registered(_StepModel, Step),
+    LateStep: registered(_LateStepModel, LateStep),
+    Recorder: registered(_RecorderModel, Recorder),
+}
+
+
+class Held:
+    """A delay line: what came `lag` time steps ago, and nothing that belongs to the clip before."""
+
+    def __init__(self, shape: Shape, *, lag: int, silent_frames: int, first_step: int, frames: int) -> None:
+        self.line = deque([np.zeros(shape, dtype=np.int32)] * lag)
+        self.silent_frames, self.first_step, self.frames = silent_frames, first_step, frames
+
+    def __call__(self, message: NDArray[Any], time_step: int) -> NDArray[Any]:
+        """The message that is delivered to the target in the next time step."""
+        self.line.append(message)
+        due = self.line.popleft()
+        frame = time_step + 1 - self.first_step
+        return due if frame % self.frames >= self.silent_frames else np.zeros_like(due)
+
+
+class PassedOn:
+    """An identity behind a delay line: factor, exponent, and perhaps another shape of the same values."""
+
+    def __init__(self, operation: IntIdentity | IntAttention, held: Held) -> None:
+        self.operation, self.held = operation, held
+
+    def __call__(self, message: NDArray[Any], time_step: int) -> NDArray[Any]:
+        image = np.moveaxis(self.held(message, time_step), -1, 0)
+        return np.moveaxis(self.operation(image[np.newaxis])[0], 0, -1)
+
+
+class Finished:
+    """What Lava's Conv leaves out: the exponent, and a gain of its own for every time step."""
+
+    def __init__(self, exponent: int, gain: IntGain | None, first_step: int, frames: int) -> None:
+        self.exponent, self.gain, self.first_step, self.frames = exponent, gain, first_step, frames
+
+    def __call__(self, total: NDArray[Any], time_step: int) -> NDArray[Any]:
+        current = shifted(total.astype(np.int64), self.exponent)
+        if self.gain is None:
+            return current
+        image = np.moveaxis(current, -1, 0)
+        return np.moveaxis(self.gain.at((time_step - self.first_step) % self.frames, image), 0, -1)
+
+
+class Biased:
+    """A junction: Lava sums what arrives at a port, the bias is added here."""
+
+    def __init__(self, bias_THWC: NDArray[np.int64], first_step: int) -> None:
+        self.bias, self.first_step = bias_THWC, first_step
+
+    def __call__(self, total: NDArray[Any], time_step: int) -> NDArray[Any]:
+        frame = time_step - self.first_step
+        return total + self.bias[frame % len(self.bias)] if frame >= 0 else np.zeros_like(total)
+
+
+def channels_last(shape_CHW: Shape) -> Shape:
+    return (*shape_CHW[1:], shape_CHW[0])
+
+
+def build_stock(
+    network: IntNetwork, plan: Plan, recordings: dict[str, NDArray[Any]]
+) -> tuple[dict[str, AbstractProcess], dict[type, type]]:
+    """One recorded process for every population, connected, and the process models to run them.
+
+    Raises `InputError` for what Lava's processes cannot hold.
+    """
+    _refuse(network)
+    populations = {name: _population(network, plan, name, recordings) for name in network.populations}
+    recorders: dict[str, AbstractProcess] = {}
+    for connection, lag in zip(network.connections, plan.lags, strict=True):
+        target = populations[connection.target]
+        _connect(connection, lag, plan, _out(populations[connection.source]), target)
+    for name, process in populations.items():
+        shape = channels_last(network.populations[name].shape)
+        recorder = Recorder(shape=shape, recording=recordings[name], first_step=plan.first_step(name))
+        if not isinstance(process, FramesBlock):  # its recording is what it sends
+            _out(process).connect(recorder.s_in)
+            recorders[name] = recorder
+    return recorders, MODELS
+
+
+def _refuse(network: IntNetwork) -> None:
+    problems = [
+        f"{name}: a bias for every time step"
+        for name, p in network.populations.items()
+        if isinstance(p, IntLif) and p.bias_mantissa.ndim > 3
+    ]
+    if problems:
+        raise InputError(f"Lava's own processes cannot hold this network: {'; '.join(problems)}; use --blocks fused")
+
+
+def _out(process: AbstractProcess) -> OutPort:
+    return process.out if isinstance(process, FramesBlock) else process.s_out
+
+
+def _population(network: IntNetwork, plan: Plan, name: str, recordings: dict[str, NDArray[Any]]) -> AbstractProcess:
+    population, first_step = network.populations[name], plan.first_step(name)
+    if isinstance(population, IntInput):
+        return FramesBlock(name=name, frames_FCHW=np.ascontiguousarray(np.moveaxis(recordings[name], 1, -1)))
+    shape = channels_last(population.shape)
+    if isinstance(population, IntRelay):
+        by_step = population.bias.reshape(-1, *population.bias.shape[-3:])
+        return Step(in_shape=shape, out_shape=shape, work=Biased(np.moveaxis(by_step, 1, -1), first_step))
+    return LIFReset(
+        shape=shape,
+        du=4095,
+        dv=np.moveaxis(population.decay, 0, -1),
+        vth=np.moveaxis(population.threshold, 0, -1),
+        bias_mant=np.moveaxis(np.broadcast_to(population.bias_mantissa, population.shape), 0, -1).astype(np.int32),
+        bias_exp=population.bias_exponent,
+        reset_interval=plan.frames,
+        reset_offset=first_step,
+    )
+
+
+def _connect(connection: IntConnection, lag: int, plan: Plan, source: OutPort, target: AbstractProcess) -> None:
+    """Line, Conv and shift between a source and a target, as far as they are needed."""
+    first_step, operation = plan.first_step(connection.target), connection.operation
+    held = Held(source.shape, lag=lag, silent_frames=connection.delay, first_step=first_step, frames=plan.frames)
+    exponent = 0
+    if isinstance(operation, IntConvolution):
+        if lag:
+            source = _behind(source, Step(in_shape=source.shape, out_shape=source.shape, work=held))
+        conv, exponent = _conv(operation), operation.exponent
+        source.connect(conv.s_in)
+        out = conv.a_out
+    else:
+        work = PassedOn(operation, held)
+        out = _behind(source, LateStep(in_shape=source.shape, out_shape=_in_port(target).shape, work=work))
+    if exponent or connection.gain is not None:
+        finish = Finished(exponent, connection.gain, first_step, plan.frames)
+        out = _behind(out, Step(in_shape=out.shape, out_shape=out.shape, work=finish))
+    out.connect(_in_port(target))
+
+
+def _behind(source: OutPort, step: Step) -> OutPort:
+    source.connect(step.s_in)
+    return step.s_out
+
+
+def _in_port(target: AbstractProcess) -> InPort:
+    return target.a_in if isinstance(target, LIFReset) else target.s_in
+
+
+def _conv(operation: IntConvolution) -> Conv:
+    """Lava's images are (x, y, channels), its kernels (out, x, y, in) and flipped: a convolution, not a correlation."""
+    geometry = operation.geometry
+    weight = operation.mantissa[:, :, ::-1, ::-1].astype(np.int32)
+    return Conv(
+        weight=np.moveaxis(weight, 1, -1).copy(),
+        input_shape=channels_last(geometry.in_shape),
+        stride=geometry.stride,
+        padding=geometry.padding,
+        dilation=geometry.dilation,
+        groups=geometry.groups,
+        num_message_bits=24,  # 0 would take every message for a spike
+    )
