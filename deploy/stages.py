@@ -70,14 +70,16 @@ def quantize(
     calibration_clips: Frames,
     *,
     weight_bits: int = WEIGHT_BITS,
+    search: bool = True,
     input_range: tuple[float, float] | None = None,
 ) -> IntNetwork:
     """Network -> integer network, calibrated on clips [N, T, *input shape]; its registers are proven to suffice.
 
+    Without `search` the first scales that fit are taken; with it, the best of several on these clips.
     `input_range` says what an input value can be (default: what these clips show); the rest is clipped.
     """
     calibration = calibrate(network, as_images(calibration_clips, network), input_range=input_range)
-    quantized = quantization.quantize(network, calibration, weight_bits=weight_bits)
+    quantized = quantization.quantize(network, calibration, weight_bits=weight_bits, search=search)
     check_integer(quantized, after="quantize")
     return quantized
 

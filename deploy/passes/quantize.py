@@ -41,8 +41,12 @@ NO_DRIFT: Values = np.zeros((1, 1, 1))
 RESERVES = (0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5)  # shares of the registers to fill; rounding can raise a worst case
 
 
-def quantize(network: Network, calibration: Calibration, *, weight_bits: int = 8) -> IntNetwork:
+def quantize(
+    network: Network, calibration: Calibration, *, weight_bits: int = 8, search: bool = True
+) -> IntNetwork:
     """The best integer network with `weight_bits` signed weights; its registers are proven not to overflow.
+
+    Without `search`, the first share of the registers that fits: several times faster.
 
     Raises `InputError` when no scale keeps a layer within its registers.
     """
@@ -54,6 +58,8 @@ def quantize(network: Network, calibration: Calibration, *, weight_bits: int = 8
             candidates.append(_quantize(network, calibration, weight_bits, reserve))
         except InputError as refusal:
             refusals.append(refusal)
+        if candidates and not search:
+            return candidates[0]
     if not candidates:
         raise refusals[-1]
     return min(candidates, key=lambda candidate: result_error(candidate, calibration))
