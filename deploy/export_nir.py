@@ -8,13 +8,12 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from deploy.export import check_export, export_checkpoint, node_table
-from deploy.inputs import InputFormat, load, shipped
+from deploy.inputs import InputFormat, example_clips
 from deploy.ir.graph import write_nir
-from svformer.assets import CALIBRATION_CLIPS, TINY_CHECKPOINT
+from svformer.assets import TINY_CHECKPOINT
 from svformer.cli import ArgumentParser, run_cli
 
 CHECKED_CLIPS = 3
@@ -31,7 +30,7 @@ def main() -> None:
     model, graph = export_checkpoint(arguments.checkpoint, head_dim=arguments.head_dim)
     config = model.config
     wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
-    clips = np.stack([load(source, wanted) for source in shipped(CALIBRATION_CLIPS)[:CHECKED_CLIPS]])
+    clips = example_clips(wanted, CHECKED_CLIPS)
     check = check_export(model, graph, clips)
     write_nir(graph, arguments.out)
     if arguments.json:
@@ -40,7 +39,7 @@ def main() -> None:
     console = Console()
     console.print(node_table(graph))
     console.print(
-        f"PyTorch = NIR on {len(clips)} real clips: {check.spikes_compared:,} spikes compared (every layer, every time "
+        f"PyTorch = NIR on {len(clips)} clips: {check.spikes_compared:,} spikes compared (every layer, every time "
         f"step), {check.ties} differ at ties, logits within {check.logit_error:.1e}"
     )
     console.print(f"written: {arguments.out} ({arguments.out.stat().st_size / 1e6:.2f} MB)")

@@ -1,8 +1,10 @@
 """Clips from files: what `run_lava.py` is given becomes frames that a graph takes."""
 
+import dataclasses
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +12,34 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from svformer.data.clips import Sampling, load_clip, normalise
+from deploy.reference import is_recording, load_sample, samples
+from svformer.assets import CALIBRATION_CLIPS
+from svformer.data import dvs128, ntu60, recordings
+from svformer.data.clips import Sampling, normalise
+from svformer.data.dataset import Entry
+from svformer.data.events import Binning
+from svformer.data.recordings import EventEntry, holds_events
+from svformer.data.videos import ClipEntry
 from svformer.errors import InputError
+from svformer.views import spread
 
 Frames = NDArray[np.float32]  # [T, *input shape]
+
+UNLABELLED = -1  # of entries for single files, whose label is a name
+KINDS = {3: "a video", 2: "a recording of events"}  # what an entry of so many channels is
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSource:
     """One clip on disk; `label` is its class where the file's place or name tells it."""
 
-    path: Path
+    path: Path  # of a segment of a recording: RECORDING#CLASS@START, which no other clip has
     label: str | None
     start: float = 0.5  # where in the video, as a share of the possible starts
     crop: float = 0.5  # where along the long side
+    entry: Entry | None = None  # how it is read; None: an array
+    # Told why the file cannot be read; the run goes on without it, unless this raises. None: it does not.
+    leave_out: Callable[[InputError], None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,29 +51,42 @@ class InputFormat:
 
 
 def load(source: ClipSource, wanted: InputFormat) -> Frames:
-    """Frames of a clip [T, *shape]: a video file (decoded, cropped square, normalised as in training) or a .npy.
+    """Frames of a clip [T, *shape]: a video (decoded, cropped square, normalised as in training), a recording of events
+    (binned to counts), or a .npy.
 
-    A .npy of bytes for a network that takes video holds pixels, and is normalised too; anything else is taken as it is.
+    A .npy of bytes for a network that takes video holds pixels, and is normalised too; any other is taken as it is.
 
     Raises `InputError` when the file cannot be read or does not fit the graph.
     """
-    if source.path.suffix == ".npy":
+    check_fits(source, wanted)
+    if source.entry is None:
+        if is_recording(source.path):
+            return load_sample(source.path, wanted.frames, wanted.shape).astype(np.float32)
         values = _load_array(source.path, wanted)
-        pixels = values.dtype == np.uint8 and takes_video(wanted)
+        pixels = values.dtype == np.uint8 and takes(wanted, channels=3)
         return normalise(torch.as_tensor(values)).numpy() if pixels else values.astype(np.float32)
-    if not takes_video(wanted):
-        raise InputError(
-            f"{source.path}: this graph takes {list(wanted.shape)}, a video gives [3, size, size]; "
-            f"give a .npy of shape [{wanted.frames}, {', '.join(map(str, wanted.shape))}]"
-        )
     sampling = Sampling(frames=wanted.frames)
-    clip = load_clip(source.path, size=wanted.shape[1], sampling=sampling, start=source.start, crop=source.crop)
+    clip = source.entry.load(size=wanted.shape[1], sampling=sampling, start=source.start, crop=source.crop)
     return np.asarray(normalise(clip).numpy(), dtype=np.float32)
 
 
+def check_fits(source: ClipSource, wanted: InputFormat) -> None:
+    """Raise `InputError` for a video or events where the graph takes something else."""
+    if source.entry is not None and not takes(wanted, channels=source.entry.channels):
+        raise InputError(
+            f"{source.path}: this graph takes {list(wanted.shape)}, {KINDS[source.entry.channels]} gives "
+            f"[{source.entry.channels}, size, size]; give a .npy of shape "
+            f"[{wanted.frames}, {', '.join(map(str, wanted.shape))}]"
+        )
+
+
+def takes(wanted: InputFormat, *, channels: int) -> bool:
+    """Whether the input is a square picture: of 3 channels a frame of video, of 2 one of events."""
+    return len(wanted.shape) == 3 and wanted.shape[0] == channels and wanted.shape[1] == wanted.shape[2]
+
+
 def takes_video(wanted: InputFormat) -> bool:
-    """Whether the input is a square picture of three channels."""
-    return len(wanted.shape) == 3 and wanted.shape[0] == 3 and wanted.shape[1] == wanted.shape[2]
+    return takes(wanted, channels=3)
 
 
 def _load_array(path: Path, wanted: InputFormat) -> NDArray[Any]:
@@ -85,24 +114,41 @@ def array_frames(path: Path) -> int:
 
 
 def known_range(sources: Sequence[ClipSource]) -> tuple[float, float] | None:
-    """What a pixel of a video can be after normalisation; None for arrays, of which nothing is known."""
-    if any(source.path.suffix == ".npy" for source in sources):
+    """What a pixel of a video can be after normalisation; None for all else, of which only the clips tell."""
+    if any(source.entry is None or source.entry.channels != 3 for source in sources):
         return None
     black, white = normalise(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
     return black, white
 
 
-def from_files(paths: Sequence[Path]) -> list[ClipSource]:
-    """Clips of single files, labelled where they bear UCF101's names (`v_Class_g01_c01.avi`)."""
+def from_files(paths: Sequence[Path], *, events_by: Binning = "count") -> list[ClipSource]:
+    """Clips of single files, labelled where they bear the names of UCF101, NTU RGB+D or tonic's DVS128 Gesture."""
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
-        raise InputError(f"{', '.join(missing)}: no such clip; allowed: video files that FFmpeg decodes, or .npy")
-    return [ClipSource(path=path, label=_label(path)) for path in paths]
+        raise InputError(
+            f"{', '.join(missing)}: no such clip; allowed: video files that FFmpeg decodes, recordings of events "
+            "(.aedat, .npy), or .npy"
+        )
+    expanded = [clip for path in paths for clip in (samples(path) if is_recording(path) else [path])]
+    return [ClipSource(path=path, label=_label(path), entry=_entry(path, events_by)) for path in expanded]
+
+
+def _entry(path: Path, events_by: Binning) -> Entry | None:
+    if holds_events(path):
+        return EventEntry(path=path, label=UNLABELLED, name=path.name, events_by=events_by)
+    if path.suffix == ".npy" or is_recording(path):
+        return None
+    return ClipEntry(path=path, label=UNLABELLED, name=path.name)
 
 
 def _label(path: Path) -> str | None:
-    match = re.fullmatch(r"v_(\w+)_g\d+_c\d+", path.stem)
-    return match[1] if match else None
+    """The class that a file's official name tells."""
+    if match := re.fullmatch(r"v_(\w+)_g\d+_c\d+", path.stem):
+        return match[1]
+    if sample := ntu60.parse_name(path.name):
+        return ntu60.CLASSES[sample.label]
+    gesture = recordings.parse_name(path)
+    return None if gesture is None or gesture >= len(dvs128.CLASSES) else dvs128.CLASSES[gesture]
 
 
 def shipped(folder: Path) -> list[ClipSource]:
@@ -110,15 +156,25 @@ def shipped(folder: Path) -> list[ClipSource]:
     return from_files(sorted(folder.rglob("*.avi")))
 
 
+def example_clips(wanted: InputFormat, count: int) -> Frames:
+    """Clips [N, T, *shape] to compare executions on: shipped videos; for a network that takes none, random counts."""
+    if takes_video(wanted):
+        return np.stack([load(source, wanted) for source in shipped(CALIBRATION_CLIPS)[:count]])
+    shape = (count, wanted.frames, *wanted.shape)
+    return np.random.default_rng(0).poisson(1.0, shape).astype(np.float32)
+
+
 def with_views(sources: Sequence[ClipSource], temporal: int, spatial: int) -> list[ClipSource]:
     """Every clip seen `temporal` x `spatial` times, evenly spread; the views of a clip follow each other."""
-
-    def spread(count: int) -> list[float]:
-        return [0.5] if count == 1 else [i / (count - 1) for i in range(count)]
-
+    recording = next((s for s in sources if isinstance(s.entry, EventEntry)), None)
+    if recording and temporal * spatial > 1:
+        raise InputError(
+            f"--views {temporal}x{spatial}: {recording.path.name} is a recording of events, which is one view as a "
+            "whole; leave --views out"
+        )
     return [
-        ClipSource(path=s.path, label=s.label, start=start, crop=crop)
-        for s in sources
+        dataclasses.replace(source, start=start, crop=crop)
+        for source in sources
         for start in spread(temporal)
         for crop in spread(spatial)
     ]
@@ -127,7 +183,34 @@ def with_views(sources: Sequence[ClipSource], temporal: int, spatial: int) -> li
 def batches(
     sources: Sequence[ClipSource], wanted: InputFormat, size: int
 ) -> Iterator[tuple[Sequence[ClipSource], Frames]]:
-    """Clips in batches of at most `size`: their sources and frames [N, T, *shape]."""
+    """Clips in batches of at most `size`: their sources and frames [N, T, *shape].
+
+    Of a data set, files that cannot be read are left out, each with one line on standard error. Raises `InputError`
+    when they are more than is allowed, or all.
+    """
+    for source in sources:
+        check_fits(source, wanted)
+    left_out = set[Path]()
     for first in range(0, len(sources), size):
-        part = sources[first : first + size]
-        yield part, np.stack([load(source, wanted) for source in part])
+        readable = list(_readable(sources[first : first + size], wanted, left_out))
+        if readable:
+            yield [source for source, _ in readable], np.stack([frames for _, frames in readable])
+    if left_out:
+        count = f"{len(left_out)} of {len({source.path for source in sources})} clips cannot be read"
+        if all(source.path in left_out for source in sources):
+            raise InputError(f"{count}; nothing is left to run")
+        print(f"{count} and are left out", file=sys.stderr)
+
+
+def _readable(
+    sources: Sequence[ClipSource], wanted: InputFormat, left_out: set[Path]
+) -> Iterator[tuple[ClipSource, Frames]]:
+    """Clips that can be read, with their frames; adds the other files to `left_out`."""
+    for source in sources:
+        try:
+            yield source, load(source, wanted)
+        except InputError as error:
+            if source.leave_out is None:
+                raise
+            source.leave_out(error)
+            left_out.add(source.path)

@@ -1,19 +1,24 @@
 """What a command line of `run_lava.py` asks for, as a graph and clips."""
 
 import argparse
-from collections.abc import Callable
-from pathlib import Path
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePath
 
 import nir
 
 from deploy.export import check_export, export_checkpoint
-from deploy.inputs import ClipSource, array_frames, batches, from_files, shipped, takes_video, with_views
+from deploy.inputs import ClipSource, array_frames, batches, from_files, shipped, takes, takes_video, with_views
 from deploy.ir.graph import read_nir, write_nir
+from deploy.ir.interpreter import graph_dt_s
 from deploy.pipeline import input_format
+from deploy.reference import clip_format, is_recording, read_spikes
 from deploy.stages import WEIGHT_BITS
 from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT
 from svformer.data.datasets import check_dataset_arguments, open_dataset
+from svformer.data.events import BINNINGS
 from svformer.errors import InputError
+from svformer.views import parse_views
 
 CALIBRATION_VIDEOS = 16  # of the training part of a data set
 LOIHI_MISSING = (
@@ -36,6 +41,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     check_dataset_arguments(arguments)
     parse_views(arguments.views)
     from_files(arguments.clip or [])
+    if arguments.reference:
+        read_spikes(arguments.reference)
 
 
 def check_weight_bits(bits: int) -> None:
@@ -55,9 +62,7 @@ def read_network(arguments: argparse.Namespace, say: Callable[[str], None]) -> n
         graph = read_nir(arguments.nir)
         if arguments.dt is not None:
             graph.metadata["dt"] = arguments.dt
-        arrays = [path for path in arguments.clip or [] if path.suffix == ".npy"]
-        if "T" not in graph.metadata and arrays:
-            graph.metadata["T"] = array_frames(arrays[0])
+        _fill_in(graph, [source.path for source in from_files(arguments.clip or []) if source.entry is None])
         return graph
     model, graph = export_checkpoint(TINY_CHECKPOINT)
     _, clips = next(batches(shipped(CALIBRATION_CLIPS), input_format(graph, model.config.frames), 2))
@@ -68,26 +73,30 @@ def read_network(arguments: argparse.Namespace, say: Callable[[str], None]) -> n
     return read_nir(path)
 
 
+def _fill_in(graph: nir.NIRGraph, arrays: Sequence[Path]) -> None:
+    """The time steps that the graph does not say, from the clips; those of recordings have to agree with it."""
+    for path in arrays:
+        if is_recording(path):
+            frames, dt_s = clip_format(path, graph_dt_s(graph) if "dt" in graph.metadata else None)
+            graph.metadata.setdefault("dt", dt_s)
+        else:
+            frames = array_frames(path)
+        graph.metadata.setdefault("T", frames)
+
+
 def choose_clips(arguments: argparse.Namespace, graph: nir.NIRGraph) -> list[ClipSource]:
     """The clips to run, every view of them."""
     if arguments.clip:
-        sources = from_files(arguments.clip)
+        sources = from_files(arguments.clip, events_by=arguments.events_by or BINNINGS[0])
     elif arguments.dataset:
         sources = dataset_clips(arguments, train=False)[: arguments.limit]
     elif takes_video(wanted := input_format(graph, 1)):
         sources = shipped(DEMO_CLIPS)
     else:
         shape = ", ".join(map(str, wanted.shape))
-        raise InputError(f"this graph takes no video; give --clip FILE.npy of shape [T, {shape}]")
+        events = ", or a recording of events (.aedat, .npy)" if takes(wanted, channels=2) else ""
+        raise InputError(f"this graph takes no video; give --clip FILE.npy of shape [T, {shape}]{events}")
     return with_views(sources, *parse_views(arguments.views))
-
-
-def parse_views(text: str) -> tuple[int, int]:
-    """Temporal and spatial views, "5x3"."""
-    temporal, _, spatial = text.partition("x")
-    if not (temporal.isdigit() and spatial.isdigit() and int(temporal) and int(spatial)):
-        raise InputError(f"--views {text}; allowed: temporal x spatial counts from 1, such as 5x3")
-    return int(temporal), int(spatial)
 
 
 def calibration_clips(
@@ -108,6 +117,14 @@ def spread(sources: list[ClipSource], count: int) -> list[ClipSource]:
 
 
 def dataset_clips(arguments: argparse.Namespace, *, train: bool) -> list[ClipSource]:
-    """The videos of the training or held-out part of a data set, with their classes."""
+    """The clips of the training or held-out part of a data set, with their classes."""
     data = open_dataset(arguments, size=1, frames=1, train=train, cache=False)  # only its list is used
-    return [ClipSource(path=e.path, label=data.classes[e.label]) for e in data.entries]
+    return [
+        ClipSource(
+            path=entry.path.with_name(PurePath(entry.name).name),
+            label=data.classes[entry.label],
+            entry=entry,
+            leave_out=functools.partial(data.unreadable.add, index),
+        )
+        for index, entry in enumerate(data.entries)
+    ]

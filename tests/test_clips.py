@@ -30,10 +30,17 @@ REAL_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 needs_real_clips = pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the shared real clips are not here")
 
 
-def write_video(path: Path, pictures: list[np.ndarray], *, rate: int = 25, times: list[int] | None = None) -> Path:
+def write_video(
+    path: Path,
+    pictures: list[np.ndarray],
+    *,
+    rate: int = 25,
+    times: list[int] | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
     """Encode RGB pictures; `times` gives each one's time stamp in 1/rate s (default 0, 1, 2, ..)."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=rate, options={"g": "25", "qmin": "2", "qmax": "2"})
+        stream = container.add_stream("mpeg4", rate=rate, options=options or {"g": "25", "qmin": "2", "qmax": "2"})
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         for index, picture in enumerate(pictures):
@@ -42,6 +49,24 @@ def write_video(path: Path, pictures: list[np.ndarray], *, rate: int = 25, times
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def add_sound(path: Path, seconds: int) -> Path:
+    """The same pictures beside silence, in a file of the same kind."""
+    out = path.with_stem(f"{path.stem}_with_sound")
+    with av.open(str(path)) as silent, av.open(str(out), "w") as container:
+        video = container.add_stream_from_template(silent.streams.video[0])
+        sound = container.add_stream("mp2" if path.suffix == ".ts" else "pcm_s16le", rate=48_000)
+        for packet in silent.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                container.mux(packet)
+        for second in range(seconds):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 96_000), np.int16), format="s16", layout="stereo")
+            samples.sample_rate, samples.pts = 48_000, second * 48_000
+            container.mux(sound.encode(samples))
+        container.mux(sound.encode())
+    return out
 
 
 def counting_pictures(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -115,6 +140,79 @@ def test_seeking_finds_the_same_clip_as_decoding_everything(tmp_path: Path, name
     assert numbers(clip) == pytest.approx(by_hand, abs=1)
 
 
+def assert_seeking_and_decoding_agree(path: Path, sampling: Sampling | None = None) -> None:
+    sampling = sampling or Sampling()
+    video = decode_video(path, size=16)
+    for start in (0.0, 0.5, 1.0):
+        expected = sample_clip(video, sampling, start * max_start_s(video, sampling))
+        clip = load_clip(path, size=16, sampling=sampling, start=start)
+        torch.testing.assert_close(clip, crop_square(expected, 16, 0.5), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mov", "a.ts"])
+@pytest.mark.parametrize("seconds", [1, 12])
+def test_sound_does_not_matter_however_long_it_is(tmp_path: Path, name: str, seconds: int) -> None:
+    """Matroska declares the duration of its longest stream: the last clip would be the last picture, 16 times."""
+    path = add_sound(write_video(tmp_path / name, counting_pictures(110)), seconds)
+    with av.open(str(path)) as container:
+        assert len(container.streams.audio) == 1
+    assert_seeking_and_decoding_agree(path)
+    assert numbers(load_clip(path, size=16, start=1.0))[::15] == pytest.approx([59, 109], abs=1)  # 2.36 s to 4.36 s
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_a_video_that_starts_late_is_counted_from_its_first_picture(tmp_path: Path, name: str) -> None:
+    path = write_video(tmp_path / name, counting_pictures(110), times=list(range(250, 360)))
+    assert_seeking_and_decoding_agree(path)
+    assert numbers(load_clip(path, size=16, start=0.0))[0] == 0
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.ts"])
+def test_a_variable_frame_rate_ends_where_its_last_picture_begins(tmp_path: Path, name: str) -> None:
+    times = np.random.default_rng(0).integers(1, 12, 110).cumsum().tolist()  # in 1/100 s
+    path = write_video(tmp_path / name, counting_pictures(110), rate=100, times=times)
+    assert_seeking_and_decoding_agree(path)
+    assert numbers(load_clip(path, size=16, start=1.0))[-1] == 109
+
+
+def test_pictures_that_refer_to_later_ones_are_shown_in_order(tmp_path: Path) -> None:
+    for name in ("a.avi", "a.mp4", "a.mkv"):
+        path = write_video(tmp_path / name, counting_pictures(110), options={"g": "25", "bf": "2"})
+        assert_seeking_and_decoding_agree(path)
+
+
+@pytest.mark.parametrize("height_width", [(47, 71), (71, 47), (33, 33)])
+@pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv"])
+def test_odd_sizes(tmp_path: Path, name: str, height_width: tuple[int, int]) -> None:
+    height, width = height_width
+    path = write_video(tmp_path / name, counting_pictures(30, height=height, width=width))
+    short, long = sorted(height_width)
+    pixels = decode_video(path, size=16).frames_NCHW.shape[-2:]
+    assert sorted(pixels) == [16, round(long * 16 / short)]
+    assert (pixels[0] == 16) == (height <= width)
+    for crop in (0.0, 0.5, 1.0):
+        assert load_clip(path, size=16, crop=crop).shape == (16, 3, 16, 16)
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv", "a.mov"])
+@pytest.mark.parametrize("pictures", [1, 2, 3])
+def test_very_short_files(tmp_path: Path, name: str, pictures: int) -> None:
+    path = write_video(tmp_path / name, counting_pictures(pictures))
+    last = pictures - 1
+    for start in (0.0, 0.5, 1.0):
+        assert numbers(load_clip(path, size=16, start=start)) == [0, *[last] * 15]  # at 0 s, 0.133 s, ..
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.ts"])
+def test_of_a_truncated_file_what_is_there_is_used(tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [p + rng.integers(0, 3, p.shape, np.uint8) for p in counting_pictures(110)]  # 4.4 s, of similar sizes
+    path = write_video(tmp_path / name, pictures)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    assert_seeking_and_decoding_agree(path)
+    assert 70 < numbers(load_clip(path, size=16, start=1.0))[-1] < 95
+
+
 def test_time_stamps_count_not_picture_numbers(tmp_path: Path) -> None:
     times = [*range(25), *range(35, 60)]  # one second, a gap of 0.4 s, one second
     path = write_video(tmp_path / "gap.mkv", counting_pictures(50), times=times)
@@ -166,20 +264,32 @@ def test_shrinking_averages_instead_of_picking_pixels(tmp_path: Path) -> None:
     assert frames.float().sub(100).abs().max() < 16  # picking every 8th column would give 0 or 200
 
 
-def test_rotation_metadata_is_honoured(tmp_path: Path) -> None:
-    """A phone's portrait video: its left side is bright, and it is shown turned clockwise."""
+ONE = 0x10000
+TURNS = {  # how many quarters clockwise a picture is shown, and the upper left of its display matrix
+    1: (0, ONE, -ONE, 0),
+    2: (-ONE, 0, 0, -ONE),
+    3: (0, -ONE, ONE, 0),
+}
+
+
+@pytest.mark.parametrize("quarters", TURNS)
+def test_rotation_metadata_is_honoured(tmp_path: Path, quarters: int) -> None:
+    """A phone's video: the upper left quarter of what is stored is bright, and it is shown turned clockwise."""
     stored = np.zeros((48, 64, 3), np.uint8)
-    stored[:, :32] = 200
+    stored[:24, :32] = 200
     path = write_video(tmp_path / "phone.mp4", [stored] * 3)
-    upright = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
-    clockwise = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
+    a, b, c, d = TURNS[quarters]
+    upright = struct.pack(">9i", ONE, 0, 0, 0, ONE, 0, 0, 0, 0x40000000)
+    turned = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
     content = path.read_bytes()
     track = content.index(b"tkhd")
-    path.write_bytes(content[:track] + content[track:].replace(upright, clockwise, 1))
+    path.write_bytes(content[:track] + content[track:].replace(upright, turned, 1))
+    expected = torch.from_numpy(np.rot90(stored, -quarters).copy()).permute(2, 0, 1).float()
     frame = decode_video(path, size=48).frames_NCHW[0].float()
-    assert frame.shape == (3, 64, 48)
-    assert frame[:, :28].mean() > 190  # left has become top
-    assert frame[:, 36:].mean() < 10
+    assert frame.shape == expected.shape
+    assert (frame - expected).abs().mean() < 5
+    clip = load_clip(path, size=48, crop=0.0)[0].float()
+    assert (clip - expected[:, :48, :48]).abs().mean() < 5
 
 
 def test_crops_lie_at_left_centre_and_right_or_top_centre_and_bottom() -> None:
@@ -209,6 +319,19 @@ def test_normalisation_by_hand() -> None:
     expected = torch.tensor([-0.45 / 0.225, -0.25 / 0.225, 0.55 / 0.225])  # -2, -1.11, 2.44
     torch.testing.assert_close(normalise(pixels), expected)
     assert normalise(pixels).dtype == torch.float32
+
+
+def test_counts_of_events_stay_what_they_are() -> None:
+    counts = torch.tensor([0, 1, 255], dtype=torch.int16)
+    assert normalise(counts).tolist() == [0.0, 1.0, 255.0]
+    assert normalise(counts).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.int64, torch.bool])
+def test_what_is_neither_pixels_nor_counts_is_not_normalised(kind: torch.dtype) -> None:
+    """Pixels that someone made real numbers would pass as counts."""
+    with pytest.raises(TypeError, match="clips are pixels"):
+        normalise(torch.zeros(3, dtype=kind))
 
 
 def broken_files(folder: Path) -> dict[str, Path]:

@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deploy.inputs import ClipSource, InputFormat, batches, from_files, load, shipped, with_views
+from deploy.inputs import (
+    ClipSource,
+    InputFormat,
+    batches,
+    example_clips,
+    from_files,
+    known_range,
+    load,
+    shipped,
+    with_views,
+)
+from deploy.passes.calibrate import grid_steps
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.data.clips import MEAN, STD
 from svformer.errors import InputError
@@ -103,12 +114,71 @@ def test_a_real_video_is_refused_where_a_graph_takes_something_else(shape: tuple
     assert f"give a .npy of shape {[4, *shape]}" in message
 
 
+def recorded(folder: Path) -> ClipSource:
+    """Four events of 32 x 32 blocks of pixels, two of them at one place."""
+    fields = [("x", np.int16), ("y", np.int16), ("p", np.bool_), ("t", np.int64)]
+    np.save(folder / "events.npy", np.array([(0, 0, 1, 0), (3, 3, 1, 1), (127, 0, 0, 2), (0, 127, 1, 3)], fields))
+    (source,) = from_files([folder / "events.npy"])
+    return source
+
+
+def test_a_recording_of_events_becomes_counts_that_nothing_scales(tmp_path: Path) -> None:
+    frames = load(recorded(tmp_path), InputFormat(frames=2, shape=(2, 32, 32)))
+    assert frames.shape == (2, 2, 32, 32)
+    assert frames.dtype == np.float32
+    assert np.argwhere(frames).tolist() == [[0, 1, 0, 0], [1, 0, 0, 31], [1, 1, 31, 0]]  # frame, polarity, y, x
+    assert frames[0, 1, 0, 0] == 2
+    assert grid_steps(np.unique(frames)) == 1.0  # the integers that enter a chip are the counts
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (2, 32, 16), (2048,)])
+def test_a_recording_is_refused_where_a_graph_takes_something_else(shape: tuple[int, ...], tmp_path: Path) -> None:
+    message = refused(recorded(tmp_path), InputFormat(frames=2, shape=shape))
+    assert f"this graph takes {list(shape)}, a recording of events gives [2, size, size]" in message
+
+
+def test_a_recording_has_one_view(tmp_path: Path) -> None:
+    source = recorded(tmp_path)
+    assert with_views([source], 1, 1) == [source]
+    with pytest.raises(InputError, match=r"--views 1x3: events\.npy is a recording of events, which is one view"):
+        with_views([source], 1, 3)
+
+
+def test_only_of_pixels_is_the_range_known(tmp_path: Path) -> None:
+    videos, events, arrays = shipped(CALIBRATION_CLIPS), recorded(tmp_path), saved(tmp_path, np.zeros((2, 3)))
+    assert known_range(videos) == pytest.approx((-MEAN / STD, (1 - MEAN) / STD))
+    for other in (events, arrays):
+        assert known_range([other]) is None
+        assert known_range([*videos, other]) is None
+
+
+def test_example_clips_fit_any_network() -> None:
+    video = example_clips(InputFormat(frames=2, shape=(3, 32, 32)), 2)
+    assert video.shape == (2, 2, 3, 32, 32)
+    assert video.min() < 0
+    counts = example_clips(InputFormat(frames=2, shape=(2, 32, 32)), 3)
+    assert counts.shape == (3, 2, 2, 32, 32)
+    assert (counts == np.rint(counts)).all()
+    assert counts.min() == 0 < counts.max()
+
+
 def test_labels_come_from_names_that_tell_them(tmp_path: Path) -> None:
-    names = ["v_ApplyEyeMakeup_g08_c01.avi", "v_TaiChi_g1_c12.mp4", "v_TaiChi.avi", "holiday_g01_c01.avi", "x.npy"]
-    paths = [tmp_path / name for name in names]
+    labels = {
+        "v_ApplyEyeMakeup_g08_c01.avi": "ApplyEyeMakeup",
+        "v_TaiChi_g1_c12.mp4": "TaiChi",
+        "v_TaiChi.avi": None,
+        "holiday_g01_c01.avi": None,
+        "x.npy": None,
+        "S001C002P003R002A013_rgb.avi": "A013 tear up paper",
+        "S001C002P003R002A061_rgb.avi": None,
+        "user01_led/10.npy": "Other gestures",
+        "user01_led/11.npy": None,
+    }
+    paths = [tmp_path / name for name in labels]
     for path in paths:
+        path.parent.mkdir(exist_ok=True)
         path.touch()
-    assert [source.label for source in from_files(paths)] == ["ApplyEyeMakeup", "TaiChi", None, None, None]
+    assert [source.label for source in from_files(paths)] == list(labels.values())
     assert [source.path for source in from_files(paths)] == paths
 
 

@@ -1,5 +1,6 @@
 """The procedural data set: the motions are what their names say, one picture never tells, files are safe."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,7 +183,7 @@ def test_an_interrupted_run_leaves_no_half_written_clip_and_the_next_one_continu
         if len(drawn) == 6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(procedural, "draw_clip", draw)
+    monkeypatch.setitem(procedural.WORLDS, "easy", dataclasses.replace(procedural.WORLDS["easy"], draw_clip=draw))
     with pytest.raises(KeyboardInterrupt):
         generate(tmp_path, groups=2, clips_per_group=1, workers=1)
     kept = [path for path in (tmp_path / "UCF-101").rglob("*") if path.is_file()]
@@ -195,7 +196,7 @@ def test_an_interrupted_run_leaves_no_half_written_clip_and_the_next_one_continu
 
 def test_lists_never_split_a_group_and_follow_ucf101(tmp_path: Path) -> None:
     jobs = [(action, group, clip) for action in CLASSES for group in range(1, 26) for clip in (1, 2)]
-    procedural._write_lists(tmp_path, jobs, 25)
+    procedural._write_lists(tmp_path, CLASSES, jobs, 25)
 
     def groups(name: str) -> set[int]:
         return {int(number) for number in re.findall(r"_g(\d\d)_", (tmp_path / name).read_text())}
@@ -217,7 +218,9 @@ def test_more_groups_add_to_what_is_there(root: Path, tmp_path: Path) -> None:
 
 
 def test_clips_of_two_seeds_never_mix(root: Path) -> None:
-    with pytest.raises(InputError, match=r"procedural\.json: not made with seed 1 by this version; use its seed"):
+    with pytest.raises(
+        InputError, match=r"procedural\.json: not the easy set with seed 1 of this version; use its set and seed"
+    ):
         generate(root, groups=2, clips_per_group=1, seed=1, workers=1)
 
 

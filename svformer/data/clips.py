@@ -16,6 +16,7 @@ import av
 import numpy as np
 import torch
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -26,6 +27,7 @@ from svformer.errors import InputError
 MEAN, STD = 0.45, 0.225
 TIME_TOLERANCE_S = 1e-3  # Matroska and others round time stamps to milliseconds
 SEEK_AHEAD_S = (0.0, 2.0, 8.0)
+COUNTS = torch.int16  # type of frames that count events; pixels are uint8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +102,13 @@ def load_clip(
     """Read one clip, uint8 [T, 3, size, size], decoding only from the key frame before it to its end.
 
     `start` is a fraction of the allowed range of starts, `crop` a position as in `crop_square`; the paper's
-    test views are start = 0, 1/4, .. 1 with crop = 0, 1/2, 1. The range of starts follows from the duration
-    that the file declares; only a file that declares none is decoded as a whole.
-    Raises InputError as `decode_video` does.
+    test views are start = 0, 1/4, .. 1 with crop = 0, 1/2, 1. The range of starts ends with the file's last
+    picture, whose time is read at the file's end; only a file that cannot be searched (a raw stream) is decoded
+    as a whole. Raises InputError as `decode_video` does.
     """
     _check_fraction("start", start)
     sampling = sampling or Sampling()
-    last_s = _declared_last_time_s(path)
+    last_s = _last_time_s(path)
     if last_s is None:
         video = decode_video(path, size=size)
         return crop_square(sample_clip(video, sampling, start * max_start_s(video, sampling)), size, crop)
@@ -115,9 +117,17 @@ def load_clip(
     return crop_square(torch.stack(list(frames)), size, crop)
 
 
-def normalise(clip_uint8: Tensor) -> Tensor:
-    """Pixels 0 .. 255 to the network's float32 input of any shape: (x / 255 - 0.45) / 0.225."""
-    return (clip_uint8.float() / 255 - MEAN) / STD
+def normalise(clip: Tensor) -> Tensor:
+    """What a network takes, float32 of the same shape; the one place that says so, for training and deployment.
+
+    Pixels (uint8) become (x / 255 - 0.45) / 0.225. Counts of events (int16) stay as they are: whole numbers, which a
+    chip takes in without rounding; the first norm finds their scale. Raises TypeError for clips of any other type.
+    """
+    if clip.dtype == torch.uint8:
+        return (clip.float() / 255 - MEAN) / STD
+    if clip.dtype == COUNTS:
+        return clip.float()
+    raise TypeError(f"clips are pixels (uint8) or counts of events (int16), found {clip.dtype}")
 
 
 class _Shrinker:
@@ -137,7 +147,7 @@ class _Shrinker:
             format="rgb24",
             interpolation=Interpolation.AREA,  # antialiased when it shrinks, bilinear when it enlarges
         )
-        upright_HWC = np.rot90(rgb.to_ndarray(), frame.rotation // 90)  # both count anticlockwise
+        upright_HWC = np.rot90(rgb.to_ndarray(), round(frame.rotation / 90))  # both count anticlockwise
         return torch.from_numpy(np.ascontiguousarray(upright_HWC.transpose(2, 0, 1)))
 
 
@@ -165,16 +175,28 @@ def _check_fraction(name: str, value: float) -> None:
         raise InputError(f"{name} {value}: out of range; allowed: a fraction from 0 to 1")
 
 
-def _declared_last_time_s(path: str | Path) -> float | None:
-    """Time of the last picture by the file's header; None where it leaves the duration or the rate out."""
+def _last_time_s(path: str | Path) -> float | None:
+    """Time of the last picture since the stream's start, None where the file cannot be searched.
+
+    Read from the packets behind the last key frame, without decoding. Headers do not tell: Matroska declares the
+    duration of the longest stream, sound included, and a variable frame rate hides when the last picture begins.
+    """
     with _opened(path) as (container, stream):
-        if stream.duration is not None and stream.time_base is not None:
-            duration_s = float(stream.duration * stream.time_base)
-        elif container.duration is not None:
-            duration_s = container.duration / av.time_base
-        else:
+        if container.duration is None:
             return None
-        return duration_s - 1 / float(stream.average_rate) if stream.average_rate else None
+        end_s = (container.start_time or 0) / av.time_base + container.duration / av.time_base - _origin_s(stream)
+        for ahead_s in SEEK_AHEAD_S:
+            if not _seek(container, stream, max(0.0, end_s - ahead_s)):
+                return None
+            stamps = [stamp for stamp in map(_stamp, container.demux(stream)) if stamp is not None]
+            if stamps and stream.time_base:
+                return max(0.0, float(max(stamps) * stream.time_base) - _origin_s(stream))
+    return None
+
+
+def _stamp(packet: "Packet[VideoStream]") -> int | None:
+    """When a packet is shown, or where the file does not say, when it is decoded; None of the packet that flushes."""
+    return packet.dts if packet.pts is None else packet.pts
 
 
 def _origin_s(stream: VideoStream) -> float:
@@ -202,7 +224,7 @@ def _timed_frames(
 def _timed_frames_from(path: str | Path, start_s: float) -> Iterator[tuple[float, VideoFrame]]:
     """Decode from a key frame at or before `start_s`, or from the file's start where no seek leads there.
 
-    Formats without an index (MPEG-TS) land late, hence a second and third try from further ahead.
+    Formats without an index (MPEG-TS) land late or between key frames, hence a second and third try from further ahead.
     """
     with _opened(path) as (container, stream):
         for target_s in (start_s - ahead_s for ahead_s in SEEK_AHEAD_S):
@@ -210,12 +232,17 @@ def _timed_frames_from(path: str | Path, start_s: float) -> Iterator[tuple[float
                 break
             frames = _timed_frames(path, container, stream)
             first = next(frames, None)
-            if first is not None and first[1].pts is not None and first[0] <= start_s + TIME_TOLERANCE_S:
+            if first is not None and _starts_in_time(*first, start_s):
                 yield first
                 yield from frames
                 return
     with _opened(path) as (container, stream):
         yield from _timed_frames(path, container, stream)
+
+
+def _starts_in_time(time_s: float, frame: VideoFrame, start_s: float) -> bool:
+    """Whether decoding may begin with this frame; one that is no key frame shows remains of what was not decoded."""
+    return frame.key_frame and frame.pts is not None and time_s <= start_s + TIME_TOLERANCE_S
 
 
 def _seek(container: InputContainer, stream: VideoStream, target_s: float) -> bool:

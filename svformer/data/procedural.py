@@ -1,9 +1,10 @@
-"""Procedural action clips: 12 classes that only motion tells apart, as real .avi files in UCF101's layout.
+"""Procedural action clips that only motion tells apart, as real .avi files in UCF101's layout.
 
-    python -m svformer.data.procedural OUT [--groups 25] [--clips-per-group 4] [--seed 0] [--workers N]
+    python -m svformer.data.procedural OUT [--set easy|hard] [--groups 25] [--clips-per-group 4] [--seed 0]
 
-A group is one scene (shape, colours, clutter, noise, tempo, size), the same for every class; its clips vary
-it slightly. What the clips show, and why no single picture tells the class, is in `svformer.data.scenes`.
+The easy set has 12 motions of one object (`svformer.data.scenes`); the hard one has 20 actions of a jointed figure
+(`svformer.data.actions`) among clutter and behind posts, seen by a moving camera (`svformer.data.people`).
+A group is one scene (shapes, colours, clutter, noise, tempo, size), the same for every class; its clips vary it.
 """
 
 import argparse
@@ -15,50 +16,87 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 from rich.progress import track
 
-from svformer.data.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX, draw_clip
+from svformer.data import actions, people, scenes
+from svformer.data.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX
 from svformer.errors import InputError, UserFacingError
 from svformer.files import atomic_path
 
-__all__ = ["CLASSES", "generate"]
+__all__ = ["CLASSES", "WORLDS", "World", "generate"]
 
-RECIPE = "svformer procedural clips, version 1"
 QUANTISER = "4"  # of MPEG-4, 1 (best) to 31
 Job = tuple[str, int, int]  # class, group, clip; groups and clips count from 1
 
 
+class DrawClip(Protocol):
+    """Renders one clip, uint8 [N, height, width, 3], deterministic in its arguments."""
+
+    def __call__(self, action: str, *, seed: int, group: int, clip: int) -> NDArray[np.uint8]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A set of classes and how their clips are drawn; a new drawing needs a new recipe."""
+
+    classes: tuple[str, ...]
+    draw_clip: DrawClip
+    recipe: str
+
+
+WORLDS = {
+    "easy": World(classes=CLASSES, draw_clip=scenes.draw_clip, recipe="svformer procedural clips, version 1"),
+    "hard": World(classes=actions.CLASSES, draw_clip=people.draw_clip, recipe="svformer procedural people, version 1"),
+}
+
+
 def generate(
-    out: str | Path, *, groups: int = 25, clips_per_group: int = 4, seed: int = 0, workers: int | None = None
+    out: str | Path,
+    *,
+    world: str = "easy",
+    groups: int = 25,
+    clips_per_group: int = 4,
+    seed: int = 0,
+    workers: int | None = None,
 ) -> Path:
     """Write the data set and return its folder; a second call after an interruption continues.
 
     A clip depends on the seed and its class, group and number only, so larger counts add to what is there. In
     split k (1 to 3) the k-th 28 % of the groups test, as in UCF101: of 25 groups 1-7, 8-14, 15-21; the others
     train. `workers` counts processes (default: one a core; 1 works in this process). Raises InputError for
-    counts out of range and for a folder that holds clips of another seed.
+    an unknown world, counts out of range, and a folder that holds clips of another world or seed.
     """
+    if world not in WORLDS:
+        raise InputError(f"world {world!r}: no such set of clips; allowed: {', '.join(WORLDS)}")
     if not (2 <= groups <= 99 and 1 <= clips_per_group <= 99):
         raise InputError(f"{groups} groups of {clips_per_group} clips; allowed: 2 to 99 groups, 1 to 99 clips")
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers; allowed: 1 or more")
     out = Path(out)
-    _claim(out, seed)
-    jobs = [(c, g, k) for c in CLASSES for g in range(1, groups + 1) for k in range(1, clips_per_group + 1)]
+    _claim(out, world, seed)
+    classes = WORLDS[world].classes
+    jobs = [(c, g, k) for c in classes for g in range(1, groups + 1) for k in range(1, clips_per_group + 1)]
     missing = [job for job in jobs if not _clip_path(out, job).exists()]
-    _write_clips(missing, functools.partial(_write_clip, out=out, seed=seed), workers or os.cpu_count() or 1)
-    _write_lists(out / "ucfTrainTestlist", jobs, groups)
+    work = functools.partial(_write_clip, out=out, world=world, seed=seed)
+    _write_clips(missing, work, workers or os.cpu_count() or 1)
+    _write_lists(out / "ucfTrainTestlist", classes, jobs, groups)
     return out
 
 
-def _claim(out: Path, seed: int) -> None:
-    """Note the recipe in the folder, so that clips of different seeds never mix."""
-    note, claim = out / "procedural.json", json.dumps({"recipe": RECIPE, "seed": seed})
+def _claim(out: Path, world: str, seed: int) -> None:
+    """Note the recipe in the folder, so that clips of different worlds and seeds never mix."""
+    note, claim = out / "procedural.json", json.dumps({"recipe": WORLDS[world].recipe, "seed": seed})
     if note.exists() and note.read_text(encoding="utf-8").strip() != claim:
-        raise InputError(f"{note}: not made with seed {seed} by this version; use its seed or an empty folder")
+        raise InputError(
+            f"{note}: not the {world} set with seed {seed} of this version; use its set and seed or an empty folder"
+        )
     _write_lines(note, [claim])
 
 
@@ -83,7 +121,7 @@ def _write_clips(jobs: list[Job], work: Callable[[Job], None], workers: int) -> 
             pass
 
 
-def _write_clip(job: Job, *, out: Path, seed: int) -> None:
+def _write_clip(job: Job, *, out: Path, world: str, seed: int) -> None:
     """Render and encode one clip; a file under its final name is always complete."""
     action, group, clip = job
     options = {"flags": "+bitexact", "qmin": QUANTISER, "qmax": QUANTISER}
@@ -94,17 +132,17 @@ def _write_clip(job: Job, *, out: Path, seed: int) -> None:
         stream = container.add_stream("mpeg4", rate=FPS, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
         stream.codec_context.codec_tag, stream.codec_context.thread_count = "XVID", 1
-        for picture in draw_clip(action, seed=seed, group=group, clip=clip):
+        for picture in WORLDS[world].draw_clip(action, seed=seed, group=group, clip=clip):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 
 
-def _write_lists(folder: Path, jobs: list[Job], groups: int) -> None:
-    _write_lines(folder / "classInd.txt", [f"{label} {name}" for label, name in enumerate(CLASSES, start=1)])
+def _write_lists(folder: Path, classes: tuple[str, ...], jobs: list[Job], groups: int) -> None:
+    _write_lines(folder / "classInd.txt", [f"{label} {name}" for label, name in enumerate(classes, start=1)])
     share = max(1, round(groups * 7 / 25))
     for split in (1, 2, 3):
         tested = {(share * (split - 1) + i) % groups + 1 for i in range(share)}
-        train = [f"{_clip_name(job)} {CLASSES.index(job[0]) + 1}" for job in jobs if job[1] not in tested]
+        train = [f"{_clip_name(job)} {classes.index(job[0]) + 1}" for job in jobs if job[1] not in tested]
         test = [_clip_name(job) for job in jobs if job[1] in tested]
         _write_lines(folder / f"trainlist{split:02d}.txt", train)
         _write_lines(folder / f"testlist{split:02d}.txt", test)
@@ -119,6 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     summary = (__doc__ or "").split("\n\n")[0]
     parser = argparse.ArgumentParser(prog="python -m svformer.data.procedural", description=summary)
     parser.add_argument("out", type=Path, help="folder to write to")
+    parser.add_argument("--set", dest="world", choices=tuple(WORLDS), default="easy", help="of clips (default easy)")
     parser.add_argument("--groups", type=int, default=25, help="scenes (default 25)")
     parser.add_argument("--clips-per-group", type=int, default=4, help="of each class and scene (default 4)")
     parser.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")

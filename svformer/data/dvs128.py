@@ -1,0 +1,147 @@
+"""DVS128 Gesture: 11 gestures, seen by an event camera; users 1-23 train, 24-29 test.
+
+tonic's files:
+    ROOT/DVSGesture/ibmGestureTrain/user01_led/0.npy    K.npy is class K, from 0; ibmGestureTest/ alike
+
+IBM's original files:
+    ROOT/DvsGesture/user01_led.aedat                    AEDAT 3.1, several gestures
+    ROOT/DvsGesture/user01_led_labels.csv               class (from 1), startTime_usec, endTime_usec
+    ROOT/DvsGesture/trials_to_train.txt                 "user01_led.aedat"; trials_to_test.txt alike
+
+ROOT may be the inner folder itself; where both forms lie in it, tonic's is taken. Amir et al., "A Low Power, Fully
+Event-Based Gesture Recognition System", CVPR 2017.
+"""
+
+import csv
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+from torch import Tensor
+
+from svformer.data.dataset import ClipDataset, Options
+from svformer.data.events import SENSOR_PX, Binning, check_size
+from svformer.data.recordings import EventEntry, parse_name
+from svformer.errors import InputError
+
+CLASSES = (
+    *("Hand clapping", "Right hand wave", "Left hand wave", "Right arm cw", "Right arm ccw", "Left arm cw"),
+    *("Left arm ccw", "Arm roll", "Air drums", "Air guitar", "Other gestures"),
+)
+TONIC_FOLDERS = {True: "ibmGestureTrain", False: "ibmGestureTest"}  # by whether it is the training part
+IBM_LISTS = {True: "trials_to_train.txt", False: "trials_to_test.txt"}
+LABEL_COLUMNS = ("class", "startTime_usec", "endTime_usec")
+SHIFT = 1 / 16  # of the side: training recordings are moved by up to so much, in either direction
+
+
+class Dvs128(ClipDataset):
+    """The training or test part: items are (counts of events, int16 [T, 2, size, size], label).
+
+    A recording is binned as a whole to T frames (`svformer.data.events`), so every view of it is the same. Training
+    items are moved sideways and up or down by up to 1/16 of the picture; they are never mirrored, since right and left
+    hands are different classes.
+
+    `download=True` lets tonic fetch its files where there are none. Raises InputError where a folder, list or file is
+    missing or a line is malformed.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        train: bool,
+        events_by: Binning = "count",
+        download: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        check_size(options.setdefault("size", SENSOR_PX))
+        root = Path(root)
+        entries = _find(root, train, events_by)
+        if entries is None and download:
+            _download(root, train)
+            entries = _find(root, train, events_by)
+        if not entries:
+            raise InputError(
+                f"{root}: no DVS128 Gesture; expected DVSGesture/{TONIC_FOLDERS[train]}/userNN_LIGHT/K.npy (tonic) or "
+                f"DvsGesture/{IBM_LISTS[train]} with its recordings (IBM); or let tonic fetch it with --download"
+            )
+        super().__init__(CLASSES, entries, train=train, **options)
+
+    def random_view(self, index: int, rng: np.random.Generator) -> Tensor:
+        reach = int(self.size * SHIFT)
+        right, down = rng.integers(-reach, reach + 1, 2).tolist()
+        return shifted(self.view(index), right, down)
+
+
+def shifted(clip_TCHW: Tensor, right: int, down: int) -> Tensor:
+    """The clip moved by so many pixels; nothing comes in from outside."""
+    height, width = clip_TCHW.shape[-2:]
+    moved = clip_TCHW.new_zeros(clip_TCHW.shape)
+    moved[..., max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] = clip_TCHW[
+        ..., max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)
+    ]
+    return moved
+
+
+def _find(root: Path, train: bool, events_by: Binning) -> list[EventEntry] | None:
+    """The entries of a part, or None where neither form of it is there."""
+    for folder in (root / "DVSGesture", root):
+        if (folder / TONIC_FOLDERS[train]).is_dir():
+            return _tonic_entries(folder / TONIC_FOLDERS[train], events_by)
+    for folder in (root / "DvsGesture", root):
+        if (folder / IBM_LISTS[train]).is_file():
+            return _ibm_entries(folder, IBM_LISTS[train], events_by)
+    return None
+
+
+def _tonic_entries(folder: Path, events_by: Binning) -> list[EventEntry]:
+    entries = []
+    for path in sorted(folder.glob("*/*.npy"), key=lambda path: (path.parent.name, len(path.stem), path.stem)):
+        label = parse_name(path)
+        if label is None or label >= len(CLASSES):
+            raise InputError(f"{path}: expected userNN_LIGHT/K.npy with K from 0 to {len(CLASSES) - 1}")
+        entries.append(EventEntry(path=path, label=label, name=f"{path.parent.name}/{path.name}", events_by=events_by))
+    return entries
+
+
+def _ibm_entries(folder: Path, list_name: str, events_by: Binning) -> list[EventEntry]:
+    names = [name for line in (folder / list_name).read_text(encoding="utf-8").splitlines() if (name := line.strip())]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder}: {len(missing)} of the {len(names)} recordings in {list_name} are missing, first {missing[0]}; "
+            "unpack the whole archive there"
+        )
+    return [entry for name in names for entry in _segments(folder / name, events_by)]
+
+
+def _segments(path: Path, events_by: Binning) -> list[EventEntry]:
+    """The gestures of one recording, one for each line of its labels."""
+    labels = path.with_name(f"{path.stem}_labels.csv")
+    if not labels.is_file():
+        raise InputError(f"{labels}: missing; expected the labels of {path.name} beside it")
+    with labels.open(newline="", encoding="utf-8") as file:
+        header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    if tuple(header) != LABEL_COLUMNS:
+        raise InputError(f'{labels}: begins with "{",".join(header)}"; expected "{",".join(LABEL_COLUMNS)}"')
+    return [_segment(path, row, f"{labels}, line {number}", events_by) for number, row in enumerate(rows, start=2)]
+
+
+def _segment(path: Path, row: list[str], where: str, events_by: Binning) -> EventEntry:
+    numbers = [int(text) for text in row if text.strip().isdecimal()]
+    if len(row) != len(numbers) or len(numbers) != 3 or not 1 <= numbers[0] <= len(CLASSES) or numbers[1] >= numbers[2]:
+        raise InputError(
+            f'{where}: "{",".join(row)}"; expected a class from 1 to {len(CLASSES)}, a start and a later end'
+        )
+    label, start_us, end_us = numbers
+    name = f"{path.name}#{label}@{start_us}us"
+    return EventEntry(path=path, label=label - 1, name=name, events_by=events_by, start_us=start_us, end_us=end_us)
+
+
+def _download(root: Path, train: bool) -> None:
+    from tonic.datasets import DVSGesture  # its import takes half a second, which only this needs
+
+    try:
+        DVSGesture(save_to=str(root), train=train)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{root}: tonic could not fetch DVS128 Gesture ({error}); check the network") from error

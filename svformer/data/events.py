@@ -1,0 +1,51 @@
+"""Events of a DVS128 camera, and frames that count them.
+
+A recording is binned as a whole to T frames of two polarities (0 darker, 1 brighter), with as many events each
+("count") or as long each ("time"), by tonic's `to_frame`. Pixels of the 128 x 128 sensor are summed in blocks where
+the network's frames are smaller. Counts stay whole numbers; they end at 255, which only a broken or flickering pixel
+reaches. `svformer.data.clips.normalise` passes them on as they are.
+"""
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from svformer.data.clips import COUNTS
+from svformer.errors import InputError
+
+SENSOR_PX = 128
+MOST_COUNTS = 255  # of a pixel in a frame
+EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("p", np.bool_), ("t", np.int64)])  # tonic's; t in microseconds
+
+Events = NDArray[np.void]  # of EVENT, in order of time
+Binning = Literal["count", "time"]
+BINNINGS = get_args(Binning)
+
+
+def check_size(size: int) -> None:
+    """Raise InputError for frames whose pixels are no blocks of the sensor's."""
+    if not 1 <= size <= SENSOR_PX or SENSOR_PX % size:
+        raise InputError(f"frames of {size} x {size} pixels; allowed for events: sizes that divide {SENSOR_PX}")
+
+
+def count_events(events: Events, *, frames: int, size: int, by: Binning = "count") -> Tensor:
+    """Counts of events, int16 [T, 2, size, size]; of the last events, fewer than T are left over.
+
+    Raises InputError for fewer events than frames, and for sizes that do not divide the sensor's.
+    """
+    from tonic.functional import to_frame_numpy  # its import takes half a second, which only events need
+
+    if by not in BINNINGS:
+        raise InputError(f"events binned by {by!r}; allowed: {', '.join(BINNINGS)}")
+    check_size(size)
+    if len(events) < frames:
+        raise InputError(f"{len(events)} events for {frames} frames; give a longer recording")
+    placed = events.copy()
+    for axis in ("x", "y"):
+        placed[axis] //= SENSOR_PX // size
+    bins = {"n_event_bins" if by == "count" else "n_time_bins": frames}
+    counts = to_frame_numpy(placed, (size, size, 2), **bins)
+    return torch.from_numpy(np.minimum(counts, MOST_COUNTS)).to(COUNTS)

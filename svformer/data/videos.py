@@ -1,0 +1,103 @@
+"""Data sets whose clips are video files."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Unpack
+
+import numpy as np
+from rich.progress import track
+from torch import Tensor
+
+from svformer.data.clips import (
+    Sampling,
+    Video,
+    crop_square,
+    decode_video,
+    load_clip,
+    max_start_s,
+    sample_clip,
+)
+from svformer.data.dataset import ClipDataset, Options
+from svformer.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClipEntry:
+    """One labelled video file; `name` is its place below the data set's folder, or its line in a list."""
+
+    path: Path
+    label: int
+    name: str
+
+    channels: ClassVar[int] = 3
+
+    def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float = 0.5) -> Tensor:
+        """Pixels, uint8 [T, 3, size, size]; raises InputError where the file cannot be read."""
+        return load_clip(self.path, size=size, sampling=sampling, start=start, crop=crop)
+
+
+class VideoOptions(Options, total=False):
+    """How a data set of videos is read; see `VideoDataset`."""
+
+    flip: bool
+    cache: bool
+
+
+class VideoDataset(ClipDataset):
+    """Items are (uint8 [T, 3, size, size], label); see `ClipDataset`.
+
+    Training items take one random start and one random crop along the long side; test items are the centre in time
+    and space. `flip` mirrors half of the training clips; leave it off where left and right are different classes.
+
+    `cache=True` decodes every video once, at construction, and keeps all pictures in memory, shared by forked
+    loader workers: frames * 3 * size * (4/3 size) bytes a video, at size 32 about 0.4 GB for 1,200 procedural
+    clips and 10 GB for all of UCF101.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        entries: Sequence[ClipEntry],
+        *,
+        train: bool,
+        flip: bool = False,
+        cache: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(classes, entries, train=train, **options)
+        self.flip = flip
+        self._videos = self._decode_all(entries) if cache else None
+
+    def random_view(self, index: int, rng: np.random.Generator) -> Tensor:
+        start, crop, coin = rng.random(3).tolist()
+        clip_TCHW = self.view(index, start, crop)
+        return clip_TCHW.flip(-1) if self.flip and coin < 0.5 else clip_TCHW
+
+    def view(self, index: int, start: float = 0.5, crop: float = 0.5) -> Tensor:
+        if self._videos is None:
+            return super().view(index, start, crop)
+        video = self._videos[index]
+        if isinstance(video, InputError):
+            raise video
+        clip_TCHW = sample_clip(video, self.sampling, start * max_start_s(video, self.sampling))
+        return crop_square(clip_TCHW, self.size, crop)
+
+    def _decode_all(self, entries: Sequence[ClipEntry]) -> list[Video | InputError]:
+        """All videos, or why they cannot be decoded."""
+
+        def decode(entry: ClipEntry) -> Video | InputError:
+            try:
+                return decode_video(entry.path, size=self.size)
+            except InputError as error:
+                return error
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # FFmpeg releases Python's lock while it decodes
+            decoded = pool.map(decode, entries)
+            videos = list(track(decoded, description="decoding videos", total=len(entries), transient=True))
+        for index, video in enumerate(videos):
+            if isinstance(video, InputError):
+                self.unreadable.add(index, video)
+        return videos
