@@ -11,6 +11,7 @@ from norse.torch.functional.lif_box import LIFBoxFeedForwardState
 from norse.torch.module.snn import SNN
 from torch import Tensor, nn
 
+from svformer import multistep
 from svformer.qat import DECAY_STEP, THRESHOLD_STEP, rounded
 
 
@@ -112,8 +113,21 @@ class PLIF(SNN):
             return float(self.p.threshold)
 
     def forward(self, input_tensor: Tensor) -> Tensor:
-        # SNN.forward indexes `input_tensor[t]`, and the gradient of every index fills a tensor of all T steps;
-        # `unbind` has one gradient for all of them. Same numbers, no T^2 memory traffic.
+        """Currents [T, ...] -> spikes [T, ...]: the numbers of `step_loop`, at once where that can be done."""
+        if not multistep.takes(input_tensor):
+            return self.step_loop(input_tensor)
+        p = self.p
+        threshold = torch.as_tensor(p.threshold, dtype=input_tensor.dtype, device=input_tensor.device)
+        return multistep.lif_box(
+            input_tensor, self.dt * p.tau_mem_inv, threshold, v_leak=p.v_leak, v_reset=p.v_reset, alpha=p.alpha
+        )
+
+    def step_loop(self, input_tensor: Tensor) -> Tensor:
+        """The definition: norse's cell, one time step after the other.
+
+        `SNN.forward` indexes `input_tensor[t]`, and the gradient of every index fills a tensor of all T steps;
+        `unbind` has one gradient for all of them. Same numbers, no T^2 memory traffic.
+        """
         state = self.state_fallback(input_tensor)
         spikes = []
         for current in input_tensor.unbind(0):

@@ -1,0 +1,54 @@
+"""All time steps of a layer of LIF-box neurons at once: the numbers of the step loop, without its memory traffic.
+
+The loop over time runs inside compiled functions (`multistep_cpu`). Of the forward pass only the currents are kept;
+the backward pass computes the potentials once more. What this does not take (a GPU, half precision, torch.compile,
+torch's meta device) is for the step loop in `svformer.neurons`, which is the definition.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from svformer import multistep_cpu
+
+
+def takes(x: Tensor) -> bool:
+    """Whether currents [T, ...] can go through `lif_box`. A tracer cannot: it has to see the single operations."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    plain = type(x) is Tensor and x.layout == torch.strided and x.device.type == "cpu"
+    return plain and not traced and x.dtype in (torch.float32, torch.float64) and x.ndim > 0 and x.numel() > 0
+
+
+def lif_box(
+    x: Tensor, decay: Tensor, threshold: Tensor, *, v_leak: float = 0.0, v_reset: float = 0.0, alpha: float = 2.0
+) -> Tensor:
+    """Currents [T, ...] -> spikes [T, ...] of 0 and 1, from rest (v = 0). At every time step
+
+        v <- v + decay * (x + v_leak - v), a spike when v >= threshold, then v <- v_reset.
+
+    `decay` and `threshold` are scalar tensors. All three have gradients: the arctangent's of slope `alpha` at the
+    spike (`svformer.neurons.ArctanSpike`), none through the reset. A second derivative is refused.
+    """
+    return _MultiStep.apply(x, decay, threshold, v_leak, v_reset, alpha)  # type: ignore[no-untyped-call]
+
+
+class _MultiStep(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, decay: Tensor, threshold: Tensor, v_leak: float, v_reset: float, alpha: float
+    ) -> Tensor:
+        ctx.save_for_backward(x, decay, threshold)
+        ctx.constants = v_leak, v_reset, alpha
+        return multistep_cpu.forward(x, decay, threshold, v_leak=v_leak, v_reset=v_reset)
+
+    @staticmethod
+    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # not `once_differentiable`, which lets some second derivatives pass as zero
+            raise RuntimeError("the multi-step neuron has no second derivative (create_graph); use `PLIF.step_loop`")
+        x, decay, threshold = ctx.saved_tensors
+        v_leak, v_reset, alpha = ctx.constants
+        of_x, of_decay, of_threshold = multistep_cpu.backward(
+            x, grad_spikes, decay, threshold, v_leak=v_leak, v_reset=v_reset, alpha=alpha
+        )
+        return of_x, of_decay, of_threshold, None, None, None
