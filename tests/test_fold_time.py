@@ -306,7 +306,7 @@ def test_the_tool_folds_fine_tunes_and_reports(
     assert "recalibrated" in shown
     assert "stage3.block1.attn.plif_proj" in shown
     report = json.loads(folded.with_suffix(".json").read_text())
-    assert (report["calibration_clips"], report["recipe"]) == (24, None)
+    assert (report["calibration_clips"], report["fine_tuning"]) == (24, None)
     assert report["networks"]["per_step"]["clips"] == 12
     assert list(report["networks"]) == ["per_step", "recalibrated"]
 
@@ -315,7 +315,9 @@ def test_the_tool_folds_fine_tunes_and_reports(
     report = json.loads(tuned.with_suffix(".json").read_text())
     assert json.loads(capsys.readouterr().out) == report
     assert report["calibration_clips"] == 7
-    assert (report["recipe"]["epochs"], report["recipe"]["batch_size"], len(report["loss"])) == (1, 4, 1)
+    recipe = report["fine_tuning"]["recipe"]
+    assert (recipe["epochs"], recipe["batch_size"], recipe["peak_lr"]) == (1, 4, 1e-4)
+    assert len(report["fine_tuning"]["loss"]) == 1
     assert list(report["networks"]) == ["per_step", "recalibrated", "fine_tuned"]
     assert report["seconds"].keys() == {"fold", "fine_tune"}
 
@@ -358,8 +360,9 @@ def test_the_authors_checkpoint_goes_through(
         (["--out", "model.pyth"], "allowed: a name that ends in .safetensors"),
         (["--out", "taken.safetensors"], "taken.safetensors: exists; choose another --out, or --force"),
         (["--out", "noted.safetensors"], "noted.json: exists"),
-        (["--out", "new.safetensors", "--calibration-clips", "0"], "--calibration-clips 0; allowed: 1 or more"),
-        (["--out", "new.safetensors", "--batch-size", "0"], "--batch-size 0; allowed: 1 or more"),
+        (["--out", "new.safetensors", "--calibration-clips", "0"], "--calibration-clips 0; allowed: above 0"),
+        (["--out", "new.safetensors", "--batch-size", "0"], "--batch-size 0; allowed: above 0"),
+        (["--out", "new.safetensors", "--epochs", "1", "--lr", "nan"], "--lr nan; allowed: above 0"),
         (["--out", "new.safetensors", "--epochs", "-1"], "-1 epochs"),
         (["--out", "new.safetensors", "--epochs", "1", "--batch-size", "25"], "fewer than one batch of 25"),
         (["--out", "new.safetensors", "--root", "nowhere"], "no UCF101 data set"),

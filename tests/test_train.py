@@ -1,8 +1,11 @@
-"""Training and evaluation: a resumed run is the uninterrupted one, what is written, accuracies counted by hand."""
+"""Training: what a step does, what a run leaves, and what the command line tool refuses."""
 
 import csv
 import dataclasses
+import errno
 import json
+import shutil
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +14,8 @@ import pytest
 import torch
 from rich.progress import Progress
 from safetensors import safe_open
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from tensorboardX.proto.event_pb2 import Event
+from torch import Tensor
 
 from svformer import PRESETS, InputError, SVFormer, SVFormerConfig, load_checkpoint, save_checkpoint
 from svformer import train as train_module
@@ -22,22 +25,14 @@ from svformer.config import Norm
 from svformer.data.clips import Sampling
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
-from svformer.evaluate import as_batch, evaluate, one_frame
-from svformer.train import (
-    FINE_TUNING,
-    Recipe,
-    Trainer,
-    build,
-    parameter_groups,
-    parse_arguments,
-    starting_point,
-    train,
-)
+from svformer.evaluate import evaluate
+from svformer.train import FINE_TUNING, Recipe, Trainer, build, parse_arguments, starting_point, train
 
 CONFIG = SVFormerConfig(
     num_classes=len(CLASSES), image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4
 )
 RECIPE = Recipe(epochs=2, batch_size=8)  # 24 clips: 3 steps an epoch
+QUIET = Progress(disable=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,7 +60,7 @@ def new_trainer(data: Ucf101, recipe: Recipe = RECIPE, config: SVFormerConfig = 
     return Trainer(SVFormer(config), data, recipe)
 
 
-def assert_equal_state(found: nn.Module, expected: nn.Module) -> None:
+def assert_equal_state(found: SVFormer, expected: SVFormer) -> None:
     for name, tensor in expected.state_dict().items():
         assert torch.equal(found.state_dict()[name], tensor), name
 
@@ -75,40 +70,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-# Training
-
-
-def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
-    data: Ucf101, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = new_trainer(data)
-    train(whole, tmp_path / "whole")
-
-    stopped, steps = new_trainer(data), 0
-    original = stopped._step
-
-    def interrupted(batch: Tensor, labels: Tensor) -> tuple[float, int]:
-        nonlocal steps
-        steps += 1
-        if steps == 5:  # in the middle of the second epoch, whose first step has changed the weights already
-            raise KeyboardInterrupt
-        return original(batch, labels)
-
-    monkeypatch.setattr(stopped, "_step", interrupted)
-    out = tmp_path / "stopped"
-    with pytest.raises(KeyboardInterrupt):
-        train(stopped, out)
-    assert [row["epoch"] for row in table(out / "curve.csv")] == ["1"]
-    assert {file.name for file in out.iterdir()} == {"state.pt", "curve.csv", "curve.png"}  # nothing half-written
-
-    resumed = new_trainer(data, seed=123)  # the weights of a new process are others
-    assert not torch.equal(resumed.model.stem.conv.weight, whole.model.stem.conv.weight)
-    resumed.load(out / "state.pt")
-    assert [point.epoch for point in resumed.curve] == [1]
-    train(resumed, out)
-    assert_equal_state(resumed.model, whole.model)
-    assert dataclasses.replace(resumed.curve[1], seconds=0) == dataclasses.replace(whole.curve[1], seconds=0)
-    assert [row["loss"] for row in table(out / "curve.csv")] == [str(point.loss) for point in whole.curve]
+# Steps and epochs
 
 
 def test_training_changes_every_kernel_and_counts_its_steps(data: Ucf101, tmp_path: Path) -> None:
@@ -119,38 +81,29 @@ def test_training_changes_every_kernel_and_counts_its_steps(data: Ucf101, tmp_pa
         if parameter.ndim > 1:
             assert not torch.equal(parameter, before[name]), name
     assert int(trainer.model.stem.norm.num_batches_tracked) == 6
+    left = sorted(tmp_path.rglob("*"))
     train(trainer, tmp_path)  # nothing left to do
     assert len(trainer.curve) == 2
+    assert sorted(tmp_path.rglob("*")) == left
 
 
 def test_a_point_of_the_curve_by_hand(data: Ucf101, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, results = new_trainer(data), iter([(1.0, 8), (2.0, 0), (6.0, 4)])
-    monkeypatch.setattr(trainer, "_step", lambda batch, labels: next(results))
-    point = trainer.run_epoch(Progress(disable=True))
+    trainer, results = new_trainer(data), iter([[1.0, 8], [2.0, 0], [6.0, 4]])
+    monkeypatch.setattr(trainer, "_step", lambda batches, mix: torch.tensor(next(results), dtype=torch.float64))
+    point = trainer.run_epoch(QUIET)
     assert point.loss == (1 + 2 + 6) / 3
     assert point.train_top1 == (8 + 0 + 4) / 24
     assert trainer.curve == [point]
 
 
-def test_every_epoch_shows_every_clip_once_in_an_order_and_views_of_its_own(
-    data: Ucf101, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_epoch_shows_every_clip_once_in_an_order_and_views_of_its_own(data: Ucf101) -> None:
     def epochs(recipe: Recipe) -> tuple[Tensor, Tensor]:
         """Labels and brightness of the clips of two epochs, each [2, 24] in the order in which they are shown."""
-        trainer, labels_shown, brightness = new_trainer(data, recipe), [], []
-
-        def look(batch: Tensor, labels: Tensor) -> tuple[float, int]:
-            assert batch.shape == (8, 3, 4, 32, 32)
-            assert trainer.model.training
-            labels_shown.append(labels)
-            brightness.append(batch.mean(dim=(1, 2, 3, 4)))
-            return 0.0, 0
-
-        monkeypatch.setattr(trainer, "_step", look)
-        for _ in range(2):
-            trainer.run_epoch(Progress(disable=True))
-            trainer.model.eval()  # as an evaluation between epochs does
-        return torch.cat(labels_shown).reshape(2, 24), torch.cat(brightness).reshape(2, 24)
+        trainer = new_trainer(data, recipe)
+        shown = [batch for epoch in range(2) for batch in trainer.batches(epoch)]
+        assert {tuple(clips.shape) for clips, _ in shown} == {(8, 4, 3, 32, 32)}
+        brightness = [clips.double().mean(dim=(1, 2, 3, 4)) for clips, _ in shown]
+        return torch.cat([labels for _, labels in shown]).reshape(2, 24), torch.cat(brightness).reshape(2, 24)
 
     labels, brightness = epochs(RECIPE)
     for epoch in (0, 1):
@@ -160,7 +113,16 @@ def test_every_epoch_shows_every_clip_once_in_an_order_and_views_of_its_own(
     again, again_brightness = epochs(RECIPE)
     assert torch.equal(again, labels)
     assert torch.equal(again_brightness, brightness)
-    assert not torch.equal(epochs(dataclasses.replace(RECIPE, seed=1))[0], labels)
+    other, other_brightness = epochs(dataclasses.replace(RECIPE, seed=1))
+    assert not torch.equal(other[0], labels[0])  # the seed reaches the order, and starts and crops
+    assert not torch.equal(other_brightness[0].sort().values, brightness[0].sort().values)
+
+
+def test_an_epoch_trains_in_training_mode(data: Ucf101) -> None:
+    trainer = new_trainer(data)
+    trainer.model.eval()  # as an evaluation between epochs does
+    trainer.run_epoch(QUIET, after_step=lambda: None)
+    assert trainer.model.training
 
 
 def test_a_step_counts_hits_and_clips_the_gradient(data: Ucf101) -> None:
@@ -169,7 +131,8 @@ def test_a_step_counts_hits_and_clips_the_gradient(data: Ucf101) -> None:
         trainer.model.head.fc.weight.zero_()
         trainer.model.head.fc.bias.copy_(torch.eye(12)[5])  # class 5 whatever the clip is
     trainer.model.train()
-    loss, right = trainer._step(torch.randn(4, 3, 4, 32, 32), torch.tensor([5, 0, 5, 5]))
+    clips = torch.randint(0, 256, (4, 4, 3, 32, 32), dtype=torch.uint8)
+    loss, right = trainer._step(iter([(clips, torch.tensor([5, 0, 5, 5]))])).tolist()
     assert right == 3
     # Logits 1 for class 5 and 0 for 11 others: -log softmax is log(e + 11) - 1 for a hit, log(e + 11) for a miss.
     assert loss == pytest.approx(float(torch.tensor(torch.e + 11).log()) - 3 / 4)
@@ -177,59 +140,10 @@ def test_a_step_counts_hits_and_clips_the_gradient(data: Ucf101) -> None:
     assert torch.cat(gradients).norm() == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_only_kernels_and_matrices_decay() -> None:
-    model = SVFormer(CONFIG)
-    model.stem.conv.weight.requires_grad_(False)
-    decayed, kept = parameter_groups(model, 0.5)
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    assert {names[p] for p in decayed["params"] + kept["params"]} == set(names.values()) - {"stem.conv.weight"}
-    assert {"head.fc.weight", "head.conv3d.weight", "down2.conv.weight"} <= {names[p] for p in decayed["params"]}
-    assert {names[p].rsplit(".")[-1] for p in decayed["params"]} == {"weight"}
-    kept_names = {names[p] for p in kept["params"]}
-    assert {"head.plif.p.w", "stem.norm.weight", "stem.norm.bias", "head.fc.bias", "head.bn3d.weight"} <= kept_names
-
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    for parameter in names:
-        parameter.grad = torch.zeros_like(parameter)
-    torch.optim.AdamW([decayed, kept], lr=0.1).step()
-    torch.testing.assert_close(model.head.fc.weight.detach(), before["head.fc.weight"] * (1 - 0.1 * 0.5))
-    for name in kept_names:
-        assert torch.equal(model.state_dict()[name], before[name]), name
-
-
 def test_fewer_clips_than_a_batch_are_refused(data: Ucf101) -> None:
     assert new_trainer(data, dataclasses.replace(RECIPE, batch_size=24, epochs=6)).steps_per_epoch == 1
     with pytest.raises(InputError, match="24 training clips are fewer than one batch of 25"):
         new_trainer(data, dataclasses.replace(RECIPE, batch_size=25))
-
-
-def test_only_the_same_run_is_resumed(data: Ucf101, tmp_path: Path) -> None:
-    path = tmp_path / "state.pt"
-    new_trainer(data).save(path)
-    new_trainer(data).load(path)
-    for recipe in (dataclasses.replace(RECIPE, epochs=3), dataclasses.replace(RECIPE, seed=1)):
-        with pytest.raises(InputError, match=r"state\.pt: saved with another recipe or preset"):
-            new_trainer(data, recipe).load(path)
-    with pytest.raises(InputError, match="another recipe or preset"):
-        new_trainer(data, config=dataclasses.replace(CONFIG, norm="per_step")).load(path)
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"state\.pt: not the state of a training run; start without --resume"):
-        new_trainer(data).load(path)
-    with pytest.raises(InputError, match=r"nowhere\.pt: nothing to resume; start without --resume"):
-        new_trainer(data).load(tmp_path / "nowhere.pt")
-
-
-def test_a_run_on_other_clips_is_not_resumed(data: Ucf101, root: Path, tmp_path: Path) -> None:
-    new_trainer(data).save(tmp_path / "state.pt")
-    other = Ucf101(root, split=2, train=True, size=32, sampling=data.sampling)
-    with pytest.raises(InputError, match="other data"):
-        new_trainer(other).load(tmp_path / "state.pt")
-
-
-@pytest.mark.parametrize(("epochs", "batch_size"), [(0, 8), (-1, 8), (1, 0), (1, -1)])
-def test_a_recipe_without_work_is_refused(epochs: int, batch_size: int) -> None:
-    with pytest.raises(InputError, match=f"{epochs} epochs with batches of {batch_size}; allowed: 1 or more"):
-        Recipe(epochs=epochs, batch_size=batch_size)
 
 
 @pytest.mark.parametrize("epochs", [1, 5])
@@ -239,21 +153,121 @@ def test_too_few_steps_for_the_schedule_are_refused(data: Ucf101, epochs: int) -
         new_trainer(data, Recipe(epochs=epochs, batch_size=24, warm_up=0.2))
 
 
+# What goes wrong
+
+
+def test_a_diverged_run_says_so_and_keeps_the_last_good_state(data: Ucf101, tmp_path: Path) -> None:
+    trainer = new_trainer(data)
+    original = trainer._step
+
+    def broken(*arguments: object) -> Tensor:
+        sums = original(*arguments)
+        return sums * torch.nan if trainer.steps_done == 4 else sums
+
+    trainer._step = broken  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="no longer a number in epoch 2: the training diverged; start anew with"):
+        train(trainer, tmp_path, save_every=1)
+    resumed = new_trainer(data)
+    resumed.load(tmp_path / "state.pt")
+    assert resumed.steps_done == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            r"out of memory with 8 clips x 1 at once on cpu; raise --accumulate",
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory with 8 clips"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), r"lower --workers \(now 0\)"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full after step 0; free .* MB and go on from"),
+    ],
+)
+def test_too_little_memory_or_disk_is_one_line_that_says_what_to_change(
+    error: Exception, message: str, data: Ucf101, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    trainer = new_trainer(data)
+    monkeypatch.setattr(trainer, "_step", fail)
+    with pytest.raises(InputError, match=message) as raised:
+        train(trainer, tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError(errno.EIO, "broken disk")])
+def test_other_errors_stay_what_they_are(error: Exception, data: Ucf101, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise error
+
+    trainer = new_trainer(data)
+    with pytest.raises(type(error), match=r"a bug|broken disk"):
+        train_with(trainer, fail, tmp_path)
+
+
+def train_with(trainer: Trainer, after_step: object, out: Path) -> None:
+    trainer.save = lambda path: after_step()  # type: ignore[method-assign, operator, assignment, misc]
+    train(trainer, out)
+
+
+def test_a_disk_without_room_is_refused_before_the_first_step(
+    data: Ucf101, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = new_trainer(data)
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    needed = parameters * 4 * 3 * 3  # float32; weights and two moments; the old state, the new one and the rest
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed - 1))
+    with pytest.raises(InputError, match=r"MB are free, a run of this size takes .* MB; free space, or choose"):
+        train(trainer, tmp_path / "new" / "folder")
+    assert list(tmp_path.iterdir()) == []
+    assert trainer.steps_done == 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed))
+    train(trainer, tmp_path / "new")
+
+
+# Logs
+
+
+def logged(folder: Path) -> list[tuple[int, str, float]]:
+    """Step, name and value of every scalar in TensorBoard's files: length, checksum, event, checksum and so on."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        content, place = path.read_bytes(), 0
+        while place < len(content):
+            (length,) = struct.unpack("<Q", content[place : place + 8])
+            event = Event.FromString(content[place + 12 : place + 12 + length])
+            found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+            place += 16 + length
+    return found
+
+
+def test_every_epoch_is_logged_for_tensorboard(data: Ucf101, tmp_path: Path) -> None:
+    trainer = new_trainer(data)
+    train(trainer, tmp_path)
+    found = logged(tmp_path / "tensorboard")
+    for name in ("loss", "train_top1", "lr", "seconds"):
+        expected = [(point.step, pytest.approx(getattr(point, name), rel=1e-6)) for point in trainer.curve]
+        assert [(step, value) for step, tag, value in found if tag == name] == expected
+
+
 # The command line tool
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, root: Path, out: Path, *arguments: str) -> int:
     monkeypatch.setitem(PRESETS, "tiny", dataclasses.replace(CONFIG, num_classes=3))  # the data has the last word
-    options = ["--dataset", "ucf101", "--root", str(root), "--out", str(out), "--batch-size", "8", *arguments]
-    monkeypatch.setattr(sys, "argv", ["svformer/train.py", *options])
+    options = ["--dataset", "ucf101", "--root", str(root), "--out", str(out), "--batch-size", "8", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["svformer/train.py", *options, *arguments])
     return run_cli(train_module.main)
 
 
-def test_a_run_leaves_checkpoint_curve_and_record(
+def test_a_run_leaves_checkpoint_curve_logs_and_record(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "2") == 0
-    files = {"checkpoint.safetensors", "curve.csv", "curve.png", "run.json", "state.pt"}
+    files = {"checkpoint.safetensors", "curve.csv", "curve.png", "run.json", "state.pt", "tensorboard"}
     assert {file.name for file in tmp_path.iterdir()} == files
     assert [row["step"] for row in table(tmp_path / "curve.csv")] == ["3", "6"]
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
@@ -266,7 +280,10 @@ def test_a_run_leaves_checkpoint_curve_and_record(
     assert record["command"].startswith("python -m svformer.train --dataset ucf101 --root ")
     assert (record["recipe"]["epochs"], record["recipe"]["batch_size"]) == (2, 8)
     assert record["config"] == json.loads(CONFIG.to_json())
-    assert record["classes"] == list(CLASSES)
+    assert (record["classes"], record["clips"]) == (list(CLASSES), 24)
+    assert record["versions"]["torch"] == torch.__version__
+    assert len(record["versions"]["svformer"]) == 16
+    assert [session["first_step"] for session in record["sessions"]] == [0]
     held_out = Ucf101(root, train=False, size=32, sampling=Sampling(frames=4))
     accuracy = evaluate(model, held_out)
     assert record["accuracy"] == dataclasses.asdict(accuracy)
@@ -279,8 +296,27 @@ def test_a_run_leaves_checkpoint_curve_and_record(
 
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "2", "--resume") == 0  # no epoch is left
     assert_equal_state(load_checkpoint(tmp_path / "checkpoint.safetensors"), model)
+    sessions = json.loads((tmp_path / "run.json").read_text())["sessions"]
+    assert [session["first_step"] for session in sessions] == [0, 6]
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--resume") == 2
+    assert "epochs 2 then, 3 now; every step depends on all of it" in capsys.readouterr().err
     assert_equal_state(load_checkpoint(tmp_path / "checkpoint.safetensors"), model)
+
+
+def test_a_dry_run_prints_estimates_and_leaves_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(monkeypatch, root, tmp_path / "out", "--epochs", "2", "--ema", "0.9", "--dry-run") == 0
+    assert list(tmp_path.iterdir()) == []
+    lines = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    found = {line[1].strip(): line[2].strip() for line in lines}
+    assert found["clip [T, C, H, W]"] == "4 x 3 x 32 x 32"
+    assert found["stem"] == "4 x 8 x 8 x 8"  # (32 + 2 - 6) / 4 + 1 = 8 pixels
+    assert found["head"] == "12"
+    assert found["parameters"] == f"{sum(p.numel() for p in SVFormer(CONFIG).parameters()):,}"
+    assert found["steps"] == "6: 2 epochs of 3"
+    assert found["samples at once"] == "8, measured with 8"
+    assert {"memory, about", "disk", "a step, about", "the run, about"} <= found.keys()
 
 
 def test_the_twin_is_trained_with_one_option(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,6 +331,19 @@ def test_norms_of_every_time_step_are_trained_with_one_option(
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "2", "--norm", "per_step") == 0
     config = load_checkpoint(tmp_path / "checkpoint.safetensors").config
     assert config == dataclasses.replace(CONFIG, norm="per_step")
+
+
+def test_the_whole_recipe_of_the_paper_runs_from_the_shell(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "ucf101", CONFIG)
+    options = ["--preset", "ucf101", "--epochs", "8", "--workers", "2", "--ema", "0.5", "--accumulate", "2"]
+    assert run_main(monkeypatch, root, tmp_path, *options, "--checkpoint-activations") == 0
+    recipe = json.loads((tmp_path / "run.json").read_text())["recipe"]
+    assert (recipe["mixup"], recipe["cutmix"], recipe["label_smoothing"], recipe["repeats"]) == (0.8, 1.0, 0.1, 2)
+    assert recipe["augmentation"]["crop_area"] == [0.08, 1.0]
+    losses = [float(row["loss"]) for row in table(tmp_path / "curve.csv")]
+    assert all(0 < loss < 5 for loss in losses)
 
 
 def test_fine_tuning_with_rounded_weights(
@@ -319,6 +368,7 @@ def test_fine_tuning_with_rounded_weights(
     accuracy = evaluate(after, Ucf101(root, train=False, size=32, sampling=Sampling(frames=4)))
     assert record["accuracy"] == dataclasses.asdict(accuracy)  # with the rounding in evaluation, too
     assert run_main(monkeypatch, root, tmp_path / "qat", *options, "--resume") == 0
+    assert run_main(monkeypatch, root, tmp_path / "bf16", *options, "--precision", "bf16") == 2
 
 
 def test_fine_tuning_starts_from_the_network_that_ships(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,6 +431,14 @@ def test_what_cannot_be_fine_tuned_is_one_line_and_leaves_nothing(
         (["--root", "nowhere"], "no UCF101 data set"),
         (["--epochs", "many"], "invalid int value"),
         (["--preset", "huge"], "invalid choice"),
+        (
+            ["--accumulate", "3"],
+            "a batch of 8 clips is divided by 1 processes x 3 accumulated parts; allowed:",
+        ),
+        (["--accumulate", "8"], "parts of one clip have no norm statistics"),
+        (["--lr", "0"], "peak_lr 0.0; allowed: above 0"),
+        (["--save-every", "-1"], "--save-every -1; allowed: 0 or more"),
+        (["--device", "abacus"], "torch knows no such device"),
     ],
 )
 def test_wrong_arguments_are_one_line_and_leave_nothing(
@@ -397,72 +455,3 @@ def test_wrong_arguments_are_one_line_and_leave_nothing(
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-# Evaluation
-
-
-class Clips(Dataset[tuple[Tensor, int]]):
-    """Given clips, uint8 [N, T, C, H, W], with given labels."""
-
-    def __init__(self, clips: Tensor, labels: list[int]) -> None:
-        self.clips, self.labels = clips, labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.clips[index], self.labels[index]
-
-
-def random_clips(count: int) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (count, 4, 3, 32, 32), dtype=torch.uint8, generator=generator)
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 32])
-def test_accuracy_of_a_rigged_classifier_by_hand(batch_size: int) -> None:
-    model = SVFormer(CONFIG).train()
-    with torch.no_grad():
-        model.head.fc.weight.zero_()
-        model.head.fc.bias.copy_(torch.eye(12)[7])
-    accuracy = evaluate(model, Clips(random_clips(5), [7, 7, 0, 7, 11]), batch_size=batch_size)
-    assert (accuracy.top1, accuracy.one_frame_top1, accuracy.clips) == (3 / 5, 3 / 5, 5)
-    assert not model.training
-    assert model.stem.norm.running_mean.eq(0).all()  # evaluation moves no statistics
-
-
-class MotionDetector(nn.Module):
-    """Class 1 where anything changes over time, else class 0."""
-
-    def forward(self, batch_BCTHW: Tensor) -> Tensor:
-        moves = batch_BCTHW.ne(batch_BCTHW[:, :, :1]).flatten(1).any(1)
-        return torch.stack([~moves, moves], dim=1).float()
-
-
-def test_one_repeated_frame_takes_the_motion_away() -> None:
-    clips = random_clips(6)
-    clips[5] = clips[5, 0]  # this one stands still
-    # Seen moving: 1 1 1 1 1 0, right but for clip 3. One frame: all 0, right for clips 3 and 5.
-    accuracy = evaluate(MotionDetector(), Clips(clips, [1, 1, 1, 0, 1, 0]), batch_size=4)  # type: ignore[arg-type]
-    assert (accuracy.top1, accuracy.one_frame_top1, accuracy.clips) == (5 / 6, 2 / 6, 6)
-
-
-def test_one_frame_shows_frame_b_modulo_t_of_clip_b() -> None:
-    clips, frames = 6, 4
-    batch = 100 * torch.arange(clips)[:, None] + torch.arange(frames)  # [B, T]: value 100 b + t
-    shown = one_frame(batch[:, None, :, None, None].expand(clips, 3, frames, 2, 2))
-    assert shown.shape == (clips, 3, frames, 2, 2)
-    expected = torch.tensor([0, 101, 202, 303, 400, 501])
-    assert torch.equal(shown, expected[:, None, None, None, None].expand(clips, 3, frames, 2, 2))
-
-
-def test_a_batch_is_normalised_with_channels_before_time() -> None:
-    clips = torch.zeros(2, 4, 3, 5, 5, dtype=torch.uint8)
-    clips[1, 2, 0] = 255
-    batch = as_batch(clips)
-    assert batch.shape == (2, 3, 4, 5, 5)
-    assert batch.dtype == torch.float32
-    # (0 / 255 - 0.45) / 0.225 = -2 and (1 - 0.45) / 0.225 = 22 / 9.
-    torch.testing.assert_close(batch[1, 0, 2], torch.full((5, 5), 22 / 9))
-    torch.testing.assert_close(batch[0], torch.full((3, 4, 5, 5), -2.0))

@@ -1,0 +1,57 @@
+"""What is taken for what: the confusion matrix as a picture, and tables of classes and layers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Column, Table
+from torch import Tensor
+
+Row = dict[str, Any]
+
+
+def per_class(confusion_KK: Tensor, classes: Sequence[str]) -> list[Row]:
+    """For every class its clips, the share that is recognised, and what the others are most often taken for."""
+    rows = list[Row]()
+    for label, name in enumerate(classes):
+        counts = confusion_KK[label].clone()
+        clips, right = int(counts.sum()), int(counts[label])
+        counts[label] = 0
+        taken_for = classes[int(counts.argmax())] if right < clips else None
+        rows.append({"name": name, "clips": clips, "top1": right / clips if clips else None, "taken_for": taken_for})
+    return rows
+
+
+def class_table(rows: Sequence[Row]) -> Table:
+    table = Table("class", Column("clips", justify="right"), Column("top-1", justify="right"), "most often taken for")
+    for row in rows:
+        top1 = "" if row["top1"] is None else f"{100 * row['top1']:.1f} %"
+        table.add_row(row["name"], str(row["clips"]), top1, row["taken_for"] or "")
+    return table
+
+
+def layer_table(firing_rates: Mapping[str, float]) -> Table:
+    table = Table(Column("layer", no_wrap=True), Column("firing rate", justify="right"))
+    for name, rate in firing_rates.items():
+        table.add_row(name, f"{100 * rate:.2f} %")
+    return table
+
+
+def draw_confusion(confusion_KK: Tensor, classes: Sequence[str], path: Path) -> None:
+    """Rows are the clips' classes, columns the predictions; the shade is the root of a row's share, so that few
+    clips are seen.
+    """
+    from matplotlib.colors import PowerNorm  # imported here: a second that only this picture needs
+    from matplotlib.figure import Figure
+
+    shares = 100 * confusion_KK.double() / confusion_KK.sum(1, keepdim=True).clamp(min=1)
+    side = 2.5 + 0.2 * len(classes)  # inches: names at 7 points stay apart
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares.numpy(), cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
+    ticks = range(len(classes))
+    axes.set_xticks(ticks, classes, rotation=90, fontsize=7)
+    axes.set_yticks(ticks, classes, fontsize=7)
+    axes.set(xlabel="prediction", ylabel="class")
+    figure.colorbar(image, label="share of the class, %", shrink=0.8)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,151 @@
+"""What a run would take: shapes, parameters, memory and time, from one measured step. Nothing is written or kept."""
+
+import dataclasses
+import resource
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from rich.table import Column, Table
+from torch import Tensor, nn
+
+from svformer.config import SVFormerConfig
+from svformer.model import SVFormer
+from svformer.sizes import Sizes, sizes
+from svformer.training.loop import SPACE_FOR_STATES, state_bytes
+from svformer.training.record import machine
+from svformer.training.samples import Key
+from svformer.training.trainer import Trainer
+
+# On a CPU, where time and memory are proportional to the samples, this much work is measured, in dense MACs.
+MEASURED_MACS = 2_000_000_000
+LEAST_SAMPLES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Of one process; what was measured with a few clips is scaled to what it has at once."""
+
+    sizes: Sizes
+    steps: int  # of the whole run
+    samples: int  # at once: clips of a part of a batch x repeats
+    measured_samples: int
+    weights_bytes: int  # weights, gradients, the optimiser's two moments, running mean
+    activation_bytes: int
+    compute_s: float  # of one step of the optimiser
+    read_s: float  # of the clips of one step, by all workers
+    workers: int
+
+    @property
+    def step_s(self) -> float:
+        """Workers read while the network computes; without them one follows the other."""
+        return max(self.compute_s, self.read_s) if self.workers else self.compute_s + self.read_s
+
+
+def estimate(trainer: Trainer) -> Estimate:
+    """Read a few clips and train on them twice; after it the trainer is of no other use."""
+    recipe, processes = trainer.recipe, trainer.processes
+    clips = recipe.batch_size // processes.count
+    at_once, on_gpu = clips // recipe.accumulate, processes.device.type == "cuda"
+    size = sizes(trainer.model.config)
+    samples = max(LEAST_SAMPLES, MEASURED_MACS // size.dense_macs)
+    measured = at_once if on_gpu else min(at_once, max(1, samples // recipe.repeats))
+    batch, labels, read_s = _read(trainer, measured)
+    few = measured if on_gpu else max(1, measured // 2, 2 // recipe.repeats)  # a norm needs two samples
+    before = peak_bytes(processes.device)
+    _train(trainer, batch[: few * recipe.repeats], labels[: few * recipe.repeats])
+    warm = peak_bytes(processes.device)  # with what libraries take once
+    compute_s = _train(trainer, batch, labels)
+    more = peak_bytes(processes.device)
+    clip_bytes = (more - warm) / (measured - few) if measured > few else (more - before) / measured
+    weights = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
+    return Estimate(
+        sizes=size,
+        steps=trainer.steps_per_epoch * recipe.epochs,
+        samples=at_once * recipe.repeats,
+        measured_samples=measured * recipe.repeats,
+        weights_bytes=weights * (4 if trainer.average is None else 5),
+        activation_bytes=round(clip_bytes * at_once),
+        compute_s=compute_s * clips / measured,
+        read_s=read_s * clips / measured / max(1, trainer.workers),
+        workers=trainer.workers,
+    )
+
+
+def _read(trainer: Trainer, clips: int) -> tuple[Tensor, Tensor, float]:
+    started = time.monotonic()
+    samples, labels = zip(*(trainer.samples[Key(0, index)] for index in range(clips)), strict=True)
+    batch = torch.cat(samples), torch.tensor(labels).repeat_interleave(trainer.recipe.repeats)
+    return *batch, time.monotonic() - started
+
+
+def _train(trainer: Trainer, batch: Tensor, labels: Tensor) -> float:
+    """Seconds of one step; reading the loss waits for the device."""
+    started = time.monotonic()
+    trainer.model.train()
+    trainer.optimizer.zero_grad(set_to_none=True)
+    loss, _ = trainer.loss_and_hits(batch, labels, None)
+    loss.backward()
+    trainer.optimizer.step()
+    loss.item()
+    return time.monotonic() - started
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that this process has taken so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+# Words
+
+
+def shapes(config: SVFormerConfig) -> dict[str, list[int]]:
+    """What every part of the network gives for one clip: [T, C, H, W], and the head [classes]."""
+    found = dict[str, list[int]]()
+    with torch.device("meta"):
+        model = SVFormer(dataclasses.replace(config, weight_bits=None)).eval()
+        clip = torch.empty(1, config.in_channels, config.frames, config.image_size, config.image_size)
+    names = {module: name for name, module in model.named_children()}
+
+    def keep(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        found[names[module]] = [*output.shape[:1], *output.shape[2:]] if output.ndim == 5 else [*output.shape[1:]]
+
+    for module in names:
+        module.register_forward_hook(keep)
+    with torch.no_grad():
+        model(clip)
+    return found
+
+
+def report(trainer: Trainer, estimated: Estimate) -> Table:
+    """All figures as a table of two columns."""
+    e, recipe, config = estimated, trainer.recipe, trainer.model.config
+    clip = [config.frames, config.in_channels, config.image_size, config.image_size]
+    table = Table("dry run", Column(f"{len(trainer.data)} training clips, {machine(trainer)}"))
+    table.add_row("clip [T, C, H, W]", _shape(clip))
+    for name, shape in shapes(config).items():
+        table.add_row(f"  {name}", _shape(shape))
+    table.add_section()
+    table.add_row("parameters", f"{e.sizes.parameters:,}")
+    table.add_row("spiking neurons", f"{e.sizes.neurons:,}")
+    table.add_row("dense MACs of a clip", f"{e.sizes.dense_macs + e.sizes.attention_macs:,}")
+    table.add_section()
+    table.add_row("steps", f"{e.steps:,}: {recipe.epochs} epochs of {trainer.steps_per_epoch}")
+    table.add_row("samples of a step", f"{recipe.batch_size} clips x {recipe.repeats}, in all processes")
+    table.add_row("samples at once", f"{e.samples}, measured with {e.measured_samples}")
+    table.add_row("memory, about", f"{_size(e.weights_bytes)} for weights, {_size(e.activation_bytes)} for activations")
+    table.add_row("disk", f"{_size(SPACE_FOR_STATES * state_bytes(trainer))} for saved states")
+    table.add_row("a step, about", f"{e.step_s:.2f} s: {e.compute_s:.2f} s to compute, {e.read_s:.2f} s to read")
+    table.add_row("the run, about", str(timedelta(seconds=round(e.steps * e.step_s))))
+    return table
+
+
+def _shape(sizes: list[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

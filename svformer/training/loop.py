@@ -1,0 +1,134 @@
+"""All epochs of a run: progress, curve, logs, saved states, and words for what can go wrong."""
+
+import errno
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from svformer.curve import Point, write_curve
+from svformer.errors import InputError
+from svformer.training.trainer import Trainer
+
+STATE = "state.pt"
+LOGS = "tensorboard"
+SPACE_FOR_STATES = 3  # the old one, the new one beside it, and the rest
+
+
+def train(trainer: Trainer, out: Path, *, save_every: int = 0) -> None:
+    """Run what is left of the epochs; the state is saved after each, and after every `save_every` steps of one.
+
+    A run that is stopped or killed loses what came after the last saved state; `Trainer.load` goes on from there.
+    Raises `InputError` on a full disk and where memory does not suffice.
+    """
+    if len(trainer.curve) == trainer.recipe.epochs:
+        return
+    check_space(trainer, out)
+    with ExitStack() as stack:
+        stack.enter_context(failures_explained(trainer, out))
+        progress = stack.enter_context(_progress(trainer))
+        log = stack.enter_context(opened_log(trainer, out)) if trainer.processes.writes else None
+        steps = trainer.steps_per_epoch * trainer.recipe.epochs
+        total = progress.add_task("all steps", total=steps, completed=trainer.steps_done)
+
+        def after_step() -> None:
+            progress.advance(total)
+            if save_every and trainer.step % save_every == 0:
+                trainer.save(out / STATE)
+
+        while len(trainer.curve) < trainer.recipe.epochs:
+            point = trainer.run_epoch(progress, after_step)
+            if log:
+                log(point)
+                write_curve(trainer.curve, out)
+                progress.console.print(_line(point))
+            trainer.save(out / STATE)
+
+
+def _progress(trainer: Trainer) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, disable=not trainer.processes.writes)
+
+
+def _line(point: Point) -> str:
+    top1 = 100 * point.train_top1
+    return f"epoch {point.epoch}: loss {point.loss:.3f}, training top-1 {top1:.1f} %, {point.seconds:.0f} s"
+
+
+@contextmanager
+def opened_log(trainer: Trainer, out: Path) -> Iterator[Callable[[Point], None]]:
+    """Yield what adds a point to the TensorBoard logs; `tensorboard --logdir OUT` shows them.
+
+    A run that goes on from a saved state declares void what an earlier process has logged of later steps.
+    """
+    from tensorboardX import SummaryWriter  # imported here: a second that only this needs
+
+    done = trainer.steps_done
+    with SummaryWriter(str(out / LOGS), purge_step=done + 1, filename_suffix=f".{done}") as writer:
+
+        def log(point: Point) -> None:
+            for name in ("loss", "train_top1", "lr", "seconds"):
+                writer.add_scalar(name, getattr(point, name), point.step)
+            writer.flush()
+
+        yield log
+
+
+# What can go wrong
+
+
+def state_bytes(trainer: Trainer) -> int:
+    """Size of a saved state: weights, two moments of AdamW, and the running mean where there is one."""
+    parameters = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
+    return parameters * (3 if trainer.average is None else 4)
+
+
+def check_space(trainer: Trainer, out: Path) -> None:
+    """Raise `InputError` before the first step where the disk has no room for the run's states."""
+    folder = next(path for path in (out, *out.absolute().parents) if path.is_dir())
+    needed, free = SPACE_FOR_STATES * state_bytes(trainer), shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(
+            f"{out}: {free / 1e6:.0f} MB are free, a run of this size takes {needed / 1e6:.0f} MB; "
+            "free space, or choose an --out on another disk"
+        )
+
+
+@contextmanager
+def failures_explained(trainer: Trainer, out: Path) -> Iterator[None]:
+    """Turn a full disk and too little memory into one line that says what to change."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"{out}: the disk is full after step {trainer.steps_done}; free {state_bytes(trainer) / 1e6:.0f} MB and "
+            "go on from the last saved state with --resume (or move the folder and name it with --out)"
+        ) from error
+    except RuntimeError as error:
+        advice = _advice(error, trainer)
+        if advice is None:
+            raise
+        raise InputError(advice) from error
+
+
+def _advice(error: RuntimeError, trainer: Trainer) -> str | None:
+    """What to change; None where the error is not about memory."""
+    recipe, text = trainer.recipe, str(error)
+    if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
+        clips = recipe.batch_size // (trainer.processes.count * recipe.accumulate)
+        return (
+            f"out of memory with {clips} clips x {recipe.repeats} at once on {trainer.processes.device}; raise "
+            f"--accumulate (now {recipe.accumulate}), add --checkpoint-activations or --precision bf16, take more "
+            "processes, or lower --batch-size; --dry-run estimates the memory"
+        )
+    if "DataLoader worker" in text:
+        return (
+            f"a process that reads clips was killed, most often for want of memory or of shared memory (/dev/shm): "
+            f"{text}; lower --workers (now {trainer.workers})"
+        )
+    return None

@@ -1,0 +1,26 @@
+"""Mixed precision: convolutions and products in bfloat16, what decides about a spike in float32.
+
+bfloat16 has 8 bits of mantissa: enough for weights times spikes, too few to compare a potential with its threshold.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from svformer.neurons import PLIF
+from svformer.training.recipe import Precision
+
+
+def keep_potentials_in_fp32(model: nn.Module) -> None:
+    """Norms and neurons take float32, whatever the layer before gives; in place."""
+    for module in model.modules():
+        if isinstance(module, (_BatchNorm, PLIF)):
+            module.register_forward_pre_hook(_to_float)
+
+
+def _to_float(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x.float() if x.dtype == torch.bfloat16 else x for x in inputs)
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -1,0 +1,162 @@
+"""How to train: one frozen value, a preset of it for every geometry, and the options that override a preset."""
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from svformer.errors import InputError
+
+Schedule = Literal["one_cycle", "cosine"]
+Precision = Literal["fp32", "bf16"]
+Kind = Literal["video", "events"]
+
+SOURCE_OVER_CROP = 256 / 224  # pictures are read larger than the network's, so that a crop enlarges less
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Random changes of a training clip; one draw holds for all of its frames.
+
+    The defaults are those of the paper: RandAugment "rand-m5-n2-mstd0.25" in the notation of timm. Clips of events get
+    operations that move pixels, and none that change colours.
+    """
+
+    kind: Kind = "video"
+    crop_area: tuple[float, float] | None = (0.08, 1.0)  # share of the picture that a crop covers; None: no crop
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)  # width over height
+    operations: int = 2  # of RandAugment, in a row; each is applied with probability 1/2
+    magnitude: float = 5.0  # of 10
+    magnitude_std: float = 0.25
+    colour_jitter: float = 0.4  # brightness, contrast and saturation times 1 - 0.4 to 1 + 0.4
+    erasing: float = 0.25  # probability that a rectangle becomes noise; of events, empty
+
+    def source_size(self, image_size: int) -> int:
+        """Short side of the pictures that crops of `image_size` are taken from, in pixels."""
+        return image_size if self.crop_area is None else round(SOURCE_OVER_CROP * image_size)
+
+
+AUGMENTATIONS = {
+    "none": None,
+    "video": Augmentation(),
+    "events": Augmentation(kind="events", crop_area=None, colour_jitter=0.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train; the defaults are those of the tiny preset (measured: reference trials, AdamW with one cycle).
+
+    Nothing here depends on the machine: any number of processes gives the same result, up to rounding.
+    """
+
+    epochs: int = 40
+    batch_size: int = 32  # clips of one optimiser step, all processes together
+    peak_lr: float = 4e-3
+    weight_decay: float = 0.02  # none on 1-D parameters
+    schedule: Schedule = "one_cycle"
+    warm_up: float = 0.2  # share of the steps with a rising rate
+    floor_lr: float = 1e-6  # of the cosine: first and last rate
+    gradient_norm: float = 5.0
+    seed: int = 6666  # of weights, order, crops and augmentation
+    label_smoothing: float = 0.0
+    mixup: float = 0.0  # alpha of the beta distribution that shares are drawn from; 0: no mixup
+    cutmix: float = 0.0  # the same; with both, a coin chooses for every step
+    repeats: int = 1  # samples of one clip in a batch, each augmented on its own
+    augmentation: Augmentation | None = None
+    precision: Precision = "fp32"  # bf16: convolutions and products; norms, currents and potentials stay in fp32
+    ema: float = 0.0  # decay of the running mean of the weights, which is what is saved then; 0: none
+    accumulate: int = 1  # parts of a batch, one after the other; every part has its own norm statistics
+
+    def __post_init__(self) -> None:
+        for holds, rule in self._rules():
+            if not holds:
+                raise InputError(rule)
+
+    def _rules(self) -> list[tuple[bool, str]]:
+        shares = {"warm_up": self.warm_up, "label_smoothing": self.label_smoothing, "ema": self.ema}
+        positive = {"peak_lr": self.peak_lr, "gradient_norm": self.gradient_norm}
+        not_negative = {"weight_decay": self.weight_decay, "mixup": self.mixup, "cutmix": self.cutmix}
+        return [
+            (
+                self.epochs >= 1 and self.batch_size >= 1,
+                f"{self.epochs} epochs with batches of {self.batch_size}; allowed: 1 or more of both",
+            ),
+            (self.seed >= 0, f"seed {self.seed}; allowed: 0 or more"),
+            (
+                self.repeats >= 1 and self.accumulate >= 1,
+                f"repeats {self.repeats}, accumulate {self.accumulate}; allowed: 1 or more of both",
+            ),
+            *((value > 0, f"{name} {value}; allowed: above 0") for name, value in positive.items()),
+            *((value >= 0, f"{name} {value}; allowed: 0 (none) or more") for name, value in not_negative.items()),
+            *((0 <= value < 1, f"{name} {value}; allowed: from 0 to below 1") for name, value in shares.items()),
+        ]
+
+    @property
+    def mixes(self) -> bool:
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def clips_together(self) -> int:
+        """Clips that no two processes may part: those that are mixed with each other."""
+        return 2 if self.mixes else 1
+
+
+# From scratch, as published for UCF101 (arXiv 2406.15034 and the authors' logs); their gradient norm is not.
+_PAPER = Recipe(
+    epochs=600,
+    batch_size=64,
+    peak_lr=6e-3,
+    weight_decay=0.05,
+    schedule="cosine",
+    warm_up=30 / 600,
+    gradient_norm=1.0,
+    label_smoothing=0.1,
+    mixup=0.8,
+    cutmix=1.0,
+    repeats=2,
+    augmentation=AUGMENTATIONS["video"],
+)
+
+RECIPES = {
+    "tiny": Recipe(),
+    "ucf101": _PAPER,
+    "ntu60": _PAPER,  # none is published for this set and the next
+    "dvs128_gesture": dataclasses.replace(_PAPER, augmentation=AUGMENTATIONS["events"]),
+}
+
+
+def fine_tuning(recipe: Recipe) -> Recipe:
+    """The recipe for going on with a trained network (`--qat`): a fifth of the epochs at a quarter of the rate."""
+    return dataclasses.replace(recipe, epochs=max(1, recipe.epochs // 5), peak_lr=recipe.peak_lr / 4)
+
+
+FINE_TUNING = fine_tuning(RECIPES["tiny"])
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add an option for what is overridden now and then; all of them default to the preset's recipe."""
+    group = parser.add_argument_group("recipe (defaults: the preset's)")
+    group.add_argument("--epochs", type=int)
+    group.add_argument("--batch-size", type=int, help="clips of one step, all processes together")
+    group.add_argument("--lr", type=float, dest="peak_lr", help="the highest of the schedule")
+    group.add_argument("--weight-decay", type=float)
+    group.add_argument("--gradient-norm", type=float, help="longer gradients are shortened to it")
+    group.add_argument("--seed", type=int, help="of weights, order, crops and augmentation")
+    group.add_argument("--augmentation", choices=AUGMENTATIONS, help="events: no change of colours")
+    group.add_argument("--label-smoothing", type=float)
+    group.add_argument("--mixup", type=float, help="alpha; 0: none")
+    group.add_argument("--cutmix", type=float, help="alpha; 0: none")
+    group.add_argument("--repeats", type=int, help="samples of one clip in a batch")
+    group.add_argument("--ema", type=float, help="decay of a running mean of the weights, such as 0.9999; 0: none")
+    group.add_argument("--precision", choices=get_args(Precision))
+    group.add_argument("--accumulate", type=int, help="parts of a batch, one after the other: less memory")
+
+
+def overridden(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
+    """The recipe with every option of `add_recipe_arguments` that was given."""
+    given = {f.name: getattr(arguments, f.name, None) for f in dataclasses.fields(Recipe)}
+    if given["augmentation"] is not None:
+        recipe = dataclasses.replace(recipe, augmentation=AUGMENTATIONS[arguments.augmentation])
+    del given["augmentation"]  # whose "none" is a choice, too
+    return dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,76 @@
+"""What was run: run.json beside the results, written when a run begins and completed when it ends."""
+
+import dataclasses
+import hashlib
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import svformer
+from svformer.evaluate import Accuracy
+from svformer.files import atomic_path
+from svformer.training.trainer import Trainer
+
+LIBRARIES = ("torch", "norse", "numpy", "av", "pillow")
+Facts = dict[str, Any]
+
+
+def begin_record(trainer: Trainer, out: Path, *, dataset: str, command: str) -> Facts:
+    """Write what is known when a run begins, or goes on: `sessions` tells of every start. One process writes."""
+    facts: Facts = {
+        "command": command,
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(trainer),
+        "versions": versions(),
+        "recipe": dataclasses.asdict(trainer.recipe),
+        "config": dataclasses.asdict(trainer.model.config),
+        "dataset": dataset,
+        "clips": len(trainer.data),
+        "classes": list(trainer.data.classes),
+    }
+    session = {name: facts[name] for name in ("command", "date", "machine", "versions")}
+    path = out / "run.json"
+    earlier = json.loads(path.read_text())["sessions"] if trainer.steps_done and path.is_file() else []
+    facts["sessions"] = [*earlier, {**session, "first_step": trainer.steps_done}]
+    if trainer.processes.writes:
+        _write(facts, path)
+    return facts
+
+
+def end_record(facts: Facts, trainer: Trainer, accuracy: Accuracy, out: Path) -> dict[str, str]:
+    """Add what came out; the same facts, as text, go into the checkpoint's metadata."""
+    seconds = round(sum(point.seconds for point in trainer.curve))
+    facts = {**facts, "seconds": seconds, "accuracy": dataclasses.asdict(accuracy)}
+    _write(facts, out / "run.json")
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
+
+
+def machine(trainer: Trainer) -> str:
+    device = trainer.processes.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads, {trainer.processes.count} processes"
+
+
+def versions() -> dict[str, str]:
+    """Of Python, the libraries and this package, whose sources have a digest of their own."""
+    found = {library: version(library) for library in LIBRARIES}
+    found["torch"] = torch.__version__  # with the kind of build
+    return {"python": platform.python_version(), **found, "svformer": source_digest()}
+
+
+def source_digest() -> str:
+    """The package's sources as one number, whether or not they come from a repository."""
+    folder, digest = Path(svformer.__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _write(facts: Facts, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n")

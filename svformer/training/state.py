@@ -1,0 +1,40 @@
+"""The file that a run goes on from: written whole or not at all, and read for the same run only."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from svformer.errors import InputError
+from svformer.files import write_bytes
+
+FORMAT = "svformer-training/2"
+State = dict[str, Any]
+
+
+def write_state(path: Path, state: State, *, run: dict[str, Any]) -> None:
+    """Write a state; `run` says what must be the same when it is read."""
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, "run": run, **state}, content)
+    write_bytes(path, content.getbuffer())
+
+
+def read_state(path: Path, *, run: dict[str, Any]) -> State:
+    """Read a state of this run; raises `InputError` when there is none, or one of another run. No code is executed."""
+    if not path.is_file():
+        raise InputError(f"{path}: nothing to resume; start without --resume")
+    try:
+        state: State = torch.load(path, map_location="cpu", weights_only=True)
+        found, saved = state["format"], state.get("run")
+    except Exception as error:  # what a damaged pickle raises depends on the damage
+        raise InputError(f"{path}: not the state of a training run; start without --resume") from error
+    if found != FORMAT or saved is None:
+        raise InputError(f"{path}: a run of another version ({found}); start without --resume")
+    changes = [f"{name} {saved.get(name)} then, {now} now" for name, now in run.items() if saved.get(name) != now]
+    if changes:
+        raise InputError(
+            f"{path}: saved by another run: {'; '.join(changes)}; every step depends on all of it, so resume with the "
+            "same options, or start another run in another --out"
+        )
+    return state
