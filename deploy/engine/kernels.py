@@ -1,6 +1,6 @@
-"""Exact integer kernels for one frame of messages.
+"""Exact integer kernels for one frame of messages: each operation has several, and the fastest is chosen.
 
-Legend: C channels, P pixels of the output, K = kernel taps times channels of a group, G groups, O output channels.
+Legend: C channels, H and W pixels of the input, O channels of the output.
 """
 
 from collections.abc import Callable
@@ -9,96 +9,109 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.integer import IntAttention, IntConvolution, IntIdentity, IntOperation, shifted
-from hardware.geometry import ConvGeometry
+from deploy.engine.attention import MOST_TOKENS, FloatAttention, PackedAttention
+from deploy.engine.choice import Chosen, Kernel, measured, useful
+from deploy.engine.dense import ByteProduct, FloatProduct, ShiftedPlanes, TwoByteProducts, byte_product_is_exact
+from deploy.engine.events import GatheredEvents
+from deploy.engine.ranges import BYTE, MessageRange, are_bytes, exact_type, scaled, sum_type, worst_sum
+from deploy.engine.scatter import ScatteredEvents
+from deploy.ir.integer import IntAttention, IntConvolution, IntIdentity, IntOperation
+from deploy.ir.network import Shape
 
 Messages = NDArray[Any]  # [C, H, W], int8 spikes or int32 graded
-Currents = NDArray[np.int64]  # [O, H', W']
-Kernel = Callable[[Messages], Currents]
+Currents = NDArray[Any]  # [O, H', W'], in the narrowest type that the bounds allow
 
-EXACT_IN_FLOAT32 = 1 << 24
+Variants = dict[str, Callable[[], Kernel]]
+
+COMPILED = {"gathered", "scattered", "planes", "packed"}  # by numba
 
 
-def compile_kernel(operation: IntOperation, *, largest_message: int) -> Kernel:
-    """The fast form of an operation; `largest_message` bounds the absolute value of every message."""
-    if isinstance(operation, IntConvolution):
-        return _Convolution(operation, largest_message)
+def compile_kernel(operation: IntOperation, messages: MessageRange, *, variant: str | None = None) -> Kernel:
+    """The fastest form of an operation for these messages, or the one of `variants` with this name."""
+    if isinstance(operation, IntIdentity):
+        return PassedOn(operation, messages)
+    makers = variants(operation, messages)
+    return makers[variant]() if variant is not None else _chosen(operation, messages, makers)
+
+
+def variants(operation: IntConvolution | IntAttention, messages: MessageRange) -> Variants:
+    """All kernels that are exact for these messages, by name."""
     if isinstance(operation, IntAttention):
-        return _Attention(operation)
-    return _PassOn(operation)
+        return _attentions(operation)
+    makers: Variants = {"float": lambda: FloatProduct(operation, messages)}
+    many_groups = operation.geometry.groups > 1
+    if many_groups:
+        makers["planes"] = lambda: ShiftedPlanes(operation, messages)
+    if sum_type(worst_sum(operation, messages), operation.exponent) == np.int64:
+        return makers
+    makers |= _byte_products(operation, messages)
+    if messages.are_spikes:
+        makers["gathered"] = lambda: GatheredEvents(operation)
+        if many_groups:
+            makers["scattered"] = lambda: ScatteredEvents(operation)
+    return makers
 
 
-def exact_type(worst: int) -> type[np.float32] | type[np.float64]:
-    """The narrowest float type in which sums of integers up to `worst` are exact."""
-    return np.float32 if worst < EXACT_IN_FLOAT32 else np.float64
+def _byte_products(operation: IntConvolution, messages: MessageRange) -> Variants:
+    if not (are_bytes(operation.mantissa.min(), operation.mantissa.max()) and byte_product_is_exact()):
+        return {}
+    if messages.are_bytes:
+        return {"bytes": lambda: ByteProduct(operation)}
+    rounded = MessageRange(low=messages.low - BYTE.max, high=messages.high - BYTE.min)  # to a multiple of 256
+    if messages.magnitude > TwoByteProducts.most or sum_type(worst_sum(operation, rounded), 0) == np.int64:
+        return {}
+    return {"two bytes": lambda: TwoByteProducts(operation)}
 
 
-class _PassOn:
-    def __init__(self, operation: IntIdentity) -> None:
+def _attentions(operation: IntAttention) -> Variants:
+    makers: Variants = {"float": lambda: FloatAttention(operation)}
+    if operation.geometry.tokens <= MOST_TOKENS:
+        makers["packed"] = lambda: PackedAttention(operation)
+    return makers
+
+
+def _chosen(operation: IntConvolution | IntAttention, messages: MessageRange, makers: Variants) -> Kernel:
+    """What numba compiles is compiled here, so that processes that are forked later have it."""
+    in_shape = operation.geometry.in_shape if isinstance(operation, IntConvolution) else operation.in_shape
+    traits = _traits(operation, messages)
+    costs = {name: measured(f"{name} {traits}", make, messages, in_shape) for name, make in makers.items()}
+    names = useful(costs, int(np.prod(in_shape)) if messages.are_spikes else 0)
+    kernels = {name: makers[name]() for name in names}
+    for name in COMPILED & kernels.keys():
+        kernels[name](np.zeros(in_shape, messages.dtype))
+    if len(kernels) == 1:
+        return kernels[names[0]]
+    return Chosen({name: (kernels[name], costs[name]) for name in names}, _out_shape(operation))
+
+
+def _traits(operation: IntConvolution | IntAttention, messages: MessageRange) -> str:
+    """All that the speed of the kernels depends on, but the machine and the number of spikes."""
+    kind = "spikes" if messages.are_spikes else np.dtype(messages.dtype).name
+    if isinstance(operation, IntAttention):
+        return f"{operation.geometry} {kind}"
+    worst, weights = worst_sum(operation, messages), operation.mantissa
+    types = exact_type(worst), sum_type(worst, operation.exponent)
+    bits = 8 if are_bytes(weights.min(), weights.max()) else 16
+    return f"{operation.geometry} {kind} x {bits} bits, {', '.join(np.dtype(t).name for t in types)}"
+
+
+def _out_shape(operation: IntConvolution | IntAttention) -> Shape:
+    if isinstance(operation, IntConvolution):
+        return operation.geometry.out_shape
+    channels, height, width = operation.in_shape
+    return channels // 3, height, width
+
+
+class PassedOn:
+    """An identity: the messages themselves, where it has no factor."""
+
+    by_spike = False
+
+    def __init__(self, operation: IntIdentity, messages: MessageRange) -> None:
         self.shape, self.multiplier, self.exponent = operation.out_shape, operation.multiplier, operation.exponent
+        self.is_factor_one = (self.multiplier, self.exponent) == (1, 0)
+        self.out = np.empty(self.shape, sum_type(max(1, messages.magnitude) * abs(self.multiplier), self.exponent))
 
     def __call__(self, messages: Messages) -> Currents:
-        values = messages.reshape(self.shape).astype(np.int64)
-        return shifted(values * self.multiplier, self.exponent)
-
-
-class _Convolution:
-    """Gathered patches times a weight matrix, in the narrowest float type that holds every partial sum exactly."""
-
-    def __init__(self, operation: IntConvolution, largest_message: int) -> None:
-        geometry, weight = operation.geometry, operation.mantissa.astype(np.int64)
-        self.exponent, self.groups, self.out_shape = operation.exponent, geometry.groups, geometry.out_shape
-        worst = int(np.abs(weight).sum(axis=(1, 2, 3)).max()) * largest_message
-        self.dtype = exact_type(worst)
-        self.weight_GOK: NDArray[Any] = weight.reshape(geometry.groups, len(weight) // geometry.groups, -1).astype(
-            self.dtype
-        )
-        self.taps = _taps(geometry)
-        channels, height, width = geometry.in_shape
-        self.padded: NDArray[Any] = np.zeros(
-            channels * height * width + 1, dtype=self.dtype
-        )  # the last value is the padding
-
-    def __call__(self, messages: Messages) -> Currents:
-        if not messages.any():
-            return np.zeros(self.out_shape, dtype=np.int64)
-        self.padded[:-1] = messages.ravel()
-        patches_GKP = self.padded[self.taps].reshape(self.groups, self.weight_GOK.shape[2], -1)
-        total = (self.weight_GOK @ patches_GKP).reshape(self.out_shape)
-        return shifted(total.astype(np.int64), self.exponent)
-
-
-def _taps(geometry: ConvGeometry) -> NDArray[np.intp]:
-    """Index of the input value under every kernel tap of every output pixel, [C * kh * kw, P]; padding is the last."""
-    channels, height, width = geometry.in_shape
-    outside = channels * height * width
-    (py, px), (dy, dx), (sy, sx) = geometry.padding, geometry.dilation, geometry.stride
-    kh, kw = geometry.kernel
-    _, out_height, out_width = geometry.out_shape
-    rows = np.arange(kh)[:, None] * dy + np.arange(out_height) * sy - py  # [kh, H']
-    columns = np.arange(kw)[:, None] * dx + np.arange(out_width) * sx - px  # [kw, W']
-    row, column = rows[:, None, :, None], columns[None, :, None, :]
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)  # [kh, kw, H', W']
-    first_channel = np.where(inside, row * width + column, outside)
-    offset = np.arange(channels)[:, None, None, None, None] * (height * width)
-    taps = np.where(inside, first_channel + offset, outside)
-    return taps.reshape(channels * kh * kw, out_height * out_width)
-
-
-class _Attention:
-    """`q (k^T v)` of every head; K^T V counts coincidences, so float32 is exact far beyond any image size."""
-
-    def __init__(self, operation: IntAttention) -> None:
-        geometry = operation.geometry
-        self.multiplier, self.exponent = operation.multiplier, operation.exponent
-        self.split = (3, geometry.heads, geometry.head_dim, geometry.tokens)
-        channels, height, width = operation.in_shape
-        self.out_shape = (channels // 3, height, width)
-        worst = geometry.tokens * geometry.head_dim
-        self.dtype = exact_type(worst)
-
-    def __call__(self, messages: Messages) -> Currents:
-        qkv: NDArray[Any] = messages.reshape(self.split).astype(self.dtype)
-        q, k, v = qkv
-        attended = (v @ k.transpose(0, 2, 1)) @ q
-        return shifted(attended.reshape(self.out_shape).astype(np.int64) * self.multiplier, self.exponent)
+        values = messages.reshape(self.shape)
+        return values if self.is_factor_one else scaled(values, self.multiplier, self.exponent, self.out)

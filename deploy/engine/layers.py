@@ -7,24 +7,14 @@ Conv sends what it received a step earlier and LIF answers at once.
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deploy.engine.kernels import Currents, Kernel, Messages, compile_kernel
-from deploy.ir.integer import (
-    DECAY_ONE,
-    STATE_LIMIT,
-    STATE_SHIFT,
-    IntGain,
-    IntInput,
-    IntLif,
-    IntNetwork,
-    IntRelay,
-    bias_by_step,
-    wrapped,
-)
+from deploy.engine.choice import Kernel
+from deploy.engine.kernels import Currents, Messages, compile_kernel
+from deploy.engine.neurons import populated
+from deploy.engine.ranges import SPIKES, MessageRange
+from deploy.ir.integer import STATE_LIMIT, IntGain, IntInput, IntIntegrator, IntLif, IntNetwork, IntPopulation, IntRelay
 from deploy.passes.schedule import Plan
 
 
@@ -49,16 +39,20 @@ class Layer:
     def __init__(
         self,
         *,
-        population: IntRelay | IntLif,
+        population: IntRelay | IntLif | IntIntegrator,
         synapses: list[Synapse],
         first_step: int,
         frames: int,
         sources: int,
     ) -> None:
-        self.neurons = _Relay(population, frames) if isinstance(population, IntRelay) else _Neurons(population, frames)
+        self.neurons = populated(population, frames)
         self.synapses, self.first_step, self.frames = synapses, first_step, frames
         self.rest = np.zeros(population.shape, dtype=self.neurons.dtype)
-        self.currents: Currents = np.zeros(population.shape, dtype=np.int64)
+        self.no_currents: Currents = np.zeros(population.shape, dtype=np.int32)
+        self.currents = self.no_currents
+        for kind in (np.int16, np.int32):  # compiled here, so that a process that is forked later has it
+            self.neurons.update(self.no_currents.astype(kind), 0)
+        self.neurons.reset()
         depth = max((s.lag for s in synapses), default=0) + 1
         self.lines: list[deque[Messages]] = [deque(maxlen=depth) for _ in range(sources)]
 
@@ -80,45 +74,15 @@ class Layer:
             self.currents = self._collect(frame % self.frames)
 
     def _collect(self, frame_of_clip: int) -> Currents:
-        total = np.zeros(self.rest.shape, dtype=np.int64)
-        for synapse in self.synapses:
-            if frame_of_clip >= synapse.delay:  # a clip does not see the one before it
-                total += synapse(self.lines[synapse.source][-1 - synapse.lag], frame_of_clip)
+        # a clip does not see the one before it
+        active = [synapse for synapse in self.synapses if frame_of_clip >= synapse.delay]
+        parts = [synapse(self.lines[synapse.source][-1 - synapse.lag], frame_of_clip) for synapse in active]
+        if len(parts) < 2:
+            return parts[0] if parts else self.no_currents
+        total = np.add(*parts[:2], dtype=np.result_type(np.int32, *parts))
+        for part in parts[2:]:
+            total += part
         return total
-
-
-class _Relay:
-    dtype = np.dtype(np.int32)
-
-    def __init__(self, relay: IntRelay, frames: int) -> None:
-        self.bias = bias_by_step(relay, frames)
-
-    def reset(self) -> None:
-        """A relay keeps nothing."""
-
-    def update(self, currents: Currents, frame_of_clip: int) -> NDArray[np.int32]:
-        return (currents + self.bias[frame_of_clip]).astype(np.int32)
-
-
-class _Neurons:
-    dtype = np.dtype(np.int8)
-
-    def __init__(self, lif: IntLif, frames: int) -> None:
-        self.bias = bias_by_step(lif, frames)
-        self.keep, self.threshold = DECAY_ONE - lif.decay, lif.threshold << STATE_SHIFT
-        self.v = np.zeros(lif.shape, dtype=np.int64)
-
-    def reset(self) -> None:
-        self.v[:] = 0
-
-    def update(self, currents: Currents, frame_of_clip: int) -> NDArray[np.int8]:
-        kept = np.sign(self.v) * ((np.abs(self.v) * self.keep) >> 12)
-        current = wrapped(currents << STATE_SHIFT) + self.bias[frame_of_clip]
-        v = np.clip(kept + current, -STATE_LIMIT + 1, STATE_LIMIT - 1)
-        fired = v > self.threshold
-        v[fired] = 0
-        self.v = v
-        return fired.astype(np.int8)
 
 
 def build_layer(network: IntNetwork, plan: Plan, name: str) -> tuple[Layer, list[str]]:
@@ -129,7 +93,7 @@ def build_layer(network: IntNetwork, plan: Plan, name: str) -> tuple[Layer, list
     synapses = [
         Synapse(
             source=sources.index(c.source),
-            kernel=compile_kernel(c.operation, largest_message=largest_message(network, c.source)),
+            kernel=compile_kernel(c.operation, message_range(network.populations[c.source])),
             lag=lag,
             delay=c.delay,
             gain=c.gain,
@@ -147,16 +111,10 @@ def build_layer(network: IntNetwork, plan: Plan, name: str) -> tuple[Layer, list
     return layer, sources
 
 
-def largest_message(network: IntNetwork, name: str) -> int:
-    """Bound on the absolute value of what a population sends."""
-    population = network.populations[name]
+def message_range(population: IntPopulation) -> MessageRange:
+    """Smallest and largest value that a population can send."""
     if isinstance(population, IntLif):
-        return 1
+        return SPIKES
     if isinstance(population, IntInput):
-        return max(abs(population.low), abs(population.high))
-    return STATE_LIMIT
-
-
-def message_type(population: Any) -> np.dtype[Any]:
-    """int8 spikes, int32 graded messages."""
-    return _Neurons.dtype if isinstance(population, IntLif) else _Relay.dtype
+        return MessageRange(low=population.low, high=population.high)
+    return MessageRange(low=-STATE_LIMIT, high=STATE_LIMIT)
