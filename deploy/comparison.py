@@ -17,7 +17,7 @@ from deploy.progress import clip_progress
 from deploy.report.record import BITS_PER_KIB, CONVENTION, record
 from deploy.stages import WEIGHT_BITS, Backend
 from deploy.twin import TwinRun, run_twin
-from hardware import OpCounts, energy_models, load_chip
+from hardware import energy_models, load_chip
 from svformer.checkpoint import load_checkpoint
 from svformer.model import SVFormer
 
@@ -59,12 +59,12 @@ def rows_of(
     arguments: argparse.Namespace,
     console: Console,
 ) -> list[Row]:
-    """The rows of a checkpoint: one for every width, two for a ReLU twin (with its zeros, and without)."""
+    """The rows of a checkpoint: one for every width, two of each for a ReLU twin (with its zeros, and without)."""
     model = load_checkpoint(path, head_dim=arguments.head_dim)
     name = path.parent.name if path.stem == "checkpoint" else path.stem
     console.rule(f"{name}: {describe(model)}")
     if model.config.activation != "spiking":
-        return _twin_rows(name, model, class_names(training_facts(path)), clips, console)
+        return _twin_rows(name, model, class_names(training_facts(path)), clips, arguments.weight_bits, console)
     trained = model.config.weight_bits
     widths = arguments.weight_bits if trained is None else [WEIGHT_BITS]  # a trained grid is found and kept
     return [_spiking_row(name, path, clips, calibration, arguments, bits, console) for bits in widths]
@@ -127,43 +127,52 @@ def _row_of_report(name: str, form: str, report: dict[str, Any], static: bool) -
     )
 
 
-def _energies(models: dict[str, Any]) -> dict[str, float | None]:
+def _energies(models: dict[str, Any], chips: Sequence[str] = CHIPS) -> dict[str, float | None]:
     """What papers report on the convention's chip (weighted layers), everything on the others."""
-    return {chip: models[chip]["weighted_layers_mj" if chip == CONVENTION else "mj_per_video"] for chip in CHIPS}
+    return {chip: models[chip]["weighted_layers_mj" if chip == CONVENTION else "mj_per_video"] for chip in chips}
 
 
 def _twin_rows(
-    name: str, model: SVFormer, classes: Sequence[str], clips: Sequence[ClipSource], console: Console
+    name: str,
+    model: SVFormer,
+    classes: Sequence[str],
+    clips: Sequence[ClipSource],
+    widths: Sequence[int],
+    console: Console,
 ) -> list[Row]:
     config = model.config
     wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
     with clip_progress(len(clips), name, console) as on_clips:
         found = run_twin(model, clips, wanted, classes=classes, on_clips=on_clips)
-    dense, sparse = found.dense(), found.counts
+    forms = {"every product": found.dense(), "zeros skipped": found}
     return [
-        _twin_row(name, "ReLU and softmax, every product", found, dense),
-        _twin_row(name, "ReLU and softmax, zeros skipped", found, sparse),
+        _twin_row(name, f"ReLU and softmax, {form}", counted, bits)
+        for bits in widths
+        for form, counted in forms.items()
     ]
 
 
-def _twin_row(name: str, form: str, found: TwinRun, counts: OpCounts) -> Row:
-    chips = [load_chip(chip) for chip in CHIPS]
-    models: dict[str, Any] = dict(energy_models({"all": found.per_clip(counts)}, chips))
-    energies = _energies(models)
+def _twin_row(name: str, form: str, found: TwinRun, bits: int) -> Row:
+    weighted, everything = (found.per_clip(weight_bits=bits, attention=attention) for attention in (False, True))
+    energies: dict[str, float | None] = {}
+    for chip in CHIPS:
+        counts = weighted if chip == CONVENTION else everything
+        models: dict[str, Any] = dict(energy_models({"all": counts}, [load_chip(chip)]))
+        energies |= _energies(models, [chip])
     energies["loihi1"] = None  # a spiking chip does not multiply graded activations
     return Row(
         name=name,
         form=form,
-        weight_bits=WEIGHT_BITS,
+        weight_bits=bits,
         clips=found.clips,
         float_top1=found.top1,
         deployed_top1=None,
         agreement=None,
         spike_match=None,
         activity=found.activity,
-        memory_kib=found.weights * WEIGHT_BITS / BITS_PER_KIB,
+        memory_kib=found.weights * bits / BITS_PER_KIB,
         synaptic_ops=0.0,
-        macs=counts.macs / found.clips,
+        macs=everything.macs,
         attention_ops=0.0,
         neuron_updates=0.0,
         energy_mj=energies,

@@ -1,5 +1,7 @@
-"""What the deployed network did: operations of every layer, counted from the messages that were sent."""
+"""What the deployed network did: operations of every layer and time step, counted from the messages that were sent."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,45 +11,100 @@ from deploy.ir.integer import (
     IntAttention,
     IntConnection,
     IntConvolution,
+    IntIdentity,
     IntInput,
     IntLif,
     IntNetwork,
-    IntOperation,
+    IntPopulation,
     IntRelay,
 )
-from deploy.passes.schedule import Plan
+from deploy.needs import (
+    BIAS_BITS,
+    GAIN_BITS,
+    GRADED_BITS,
+    STATE_BITS,
+    bias_of,
+    layer_needs,
+    parameter_count,
+    synapse_memory_bits,
+    weight_bits,
+    widest_weight_bits,
+)
+from deploy.passes.schedule import schedule
 from hardware import (
-    LayerNeed,
     OpCounts,
+    count_accesses,
     count_attention,
     count_connection,
     count_gains,
     count_messages,
     count_neurons,
-    layer_need,
+    count_parameter_reads,
+    count_state_accesses,
+    count_traffic,
+    expected_ops,
 )
+
+__all__ = [
+    "count_by_step",
+    "count_operations",
+    "expected_operations",
+    "layer_needs",
+    "parameter_count",
+    "readout_layers",
+    "synapse_memory_bits",
+    "weight_bits",
+    "widest_weight_bits",
+]
 
 Signals = dict[str, NDArray[Any]]  # [N, T, C, H, W]
 
-STATE_BITS = 24
-GRADED_BITS = 24
-
 
 def count_operations(network: IntNetwork, signals: Signals) -> dict[str, OpCounts]:
-    """Operations of every population and of the synapses that end in it, summed over all clips."""
-    return {name: _count(network, name, signals) for name in network.populations}
+    """Operations of every population and of the synapses that end in it, summed over all clips and time steps."""
+    return {name: sum(steps, OpCounts()) for name, steps in count_by_step(network, signals).items()}
 
 
-def _count(network: IntNetwork, name: str, signals: Signals) -> OpCounts:
-    population, messages = network.populations[name], signals[name]
-    steps, binary = messages.shape[0] * messages.shape[1], isinstance(population, IntLif)
-    total = count_messages(messages.reshape(steps, *messages.shape[2:]), binary=binary)
+def count_by_step(network: IntNetwork, signals: Signals) -> dict[str, list[OpCounts]]:
+    """The same for every time step of a clip, summed over all clips.
+
+    An operation belongs to the step at which its target sees the frame; what a delay holds back beyond the end of a
+    clip is dropped by the reset and counted nowhere.
+    """
+    lags = schedule(network).lags
+    held = {id(c): lag for c, lag in zip(network.connections, lags, strict=True)}
+    return {
+        name: [_count(network, name, signals, step, held) for step in range(network.frames)]
+        for name in network.populations
+    }
+
+
+def _count(network: IntNetwork, name: str, signals: Signals, step: int, held: Mapping[int, int]) -> OpCounts:
+    """One population at one time step."""
+    population, messages = network.populations[name], signals[name][:, step]
+    found = count_messages(messages, binary=isinstance(population, IntLif))
     if isinstance(population, IntInput):
-        return total
-    bias = population.bias_mantissa if isinstance(population, IntLif) else population.bias
-    neurons = int(np.prod(population.shape)) if binary else 0
-    total += count_neurons(steps, neurons, biases=_biased(bias, population.shape))
-    return sum((_count_synapses(network, c, signals) for c in network.into(name)), start=total)
+        return found
+    found += _count_population(population, clips=len(messages))
+    for connection in network.into(name):
+        frame = step - connection.delay
+        if frame >= 0:
+            found += _count_connection(network, connection, signals[connection.source][:, frame], held[id(connection)])
+        found += _count_gain(connection, population, clips=len(messages))
+    return found
+
+
+def _count_population(population: IntPopulation, *, clips: int) -> OpCounts:
+    """What happens at every time step whatever arrives: biases, updates, each potential or sum taken up and kept."""
+    values, relayed = int(np.prod(population.shape)), isinstance(population, IntRelay)
+    bias = bias_of(population)
+    biases = clips * _biased(bias, population.shape)
+    return (
+        count_neurons(clips, 0 if relayed else values)
+        + OpCounts(bias_adds=biases)
+        + count_parameter_reads(biases, memory_bits=bias.size * BIAS_BITS)
+        + count_state_accesses(reads=clips * values, writes=clips * values, memory_bits=values * STATE_BITS)
+    )
 
 
 def _biased(bias: NDArray[np.int64], shape: tuple[int, ...]) -> int:
@@ -55,82 +112,77 @@ def _biased(bias: NDArray[np.int64], shape: tuple[int, ...]) -> int:
     return int(np.count_nonzero(np.broadcast_to(bias.any(axis=0) if bias.ndim > len(shape) else bias, shape)))
 
 
-def _count_synapses(network: IntNetwork, connection: IntConnection, signals: Signals) -> OpCounts:
-    counts = _count_operation(network, connection, signals)
-    if connection.gain is None:
-        return counts
-    clips, frames = signals[connection.target].shape[:2]
-    return counts + count_gains(clips * frames, int(np.prod(network.populations[connection.target].shape)))
-
-
-def _count_operation(network: IntNetwork, connection: IntConnection, signals: Signals) -> OpCounts:
-    sent = signals[connection.source]
-    seen = sent[:, : max(sent.shape[1] - connection.delay, 0)]  # a delayed synapse never sees the last frames of a clip
-    messages = seen.reshape(-1, *sent.shape[2:])
-    if isinstance(connection.operation, IntAttention):
-        return count_attention(messages, connection.operation.geometry.heads)
-    binary = isinstance(network.populations[connection.source], IntLif)
-    operation = connection.operation
-    return count_connection(messages, operation.geometry, binary=binary, weight_bits=weight_bits(operation))
-
-
-def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
-    """What every population, with the synapses that end in it, asks of a chip."""
-    lags = dict(zip(map(id, network.connections), plan.lags, strict=True))
-    needs = []
-    for name, population in network.populations.items():
-        if isinstance(population, IntInput):
-            continue
-        incoming = network.into(name)
-        needs.append(
-            layer_need(
-                name,
-                shape=population.shape,
-                inputs=[c.operation.geometry for c in incoming],
-                outgoing=sum(c.source == name for c in network.connections),
-                weight_bits=max(weight_bits(c.operation) for c in incoming),
-                state_bits_per_neuron=STATE_BITS,
-                message_bits=1 if isinstance(population, IntLif) else GRADED_BITS,
-                delay=max((lags[id(c)] for c in incoming), default=0),
-                changes_with_time=any(c.gain is not None for c in incoming) or _bias_changes(population),
-            )
+def _count_connection(
+    network: IntNetwork, connection: IntConnection, messages_NCHW: NDArray[Any], held_steps: int
+) -> OpCounts:
+    """What the messages of one frame cause on their way through one connection."""
+    operation, binary = connection.operation, isinstance(network.populations[connection.source], IntLif)
+    payload_bits = 0 if binary else GRADED_BITS
+    traffic = count_traffic(messages_NCHW, payload_bits=payload_bits, held_steps=held_steps)
+    state_memory_bits = int(np.prod(network.populations[connection.target].shape)) * STATE_BITS
+    if isinstance(operation, IntAttention):
+        ops = count_attention(messages_NCHW, operation.geometry.heads)
+        product_bits = operation.geometry.channels * operation.geometry.head_dim * STATE_BITS
+        accesses = count_accesses(
+            ops, weight_memory_bits=0, state_memory_bits=state_memory_bits, product_memory_bits=product_bits
         )
-    return needs
+        return ops + accesses + traffic
+    ops = count_connection(messages_NCHW, operation.geometry, binary=binary, weight_bits=weight_bits(operation))
+    weight_memory_bits = (
+        operation.mantissa.size * weight_bits(operation) if isinstance(operation, IntConvolution) else 0
+    )
+    accesses = count_accesses(ops, weight_memory_bits=weight_memory_bits, state_memory_bits=state_memory_bits)
+    return ops + accesses + traffic
 
 
-def _bias_changes(population: IntRelay | IntLif) -> bool:
-    bias = population.bias_mantissa if isinstance(population, IntLif) else population.bias
-    return bias.ndim > len(population.shape)
+def _count_gain(connection: IntConnection, target: IntPopulation, *, clips: int) -> OpCounts:
+    if connection.gain is None:
+        return OpCounts()
+    currents = clips * int(np.prod(target.shape))
+    memory_bits = connection.gain.multiplier.size * GAIN_BITS
+    return count_gains(clips, int(np.prod(target.shape))) + count_parameter_reads(currents, memory_bits=memory_bits)
 
 
-def weight_bits(operation: IntOperation) -> int:
-    """Bits that the weights of a connection need, sign included; factors of two that all share are in the exponent."""
-    if not isinstance(operation, IntConvolution):
-        return 0
-    magnitudes = np.abs(operation.mantissa.astype(np.int64))
-    shared = int(np.gcd.reduce(magnitudes, axis=None))
-    power_of_two = shared & -shared
-    return (int(magnitudes.max()) // max(power_of_two, 1)).bit_length() + 1
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Operations of a layer by rate x synapses, and why the traced count may be another."""
+
+    ops: float
+    reasons: tuple[str, ...]  # empty: the traced count must be the same
 
 
-def widest_weight_bits(network: IntNetwork) -> int:
-    """Bits of the widest weight, sign included."""
-    return max((weight_bits(c.operation) for c in network.connections), default=1)
+def expected_operations(network: IntNetwork, sent: Mapping[str, float]) -> dict[str, Expected]:
+    """Static counts: additions and multiply-accumulates of every layer from geometry and rate alone.
+
+    `sent` holds the messages of every population during one clip. Attention, a product of two rates, is left out. The
+    traced count differs where messages gather at or away from the borders of the image, which reach fewer neurons, and
+    where a delay cuts off the last frames of a clip while the rate is that of all.
+    """
+    return {
+        name: _expected([c for c in network.into(name) if not isinstance(c.operation, IntAttention)], network, sent)
+        for name, population in network.populations.items()
+        if not isinstance(population, IntInput)
+    }
 
 
-def synapse_memory_bits(network: IntNetwork) -> int:
-    """Bits of all stored weights, a kernel stored once however many positions share it."""
-    convolutions = (c.operation for c in network.connections if isinstance(c.operation, IntConvolution))
-    return sum(operation.mantissa.size * weight_bits(operation) for operation in convolutions)
+def _expected(connections: list[IntConnection], network: IntNetwork, sent: Mapping[str, float]) -> Expected:
+    ops, reasons = 0.0, dict[str, None]()
+    for connection in connections:
+        operation = connection.operation
+        assert isinstance(operation, IntConvolution | IntIdentity)
+        frames = max(network.frames - connection.delay, 0)
+        rate = sent[connection.source] / (operation.geometry.inputs * network.frames)
+        ops += expected_ops(operation.geometry, rate, time_steps=frames)
+        if np.ptp(operation.geometry.fan_out_map()):
+            reasons["borders"] = None
+        if connection.delay:
+            reasons["delays"] = None
+    return Expected(ops=ops, reasons=tuple(reasons))
 
 
-def parameter_count(network: IntNetwork) -> int:
-    """Weights, gains and biases stored in the deployed network."""
-    weights = sum(c.operation.mantissa.size for c in network.connections if isinstance(c.operation, IntConvolution))
-    gains = sum(c.gain.multiplier.size for c in network.connections if c.gain is not None)
-    biases = [p.bias_mantissa if isinstance(p, IntLif) else p.bias for p in _with_bias(network)]
-    return int(weights + gains + sum(bias.size for bias in biases))
-
-
-def _with_bias(network: IntNetwork) -> list[Any]:
-    return [p for p in network.populations.values() if not isinstance(p, IntInput)]
+def readout_layers(network: IntNetwork) -> list[str]:
+    """Populations behind the last neurons: no spike is fired because of them, they only sum up the result."""
+    feeds = {name for name, p in network.populations.items() if isinstance(p, IntLif)}
+    while more := {c.source for c in network.connections if c.target in feeds} - feeds:
+        feeds |= more
+    return [name for name in network.populations if name not in feeds]

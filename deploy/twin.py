@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from deploy.inputs import ClipSource, InputFormat, batches
-from deploy.stages import WEIGHT_BITS
 from hardware import ConvGeometry, OpCounts, count_connection
 from svformer.blocks import Attention, Head
 from svformer.model import SVFormer
@@ -24,28 +23,38 @@ BATCH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class TwinRun:
-    """Counts of all clips together; `macs` are those with a non-zero activation."""
+    """Counts of all clips together; `macs` are those with a non-zero activation.
+
+    Attention is apart: weighted layers alone, what papers report, leave it out for spiking networks, too.
+    """
 
     clips: int
     top1: float | None
     counts: OpCounts
+    attention: OpCounts
     activity: float  # share of activations behind a ReLU that are not zero
     weights: int
 
-    def dense(self) -> OpCounts:
+    def dense(self) -> "TwinRun":
         """Every product done, zero or not, borders exact: what hardware without zero-skipping does."""
-        macs = self.counts.dense_macs + self.counts.dense_attention_ops
-        return dataclasses.replace(self.counts, macs=macs, weight_bits_read=self.counts.dense_macs * WEIGHT_BITS)
+        return dataclasses.replace(
+            self,
+            counts=dataclasses.replace(self.counts, macs=self.counts.dense_macs),
+            attention=dataclasses.replace(self.attention, macs=self.attention.dense_attention_ops),
+        )
 
-    def per_clip(self, counts: OpCounts) -> OpCounts:
-        return OpCounts(**{name: round(value / self.clips) for name, value in dataclasses.asdict(counts).items()})
+    def per_clip(self, *, weight_bits: int, attention: bool) -> OpCounts:
+        """Counts of the mean clip, where each product with a weight fetches one of `weight_bits`."""
+        total = dataclasses.replace(self.counts, weight_bits_read=self.counts.macs * weight_bits)
+        total = total + self.attention if attention else total
+        return OpCounts(**{name: round(value / self.clips) for name, value in dataclasses.asdict(total).items()})
 
 
 class _Counter:
     """Forward hooks that add up what passes."""
 
     def __init__(self) -> None:
-        self.counts = OpCounts()
+        self.counts = self.attention_counts = OpCounts()
         self.active = self.values = 0
         self.qkv: dict[nn.Module, list[Tensor]] = {}
 
@@ -59,7 +68,7 @@ class _Counter:
             padding=_pair(module.padding),
             groups=module.groups,
         )
-        self.counts += count_connection(x.numpy(), geometry, binary=False, weight_bits=WEIGHT_BITS)
+        self.counts += count_connection(x.numpy(), geometry, binary=False)
 
     def linear(self, module: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self._products(inputs[0], module.out_features)
@@ -85,11 +94,11 @@ class _Counter:
         tokens = q.shape[-1]
         pairs = (q.count_nonzero(-1) * k.count_nonzero(-1)).sum()  # products of q k^T with two non-zero factors
         macs = int(pairs) + int(v.count_nonzero()) * tokens  # no entry of a softmax is zero
-        self.counts += OpCounts(macs=macs, dense_attention_ops=2 * q.numel() * tokens)
+        self.attention_counts += OpCounts(macs=macs, dense_attention_ops=2 * q.numel() * tokens)
 
     def _products(self, x: Tensor, fan_out: int) -> None:
         macs, dense = int(x.count_nonzero()) * fan_out, x.numel() * fan_out
-        self.counts += OpCounts(macs=macs, dense_macs=dense, padded_macs=dense, weight_bits_read=macs * WEIGHT_BITS)
+        self.counts += OpCounts(macs=macs, dense_macs=dense, padded_macs=dense)
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -122,6 +131,7 @@ def run_twin(
         clips=len(clips),
         top1=right / known if known else None,
         counts=counter.counts,
+        attention=counter.attention_counts,
         activity=counter.active / counter.values,
         weights=sum(math.prod(p.shape) for p in model.parameters() if p.ndim > 1),
     )

@@ -17,7 +17,7 @@ from hardware.errors import ChipError
 UnitT = TypeVar("UnitT")
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
-PJ_PER = {"pJ": 1.0, "nJ": 1e3}
+PJ_PER = {"pJ": 1.0, "nJ": 1e3, "pJ/bit": 1.0}
 
 
 class _Strict(BaseModel):
@@ -44,13 +44,24 @@ class Figure(_Strict, Generic[UnitT]):
         return f"{line}; {self.note}" if self.note else line
 
 
-class EnergyFigure(Figure[Literal["pJ", "nJ"]]):
-    """Energy of one operation."""
+class EnergyFigure(Figure[UnitT], Generic[UnitT]):
+    """An energy; `others` are what other sources say, or the same source for another case."""
+
+    others: list[Figure[UnitT]] = Field(default_factory=list)
 
     @property
     def pj(self) -> float:
         """The energy in picojoule."""
-        return self.value * PJ_PER[self.unit]
+        return self.value * PJ_PER[str(self.unit)]
+
+    @property
+    def range_pj(self) -> tuple[float, float]:
+        """Lowest and highest figure of all sources, in picojoule."""
+        values = [self.pj, *(other.value * PJ_PER[str(other.unit)] for other in self.others)]
+        return min(values), max(values)
+
+
+PerOperation = EnergyFigure[Literal["pJ", "nJ"]]
 
 
 class CountFigure(Figure[UnitT], Generic[UnitT]):
@@ -62,19 +73,30 @@ class CountFigure(Figure[UnitT], Generic[UnitT]):
 class Energy(_Strict):
     """Energy per operation. Only the synaptic operation is required."""
 
-    synaptic_op: EnergyFigure  # one addition of a weight because of a binary spike
-    multiply_accumulate: EnergyFigure | None = None  # one weight times one graded value, added
-    attention_op: EnergyFigure | None = None  # one addition of a count in Q (K^T V)
-    relay_add: EnergyFigure | None = None  # one graded shortcut current added
-    bias_add: EnergyFigure | None = None
-    weight_bit_read: EnergyFigure | None = None  # one bit of a weight from the memory beside the arithmetic
-    neuron_update: EnergyFigure | None = None  # of a neuron whose state changes
-    neuron_update_inactive: EnergyFigure | None = None  # of a neuron at rest
-    spike: EnergyFigure | None = None  # one message to a neighbouring core, in the same tile
-    hop_east_west: EnergyFigure | None = None  # one message one tile further
-    hop_north_south: EnergyFigure | None = None
+    synaptic_op: PerOperation  # one addition of a weight because of a binary spike
+    multiply_accumulate: PerOperation | None = None  # one weight times one graded value, added
+    attention_op: PerOperation | None = None  # one addition of a count in Q (K^T V)
+    relay_add: PerOperation | None = None  # one graded shortcut current added
+    bias_add: PerOperation | None = None
+    weight_bit_read: PerOperation | None = None  # one bit of a weight from the memory beside the arithmetic
+    memory_access: PerOperation | None = None  # one value read or written, however large the memory
+    memory_access_per_bit: EnergyFigure[Literal["pJ/bit"]] | None = None  # and more for each bit that the memory holds
+    event_address: PerOperation | None = None  # finding the weight and the potential of one operation
+    message_address: PerOperation | None = None  # finding the first of them for one message
+    neuron_update: PerOperation | None = None
+    spike: PerOperation | None = None  # one message to a neighbouring core, in the same tile
+    hop_east_west: PerOperation | None = None  # one message one tile further
+    hop_north_south: PerOperation | None = None
     static_power: Figure[Literal["mW/chip"]] | None = None
     note: Text | None = None  # what the figures include and what a reader of the total must know
+
+    @model_validator(mode="after")
+    def _counts_memory_once(self) -> "Energy":
+        if self.weight_bit_read and self.memory_access:
+            raise ValueError("weight_bit_read and memory_access both price the reading of a weight; give one of them")
+        if self.memory_access_per_bit and not self.memory_access:
+            raise ValueError("memory_access_per_bit is a part of memory_access, which is missing")
+        return self
 
 
 class Limits(_Strict):

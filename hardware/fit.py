@@ -22,6 +22,15 @@ Geometry = ConvGeometry | IdentityGeometry | AttentionGeometry
 
 BITS_PER_KIB = 8 * 1024
 
+# What makes a layer ask for less, by the limit that it runs into.
+REMEDIES = {
+    "neurons": "fewer channels or a smaller image; cores grow with both in proportion",
+    "fan_in_axons": "a smaller or pooled input, or fewer connections that end in the layer",
+    "fan_out_axons": "fewer connections that leave the layer (every shortcut and every tap of a delay line is one)",
+    "synapse_memory": "narrower weights, or a depthwise kernel kept apart in place of a merged one",
+    "core_memory": "narrower weights or potentials, or fewer channels",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNeed:
@@ -54,6 +63,16 @@ class LayerFit:
         """The limit that asks for the most cores."""
         return max(self.cores_by_limit, key=lambda limit: self.cores_by_limit[limit])
 
+    @property
+    def remedy(self) -> str:
+        """What would shrink the layer, and how far: to the cores that its next limit asks for."""
+        if self.cores == 1:
+            return "it fits one core"
+        without = max((n for limit, n in self.cores_by_limit.items() if limit != self.binding), default=1)
+        if self.cores == without:
+            return f"{REMEDIES[self.binding]}; but another limit asks for as many cores"
+        return f"{REMEDIES[self.binding]}; no other limit asks for more than {without}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChipFit:
@@ -70,6 +89,13 @@ class ChipFit:
     def largest(self) -> LayerFit:
         """The layer that takes the most cores."""
         return max(self.layers, key=lambda layer: layer.cores)
+
+    @property
+    def advice(self) -> str:
+        """The layer that needs most, why, and what would shrink it, as a sentence."""
+        layer = self.largest
+        cores = f"{layer.cores:,} core{'s' if layer.cores != 1 else ''}"
+        return f"{layer.name} takes most, {cores} of {self.cores:,}, by its {_words(layer.binding)}: {layer.remedy}"
 
 
 def layer_need(
@@ -153,6 +179,10 @@ def _obstacles(need: LayerNeed, chip: str, limits: Limits) -> Iterable[str]:
         yield f"{need.name}: multiplies two signals (attention), for which {chip} has no synapse"
     if need.changes_with_time:
         yield f"{need.name}: gain and bias change with the time step (per-step norm), not static on {chip}"
+
+
+def _words(limit: str) -> str:
+    return limit.replace("_", " ")
 
 
 def _divide_up(need: int, limit: int) -> int:

@@ -2,7 +2,7 @@
 
 Every count is exact and additive: counts of layers, of clips, or of single time steps (`messages[t : t +
 1]`) may be added, and the sum is the count of the whole. Weights that happen to be zero are counted: a chip
-stores them.
+stores them. What other tools count differently: docs/counting.md.
 
 Legend: T time steps, C channels, H rows, W columns, N = H * W tokens.
 """
@@ -30,8 +30,18 @@ class OpCounts:
     gain_macs: int = 0  # currents times the gain of their time step, zeros included, and the addition behind it
     bias_adds: int = 0
     neuron_updates: int = 0
+    parameter_reads: int = 0  # weights, gains and biases fetched
+    parameter_reach: int = 0  # for each of these reads the bits of the memory it goes to: larger ones cost more
+    state_reads: int = 0  # potentials, sums and entries of K^T V fetched
+    state_writes: int = 0
+    state_reach: int = 0  # for each of these reads and writes the bits of its memory
     spikes: int = 0  # binary messages sent, once per spike however many neurons it reaches
     graded_messages: int = 0  # non-zero graded values sent
+    deliveries: int = 0  # messages that arrive, once per message and connection
+    traffic_bits: int = 0  # address and payload of all deliveries
+    held_messages: int = 0  # deliveries that waited in a delay line
+    held_steps: int = 0  # time steps that they waited, added up
+    dense_synaptic_ops: int = 0  # what the connections behind spikes would cost if every neuron fired
     dense_macs: int = 0  # what the weighted layers would cost if every input were non-zero
     padded_macs: int = 0  # the same with padding counted as work, the field's convention
     dense_attention_ops: int = 0  # what attention would cost if every q, k and v fired
@@ -39,7 +49,7 @@ class OpCounts:
     def __add__(self, other: "OpCounts") -> "OpCounts":
         if not isinstance(other, OpCounts):
             return NotImplemented
-        return OpCounts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+        return OpCounts(**{name: getattr(self, name) + getattr(other, name) for name in _NAMES})
 
     def __radd__(self, other: int) -> "OpCounts":
         """`sum` starts from the integer 0."""
@@ -49,6 +59,9 @@ class OpCounts:
     def attention_ops(self) -> int:
         """Additions of both attention products; a row of K^T V is read whole, its zeros included."""
         return self.attention_coincidences + self.attention_gated_adds
+
+
+_NAMES = tuple(field.name for field in fields(OpCounts))
 
 
 def count_connection(
@@ -78,6 +91,7 @@ def count_connection(
         relay_adds=events if relayed else 0,
         macs=0 if binary or relayed else events,
         weight_bits_read=0 if isinstance(geometry, IdentityGeometry) else events * weight_bits,
+        dense_synaptic_ops=len(messages_TCHW) * geometry.synapses if binary else 0,
         dense_macs=len(messages_TCHW) * geometry.dense_macs(),
         padded_macs=len(messages_TCHW) * geometry.padded_macs(),
     )
@@ -129,6 +143,53 @@ def count_messages(messages_TCHW: NDArray[np.generic], *, binary: bool) -> OpCou
     _check_messages(messages_TCHW, binary=binary)
     sent = int(np.count_nonzero(messages_TCHW))
     return OpCounts(spikes=sent) if binary else OpCounts(graded_messages=sent)
+
+
+def count_traffic(messages_TCHW: NDArray[np.generic], *, payload_bits: int, held_steps: int = 0) -> OpCounts:
+    """Count what one connection delivers: the address of the sender and a payload (0 bits: a spike, which has none).
+
+    `held_steps` says how long the connection keeps every message in a delay line.
+    """
+    delivered = int(np.count_nonzero(messages_TCHW))
+    address_bits = (int(np.prod(messages_TCHW.shape[1:])) - 1).bit_length()
+    return OpCounts(
+        deliveries=delivered,
+        traffic_bits=delivered * (address_bits + payload_bits),
+        held_messages=delivered if held_steps else 0,
+        held_steps=delivered * held_steps,
+    )
+
+
+def count_accesses(
+    ops: OpCounts, *, weight_memory_bits: int, state_memory_bits: int, product_memory_bits: int = 0
+) -> OpCounts:
+    """Count how often the operations of one connection go to memory (the terms of Lemaire et al. 2022).
+
+    An operation fetches its weight, and reads and writes the potential or the sum that it adds to. A coincidence reads
+    and writes an entry of K^T V, a gated addition reads one. The sizes are those of the connection's weights (0: it
+    has none), of the target's potentials and of all heads' K^T V.
+    """
+    weights = ops.synaptic_ops + ops.macs if weight_memory_bits else 0
+    sums = ops.synaptic_ops + ops.macs + ops.relay_adds + ops.attention_gated_adds
+    return (
+        count_parameter_reads(weights, memory_bits=weight_memory_bits)
+        + count_state_accesses(reads=sums, writes=sums, memory_bits=state_memory_bits)
+        + count_state_accesses(
+            reads=ops.attention_coincidences + ops.attention_gated_adds,
+            writes=ops.attention_coincidences,
+            memory_bits=product_memory_bits,
+        )
+    )
+
+
+def count_parameter_reads(reads: int, *, memory_bits: int) -> OpCounts:
+    """Count reads from a memory of weights, gains or biases."""
+    return OpCounts(parameter_reads=reads, parameter_reach=reads * memory_bits)
+
+
+def count_state_accesses(*, reads: int, writes: int, memory_bits: int) -> OpCounts:
+    """Count reads from and writes to a memory of potentials or sums."""
+    return OpCounts(state_reads=reads, state_writes=writes, state_reach=(reads + writes) * memory_bits)
 
 
 def expected_ops(geometry: ConvGeometry | IdentityGeometry, rate: float, *, time_steps: int = 1) -> float:

@@ -2,7 +2,9 @@
 
 import pytest
 
+from deploy.run_lava import read_chips
 from hardware import Chip, ChipError, load_chip, shipped_chips
+from svformer.errors import InputError
 
 GOOD = """
 name: mine
@@ -26,7 +28,7 @@ def write(tmp_path):
 
 
 def test_shipped_chips():
-    names = ["cmos45_fp32", "cmos45_int8", "cmos45_int8_sram", "loihi1", "loihi2"]
+    names = ["cmos45_fp32", "cmos45_int8", "cmos45_int8_sram", "cmos45_lemaire", "loihi1", "loihi2"]
     names += ["odin", "spinnaker2", "tianjic", "truenorth"]
     assert shipped_chips() == names
     assert [load_chip(name).name for name in names] == names
@@ -41,7 +43,6 @@ def test_shipped_chips():
         ("cmos45_int8", "multiply_accumulate", 0.2 + 0.03),
         ("loihi1", "synaptic_op", 23.6),
         ("loihi1", "neuron_update", 81),
-        ("loihi1", "neuron_update_inactive", 52),
         ("loihi1", "spike", 1.7),
         ("loihi1", "hop_east_west", 3.0),
         ("loihi1", "hop_north_south", 4.0),
@@ -49,10 +50,27 @@ def test_shipped_chips():
         ("spinnaker2", "synaptic_op", 10),
         ("odin", "synaptic_op", 12.7),
         ("tianjic", "synaptic_op", 1.54),
+        ("cmos45_lemaire", "memory_access", 13.2),
+        ("cmos45_lemaire", "memory_access_per_bit", 1.09e-5),
     ],
 )
 def test_published_energies(chip, op, pj):
     assert getattr(load_chip(chip).energy, op).pj == pytest.approx(pj)
+
+
+@pytest.mark.parametrize(
+    ("chip", "op", "low", "high"),
+    [
+        ("loihi1", "synaptic_op", 23.6, 35.5),  # Davies et al.; SANA-FE's dense synapse
+        ("loihi1", "neuron_update", 52, 81),  # Davies et al., inactive and active; SANA-FE between them
+        ("loihi1", "hop_north_south", 4.0, 4.2),
+        ("truenorth", "synaptic_op", 2.3, 26),  # marginal; all in
+        ("spinnaker2", "synaptic_op", 10, 450),  # the chip; its 28 nm prototype
+        ("odin", "synaptic_op", 12.7, 12.7),
+    ],
+)
+def test_where_sources_disagree(chip, op, low, high):
+    assert getattr(load_chip(chip).energy, op).range_pj == (low, high)
 
 
 def test_published_limits():
@@ -80,8 +98,7 @@ def test_loihi2_has_no_invented_energy():
 
 def test_provenance_names_everything():
     assert load_chip("truenorth").energy.synaptic_op.provenance == (
-        "26 pJ, measured: Merolla et al., Science 345 (2014, 28 nm); everything the chip draws per synaptic "
-        "event; the marginal cost is 2.3-2.5 pJ (Akopyan et al. 2015)"
+        "26 pJ, measured: Merolla et al., Science 345 (2014, 28 nm); everything the chip draws per synaptic event"
     )
 
 
@@ -89,6 +106,37 @@ def test_own_file_by_path_and_nanojoule(write):
     chip = load_chip(write(GOOD))
     assert isinstance(chip, Chip)
     assert chip.energy.synaptic_op.pj == 2000.0
+
+
+def test_other_sources_in_an_own_file(write):
+    other = "{value: 5, unit: nJ, kind: simulated, source: their lab, year: 2025, node: 65 nm}"
+    text = GOOD.replace("node: 65 nm}\nlimits", f"node: 65 nm, others: [{other}]}}\nlimits")
+    assert load_chip(write(text)).energy.synaptic_op.range_pj == (2000.0, 5000.0)
+    with pytest.raises(ChipError, match=r"energy\.synaptic_op\.others\.0\.unit: Input should be 'pJ' or 'nJ'"):
+        load_chip(write(text.replace("5, unit: nJ", "5, unit: J")))
+
+
+def test_memory_is_priced_once(write):
+    figure = "{value: 2, unit: pJ, kind: measured, source: our lab, year: 2024, node: 65 nm}"
+    both = GOOD.replace("energy:\n", f"energy:\n  weight_bit_read: {figure}\n  memory_access: {figure}\n")
+    with pytest.raises(ChipError, match="both price the reading of a weight"):
+        load_chip(write(both))
+    size = figure.replace("pJ", "pJ/bit")
+    with pytest.raises(ChipError, match="memory_access_per_bit is a part of memory_access"):
+        load_chip(write(GOOD.replace("energy:\n", f"energy:\n  memory_access_per_bit: {size}\n")))
+
+
+def test_run_lava_takes_own_files_and_tells_what_is_wrong_with_them(write, tmp_path):
+    (chip,) = read_chips([str(write(GOOD))])
+    assert chip.name == "mine"
+    with pytest.raises(InputError, match=r"mine\.yaml: 1 to correct: colour"):
+        read_chips([str(write(GOOD + "colour: blue\n"))])
+    with pytest.raises(InputError, match="not a readable file"):
+        read_chips([str(tmp_path / "none.yaml")])
+    with pytest.raises(InputError, match="a chip named odin is in the table already"):
+        read_chips([str(write(GOOD.replace("name: mine", "name: odin")))])
+    with pytest.raises(InputError, match="a chip named mine is in the table already"):
+        read_chips([str(write(GOOD))] * 2)
 
 
 def test_everything_wrong_is_listed_at_once(write):

@@ -39,7 +39,7 @@ def test_products_of_a_convolution_by_hand() -> None:
     x = torch.tensor([[[[[1.0, 0.0], [0.0, -2.0]]]]])  # [T, B, C, H, W], two values that are not 0
     counter.convolution(conv, (x,), torch.empty(0))
     # 2 values x 4 positions x 2 channels; dense 4 x 4 x 2; with padding 4 outputs x 9 taps x 2
-    expected = OpCounts(macs=16, dense_macs=32, padded_macs=72, weight_bits_read=16 * 8)
+    expected = OpCounts(macs=16, dense_macs=32, padded_macs=72)
     assert counter.counts == expected
 
 
@@ -54,7 +54,7 @@ def test_products_of_attention_by_hand() -> None:
     for part in (q, k, v):
         counter.attention(attn, attn.plif_q, (), part.reshape(1, 1, 2, 1, 2))
     # channel 0: 2 q x 1 k, channel 1: 1 q x 0 k; then 3 values of v x 2 rows of the softmax
-    assert counter.counts == OpCounts(macs=2 * 1 + 0 + 3 * 2, dense_attention_ops=2 * 2 * 2 * 2)
+    assert counter.attention_counts == OpCounts(macs=2 * 1 + 0 + 3 * 2, dense_attention_ops=2 * 2 * 2 * 2)
 
 
 def test_the_twin_is_counted_as_its_geometry_says(tmp_path: Path) -> None:
@@ -69,8 +69,12 @@ def test_the_twin_is_counted_as_its_geometry_says(tmp_path: Path) -> None:
     found = run_twin(model, from_files(paths), wanted, classes=("a", "b", *"cdefghijkl"))
     expected = sizes(TWIN)
     assert found.counts.padded_macs == 3 * expected.dense_macs
-    assert found.counts.dense_attention_ops == 3 * expected.attention_macs
-    assert 0 < found.counts.macs < found.dense().macs <= 3 * (expected.dense_macs + expected.attention_macs)
+    assert found.attention.dense_attention_ops == 3 * expected.attention_macs
+    clip, dense = (run.per_clip(weight_bits=4, attention=True) for run in (found, found.dense()))
+    assert 0 < clip.macs < dense.macs <= expected.dense_macs + expected.attention_macs
+    weighted = found.dense().per_clip(weight_bits=4, attention=False)
+    assert weighted.macs == weighted.dense_macs
+    assert weighted.weight_bits_read == pytest.approx(4 * weighted.macs, abs=4)
     assert 0 < found.activity < 1
     with torch.no_grad():
         best = model(torch.from_numpy(np.stack([np.load(p) for p in paths])).transpose(1, 2)).argmax(1).tolist()
@@ -109,11 +113,14 @@ def test_networks_side_by_side(
         ("by_step", 4, False),
         ("twin", 8, True),
         ("twin", 8, True),
+        ("twin", 4, True),
+        ("twin", 4, True),
     ]
     plain, narrow, trained = rows[:3]
     assert plain["memory_kib"] == 2 * narrow["memory_kib"]
     assert trained["memory_kib"] <= narrow["memory_kib"] * 3 / 4
-    dense, sparse = rows[-2:]
+    dense, sparse = rows[-4:-2]
+    assert rows[-1]["memory_kib"] == sparse["memory_kib"] / 2
     assert dense["macs"] > sparse["macs"]
     assert dense["energy_mj"][CHIPS[0]] > sparse["energy_mj"][CHIPS[0]] > 0
     page = (tmp_path / "out" / "comparison.html").read_text()

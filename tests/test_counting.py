@@ -1,19 +1,15 @@
 """Operations of a deployed network, all of them counted by hand in two small examples."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deploy.counting import (
-    count_operations,
-    layer_needs,
-    parameter_count,
-    synapse_memory_bits,
-    weight_bits,
-    widest_weight_bits,
-)
+from deploy.counting import count_by_step, count_operations, expected_operations, readout_layers
 from deploy.ir.integer import (
     IntAttention,
     IntConnection,
@@ -26,6 +22,7 @@ from deploy.ir.integer import (
     run_integer,
 )
 from deploy.ir.network import Shape
+from deploy.needs import layer_needs, parameter_count, synapse_memory_bits, weight_bits, widest_weight_bits
 from deploy.passes.schedule import schedule
 from hardware import AttentionGeometry, ConvGeometry, OpCounts
 
@@ -90,19 +87,111 @@ def test_two_layers_by_hand(two_layers: IntNetwork) -> None:
     assert found["hidden"] == OpCounts(
         macs=2 * 3,  # each non-zero pixel reaches three neurons
         weight_bits_read=2 * 3 * 4,  # -1 to 5: four bits
+        parameter_reads=6 + 2,  # a weight for each MAC, and two biases
+        parameter_reach=6 * (12 * 4) + 2 * (3 * 13),  # 12 weights of 4 bits, 3 biases of 13
+        state_reads=6 + 2 * 3,  # for each MAC, and for each neuron at each step
+        state_writes=6 + 2 * 3,
+        state_reach=2 * 12 * (3 * 24),  # 3 potentials of 24 bits
         dense_macs=2 * 12,  # 4 pixels x 3 neurons, two time steps
         padded_macs=2 * 12,
         neuron_updates=2 * 3,
         bias_adds=2 * 1,
         spikes=3,
+        deliveries=2,
+        traffic_bits=2 * (2 + 24),  # address of one of 4 pixels, and its value
     )
     assert found["out"] == OpCounts(
         synaptic_ops=3 * 2,  # each spike reaches two outputs
         weight_bits_read=3 * 2 * 3,  # -1 to 2: three bits
+        parameter_reads=6,
+        parameter_reach=6 * (6 * 3),
+        state_reads=6 + 2 * 2,
+        state_writes=6 + 2 * 2,
+        state_reach=2 * 10 * (2 * 24),
+        dense_synaptic_ops=2 * 6,
         dense_macs=2 * 6,
         padded_macs=2 * 6,
         graded_messages=2,
+        deliveries=3,
+        traffic_bits=3 * 2,  # address of one of 3 neurons
     )
+
+
+def test_each_time_step_by_hand(two_layers: IntNetwork) -> None:
+    """Frame 0: two pixels, spikes 1 0 1; frame 1: none, spikes 0 1 0."""
+    steps = count_by_step(two_layers, run_integer(two_layers, FRAMES))
+    assert [step.macs for step in steps["hidden"]] == [6, 0]
+    assert [step.spikes for step in steps["hidden"]] == [2, 1]
+    assert [step.synaptic_ops for step in steps["out"]] == [4, 2]
+    assert [step.neuron_updates for step in steps["hidden"]] == [3, 3]
+
+
+@given(st.data())
+def test_time_steps_add_up_to_the_clip_and_static_counts_explain_theirs(
+    int_networks: st.SearchStrategy[tuple[IntNetwork, NDArray[Any]]], data: st.DataObject
+) -> None:
+    """Any network; the sums are those of the whole signals, layer by layer, and no message is lost on the way."""
+    network, frames = data.draw(int_networks)
+    signals = run_integer(network, frames)
+    steps, whole = count_by_step(network, signals), count_operations(network, signals)
+    assert {len(found) for found in steps.values()} == {network.frames}
+    for name, population in network.populations.items():
+        counted = sum(steps[name], OpCounts())
+        assert counted == whole[name]
+        assert counted.spikes + counted.graded_messages == np.count_nonzero(signals[name])
+        if isinstance(population, IntLif):
+            assert counted.neuron_updates == signals[name].size
+    sent = {name: (found.spikes + found.graded_messages) / len(frames) for name, found in whole.items()}
+    for name, expected in expected_operations(network, sent).items():
+        traced = (whole[name].synaptic_ops + whole[name].macs + whole[name].relay_adds) / len(frames)
+        assert expected.reasons or traced == pytest.approx(expected.ops)
+
+
+def test_the_difference_at_the_border_is_that_of_rate_and_reach() -> None:
+    """3 x 3 kernel on 3 x 3 pixels: corners reach 4, edges 6, the centre 9; 49 synapses.
+
+    The centre alone fires: a rate of 1 / 9 makes 49 / 9 = 5.4 additions, but there are 9.
+    """
+    geometry = ConvGeometry(in_shape=(1, 3, 3), out_channels=1, kernel=(3, 3), padding=(1, 1))
+    ones = IntConvolution(mantissa=np.ones((1, 1, 3, 3), dtype=np.int16), exponent=0, geometry=geometry)
+    network = IntNetwork(
+        populations={"in": IntInput(shape=(1, 3, 3), scale=1.0, low=0, high=1), "out": relay((1, 3, 3))},
+        connections=(IntConnection(source="in", target="out", operation=ones),),
+        output="out",
+        frames=1,
+    )
+    frame = np.zeros((1, 1, 1, 3, 3))
+    frame[..., 1, 1] = 1
+    (expected,) = expected_operations(network, {"in": 1.0}).values()
+    assert expected.ops == pytest.approx(49 / 9)
+    assert expected.reasons == ("borders",)
+    assert counts(network, frame)["out"].macs == 9
+
+
+def test_a_delay_cuts_off_the_last_frames(two_layers: IntNetwork) -> None:
+    """3 spikes in two frames: 0.5 a neuron and frame, one frame seen of two: 3 additions; the first two arrived: 4."""
+    first, second = two_layers.connections
+    late = replace(two_layers, connections=(first, replace(second, delay=1)))
+    expected = expected_operations(late, {"in": 2.0, "hidden": 3.0, "out": 2.0})["out"]
+    assert (expected.ops, expected.reasons) == (pytest.approx(3.0), ("delays",))
+    assert counts(late)["out"].synaptic_ops == 4
+
+
+def test_messages_wait_in_delay_lines(two_layers: IntNetwork) -> None:
+    """A shortcut from the input passes one synapse less, and waits one step; with a delay of its own, one more."""
+    short = IntConnection(
+        source="in", target="out", operation=conv(np.ones((2, 1, 2, 2), dtype=np.int64), (1, 2, 2)), delay=1
+    )
+    branched = replace(two_layers, connections=(*two_layers.connections, short))
+    found = counts(branched)["out"]
+    # both pixels of frame 0 arrive, two steps late; the spikes do not wait
+    assert (found.held_messages, found.held_steps, found.deliveries) == (2, 4, 3 + 2)
+
+
+def test_what_lies_behind_the_last_neurons_is_the_readout(two_layers: IntNetwork) -> None:
+    assert readout_layers(two_layers) == ["out"]
+    spiking = replace(two_layers, populations={**two_layers.populations, "out": lif((2, 1, 1), [0, 0], 1)})
+    assert readout_layers(spiking) == []
 
 
 def test_clips_add_up(two_layers: IntNetwork) -> None:
@@ -148,15 +237,39 @@ def test_attention_and_relays_by_hand() -> None:
     )
     frames = np.stack([np.array([[1, 1], [1, 1], [1, 0]]), np.zeros((3, 2))]).reshape(1, 2, *shape)
     found = counts(network, frames)
-    assert found["qkv"] == OpCounts(relay_adds=5, neuron_updates=2 * 6, spikes=5)
-    assert found["ones"] == OpCounts(graded_messages=4, bias_adds=2 * 2)
+    assert found["qkv"] == OpCounts(
+        relay_adds=5,
+        neuron_updates=2 * 6,
+        state_reads=5 + 12,
+        state_writes=5 + 12,
+        state_reach=2 * 17 * (6 * 24),
+        spikes=5,
+        deliveries=5,
+        traffic_bits=5 * (3 + 24),
+    )
+    assert found["ones"] == OpCounts(
+        graded_messages=4,
+        bias_adds=2 * 2,
+        parameter_reads=4,
+        parameter_reach=4 * 13,  # one bias for all
+        state_reads=4,
+        state_writes=4,
+        state_reach=2 * 4 * (2 * 24),
+    )
     assert found["sum"] == OpCounts(
         attention_coincidences=1,
         attention_gated_adds=2,
         attention_gated_adds_nonzero=2,
         dense_attention_ops=2 * (2 * 2),  # two products of 2 tokens x 1 x 1, two time steps
         relay_adds=2 * 2,
+        state_reads=(1 + 2) + 2 + 4 + 2 * 2,  # K^T V twice, sums of both sources, and of each token at each step
+        state_writes=1 + 2 + 4 + 2 * 2,
+        state_reach=(3 + 1) * (1 * 24) + 2 * (2 + 4 + 4) * (2 * 24),
         graded_messages=4,
+        deliveries=5 + 4,
+        traffic_bits=5 * 3 + 4 * (1 + 24),
+        held_messages=4,  # the second source is one synapse nearer than q, k and v
+        held_steps=4,
     )
 
 

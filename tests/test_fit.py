@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hardware import AttentionGeometry, ChipError, ConvGeometry, IdentityGeometry, fit, layer_need, load_chip
+from hardware.fit import REMEDIES
 
 LOIHI_1, LOIHI_2 = load_chip("loihi1"), load_chip("loihi2")
 CONV = ConvGeometry(in_shape=(16, 16, 16), out_channels=32, kernel=(3, 3), padding=(1, 1))
@@ -94,6 +95,23 @@ def test_obstacles_are_said_layer_by_layer():
 def test_a_layer_takes_at_least_one_core():
     nothing = replace(NEED, neurons=0, kernel_bits=0, fan_in_axons=0, fan_out_axons=0)
     assert fit([nothing], LOIHI_1).cores == 1
+
+
+def test_the_layer_that_needs_most_and_what_would_shrink_it():
+    # 8 cores by its neurons, 4 by the axons that leave it: fewer channels help down to 4.
+    small = replace(NEED, name="small", neurons=5, fan_out_axons=5)
+    assert fit([small, NEED], LOIHI_1).advice == (
+        "conv takes most, 8 cores of 9, by its neurons: fewer channels or a smaller image; cores grow with both in "
+        "proportion; no other limit asks for more than 4"
+    )
+    assert fit([small], LOIHI_1).advice == "small takes most, 1 core of 1, by its neurons: it fits one core"
+    twice = replace(NEED, fan_out_axons=8 * 4096)
+    assert fit([twice], LOIHI_1).largest.remedy.endswith("but another limit asks for as many cores")
+
+
+@pytest.mark.parametrize("chip", [LOIHI_1, LOIHI_2])
+def test_every_limit_that_can_bind_has_a_remedy(chip):
+    assert set(fit([NEED], chip).largest.cores_by_limit) <= set(REMEDIES)
 
 
 def test_refusals():

@@ -14,10 +14,12 @@ from hardware import (
     ConvGeometry,
     IdentityGeometry,
     OpCounts,
+    count_accesses,
     count_attention,
     count_connection,
     count_messages,
     count_neurons,
+    count_traffic,
     expected_ops,
 )
 
@@ -138,7 +140,7 @@ class TestConnection:
         messages[0, 0, 0, 0] = 1  # reaches 4
         messages[1, 0, 1, 1] = 1  # reaches 9
         assert count_connection(messages, SAME_3x3, binary=True) == OpCounts(
-            synaptic_ops=13, dense_macs=2 * 49, padded_macs=2 * 81
+            synaptic_ops=13, dense_synaptic_ops=2 * 49, dense_macs=2 * 49, padded_macs=2 * 81
         )
 
     def test_graded_messages_are_macs_whatever_their_value(self):
@@ -151,7 +153,8 @@ class TestConnection:
         messages = np.array([[[[5, 0], [-1, 2]]]], dtype=np.int32)
         relay = IdentityGeometry(shape=(1, 2, 2))
         assert count_connection(messages, relay, binary=False) == OpCounts(relay_adds=3)
-        assert count_connection(messages != 0, relay, binary=True) == OpCounts(synaptic_ops=3)
+        # four neurons and as many synapses, three of which are used
+        assert count_connection(messages != 0, relay, binary=True) == OpCounts(synaptic_ops=3, dense_synaptic_ops=4)
 
     @given(convolutions(), st.integers(0, 2**32 - 1), st.floats(0.05, 1))
     def test_equals_pushing_each_spike_through_the_kernel(self, geometry, seed, rate):
@@ -164,6 +167,7 @@ class TestConnection:
     def test_all_ones_cost_the_dense_count_and_the_expectation_at_rate_one(self, geometry):
         counts = count_connection(np.ones((3, *geometry.in_shape), dtype=np.uint8), geometry, binary=True)
         assert counts.synaptic_ops == counts.dense_macs == expected_ops(geometry, 1.0, time_steps=3)
+        assert counts.dense_synaptic_ops == counts.dense_macs
 
     def test_expectation_is_exact_at_a_uniform_rate_and_off_by_the_borders_otherwise(self):
         # Every position of one of two channels fires: rate 1/2 everywhere, 49 of 98 operations.
@@ -254,6 +258,36 @@ class TestAttention:
             count_attention(np.zeros((1, 6, 1, 1)), heads=3)
         with pytest.raises(ChipError, match="0 or 1"):
             count_attention(np.full((1, 6, 1, 1), 2), heads=1)
+
+
+class TestMemoryAndTraffic:
+    def test_accesses_of_a_convolution(self):
+        # 5 additions fetch 5 weights, and read and write 5 sums; the memories hold 72 and 600 bits.
+        accesses = count_accesses(OpCounts(synaptic_ops=5), weight_memory_bits=72, state_memory_bits=600)
+        assert accesses == OpCounts(
+            parameter_reads=5, parameter_reach=5 * 72, state_reads=5, state_writes=5, state_reach=10 * 600
+        )
+
+    def test_accesses_of_a_relay_and_of_attention(self):
+        # A relayed value has no weight: it is added to a sum, which is read and written.
+        relayed = count_accesses(OpCounts(relay_adds=3), weight_memory_bits=0, state_memory_bits=10)
+        assert relayed == OpCounts(state_reads=3, state_writes=3, state_reach=6 * 10)
+        # 4 coincidences read and write an entry of K^T V; 6 gated additions read one, and read and write a sum.
+        ops = OpCounts(attention_coincidences=4, attention_gated_adds=6)
+        accesses = count_accesses(ops, weight_memory_bits=0, state_memory_bits=10, product_memory_bits=100)
+        assert accesses == OpCounts(state_reads=6 + 4 + 6, state_writes=6 + 4, state_reach=12 * 10 + 14 * 100)
+
+    def test_spikes_over_a_connection_carry_their_address(self):
+        # 3 spikes of 12 neurons: 4 bits each, nothing else; each waits two steps.
+        spikes = np.zeros((2, 3, 2, 2), dtype=np.uint8)
+        spikes[0, 0, 0, 0] = spikes[0, 2, 1, 1] = spikes[1, 1, 0, 1] = 1
+        counts = count_traffic(spikes, payload_bits=0, held_steps=2)
+        assert counts == OpCounts(deliveries=3, traffic_bits=3 * 4, held_messages=3, held_steps=6)
+
+    def test_graded_messages_carry_their_value_too(self):
+        messages = np.array([[[[5, 0]], [[-1, 2]]]])  # 4 neurons: 2 bits of address
+        assert count_traffic(messages, payload_bits=24) == OpCounts(deliveries=3, traffic_bits=3 * 26)
+        assert count_traffic(messages[:, :1, :, :1], payload_bits=24) == OpCounts(deliveries=1, traffic_bits=24)
 
 
 class TestSums:

@@ -17,8 +17,11 @@ from deploy.export import export_checkpoint
 from deploy.inputs import shipped
 from deploy.pipeline import Tally, deploy, run
 from deploy.report import plot, typeset
+from deploy.report.cost_chart import cost_chart
+from deploy.report.markdown import markdown
 from deploy.report.page import LEDGER, grouped, render, write_page
 from deploy.report.record import record
+from hardware import OpCounts, paper_ledger
 from svformer.assets import DEMO_CLIPS, TINY_CHECKPOINT
 
 HOSTILE = "<script>alert('1')</script>.\"&"
@@ -58,9 +61,10 @@ def other_network(name: str = "hidden") -> tuple[dict[str, Any], dict[str, NDArr
     """
     spikes = np.zeros((1, 20, 5, 1, 1), np.uint8)
     spikes[:, :, 2] = 1
-    counted = {key: 0.0 for key, *_ in LEDGER}
-    unknown = {"rate": None, "float_rate": None, "spike_match": None}
+    counted = {**{key: 0.0 for key, *_ in LEDGER}, "dense_synaptic_ops": 0.0}
+    unknown = {"rate": None, "float_rate": None, "spike_match": None, "expected_ops": None, "expected_differs_by": []}
     fired = {"rate": 0.2, "float_rate": 0.3, "spike_match": 0.9, "spikes": 20.0, "synaptic_ops": 40.0}
+    fired |= {"expected_ops": 38.0, "expected_differs_by": ["borders"]}
     convention: dict[str, Any] = {
         "title": "a convention",
         "mj_per_video": 3.6e-8,
@@ -69,8 +73,15 @@ def other_network(name: str = "hidden") -> tuple[dict[str, Any], dict[str, NDArr
         "by_layer": {"in": {"synaptic_ops": 0.0}, name: {"synaptic_ops": 0.0}, "out": {"synaptic_ops": 3.6e-8}},
         "figures": {"synaptic_ops": "0.9 pJ"},
         "notes": [name],
+        "range_mj": [3.6e-8, 3.6e-8],
+        "sensitivity": [],
+        "static": None,
     }
-    unpriced = {**dict.fromkeys(("mj_per_video", "weighted_layers_mj")), "breakdown": {}, "by_layer": {}, "figures": {}}
+    unpriced = {
+        **dict.fromkeys(("mj_per_video", "weighted_layers_mj", "static")),
+        **{key: {} for key in ("breakdown", "by_layer", "figures")},
+        **{key: [] for key in ("range_mj", "sensitivity")},
+    }
     report = {
         "schema": "svformer-run/1",
         "network": {
@@ -85,6 +96,10 @@ def other_network(name: str = "hidden") -> tuple[dict[str, Any], dict[str, NDArr
             "loihi1": {
                 "chip": "loihi1", "cores": 2, "chips": 1, "obstacles": [], "unchecked": [],
                 "layers": [{"name": layer, "cores": 1, "cores_by_limit": {"neurons": 1}} for layer in (name, "out")],
+                "advice": f"{name} takes most, 1 core of 2, by its neurons: it fits one core",
+                "needs": {
+                    "neurons": 7, "synapse_memory_kib": 1.5, "synapses": 25, "fan_in_axons": 8, "fan_out_axons": 5,
+                },
             },
         },
         "backend": "integer",
@@ -105,10 +120,18 @@ def other_network(name: str = "hidden") -> tuple[dict[str, Any], dict[str, NDArr
             {**counted, **unknown, "name": "out", "kind": "relay", "shape": [2, 1, 1], "neurons": 0},
         ],
         "totals": {**counted, "synaptic_ops": 40.0},
+        "readout": counted,
         "energy": {
             "models": {"convention": convention, "loihi2": {**unpriced, "title": "unpriced chip", "notes": ["why"]}},
             "convention": "convention", "paper_mj_per_video": 21.0, "ratio_to_paper": 1.7e-9,
             "geometry_difference": "Another network.",
+            "paper": {
+                "ledger": paper_ledger.beside(OpCounts(synaptic_ops=40)),
+                "recomputed_mj": 15.95, "at_its_geometry": None,
+                "accuracy": {"1": 80.73, "15": 84.03}, "views": {"1": 3.6e-8, "15": 5.4e-7},
+            },
+            "break_even": None,
+            "bill": [],
         },
         "timing": {"build_s": 0.0, "run_s": 0.01, "seconds_per_clip": 0.01, "time_steps": 22, "peak_rss_mb": 100.0},
     }  # fmt: skip
@@ -223,6 +246,74 @@ def test_page_says_what_the_report_says(real: tuple[dict[str, Any], Tally], real
     assert report["energy"]["geometry_difference"] in text
     assert f"{report['plan']['depth']} synapses deep" in text
     assert "not run" in text, "parity with Lava was not asked for"
+
+
+def test_page_shows_every_part_of_the_energy_ledger(real: tuple[dict[str, Any], Tally], real_page: Page) -> None:
+    report, text = real[0], real_page.text
+    energy = report["energy"]
+    for row in energy["paper"]["ledger"]:
+        assert row["term"] in text
+        assert typeset.count(row["paper_count"]) in text
+        assert typeset.count(row["measured_count"]) in text
+    assert typeset.energy(energy["paper"]["at_its_geometry"]["mj"], 4) in text
+    for limit in energy["break_even"]["published"]:
+        assert limit["source"] in text
+        assert typeset.significant(limit["measured"]) in text
+    for model in ("cmos45_fp32", "cmos45_lemaire"):
+        assert energy["break_even"]["models"][model]["verdict"] in text
+    for entry in energy["bill"]:
+        assert entry["choice"] in text
+        assert typeset.energy(entry["mj"]["loihi1"]) in text
+    assert [entry["item"] for entry in energy["bill"] if entry["deployed"]] == [
+        "shortcuts", "convolutions without a neuron between", "delay lines", "readout over time"
+    ]  # fmt: skip
+    loihi = energy["models"]["loihi1"]
+    assert typeset.energy(loihi["static"]["total_mj"]) in text
+    low, high = loihi["range_mj"]
+    assert f"{typeset.energy(low)} to {typeset.energy(high)}" in text
+    for fitted in report["fit"].values():
+        assert fitted["advice"] in text
+
+
+def test_static_and_traced_counts_differ_at_borders_and_delays_alone(real: tuple[dict[str, Any], Tally]) -> None:
+    layers = {layer["name"]: layer for layer in real[0]["layers"]}
+    for layer in layers.values():
+        if layer["expected_ops"] is not None and not layer["expected_differs_by"]:
+            traced = layer["synaptic_ops"] + layer["macs"] + layer["relay_adds"]
+            assert traced == pytest.approx(layer["expected_ops"]), layer["name"]
+    assert layers["down3.conv"]["expected_differs_by"] == ["borders"]
+    assert layers["head.local.sum"]["expected_differs_by"] == ["delays"]
+
+
+def test_markdown_says_what_the_report_says(real: tuple[dict[str, Any], Tally], real_page: Page) -> None:
+    report = real[0]
+    text = markdown(report)
+    assert " ".join(text.split()) in " ".join(real_page.text.split())
+    for model in report["energy"]["models"].values():
+        assert model["title"] in text
+        if model["mj_per_video"] is not None:
+            assert typeset.energy(model["mj_per_video"]) in text
+    assert "no match is claimed" in " ".join(text.split())
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 4
+    for table in tables:
+        assert len({line.count("|") for line in table}) == 1, "every row has as many cells"
+
+
+def test_layers_lie_in_the_chart_where_their_rate_and_energy_are(real: tuple[dict[str, Any], Tally]) -> None:
+    """x: 0.1 % to 100 % over three decades; a layer is never below the line by more than its neurons allow."""
+    report = real[0]
+    chart = cost_chart(report, "cmos45_fp32")
+    assert chart is not None
+    layers = {layer["name"]: layer for layer in report["layers"]}
+    for place in chart.layers:
+        layer = layers[place.name]
+        rate = layer["synaptic_ops"] / layer["dense_synaptic_ops"]
+        assert place.x == pytest.approx(100 * (1 + np.log10(rate) / 3))
+        assert 0 <= place.y <= 100
+    assert chart.spikes[0].x1 == 0
+    assert chart.spikes[-1].x2 == pytest.approx(100)
+    assert cost_chart(report, "loihi1") is None
 
 
 def test_every_layer_has_its_raster(real: tuple[dict[str, Any], Tally], real_page: Page) -> None:

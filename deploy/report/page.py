@@ -14,13 +14,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from deploy.report import plot
+from deploy.report.cost_chart import cost_chart
+from deploy.report.markdown import markdown
 from deploy.report.typeset import FILTERS
+from hardware.energy import RULES
 from svformer.files import atomic_path
 
 CLIPS_LISTED = 500  # rows of the table of clips; report.json holds them all
 REGISTERS_SHOWN = 8  # closest registers shown at once; the rest is folded away
 SECOND_MODEL = "loihi1"  # beside the field's convention
+VARIED = ("cmos45_lemaire", SECOND_MODEL)  # models whose constants are varied
+CHARTED = ("cmos45_fp32", "cmos45_lemaire")  # models whose cost is drawn against the rate
 
+MEMORY = {rule.cause for rule in RULES if rule.memory}
 LIBRARIES = ("svformer-loihi", "torch", "norse", "nir", "lava-nc", "lava-dl", "numpy")
 
 # Lines of the ledger: key of report["totals"], its name, what one of them is.
@@ -34,8 +40,15 @@ LEDGER = (
     ("gain_macs", "gains of time steps", "a current times the gain of its time step (per-step norm)"),
     ("bias_adds", "bias additions", "one for each neuron with a bias, each time step"),
     ("neuron_updates", "neuron updates", "leak, sum, comparison and reset, each time step"),
+    ("parameter_reads", "parameters read", "weights, gains and biases: one for each operation with one"),
+    ("state_reads", "potentials and sums read", "by each operation, and once a time step by each neuron and relay"),
+    ("state_writes", "potentials and sums written", "the same"),
     ("spikes", "spikes sent", "once each, however many neurons they reach"),
     ("graded_messages", "graded messages sent", "non-zero values of the input and of relays"),
+    ("deliveries", "messages delivered", "once for each connection that a message takes"),
+    ("traffic_bits", "bits between layers", "address of the sender, and 24 bits of a graded value"),
+    ("held_messages", "messages held in delay lines", "until a longer path has caught up, or the last frame is there"),
+    ("held_steps", "time steps held", "of all of them together"),
     ("dense_macs", "dense equivalent", "multiply-accumulates if every input were non-zero, borders exact"),
 )
 
@@ -77,6 +90,10 @@ def render(report: dict[str, Any], spikes: dict[str, NDArray[np.uint8]], frames:
             ledger=LEDGER,
             models=main_models(report["energy"]),
             causes=all_causes(report["energy"]),
+            memory_as_one=memory_as_one,
+            varied=[report["energy"]["models"][name] for name in VARIED if name in report["energy"]["models"]],
+            charts=[chart for name in CHARTED if (chart := cost_chart(report, name))],
+            markdown=markdown(report),
             closest=sorted(report["headroom"], key=lambda register: -register["share"]),
             registers_shown=REGISTERS_SHOWN,
             obstacles={chip: grouped(fitted["obstacles"]) for chip, fitted in report["fit"].items()},
@@ -108,9 +125,17 @@ def main_models(energy: dict[str, Any]) -> list[dict[str, Any]]:
     return [energy["models"][name] for name in (energy["convention"], SECOND_MODEL) if name in energy["models"]]
 
 
+def memory_as_one(parts: dict[str, float]) -> dict[str, float]:
+    """Parts of an energy with all that memory costs, addressing included, as one of them."""
+    shown = {cause: mj for cause, mj in parts.items() if cause not in MEMORY}
+    memory = sum(mj for cause, mj in parts.items() if cause in MEMORY)
+    return {**shown, "memory": memory} if memory else shown
+
+
 def all_causes(energy: dict[str, Any]) -> list[str]:
-    """Every cause that any model prices, in the order of the ledger; the place decides the colour."""
-    return list(dict.fromkeys(cause for model in energy["models"].values() for cause in model["breakdown"]))
+    """Every cause that costs anything on any chip, in the order of the ledger; the place decides the colour."""
+    models = (memory_as_one(model["breakdown"]) for model in energy["models"].values())
+    return list(dict.fromkeys(cause for parts in models for cause, mj in parts.items() if mj))
 
 
 def grouped(obstacles: list[str]) -> list[Obstacle]:

@@ -1,49 +1,52 @@
 """report.json: all that a run found, as plain values. The keys are an interface (DESIGN); the page draws from them."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.counting import layer_needs, parameter_count, synapse_memory_bits, widest_weight_bits
-from deploy.frontend.from_nir import from_nir
+from deploy.counting import expected_operations, readout_layers
 from deploy.gates import Agreement
 from deploy.ir.integer import IntInput, IntLif
-from deploy.ir.network import Convolution
+from deploy.needs import layer_needs, parameter_count, synapse_memory_bits, widest_weight_bits
 from deploy.pipeline import ClipResult, Deployment, Tally, neurons, peak_rss_mb
-from hardware import OpCounts, energy_models, fit, load_chip, shipped_chips
-from hardware import paper as published
+from deploy.report.energy import energy
+from hardware import Chip, OpCounts, fit, load_chip, shipped_chips
+from hardware.fit import BITS_PER_KIB
+from hardware.paper_ledger import CONVENTION
+
+__all__ = ["BITS_PER_KIB", "CONVENTION", "SCHEMA", "by_video", "estimate", "record"]
 
 SCHEMA = "svformer-run/1"
-BITS_PER_KIB = 8 * 1024
-CONVENTION = "cmos45_fp32"  # the chip file behind the field's 0.9 and 4.6 pJ, and behind the paper's 21 mJ
 
 
-def estimate(deployment: Deployment) -> dict[str, Any]:
-    """What is known before anything runs: layers, plan, proof, fit."""
+def estimate(deployment: Deployment, *, chips: Sequence[Chip] = ()) -> dict[str, Any]:
+    """What is known before anything runs: layers, plan, proof, fit; `chips` are a user's own."""
     return {
         "schema": SCHEMA,
         "network": _network(deployment),
         "plan": _plan(deployment),
         "headroom": [{**dataclasses.asdict(h), "share": h.share} for h in deployment.headroom],
-        "fit": _fit(deployment),
+        "fit": _fit(deployment, [*map(load_chip, ("loihi1", "loihi2")), *chips]),
     }
 
 
-def record(deployment: Deployment, tally: Tally, *, backend: str) -> dict[str, Any]:
-    """The whole report of a run."""
+def record(deployment: Deployment, tally: Tally, *, backend: str, chips: Sequence[Chip] = ()) -> dict[str, Any]:
+    """The whole report of a run; `chips` are a user's own, beside those that ship."""
     clips = len(tally.clips)
     return {
-        **estimate(deployment),
+        **estimate(deployment, chips=chips),
         "backend": backend,
         "clips": [_clip(clip, deployment) for clip in tally.clips],
         "accuracy": _accuracy(deployment, tally),
         "parity": _parity(tally),
-        "layers": [_layer(name, deployment, tally, clips) for name in deployment.integer.populations],
+        "layers": _layers(deployment, tally, clips),
         "totals": _per_clip(sum(tally.counts.values(), OpCounts()), clips),
-        "energy": _energy(deployment, tally, clips),
+        "readout": _per_clip(_readout(deployment, tally), clips),
+        "energy": energy(deployment, tally, [*map(load_chip, shipped_chips()), *chips]),
         "timing": {
             "build_s": tally.build_s,
             "run_s": tally.run_s,
@@ -162,6 +165,22 @@ def _parity(tally: Tally) -> dict[str, Any]:
     }
 
 
+def _layers(deployment: Deployment, tally: Tally, clips: int) -> list[dict[str, Any]]:
+    """Every population, with its counts by rate x synapses beside those that were traced."""
+    sent = {name: (counts.spikes + counts.graded_messages) / clips for name, counts in tally.counts.items()}
+    expected = expected_operations(deployment.integer, sent)
+    layers = [_layer(name, deployment, tally, clips) for name in deployment.integer.populations]
+    for layer in layers:
+        static = expected.get(layer["name"])
+        layer["expected_ops"] = static.ops if static else None
+        layer["expected_differs_by"] = list(static.reasons) if static else []
+    return layers
+
+
+def _readout(deployment: Deployment, tally: Tally) -> OpCounts:
+    return sum((tally.counts[name] for name in readout_layers(deployment.integer)), OpCounts())
+
+
 def _layer(name: str, deployment: Deployment, tally: Tally, clips: int) -> dict[str, Any]:
     population, counts = deployment.integer.populations[name], tally.counts[name]
     size, steps = neurons(population), clips * deployment.plan.frames
@@ -183,50 +202,15 @@ def _per_clip(counts: OpCounts, clips: int) -> dict[str, float]:
     return {name: value / clips for name, value in dataclasses.asdict(counts).items()}
 
 
-def _energy(deployment: Deployment, tally: Tally, clips: int) -> dict[str, Any]:
-    """Energy of the mean clip on every chip, beside the paper's figure."""
-    models = energy_models(
-        {name: _mean(counts, clips) for name, counts in tally.counts.items()},
-        [load_chip(name) for name in shipped_chips()],
-    )
-    convention = models[CONVENTION]["weighted_layers_mj"]
-    assert convention is not None  # this chip file has prices
-    return {
-        "models": models,
-        "convention": CONVENTION,
-        "paper_mj_per_video": published.PAPER_MJ_PER_VIDEO,
-        "ratio_to_paper": convention / published.PAPER_MJ_PER_VIDEO,
-        "geometry_difference": _beside_the_paper(deployment),
-    }
-
-
-def _mean(counts: OpCounts, clips: int) -> OpCounts:
-    """Counts of the mean clip, rounded to whole operations."""
-    return OpCounts(**{name: round(value / clips) for name, value in dataclasses.asdict(counts).items()})
-
-
-def _beside_the_paper(deployment: Deployment) -> str:
-    """How far the network is from the published one, both before chains are merged."""
-    if deployment.graph.metadata.get("model") != "SVFormer":
-        return "This network is not SVFormer: the paper's figure stands here for scale only."
-    graph, frames = deployment.graph, deployment.plan.frames
-    fields = [getattr(node, name, None) for node in graph.nodes.values() for name in ("weight", "gain", "bias")]
-    connections = from_nir(graph).connections
-    height, width = deployment.input_format.shape[1:3]
-    return published.geometry_difference(
-        published.NetworkSize(
-            image_size=(height, width),
-            time_steps=frames,
-            parameters=sum(values.size for values in fields if values is not None),
-            padded_macs=sum(
-                c.operation.geometry.padded_macs() * (frames if not c.delay else frames - c.delay)
-                for c in connections
-                if isinstance(c.operation, Convolution)
-            ),
-        )
-    )
-
-
-def _fit(deployment: Deployment) -> dict[str, Any]:
+def _fit(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, Any]:
+    """Cores and chips, and what the whole network asks for; chips without limits are left out."""
     needs = layer_needs(deployment.integer, deployment.plan)
-    return {name: dataclasses.asdict(fit(needs, load_chip(name))) for name in ("loihi1", "loihi2")}
+    asked = {
+        "neurons": sum(need.neurons for need in needs),
+        "synapse_memory_kib": sum(need.kernel_bits for need in needs) / BITS_PER_KIB,
+        "synapses": sum(need.synapses for need in needs),
+        "fan_in_axons": sum(need.fan_in_axons for need in needs),
+        "fan_out_axons": sum(need.fan_out_axons for need in needs),
+    }
+    fits = {chip.name: fit(needs, chip) for chip in chips if chip.limits is not None}
+    return {name: {**dataclasses.asdict(found), "needs": asked, "advice": found.advice} for name, found in fits.items()}

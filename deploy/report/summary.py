@@ -16,7 +16,10 @@ def print_estimate(report: dict[str, Any], console: Console) -> None:
         f"{plan['depth']} synapses deep"
     )
     for chip, fitted in report["fit"].items():
-        console.print(f"{chip}: {fitted['cores']} cores, {fitted['chips']} chips (rule: hardware/fit.py)")
+        console.print(
+            f"{chip}: {fitted['cores']} cores, {fitted['chips']} chips (a rule, not a placement: hardware/fit.py)"
+        )
+        console.print(f"  {fitted['advice']}")
         for obstacle in fitted["obstacles"]:
             console.print(f"  cannot hold: {obstacle}")
 
@@ -29,6 +32,12 @@ def print_summary(report: dict[str, Any], console: Console) -> None:
     console.print(_energy(report))
     energy = report["energy"]
     console.print(f"the paper says {energy['paper_mj_per_video']:g} mJ a video. {energy['geometry_difference']}")
+    if same := energy["paper"]["at_its_geometry"]:
+        console.print(
+            f"the paper's network at the rates measured here: {same['mj']:.4g} mJ a view, weighted layers "
+            f"({100 * same['ratio_to_paper']:.0f} % of the paper's figure), {same['mj_15_views']:.4g} mJ for 15 views"
+        )
+    _print_break_even(energy["break_even"], console)
     _print_fit(report, console)
     timing = report["timing"]
     console.print(
@@ -79,6 +88,18 @@ def _print_parity(report: dict[str, Any], console: Console) -> None:
     )
     if rounded["inputs_clipped"]:
         console.print(f"{100 * rounded['inputs_clipped']:.3g} % of the input lay outside the calibrated range, clipped")
+
+
+def _print_break_even(found: dict[str, Any] | None, console: Console) -> None:
+    if found is None:
+        return
+    console.print(
+        f"a synapse behind a neuron is used in {100 * found['per_step']:.2f} % of the time steps, "
+        f"{found['per_inference']:.3g} times a clip"
+    )
+    for limit in found["published"]:
+        limits = f"{limit['low']:g} to {limit['high']:g}" if limit["low"] < limit["high"] else f"{limit['low']:g}"
+        console.print(f"  break-even {limits} {limit['unit']} ({limit['source']}): {limit['verdict']}")
 
 
 def _energy(report: dict[str, Any]) -> Table:

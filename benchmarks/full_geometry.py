@@ -1,0 +1,105 @@
+"""The energy ledger of the published geometry, deployed: 224 x 224 pixels, 16 frames, the published firing rates.
+
+    python benchmarks/full_geometry.py [--preset ucf101] [--out FILE.json]
+
+The weights are random; every neuron layer's threshold is set so that it fires at its published rate on a real clip
+(`lava_clip.calibrated_model`). So operations, traffic, memory and cores are those of such a network, and no accuracy
+is. One clip in the integer interpreter; the full geometry takes about a minute and 3 GB.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lava_clip import calibrated_model
+from numpy.typing import NDArray
+from rich.console import Console
+
+from deploy.counting import count_operations
+from deploy.frontend.from_svformer import export
+from deploy.inputs import ClipSource, InputFormat, known_range, load, shipped
+from deploy.ir.integer import run_integer
+from deploy.passes.bounds import prove
+from deploy.passes.schedule import schedule
+from deploy.pipeline import ClipResult, Deployment, Tally
+from deploy.report.energy import energy
+from deploy.report.record import estimate
+from deploy.report.summary import print_estimate
+from deploy.stages import lower, quantize
+from hardware import load_chip, shipped_chips
+from svformer.assets import CALIBRATION_CLIPS
+from svformer.cli import ArgumentParser, run_cli
+from svformer.config import PRESETS, SVFormerConfig
+from svformer.files import atomic_path
+
+
+def deployed(config: SVFormerConfig, source: ClipSource, console: Console) -> tuple[Deployment, NDArray[Any]]:
+    """The network with its published rates, and the clip that they hold for, [1, T, C, H, W]."""
+    wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
+    frames = load(source, wanted)[np.newaxis]
+    model = calibrated_model(config, torch.from_numpy(frames).transpose(1, 2))
+    graph = export(model.double())
+    console.print("weights calibrated to the published rates")
+    network = lower(graph)
+    integer = quantize(network, frames, search=False, input_range=known_range([source]))
+    console.print("quantised")
+    deployment = Deployment(
+        graph=graph,
+        network=network,
+        integer=integer,
+        plan=schedule(integer),
+        headroom=prove(integer),
+        classes=(),
+        calibration_clips=1,
+    )
+    return deployment, frames
+
+
+def measure(config: SVFormerConfig, console: Console) -> dict[str, Any]:
+    """Energy, bill and fit of one clip."""
+    source = ClipSource(path=shipped(CALIBRATION_CLIPS)[0].path, label=None)
+    deployment, frames = deployed(config, source, console)
+    signals = run_integer(deployment.integer, frames)
+    logits = deployment.integer.logits(signals)[0]
+    clip = ClipResult(source=source, float_logits=logits, integer_logits=logits, logits=logits, seconds=0.0)
+    tally = Tally(clips=[clip], counts=count_operations(deployment.integer, signals))
+    report = estimate(deployment)
+    found = energy(deployment, tally, [load_chip(name) for name in shipped_chips()])
+    return {**report, "energy": found, "counts": {name: vars(counts) for name, counts in tally.counts.items()}}
+
+
+def print_result(found: dict[str, Any], console: Console) -> None:
+    print_estimate(found, console)
+    models = found["energy"]["models"]
+    for model in models.values():
+        if model["mj_per_video"] is not None:
+            console.print(f"{model['title']}: {model['weighted_layers_mj']:.4g} mJ, all {model['mj_per_video']:.4g} mJ")
+            if static := model["static"]:
+                console.print(f"  static, {static['chips']} chips for {static['latency_s']:g} s: {static['mj']:.4g} mJ")
+    for entry in found["energy"]["bill"]:
+        priced = ", ".join(f"{models[chip]['title']} {mj:.4g} mJ" for chip, mj in entry["mj"].items() if mj is not None)
+        console.print(f"{entry['item']}, {entry['choice']}: {priced}; {entry['memory_kib']:,.0f} KiB")
+    activity = found["energy"]["break_even"]
+    console.print(
+        f"synapses used: {activity['per_step']:.2%} of the steps, {activity['per_inference']:.2f} times a clip"
+    )
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="python benchmarks/full_geometry.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="ucf101")
+    parser.add_argument("--out", type=Path, help="write all figures as JSON")
+    arguments = parser.parse_args()
+    console = Console(soft_wrap=True)
+    found = measure(PRESETS[arguments.preset], console)
+    print_result(found, console)
+    if arguments.out:
+        with atomic_path(arguments.out) as temporary:
+            temporary.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

@@ -1,0 +1,81 @@
+"""What a deployed network asks of a chip: bits of its weights, and what every layer needs of the cores' resources."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.ir.integer import (
+    IntConvolution,
+    IntInput,
+    IntLif,
+    IntNetwork,
+    IntOperation,
+    IntPopulation,
+    IntRelay,
+)
+from deploy.passes.schedule import Plan
+from hardware import LayerNeed, layer_need
+
+STATE_BITS = 24  # a potential, or the sum of a relay
+GRADED_BITS = 24  # a graded message
+BIAS_BITS = 13  # mantissa and sign
+GAIN_BITS = 13  # 12 bits and a sign
+
+
+def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
+    """What every population, with the synapses that end in it, asks of a chip."""
+    lags = dict(zip(map(id, network.connections), plan.lags, strict=True))
+    needs = []
+    for name, population in network.populations.items():
+        if isinstance(population, IntInput):
+            continue
+        incoming = network.into(name)
+        needs.append(
+            layer_need(
+                name,
+                shape=population.shape,
+                inputs=[c.operation.geometry for c in incoming],
+                outgoing=sum(c.source == name for c in network.connections),
+                weight_bits=max(weight_bits(c.operation) for c in incoming),
+                state_bits_per_neuron=STATE_BITS,
+                message_bits=1 if isinstance(population, IntLif) else GRADED_BITS,
+                delay=max((lags[id(c)] for c in incoming), default=0),
+                changes_with_time=any(c.gain is not None for c in incoming)
+                or bias_of(population).ndim > len(population.shape),
+            )
+        )
+    return needs
+
+
+def bias_of(population: IntPopulation) -> NDArray[np.int64]:
+    """The stored biases of a population that is not the input; [T, ...] where they change with the time step."""
+    assert not isinstance(population, IntInput)
+    return population.bias if isinstance(population, IntRelay) else population.bias_mantissa
+
+
+def weight_bits(operation: IntOperation) -> int:
+    """Bits that the weights of a connection need, sign included; factors of two that all share are in the exponent."""
+    if not isinstance(operation, IntConvolution):
+        return 0
+    magnitudes = np.abs(operation.mantissa.astype(np.int64))
+    shared = int(np.gcd.reduce(magnitudes, axis=None))
+    power_of_two = shared & -shared
+    return (int(magnitudes.max()) // max(power_of_two, 1)).bit_length() + 1
+
+
+def widest_weight_bits(network: IntNetwork) -> int:
+    """Bits of the widest weight, sign included."""
+    return max((weight_bits(c.operation) for c in network.connections), default=1)
+
+
+def synapse_memory_bits(network: IntNetwork) -> int:
+    """Bits of all stored weights, a kernel stored once however many positions share it."""
+    convolutions = (c.operation for c in network.connections if isinstance(c.operation, IntConvolution))
+    return sum(operation.mantissa.size * weight_bits(operation) for operation in convolutions)
+
+
+def parameter_count(network: IntNetwork) -> int:
+    """Weights, gains and biases stored in the deployed network."""
+    weights = sum(c.operation.mantissa.size for c in network.connections if isinstance(c.operation, IntConvolution))
+    gains = sum(c.gain.multiplier.size for c in network.connections if c.gain is not None)
+    biases = sum(bias_of(p).size for p in network.populations.values() if not isinstance(p, IntInput))
+    return int(weights + gains + biases)
