@@ -24,8 +24,9 @@ from deploy.ir.integer import IntInput, IntLif, IntNetwork
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network
 from deploy.passes.bounds import Headroom, prove
+from deploy.passes.fidelity import LayerFidelity, fidelity, summary, warnings
 from deploy.passes.schedule import Plan, schedule
-from deploy.stages import WEIGHT_BITS, Backend, Blocks, Simulation, lower, quantize, simulate
+from deploy.stages import WEIGHT_BITS, Backend, Blocks, Simulation, as_images, lower, quantize, simulate
 from hardware import OpCounts
 
 BATCH = 32  # clips that stream through the network at a time
@@ -46,6 +47,7 @@ class Deployment:
     headroom: list[Headroom]
     classes: tuple[str, ...]
     calibration_clips: int
+    fixed_point: list[LayerFidelity] = field(default_factory=list)  # of every layer, on the calibration clips
 
     @property
     def spiking(self) -> list[str]:
@@ -79,6 +81,10 @@ def deploy(
     fullest = f"the fullest, {tightest.where} ({tightest.what}), to {100 * tightest.share:.1f} % in the worst case"
     bits = widest_weight_bits(integer)
     say(f"quantised on {len(clips)} clips: {bits}-bit weights, 12-bit decays; no register can overflow, {fullest}")
+    fixed_point = fidelity(network, integer, as_images(clips, network))
+    say(f"  {summary(fixed_point)}")
+    for warning in warnings(fixed_point):
+        say(f"  warning: {warning}")
     plan = schedule(integer)
     say(f"scheduled: {plan.depth} synapses deep, {plan.frames} time steps a clip, longest delay {max(plan.lags)} steps")
     return Deployment(
@@ -89,6 +95,7 @@ def deploy(
         headroom=headroom,
         classes=class_names(graph.metadata),
         calibration_clips=len(clips),
+        fixed_point=fixed_point,
     )
 
 

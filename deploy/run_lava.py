@@ -2,8 +2,8 @@
 
     python deploy/run_lava.py [--nir FILE.nir] [--clip FILE ...] [--dataset NAME --root DIR] [--out DIR]
 
-Without arguments: the shipped network on the shipped clips. The out folder receives report.json, report.html,
-spikes.h5 and model.nir.
+Without arguments: the shipped network on the shipped clips. `--chip` adds chips to the energy table. The out folder
+receives report.json, report.html, spikes.h5 and model.nir.
 """
 
 import argparse
@@ -14,25 +14,29 @@ from typing import Any
 
 from rich.console import Console
 
-from deploy.inputs import ClipSource
+from deploy.inputs import ClipSource, batches
 from deploy.ir.interpreter import graph_dt_s
 from deploy.job import calibration_clips, check_arguments, choose_clips, default_out, read_network
-from deploy.pipeline import Deployment, Tally, deploy, run
+from deploy.pipeline import KEPT_CLIPS, Deployment, Tally, deploy, run
 from deploy.progress import clip_progress
+from deploy.reference import compare, lines
 from deploy.report.page import write_page
 from deploy.report.record import estimate, record
 from deploy.report.spikes import write_spikes
 from deploy.report.summary import print_estimate, print_summary
 from deploy.stages import WEIGHT_BITS
+from hardware import Chip, ChipError, load_chip, shipped_chips
 from svformer.cli import ArgumentParser, run_cli
 from svformer.data.datasets import add_dataset_arguments
+from svformer.errors import InputError
 from svformer.files import atomic_path
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
-    parser.add_argument("--clip", type=Path, nargs="+", help="video files, or .npy [T, *input shape]")
+    clip_help = "video files, events (.aedat, .npy), or .npy [T, *input shape]"
+    parser.add_argument("--clip", type=Path, nargs="+", help=clip_help)
     add_dataset_arguments(parser, default=None)
     parser.add_argument("--dt", type=float, help="seconds of a time step, for a .nir that does not say (or another)")
     parser.add_argument("--limit", type=int, help="run at most so many videos of the data set")
@@ -42,12 +46,31 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--blocks", choices=("fused", "stock"), default="fused", help="stock: Lava's own Conv and LIF")
     parser.add_argument("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET)")
     parser.add_argument("--timeout", type=float, help="seconds that one batch of clips may take on Lava")
+    parser.add_argument("--chip", nargs="+", default=[], metavar="FILE", help="chip files of your own (hardware/chips)")
+    parser.add_argument("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
     parser.add_argument("--estimate", action="store_true", help="plan and fit only, simulate nothing")
     parser.add_argument("--json", action="store_true", help="print report.json instead of the summary")
     arguments = parser.parse_args()
     check_arguments(arguments)
+    arguments.chip = read_chips(arguments.chip)
     arguments.out = arguments.out or default_out(arguments)
     return arguments
+
+
+def read_chips(files: list[str]) -> list[Chip]:
+    """A user's own chip files; raises `InputError` with all that is wrong in the first that is."""
+    chips: list[Chip] = []
+    for file in files:
+        try:
+            chips.append(load_chip(file))
+        except ChipError as error:
+            raise InputError(str(error)) from error
+        taken = [*shipped_chips(), *(chip.name for chip in chips[:-1])]
+        if chips[-1].name in taken:
+            raise InputError(
+                f"--chip {file}: a chip named {chips[-1].name} is in the table already; give it another name"
+            )
+    return chips
 
 
 def run_with_progress(
@@ -77,14 +100,19 @@ def main() -> None:
     calibration = calibration_clips(arguments, graph, sources)
     deployment = deploy(graph, calibration, console.print, weight_bits=arguments.weight_bits)
     if arguments.estimate:
-        report = estimate(deployment)
+        report = estimate(deployment, chips=arguments.chip)
         print_estimate(report, console)
     else:
         tally = run_with_progress(deployment, sources, arguments, console)
-        report = record(deployment, tally, backend=arguments.backend)
+        report = record(deployment, tally, backend=arguments.backend, chips=arguments.chip)
+        if arguments.reference:
+            _, frames = next(batches(sources, deployment.input_format, KEPT_CLIPS))
+            report["reference"] = compare(arguments.reference, graph, frames, tally.kept)
         write_spikes(tally.kept, arguments.out / "spikes.h5", dt_s=graph_dt_s(graph))
         write_page(report, tally.kept, tally.shown_frames, arguments.out / "report.html")
         print_summary(report, console)
+        for line in lines(report.get("reference", {})):
+            console.print(line)
     write_json(report, arguments.out / "report.json")
     if arguments.json:
         print(json.dumps(report))

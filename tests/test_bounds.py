@@ -25,7 +25,7 @@ from deploy.ir.integer import (
     shifted,
 )
 from deploy.ir.network import Shape, apply_over_time, run_float
-from deploy.passes.bounds import Headroom, Interval, float_currents, prove, through_convolution
+from deploy.passes.bounds import Headroom, Interval, float_ranges, prove, through_convolution
 from deploy.passes.merge_linear_chains import merge_linear_chains
 from hardware import ConvGeometry
 from svformer.errors import InputError
@@ -178,7 +178,7 @@ def test_the_float_network_stays_within_its_ranges(exported: Any) -> None:
     network = merge_linear_chains(from_nir(exported.graph))
     frames: NDArray[np.float64] = np.clip(exported.frames_NTCHW, -1, 1)
     signals = run_float(network, frames)
-    for name, interval in float_currents(network, (-1.0, 1.0)).items():
+    for name, interval in float_ranges(network, (-1.0, 1.0)).items():
         population = network.populations[name]
         current = np.broadcast_to(population.bias, population.shape) + sum(
             apply_over_time(c.operation, signals[c.source], c.delay) for c in network.into(name)

@@ -31,6 +31,11 @@ def lif(*shape: int, **changes: Any) -> nir.LIF:
     return nir.LIF(**{name: np.broadcast_to(value, shape).copy() for name, value in values.items()})
 
 
+def cubalif(*shape: int, **changes: Any) -> nir.CubaLIF:
+    values = {"tau_syn": 3e-3, "tau_mem": 4e-3, "r": 1.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0, **changes}
+    return nir.CubaLIF(**{name: np.broadcast_to(value, shape).copy() for name, value in values.items()})
+
+
 def refused(graph: nir.NIRGraph, **options: Any) -> str:
     with pytest.raises(InputError) as caught:
         from_nir(graph, **options)
@@ -105,16 +110,13 @@ def test_time_step_and_clip_length_come_from_the_graph_or_from_the_call() -> Non
     [
         (lif(2, tau=0.5e-3), "tau is shorter than one time step of 0.001 s (dt / tau up to 2)"),
         (lif(2, tau=-1e-3), "tau is shorter than one time step"),
-        (lif(2, v_leak=0.1), "v_leak other than 0 is not supported"),
-        (lif(2, v_leak=0.1, v_reset=0.1), "v_leak and v_reset other than 0 are not supported"),
-        (lif(2, v_threshold=0.0), "a threshold that is not positive"),
-        (lif(2, r=-1.0), "a threshold that is not positive, or a negative r"),
+        (cubalif(2, tau_syn=0.5e-3), "tau_syn is shorter than one time step of 0.001 s (dt / tau_syn up to 2)"),
+        (lif(2, v_threshold=0.0), "a threshold that is not above the reset potential"),
+        (lif(2, v_reset=1.0), "a threshold that is not above the reset potential"),
         (lif(2, v_threshold=np.nan), "v_threshold with values that are not finite numbers"),
         (nir.Linear(np.full((3, 2), np.inf)), "weight with values that are not finite numbers"),
-        (nir.IF(r=np.ones(2), v_threshold=np.ones(2), v_reset=np.full(2, -1.0)), "v_reset other than 0"),
-        (nir.Delay(np.array([1e-3, 2e-3])), "one whole number for all neurons"),
-        (nir.Scale(np.ones(2)), "nodes of type Scale are not supported yet"),
-        (nir.LI(np.ones(2), np.ones(2), np.zeros(2)), "nodes of type LI are not supported yet"),
+        (nir.IF(r=np.ones(2), v_threshold=np.zeros(2), v_reset=np.zeros(2)), "a threshold that is not above"),
+        (nir.Delay(np.array([1e-3, 1.5e-3])), "a delay of [1.0, 1.5] time steps"),
     ],
 )
 def test_what_has_no_exact_counterpart_is_refused(node: nir.NIRNode, reason: str) -> None:
@@ -122,15 +124,17 @@ def test_what_has_no_exact_counterpart_is_refused(node: nir.NIRNode, reason: str
 
 
 def test_all_offenders_are_named_at_once() -> None:
-    message = refused(chain(nir.Scale(np.ones(2)), lif(2), lif(2, v_leak=1.0)))
-    assert message.startswith("2 nodes cannot be mapped: n0: ")
-    assert "; n2: v_leak" in message
+    message = refused(chain(nir.Scale(np.full(2, np.nan)), lif(2), lif(2, v_threshold=-1.0)))
+    assert message.startswith("2 nodes cannot be mapped: n0: scale with values that are not finite")
+    assert "; n2: a threshold" in message
 
 
 def test_a_dense_layer_over_anything_but_a_vector_is_refused() -> None:
-    """NIR's Linear maps the last dimension and keeps the others; here that would be another layer."""
-    assert "put a Flatten in front" in refused(chain(nir.Linear(np.ones((3, 4))), lif(2, 3), shape=(2, 4)))
-    assert "put a Flatten in front" in refused(chain(nir.Linear(np.ones((3, 1))), lif(4, 1, 3), shape=(4, 1, 1)))
+    """Torch's Linear maps the last dimension and keeps the others; here that would be another layer."""
+    behind = (lif(2, 4), nir.Linear(np.ones((3, 4))), lif(2, 3))
+    assert "put a Flatten in front" in refused(chain(*behind, shape=(2, 4)))
+    side_by_side = (lif(2, 4), nir.Linear(np.ones((2, 3, 4))), lif(2, 3))
+    assert "put a Flatten in front" in refused(chain(*side_by_side, shape=(2, 4)))
 
 
 def test_attention_takes_the_spikes_of_one_layer() -> None:
@@ -155,5 +159,6 @@ def test_one_input_and_one_output_are_needed() -> None:
 def test_a_graph_that_does_not_hang_together_is_refused() -> None:
     graph = chain(lif(2), lif(2))
     graph.edges.append(("n1", "n0"))
-    assert "cycle through n0, n1, out" in refused(graph)
+    graph.nodes |= {"n0": nir.Scale(np.ones(2)), "n1": nir.Scale(np.ones(2))}
+    assert "a loop through n0, n1 without a neuron or a delay" in refused(graph)
     assert "takes shape (3,), found (2,)" in refused(chain(lif(3)))

@@ -1,5 +1,6 @@
 """Integer arithmetic: neurons against an independent reference of Lava's fixed-point LIF, the rest by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from deploy.ir.integer import (
     IntConvolution,
     IntIdentity,
     IntInput,
+    IntIntegrator,
     IntLif,
     IntNetwork,
     IntRelay,
@@ -79,6 +81,77 @@ def test_neurons_are_lavas_lif_bit_for_bit(seed: int, largest: int, threshold: i
     lif = neurons(30, decay=decay, bias_mantissa=bias, bias_exponent=bias_exponent, threshold=vth)
     expected = lif_reference(currents, 4095, decay, bias, bias_exponent, vth)
     np.testing.assert_array_equal(spikes_of(lif, currents), expected)
+
+
+@given(seed=st.integers(0, 2**32 - 1), largest=st.sampled_from([3, 500, 2**11]))
+def test_neurons_with_a_current_that_decays_are_lavas_too(seed: int, largest: int) -> None:
+    """Du = current_decay - 1: Lava takes du + 1 of 4096 from the current in every step."""
+    rng = np.random.default_rng(seed)
+    currents, decay = rng.integers(-largest, largest + 1, size=(40, 8)), rng.integers(0, 4097, size=8)
+    current_decay, bias = int(rng.integers(1, 4097)), rng.integers(-4095, 4096, size=8)
+    lif = neurons(8, decay=decay, bias_mantissa=bias, threshold=largest, current_decay=current_decay)
+    expected = lif_reference(currents, current_decay - 1, decay, bias, 0, np.full(8, largest))
+    np.testing.assert_array_equal(spikes_of(lif, currents), expected)
+
+
+def test_a_clip_begins_with_the_states_that_it_is_given() -> None:
+    """Without input, in 1/64: u = 128, 64, 32, ..; v = 320 + 128 / 2 = 384 > 5 * 64 at once; from rest it never fires.
+
+    u keeps half of 256 in the first step: 128; v keeps all of 320: 448. Then 64, 32, .. from 0.
+    """
+    begun = neurons(1, current_decay=2048, start=320, start_current=256, threshold=5)
+    assert spikes_of(begun, np.zeros((4, 1), dtype=np.int64)).ravel().tolist() == [1, 0, 0, 0]
+    assert not spikes_of(neurons(1, current_decay=2048, threshold=5), np.zeros((4, 1), dtype=np.int64)).any()
+
+
+def test_an_integrator_sends_its_potential_rounded() -> None:
+    """Decay 1/2, inputs of 3, in 1/64: 192, 288, 336, 360, which are 3, 4.5 (halves go up), 5.25, 5.6; -96 is -1.5."""
+    shape = (2, 1, 1)
+    integrator = IntIntegrator(
+        shape=shape,
+        scale=1.0,
+        bias_mantissa=np.array([0, -96]).reshape(shape),
+        bias_exponent=0,
+        decay=np.array([2048, 4096]).reshape(shape),
+    )
+    entry = IntInput(shape=shape, scale=1.0, low=0, high=9)
+    network = IntNetwork(
+        populations={"in": entry, "out": integrator},
+        connections=(IntConnection(source="in", target="out", operation=IntIdentity(in_shape=shape, out_shape=shape)),),
+        output="out",
+        frames=4,
+    )
+    sent = run_integer(network, np.tile([3.0, 0.0], 4).reshape(1, 4, *shape))["out"]
+    assert sent.reshape(4, 2).T.tolist() == [[3, 5, 5, 6], [-1, -1, -1, -1]]
+    assert sent.dtype == np.int32
+
+
+def test_a_loop_by_hand() -> None:
+    """Input 2, 0, 0, .. into a neuron with threshold 1 and no memory that sends itself 2, and -1 two steps later.
+
+    It fires at step 0, hears 2 at step 1 (fires), 2 - 1 at step 2 (does not), 0 - 1 at step 3, nothing at step 4.
+    """
+    shape = (1, 1, 1)
+    geometry = ConvGeometry(in_shape=shape, out_channels=1, kernel=(1, 1))
+    kernel = IntConvolution(mantissa=np.ones((1, 1, 1, 1), dtype=np.int16), exponent=0, geometry=geometry)
+    plus, minus = (replace(kernel, mantissa=kernel.mantissa * weight) for weight in (2, -1))
+    same = IntIdentity(in_shape=shape, out_shape=shape)
+    network = IntNetwork(
+        populations={
+            "in": IntInput(shape=shape, scale=1.0, low=0, high=2),
+            "a": neurons(1, decay=4096, threshold=1),
+        },
+        connections=(
+            IntConnection(source="in", target="a", operation=same),
+            IntConnection(source="a", target="a", operation=plus, delay=1),
+            IntConnection(source="a", target="a", operation=minus, delay=2),
+        ),
+        output="a",
+        frames=5,
+    )
+    check_integer(network, after="test")
+    frames = np.array([2.0, 0, 0, 0, 0]).reshape(1, 5, 1, 1, 1)
+    assert run_integer(network, frames)["a"].ravel().tolist() == [1, 1, 0, 0, 0]
 
 
 def test_a_current_of_two_to_the_17_is_the_last_that_does_not_wrap() -> None:

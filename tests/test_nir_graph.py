@@ -9,8 +9,11 @@ import h5py
 import nir
 import numpy as np
 import pytest
+import torch
 
+from deploy.ir.canonical import canonical
 from deploy.ir.graph import infer_shapes, read_nir, write_nir
+from deploy.ir.loops import late_edges
 from deploy.ir.nodes import GainBias, Junction, SpikingAttention
 from svformer.errors import InputError
 
@@ -224,10 +227,43 @@ def test_an_edge_to_nowhere_is_refused(tmp_path: Path) -> None:
     assert "edge conv -> nowhere names a node that does not exist" in refused(tmp_path / "x.nir")
 
 
-def test_a_cycle_is_refused(tmp_path: Path) -> None:
-    nodes = {"in": image(3), "a": lif(3), "b": lif(3), "out": nir.Output(np.array([3]))}
-    write_nir(graph(nodes, [("in", "a"), ("a", "b"), ("b", "a"), ("b", "out")]), tmp_path / "x.nir")
-    assert "cycle through a, b, out" in refused(tmp_path / "x.nir")
+def test_a_loop_without_a_neuron_or_a_delay_is_refused(tmp_path: Path) -> None:
+    linear = {"a": nir.Scale(np.ones(3)), "b": nir.Threshold(np.ones(3))}
+    nodes = {"in": image(3), **linear, "out": nir.Output(np.array([3]))}
+    edges = [("in", "a"), ("a", "b"), ("b", "a"), ("b", "out")]
+    write_nir(graph(nodes, edges), tmp_path / "x.nir")
+    assert "a loop through a, b without a neuron or a delay" in refused(tmp_path / "x.nir")
+    for breaks in (lif(3), nir.Delay(np.full(3, 1e-3))):
+        write_nir(graph({**nodes, "b": breaks}, edges), tmp_path / "x.nir")
+        assert infer_shapes(read_nir(tmp_path / "x.nir"))["out"] == (3,)
+    write_nir(graph({**nodes, "b": nir.Delay(np.array([1e-3, 0.0, 1e-3]))}, edges), tmp_path / "x.nir")
+    assert "without a neuron or a delay" in refused(tmp_path / "x.nir")
+
+
+def late(*edges: tuple[str, str], **nodes: nir.NIRNode) -> dict[tuple[str, str], int]:
+    """Late edges of a graph; nodes that are not given are neurons if their names are in capitals, else linear."""
+    names = dict.fromkeys(name for edge in edges for name in edge)
+    kinds = {name: lif(1) if name.isupper() else nir.Linear(np.ones((1, 1))) for name in names} | {"in": image(1)}
+    return late_edges(kinds | nodes, edges)
+
+
+def test_which_edges_of_a_loop_are_late() -> None:
+    """A layer that hears itself, also through weights: the spike is late, not the weights. Others feed on at once."""
+    assert late(("in", "A"), ("A", "A")) == {("A", "A"): 1}
+    assert late(("in", "A"), ("A", "w"), ("w", "A"), ("A", "B")) == {("A", "w"): 1}
+    assert late(("in", "A"), ("A", "w"), ("w", "w2"), ("w2", "A")) == {("A", "w"): 1}
+    # w also feeds B, which needs it at once: then the weighted value is late
+    assert late(("in", "A"), ("A", "w"), ("w", "A"), ("w", "B")) == {("w", "A"): 1}
+    # feedback over two layers: the one edge back, whatever order the edges are listed in
+    feedback = [("in", "A"), ("A", "w"), ("w", "B"), ("B", "v"), ("v", "A"), ("B", "out")]
+    assert late(*feedback) == late(*reversed(feedback)) == {("B", "v"): 1}
+    # a loop inside a loop: A hears itself and B
+    assert late(("in", "A"), ("A", "A"), ("A", "B"), ("B", "A")) == {("A", "A"): 1, ("B", "A"): 1}
+    # two entrances: nobody comes first
+    assert late(("in", "A"), ("in", "B"), ("A", "B"), ("B", "A")) == {("A", "B"): 1, ("B", "A"): 1}
+    # a delay is late enough
+    assert late(("in", "A"), ("A", "d"), ("d", "A"), d=nir.Delay(np.array([1e-3]))) == {}
+    assert late(("in", "A"), ("A", "d"), ("d", "A"), d=nir.Delay(np.array([0.0]))) == {("A", "d"): 1}
 
 
 def test_all_nodes_that_do_not_fit_are_listed(tmp_path: Path) -> None:
@@ -240,12 +276,14 @@ def test_all_nodes_that_do_not_fit_are_listed(tmp_path: Path) -> None:
         "sum": Junction(np.array([4, 3, 3])),  # (2, 5, 5) from in and (4, 3, 3) from good
         "alone": lif(3),
         "after": lif(7),  # nobody knows what it gets: not blamed
-        "pool": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
+        "pool": nir.SumPool2d(np.array([6, 2]), np.array([2, 2]), np.array([0, 0])),  # larger than the image
+        "line": nir.Conv1d(5, RNG.normal(size=(4, 2, 3)), 1, 0, 1, 1, np.zeros(4)),  # takes no image
     }
-    edges = [("in", name) for name in ("lif", "conv", "large", "good", "pool", "sum")]
+    edges = [("in", name) for name in ("lif", "conv", "large", "good", "pool", "line", "sum")]
     write_nir(graph(nodes, [*edges, ("good", "sum"), ("conv", "after")]), tmp_path / "x.nir")
     message = refused(tmp_path / "x.nir")
-    for blamed in ("lif: takes shape (3, 5, 5), found (2, 5, 5)", "conv: takes 3 channels", "large: ", "pool: "):
+    assert "lif: takes shape (3, 5, 5), found (2, 5, 5)" in message
+    for blamed in ("conv: takes 3 channels", "large: ", "pool: ", "line: takes 2 channels of a line"):
         assert blamed in message
     assert "sum sums edges of different shapes [(2, 5, 5), (4, 3, 3)]" in message
     assert "alone (LIF) has no input" in message
@@ -265,6 +303,8 @@ def test_all_nodes_that_do_not_fit_are_listed(tmp_path: Path) -> None:
         ({"dilation": 2}, (4, 1, 1)),  # spans 5
         ({"kernel": (1, 5)}, (4, 5, 1)),
         ({"kernel": (5, 1), "padding": "same"}, (4, 5, 5)),
+        ({"kernel": 2, "padding": "same"}, (4, 5, 5)),  # one row more behind the image
+        ({"kernel": 4, "dilation": 3, "padding": "same"}, (4, 5, 5)),
         ({"per_group": 1, "groups": 2}, (4, 3, 3)),  # stock nir takes this for one input channel
     ],
 )
@@ -274,11 +314,61 @@ def test_shapes_of_convolutions(fields: dict[str, Any], expected: tuple[int, ...
     assert infer_shapes(read_nir(tmp_path / "x.nir"))["b"] == expected
 
 
-@pytest.mark.parametrize("fields", [{"kernel": 2}, {"stride": 2}, {"kernel": 4, "dilation": 3}])
-def test_same_padding_that_would_not_be_symmetric_is_refused(fields: dict[str, Any]) -> None:
-    node = conv(4, 2, fields.pop("kernel", 3), padding="same", **fields)
-    with pytest.raises(ValueError, match="not symmetric"):
-        infer_shapes(chain(a=image(2, 5, 5), b=node))
+def test_same_padding_with_a_stride_is_refused() -> None:
+    with pytest.raises(ValueError, match="padding 'same' with stride"):
+        infer_shapes(chain(a=image(2, 5, 5), b=conv(4, 2, padding="same", stride=2)))
+
+
+def test_shapes_of_pooling_and_of_lines() -> None:
+    pool = [np.array(values) for values in ((2, 3), (2, 1), (0, 1))]
+    for node in (nir.SumPool2d(*pool), nir.AvgPool2d(*pool)):
+        assert infer_shapes(chain(a=image(2, 5, 6), b=node))["b"] == (2, 2, 6)
+    line = nir.Conv1d(9, RNG.normal(size=(4, 2, 4)), 2, 1, 1, 1, np.zeros(4))
+    assert infer_shapes(chain(a=image(2, 9), b=line))["b"] == (4, 4)  # (9 + 2 - 4) // 2 + 1
+
+
+def test_a_graph_inside_is_spliced_in() -> None:
+    """Fan-in, fan-out, a loop around it, and two levels; the inner Input and Output are gone."""
+    innermost = graph({"i": image(3), "A": lif(3), "o": nir.Output(np.array([3]))}, [("i", "A"), ("A", "o")])
+    inner = graph(
+        {"i": image(3), "deep": innermost, "B": lif(3), "o": nir.Output(np.array([3]))},
+        [("i", "deep"), ("i", "B"), ("deep", "o"), ("B", "o")],
+    )
+    nodes = {"x": image(3), "n": inner, "C": lif(3), "y": nir.Output(np.array([3]))}
+    found = canonical(graph(nodes, [("x", "n"), ("n", "C"), ("n", "n"), ("C", "y")]))
+    assert sorted(found.nodes) == ["C", "n.B", "n.deep.A", "x", "y"]
+    insides = ("n.B", "n.deep.A")
+    expected = [("x", name) for name in insides] + [(name, "C") for name in insides] + [("C", "y")]
+    assert sorted(found.edges) == sorted(expected + [(a, b) for a in insides for b in insides])
+    with pytest.raises(ValueError, match="n: a graph inside needs one Input and one Output"):
+        canonical(graph({"n": graph({"A": lif(3)}, [])}, []))
+
+
+def test_the_batch_that_a_framework_traced_with_is_dropped() -> None:
+    """Norse writes the shape of its example, batch included; NIR's dense layer takes a vector."""
+    dense, out = nir.Linear(np.ones((4, 3))), nir.Output(np.array([7, 4]))
+    found = canonical(chain(a=image(7, 3), b=dense, c=lif(4), d=out))
+    assert infer_shapes(found) == {"a": (3,), "b": (4,), "c": (4,), "d": (4,)}
+    found = canonical(chain(a=image(1, 2, 5, 5), b=conv(4, 2), c=nir.Output(np.array([1, 4, 3, 3]))))
+    assert infer_shapes(found)["a"] == (2, 5, 5)
+    kept = canonical(chain(a=image(7, 3), b=lif(7, 3), c=nir.Output(np.array([7, 3]))))
+    assert infer_shapes(kept)["a"] == (7, 3)
+    with pytest.raises(ValueError, match=r"c: takes shape \(7, 4\), found \(4,\)"):
+        infer_shapes(canonical(chain(a=image(7, 3), b=dense, c=lif(7, 4), d=out)))
+
+
+def test_one_value_for_all_neurons_is_given_to_each() -> None:
+    found = canonical(chain(a=image(2, 5, 5), b=conv(4, 2, input_shape=None), c=lif(), d=lif(1), e=lif(1, 4, 3, 3)))
+    assert infer_shapes(found)["e"] == (4, 3, 3)
+    assert {name: found.nodes[name].tau.shape for name in "cde"} == dict.fromkeys("cde", (4, 3, 3))
+    assert tuple(found.nodes["b"].input_shape) == (5, 5)
+
+
+def test_torch_tensors_become_arrays() -> None:
+    """As they are in a graph that norse has just made."""
+    tensors = {name: torch.full((3,), value) for name, value in (("tau", 2e-3), ("r", 1.0), ("v_leak", 0.0))}
+    found = canonical(chain(a=image(3), b=nir.LI(**tensors)))
+    assert isinstance(found.nodes["b"].tau, np.ndarray)
 
 
 def test_attention_needs_channels_for_q_k_v_of_every_head() -> None:

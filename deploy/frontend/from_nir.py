@@ -10,8 +10,11 @@ from typing import Any
 import nir
 import numpy as np
 
-from deploy.ir.graph import convolution_geometry, execution_order, infer_shapes, predecessors
+from deploy.frontend.membranes import membrane_of, scaled
+from deploy.ir.canonical import canonical
 from deploy.ir.interpreter import delay_steps, graph_dt_s
+from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, bias_of, kernel_of
+from deploy.ir.loops import late_edges
 from deploy.ir.network import (
     Array,
     Attention,
@@ -19,14 +22,16 @@ from deploy.ir.network import (
     Convolution,
     Identity,
     Input,
-    Lif,
     Network,
     Operation,
     Population,
     Relay,
     Shape,
+    endless_loops,
 )
+from deploy.ir.neurons import NEURONS, SPIKING, equation
 from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
+from deploy.ir.shapes import execution_order, infer_shapes, predecessors
 from hardware.geometry import AttentionGeometry, ConvGeometry
 from svformer.errors import InputError
 
@@ -45,13 +50,20 @@ class _Site:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Link:
+    """What an edge into a node does; several links carry parts of a signal that have different delays."""
+
+    operation: Operation
+    delay: int = 0
+    gain: Array | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mapped:
     """What a node becomes: a population, and what the edges do that end in it."""
 
-    operation: Operation
     population: Population
-    delay: int = 0
-    gain: Array | None = None
+    links: tuple[Link, ...]
 
 
 def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None) -> Network:
@@ -62,10 +74,12 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
     dt = graph_dt_s(graph) if dt_s is None else dt_s
     frames = _frames(graph) if frames is None else frames
     try:
+        graph = canonical(graph)
         shapes = {name: _as_image(shape) for name, shape in infer_shapes(graph).items()}
+        late = late_edges(graph.nodes, graph.edges)
     except ValueError as error:
         raise InputError(f"inconsistent graph: {error}") from error
-    sources, problems = predecessors(graph), []
+    output, sources, problems = _only_output(graph), predecessors(graph), []
     populations: dict[str, Population] = {}
     connections: list[Connection] = []
     for name in execution_order(graph):
@@ -86,18 +100,30 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
             problems.append(f"{name}: {error}")
             continue
         populations[name] = mapped.population
-        connections += [
-            Connection(source=s, target=name, operation=mapped.operation, delay=mapped.delay, gain=mapped.gain)
-            for s in sources[name]
-        ]
-    if problems:
-        raise InputError(f"{len(problems)} nodes cannot be mapped: {'; '.join(problems)}")
-    return Network(
+        for source in sources[name]:
+            steps = late.get((source, name), 0)
+            connections += [_connection(source, name, link, steps) for link in mapped.links]
+    network = Network(
         populations=populations,
         connections=tuple(connections),
-        output=_only_output(graph),
+        output=output,
         frames=frames,
+        notes=tuple(_late_note(edge, steps) for edge, steps in late.items()),
     )
+    problems += [
+        f"{', '.join(names)}: a loop of graded values, which nothing bounds" for names in endless_loops(network)
+    ]
+    if problems:
+        raise InputError(f"{len(problems)} nodes cannot be mapped: {'; '.join(problems)}")
+    return network
+
+
+def _connection(source: str, target: str, link: Link, late: int) -> Connection:
+    return Connection(source=source, target=target, operation=link.operation, delay=link.delay + late, gain=link.gain)
+
+
+def _late_note(edge: tuple[str, str], steps: int) -> str:
+    return f"{edge[0]} -> {edge[1]} closes a loop: late by {steps} time step{'s' if steps > 1 else ''}"
 
 
 def _frames(graph: nir.NIRGraph) -> int:
@@ -117,78 +143,17 @@ def _only_output(graph: nir.NIRGraph) -> str:
 
 
 def _as_image(shape: tuple[int, ...]) -> Shape:
-    """(C, H, W) of a signal; a vector is one pixel with many channels."""
+    """(C, H, W) of a signal: a line (C, N) has height 1, everything else is one pixel with many channels."""
     if len(shape) == 3:
         return (shape[0], shape[1], shape[2])
-    return (int(np.prod(shape)), 1, 1)
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else (int(np.prod(shape)), 1, 1)
 
 
 def _map(node: nir.NIRNode, site: _Site) -> Mapped:
     for kind, rule in _RULES.items():
         if isinstance(node, kind):
             return rule(node, site)
-    raise ValueError(f"nodes of type {type(node).__name__} are not supported yet")
-
-
-def _pass_on(site: _Site, delay: int = 0) -> Mapped:
-    operation = Identity(in_shape=site.in_shape, out_shape=site.out_shape)
-    return Mapped(operation=operation, delay=delay, population=Relay(shape=site.out_shape, bias=ZERO))
-
-
-def _conv2d(node: nir.Conv2d, site: _Site) -> Mapped:
-    geometry = convolution_geometry(node, site.in_shape)
-    bits = node.metadata.get(TRAINED_BITS)
-    operation = Convolution(
-        weight=node.weight.astype(np.float64), geometry=geometry, trained_bits=None if bits is None else int(bits)
-    )
-    relay = Relay(shape=site.out_shape, bias=node.bias.astype(np.float64)[:, None, None])
-    return Mapped(operation=operation, population=relay)
-
-
-def _linear(node: nir.Linear | nir.Affine, site: _Site) -> Mapped:
-    if site.in_shape != (node.weight.shape[-1], 1, 1) or node.weight.ndim != 2:
-        raise ValueError(f"a dense layer takes a vector, found shape {site.in_shape}; put a Flatten in front")
-    geometry = ConvGeometry(in_shape=site.in_shape, out_channels=len(node.weight), kernel=(1, 1))
-    operation = Convolution(weight=node.weight.astype(np.float64)[:, :, None, None], geometry=geometry)
-    bias = node.bias.astype(np.float64)[:, None, None] if isinstance(node, nir.Affine) else ZERO
-    return Mapped(operation=operation, population=Relay(shape=site.out_shape, bias=bias))
-
-
-def _lif(node: nir.LIF, site: _Site) -> Mapped:
-    _refuse_other_than_zero(v_leak=node.v_leak, v_reset=node.v_reset)
-    decay = site.dt_s / node.tau
-    return _neurons(site, decay=decay, threshold=node.v_threshold / (node.r * decay))
-
-
-def _if(node: nir.IF, site: _Site) -> Mapped:
-    _refuse_other_than_zero(v_reset=node.v_reset)
-    return _neurons(site, decay=np.zeros_like(node.r), threshold=node.v_threshold / (node.r * site.dt_s))
-
-
-def _threshold(node: nir.Threshold, site: _Site) -> Mapped:
-    return _neurons(site, decay=np.ones_like(node.threshold), threshold=node.threshold)
-
-
-def _neurons(site: _Site, *, decay: Array, threshold: Array) -> Mapped:
-    if (decay > 1).any() or (decay < 0).any():
-        raise ValueError(
-            f"tau is shorter than one time step of {site.dt_s:g} s (dt / tau up to {decay.max():.3g}); check dt"
-        )
-    if not (threshold > 0).all():
-        raise ValueError("a threshold that is not positive, or a negative r: such a neuron fires without input")
-    decay, threshold = (_compact(x.reshape(site.out_shape)) for x in (decay, threshold))
-    operation = Identity(in_shape=site.in_shape, out_shape=site.out_shape)
-    return Mapped(
-        operation=operation, population=Lif(shape=site.out_shape, bias=ZERO, decay=decay, threshold=threshold)
-    )
-
-
-def _compact(values_CHW: Array) -> Array:
-    """Parameters that are the same at every pixel of a channel become [C, 1, 1], or [1, 1, 1] if all are."""
-    first = values_CHW[:, :1, :1]
-    if not (values_CHW == first).all():
-        return values_CHW.astype(np.float64)
-    return (first[:1] if (first == first[:1]).all() else first).astype(np.float64)
+    raise ValueError(f"nodes of type {type(node).__name__} are not supported")
 
 
 def _refuse_not_finite(node: nir.NIRNode) -> None:
@@ -198,33 +163,63 @@ def _refuse_not_finite(node: nir.NIRNode) -> None:
         raise ValueError(f"{' and '.join(damaged)} with values that are not finite numbers; did the training diverge?")
 
 
-def _refuse_other_than_zero(**parameters: Array) -> None:
-    others = [name for name, values in parameters.items() if np.any(values != 0)]
-    if others:
-        raise ValueError(f"{' and '.join(others)} other than 0 {'are' if len(others) > 1 else 'is'} not supported")
+def _relay(site: _Site, *links: Link, bias: Array = ZERO) -> Mapped:
+    return Mapped(population=Relay(shape=site.out_shape, bias=bias), links=links)
+
+
+def _same(site: _Site) -> Identity:
+    return Identity(in_shape=site.in_shape, out_shape=site.out_shape)
+
+
+def _pass_on(node: nir.NIRNode, site: _Site) -> Mapped:
+    return _relay(site, Link(operation=_same(site)))
+
+
+def _kernel(node: nir.NIRNode, site: _Site) -> Mapped:
+    in_shape = site.in_shape[::2] if isinstance(node, nir.Conv1d) else site.in_shape
+    weight, geometry = kernel_of(node, in_shape)
+    bits = node.metadata.get(TRAINED_BITS)
+    operation = Convolution(weight=weight, geometry=geometry, trained_bits=None if bits is None else int(bits))
+    return _relay(site, Link(operation=operation), bias=bias_of(node))
+
+
+def _linear(node: nir.Linear | nir.Affine, site: _Site) -> Mapped:
+    if site.in_shape != (node.weight.shape[-1], 1, 1) or node.weight.ndim != 2:
+        raise ValueError(f"a dense layer takes a vector, found shape {site.in_shape}; put a Flatten in front")
+    geometry = ConvGeometry(in_shape=site.in_shape, out_channels=len(node.weight), kernel=(1, 1))
+    operation = Convolution(weight=node.weight.astype(np.float64)[:, :, None, None], geometry=geometry)
+    return _relay(site, Link(operation=operation), bias=bias_of(node))
+
+
+def _scale(node: nir.Scale, site: _Site) -> Mapped:
+    return _relay(site, Link(**scaled(node.scale.astype(np.float64), site.in_shape)))
+
+
+def _neurons(node: nir.NIRNode, site: _Site) -> Mapped:
+    membrane = membrane_of(equation(node, site.dt_s), site.out_shape, site.dt_s)
+    return Mapped(population=membrane.population, links=(Link(**scaled(membrane.gain, site.in_shape)),))
 
 
 def _delay(node: nir.Delay, site: _Site) -> Mapped:
-    return _pass_on(site, delay_steps(node, site.dt_s))
+    steps = delay_steps(node, site.dt_s).reshape(site.in_shape)
+    parts = [(k, scaled((steps == k) * 1.0, site.in_shape)) for k in np.unique(steps).tolist()]
+    return _relay(site, *(Link(delay=k, **part) for k, part in parts))
 
 
 def _attention(node: SpikingAttention, site: _Site) -> Mapped:
-    if len(site.sources) != 1 or not isinstance(site.sources[0], (nir.LIF, nir.IF, nir.Threshold)):
+    if len(site.sources) != 1 or not isinstance(site.sources[0], SPIKING):
         found = " + ".join(type(source).__name__ for source in site.sources)
-        raise ValueError(f"attention takes the spikes of one LIF, IF or Threshold node, found {found}")
+        raise ValueError(f"attention takes the spikes of one LIF, IF, CubaLIF or Threshold node, found {found}")
     channels, height, width = site.out_shape
     geometry = AttentionGeometry(channels=channels, tokens=height * width, heads=int(node.heads))
-    operation = Attention(geometry=geometry, in_shape=site.in_shape, scale=float(node.scale))
-    return Mapped(operation=operation, population=Relay(shape=site.out_shape, bias=ZERO))
+    return _relay(site, Link(operation=Attention(geometry=geometry, in_shape=site.in_shape, scale=float(node.scale))))
 
 
 def _gain_bias(node: GainBias, site: _Site) -> Mapped:
     if node.frames not in (1, site.frames):
         raise ValueError(f"values for {node.frames} time steps, a clip has {site.frames}")
     gain, bias = (_as_images(values, tuple(node.shape), site.out_shape) for values in (node.gain, node.bias))
-    operation = Identity(in_shape=site.in_shape, out_shape=site.out_shape)
-    relay = Relay(shape=site.out_shape, bias=bias)
-    return Mapped(operation=operation, population=relay, gain=None if (gain == 1).all() else gain)
+    return _relay(site, Link(operation=_same(site), gain=None if (gain == 1).all() else gain), bias=bias)
 
 
 def _as_images(values: Array, shape: tuple[int, ...], image: Shape) -> Array:
@@ -235,13 +230,12 @@ def _as_images(values: Array, shape: tuple[int, ...], image: Shape) -> Array:
 
 
 _RULES: dict[type | tuple[type, ...], Callable[[Any, _Site], Mapped]] = {
-    nir.Conv2d: _conv2d,
+    (*CONVOLUTIONS, *POOLINGS): _kernel,
     (nir.Linear, nir.Affine): _linear,
-    (nir.Flatten, Junction, nir.Output): lambda node, site: _pass_on(site),
+    nir.Scale: _scale,
+    (nir.Flatten, Junction, nir.Output): _pass_on,
     nir.Delay: _delay,
-    nir.LIF: _lif,
-    nir.IF: _if,
-    nir.Threshold: _threshold,
+    NEURONS: _neurons,
     SpikingAttention: _attention,
     GainBias: _gain_bias,
 }

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.errors import GateError
-from deploy.ir.integer import DECAY_ONE, IntIdentity, IntInput, IntLif, IntNetwork, IntRelay
-from deploy.ir.network import Input, Lif, Network, Relay, Shape, operation_shapes
+from deploy.ir.integer import DECAY_ONE, IntIdentity, IntInput, IntLif, IntMembrane, IntNetwork, IntRelay
+from deploy.ir.network import Input, Lif, Membrane, Network, Relay, Shape, operation_shapes
 from deploy.ir.nodes import fits
 
 FACTOR_TOLERANCE = 1 / 128  # a multiplier has 7 bits
@@ -17,10 +17,10 @@ def check_network(network: Network, *, after: str) -> None:
     """Contract of the lowered level; raises `GateError`."""
     problems = _structure(network)
     for name, population in network.populations.items():
-        if isinstance(population, (Relay, Lif)):
+        if isinstance(population, (Relay, Membrane)):
             problems += _misfits(f"{name}: bias", population.bias, population.shape, network.frames)
-        if isinstance(population, Lif) and not ((population.decay >= 0) & (population.decay <= 1)).all():
-            problems.append(f"{name}: decay outside 0..1")
+        if isinstance(population, Membrane):
+            problems += _outside(name, 1, decay=population.decay, current_decay=population.current_decay)
         if isinstance(population, Lif) and not (population.threshold > 0).all():
             problems.append(f"{name}: threshold not positive")
     for c in network.connections:
@@ -41,8 +41,8 @@ def check_integer(network: IntNetwork, *, after: str) -> None:
     for name, population in network.populations.items():
         if isinstance(population, IntRelay) and not np.issubdtype(population.bias.dtype, np.integer):
             problems.append(f"{name}: bias is not integer")
-        if isinstance(population, IntLif) and not ((population.decay >= 0) & (population.decay <= DECAY_ONE)).all():
-            problems.append(f"{name}: decay outside 0..{DECAY_ONE}")
+        if isinstance(population, IntMembrane):
+            problems += _outside(name, DECAY_ONE, decay=population.decay, current_decay=population.current_decay)
     for c in network.connections:
         exists = {c.source, c.target} <= network.populations.keys()
         if isinstance(c.operation, IntIdentity) and c.gain is None and exists:
@@ -64,9 +64,14 @@ def _structure(network: Network | IntNetwork) -> list[str]:
     for c in network.connections:
         if c.source not in order or c.target not in order:
             problems.append(f"{c.source} -> {c.target}: no such population")
-        elif order[c.source] >= order[c.target]:
+        elif order[c.source] >= order[c.target] and not c.delay:
             problems.append(f"{c.source} -> {c.target}: the target comes first")
     return problems
+
+
+def _outside(name: str, largest: int, **decays: NDArray[Any] | None) -> list[str]:
+    wrong = [what for what, d in decays.items() if d is not None and not ((d >= 0) & (d <= largest)).all()]
+    return [f"{name}: {what} outside 0..{largest}" for what in wrong]
 
 
 def _misfits(what: str, values: NDArray[Any], shape: Shape, frames: int) -> list[str]:

@@ -1,8 +1,4 @@
-"""NIR files: read, write, and the shapes of a graph's signals.
-
-`nir`'s own type check is not used: it takes the input of a grouped convolution for `weight.shape[1]` channels and
-refuses conv -> neuron -> depthwise conv. `infer_shapes` does the check instead, and names every offender.
-"""
+"""NIR files: read and write. What their signals look like is in shapes.py."""
 
 import io
 from pathlib import Path
@@ -10,16 +6,15 @@ from typing import Any
 
 import h5py
 import nir
-import numpy as np
 from nir.serialization import hdf2dict
 
-from deploy.ir.nodes import EXTENSIONS, VERSION, GainBias, Junction, SpikingAttention
-from hardware.geometry import ConvGeometry
+from deploy.ir.canonical import canonical
+from deploy.ir.nodes import EXTENSIONS, VERSION
+from deploy.ir.shapes import Shape, execution_order, infer_shapes, output_shape, predecessors
 from svformer.errors import InputError
 from svformer.files import write_bytes
 
-Shape = tuple[int, ...]
-ELEMENTWISE = (nir.LIF, nir.IF, nir.LI, nir.I, nir.Threshold, nir.Delay, nir.Scale, nir.CubaLI, nir.CubaLIF)
+__all__ = ["Shape", "execution_order", "infer_shapes", "output_shape", "predecessors", "read_nir", "write_nir"]
 
 
 def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
@@ -30,7 +25,7 @@ def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
 
 
 def read_nir(path: str | Path) -> nir.NIRGraph:
-    """Read a NIR file, ours or any other framework's.
+    """Read a NIR file, ours or any other framework's, in the form of deploy.ir.canonical.
 
     Raises `InputError` when the file is missing, damaged, or holds node types that are neither NIR's nor ours.
     """
@@ -46,7 +41,7 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
     if unknown:
         raise InputError(f"{path}: unknown node types: {', '.join(unknown)}; allowed: NIR's 17 and {list(EXTENSIONS)}")
     try:
-        graph = _to_node(content)
+        graph = canonical(_to_node(content))
         infer_shapes(graph)
     except (TypeError, ValueError, KeyError, AssertionError) as error:
         raise InputError(f"{path}: inconsistent graph: {error}") from error
@@ -78,117 +73,10 @@ def _to_node(content: dict[str, Any]) -> Any:
         return nir.NIRGraph(nodes, edges, metadata=content.get("metadata", {}), type_check=False)
     if kind in EXTENSIONS:
         return EXTENSIONS[kind].from_dict(content)
+    if kind in ("Conv1d", "Conv2d"):
+        content.setdefault("input_shape", None)  # HDF5 holds no None, so writers leave it out
     return nir.dict2NIRNode(content)
 
 
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def predecessors(graph: nir.NIRGraph) -> dict[str, list[str]]:
-    """For every node, the nodes whose edges end there; raises `ValueError` on an edge to nowhere."""
-    found: dict[str, list[str]] = {name: [] for name in graph.nodes}
-    for source, target in graph.edges:
-        if source not in found or target not in found:
-            raise ValueError(f"edge {source} -> {target} names a node that does not exist")
-        found[target].append(source)
-    return found
-
-
-def execution_order(graph: nir.NIRGraph) -> list[str]:
-    """Node names so that each comes after its inputs; raises `ValueError` on a cycle."""
-    waiting = {name: set(sources) for name, sources in predecessors(graph).items()}
-    order: list[str] = []
-    while waiting:
-        ready = [name for name, sources in waiting.items() if not sources]
-        if not ready:
-            raise ValueError(f"cycle through {', '.join(sorted(waiting))}; recurrence is not supported")
-        for name in ready:
-            del waiting[name]
-        order += ready
-        for sources in waiting.values():
-            sources.difference_update(ready)
-    return order
-
-
-def infer_shapes(graph: nir.NIRGraph) -> dict[str, Shape]:
-    """Output shape of every node, without time and batch; raises `ValueError` listing all nodes that do not fit."""
-    sources, shapes, problems = predecessors(graph), dict[str, Shape](), []
-    for name in execution_order(graph):
-        node, found = graph.nodes[name], {shapes[s] for s in sources[name] if s in shapes}
-        if not sources[name] and not isinstance(node, nir.Input):
-            problems.append(f"{name} ({type(node).__name__}) has no input")
-        elif len(found) > 1:
-            problems.append(f"{name} sums edges of different shapes {sorted(found)}")
-        elif found or isinstance(node, nir.Input):
-            try:
-                shapes[name] = output_shape(node, *found)
-            except ValueError as error:
-                problems.append(f"{name}: {error}")
-    if problems:
-        raise ValueError("; ".join(problems))
-    return shapes
-
-
-def output_shape(node: nir.NIRNode, shape: Shape = ()) -> Shape:
-    """Shape that a node gives for an input of `shape`; raises `ValueError` when it cannot take it."""
-    if isinstance(node, nir.Input):
-        return _shape(node.input_type["input"])
-    if isinstance(node, nir.Conv2d):
-        return convolution_geometry(node, shape).out_shape
-    if isinstance(node, (nir.Affine, nir.Linear)):
-        return (*_expect(shape[:-1] + node.weight.shape[-1:], shape)[:-1], node.weight.shape[-2])
-    if isinstance(node, nir.Flatten):
-        return _flattened(shape, int(node.start_dim), int(node.end_dim))
-    if isinstance(node, (SpikingAttention, Junction, GainBias, nir.Output, *ELEMENTWISE)):
-        _expect(_shape(next(iter(node.input_type.values()))), shape)
-        return _shape(next(iter(node.output_type.values())))
-    raise ValueError(f"nodes of type {type(node).__name__} are not supported yet")
-
-
-def convolution_geometry(node: nir.Conv2d, in_shape: Shape) -> ConvGeometry:
-    """Geometry of a Conv2d for an input (C, H, W); raises `ValueError` when the channels do not fit."""
-    groups = int(node.groups)
-    if len(in_shape) != 3 or in_shape[0] != node.weight.shape[1] * groups:
-        raise ValueError(f"takes {node.weight.shape[1] * groups} channels of an image, found shape {in_shape}")
-    kernel = _pair(node.weight.shape[2:])
-    dilation = _pair(node.dilation)
-    return ConvGeometry(
-        in_shape=(in_shape[0], in_shape[1], in_shape[2]),
-        out_channels=node.weight.shape[0],
-        kernel=kernel,
-        stride=_pair(node.stride),
-        padding=_padding(node, kernel, dilation),
-        dilation=dilation,
-        groups=groups,
-    )
-
-
-def _padding(node: nir.Conv2d, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
-    if not isinstance(node.padding, (str, bytes)):
-        return _pair(node.padding)
-    if _text(node.padding) == "same":
-        if any(d * (k - 1) % 2 for d, k in zip(dilation, kernel, strict=True)) or _pair(node.stride) != (1, 1):
-            raise ValueError(f"padding 'same' of kernel {kernel} with stride {node.stride} is not symmetric")
-        return (dilation[0] * (kernel[0] - 1) // 2, dilation[1] * (kernel[1] - 1) // 2)
-    return (0, 0)  # "valid", the one other word that nir allows
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    first, second = np.broadcast_to(np.asarray(value, dtype=int), (2,)).tolist()
-    return first, second
-
-
-def _shape(value: Any) -> Shape:
-    return tuple(int(n) for n in value)
-
-
-def _expect(allowed: Shape, found: Shape) -> Shape:
-    if found and allowed != found:
-        raise ValueError(f"takes shape {allowed}, found {found}")
-    return allowed
-
-
-def _flattened(shape: Shape, start: int, end: int) -> Shape:
-    last = len(shape) - 1 if end == -1 else end
-    return (*shape[:start], int(np.prod(shape[start : last + 1])), *shape[last + 1 :])

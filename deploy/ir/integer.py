@@ -1,25 +1,29 @@
 """The integer network and its interpreter: what the chip computes, bit for bit, in plain NumPy and without Lava.
 
 The arithmetic is that of Lava's fixed-point LIF with reset (PyLifResetModelBitAcc, lava-nc 0.10) behind its Conv or
-Dense: a 24-bit synaptic sum, shifted by the connection's exponent; `u` takes it in units of 1/64; 12-bit decay rounds
-towards zero; `v` saturates at 24 bits; a spike when `v > threshold`, then `v <- 0`.
+Dense: a 24-bit synaptic sum, shifted by the connection's exponent; `u` takes it in units of 1/64; 12-bit decays round
+towards zero; `v` saturates at 24 bits; a spike when `v > threshold`, then `v <- 0`. Integrators are the same neurons
+without a threshold; they send their potential.
 
 Shapes: every population is (C, H, W); a signal is [N clips, T time steps, C, H, W].
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.ir.execution import execute
 from deploy.ir.linear import attend, convolve
 from deploy.ir.network import Shape, apply_over_time
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
 
 IntArray = NDArray[np.int64]
 
-DECAY_ONE = 4096  # 12-bit decay: v loses decay / 4096 of itself every time step
+DECAY_BITS = 12
+DECAY_ONE = 1 << DECAY_BITS  # v loses decay / 4096 of itself every time step
 STATE_SHIFT = 6  # u, v and the bias count in 1/64 of the unit of the weights
 STATE_LIMIT = 1 << 23  # 24-bit registers
 CURRENT_LIMIT = 1 << 17  # a current above this wraps in u
@@ -55,11 +59,14 @@ class IntRelay:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntLif:
-    """A layer of Loihi LIF neurons without synaptic memory (du = 4095).
+class IntMembrane:
+    """A layer of Loihi neurons: `u` loses current_decay / 4096 of itself and takes the current, `v` decay / 4096, and
+    takes u and the bias.
 
-    The bias is `bias_mantissa << bias_exponent`, in 1/64 of the unit of the weights; decay and threshold broadcast to
-    the shape (a chip core holds one pair, so a layer takes one group of cores for each).
+    Without a current decay u has no memory (Lava: du = 4095; else du = current_decay - 1). The bias is `bias_mantissa
+    << bias_exponent`, in 1/64 of the unit of the weights, as are `start` and `start_current`, with which v and u begin
+    a clip (0 where there are none). Decays and threshold broadcast to the shape (a chip core holds one set, so a layer
+    takes one group of cores for each).
     """
 
     shape: Shape
@@ -67,10 +74,24 @@ class IntLif:
     bias_mantissa: IntArray
     bias_exponent: int
     decay: IntArray  # 0..4096
+    current_decay: IntArray | None = None  # 1..4096
+    start: IntArray | None = None
+    start_current: IntArray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntLif(IntMembrane):
+    """Sends a spike when `v > threshold`; then `v <- 0`."""
+
     threshold: IntArray  # in the unit of the weights
 
 
-IntPopulation = IntInput | IntRelay | IntLif
+@dataclass(frozen=True, kw_only=True)
+class IntIntegrator(IntMembrane):
+    """Sends v as a graded message, rounded to the unit of the weights, and does not reset."""
+
+
+IntPopulation = IntInput | IntRelay | IntLif | IntIntegrator
 
 
 def shifted(total: IntArray, exponent: int) -> IntArray:
@@ -141,7 +162,7 @@ class IntGain:
 
     def at(self, frame: int, x_CHW: IntArray) -> IntArray:
         """Values of one time step."""
-        return self._rounded(x_CHW * self.multiplier[frame])
+        return self._rounded(x_CHW * self.multiplier[frame % len(self.multiplier)])
 
     def _rounded(self, product: IntArray) -> IntArray:
         if self.exponent >= 0:
@@ -164,6 +185,11 @@ class IntConnection:
         arrived = apply_over_time(self.operation, x_NTCHW, self.delay)
         return arrived if self.gain is None else self.gain(arrived)
 
+    def at(self, frame: int, x_NCHW: NDArray[Any]) -> IntArray:
+        """What arrives at one frame when the source sent x so many time steps before as the delay says."""
+        arrived = self.operation(x_NCHW)
+        return arrived if self.gain is None else self.gain.at(frame, arrived)
+
 
 @dataclass(frozen=True, kw_only=True)
 class IntNetwork:
@@ -178,6 +204,10 @@ class IntNetwork:
     def into(self, name: str) -> list[IntConnection]:
         return [c for c in self.connections if c.target == name]
 
+    def spiking(self, name: str) -> bool:
+        """Whether the messages of a population are spikes (0 or 1) or graded."""
+        return isinstance(self.populations[name], IntLif)
+
     @property
     def input(self) -> IntInput:
         return next(p for p in self.populations.values() if isinstance(p, IntInput))
@@ -186,6 +216,12 @@ class IntNetwork:
     def input_name(self) -> str:
         return next(n for n, p in self.populations.items() if isinstance(p, IntInput))
 
+    def begin(self, name: str, clips: int, frames: int) -> "Running":
+        """A population at the beginning of so many clips."""
+        population = self.populations[name]
+        assert not isinstance(population, IntInput)
+        return Running(population, clips, frames)
+
     def logits(self, signals: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Result of every clip: the output's value at the last time step, in units of the float network, [N, K]."""
         output = self.populations[self.output]
@@ -193,42 +229,73 @@ class IntNetwork:
         return last.reshape(len(last), -1) / (1.0 if isinstance(output, IntLif) else output.scale)
 
 
-def bias_by_step(population: IntRelay | IntLif, frames: int) -> IntArray:
+def bias_by_step(population: IntRelay | IntMembrane, frames: int) -> IntArray:
     """Bias of every time step, in the population's own unit (1/64 for neurons); [T, ...], broadcasts to its shape."""
-    bias = (population.bias_mantissa << population.bias_exponent) if isinstance(population, IntLif) else population.bias
+    bias = population.bias if isinstance(population, IntRelay) else population.bias_mantissa << population.bias_exponent
     by_step = bias.reshape(-1, *bias.shape[-3:])
     return np.broadcast_to(by_step, (frames, *by_step.shape[1:]))
 
 
-def run_integer(network: IntNetwork, frames_NTCHW: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Messages of every population for clips of real numbers: spikes uint8, graded messages int32, [N, T, C, H, W]."""
-    signals: dict[str, NDArray[Any]] = {}
-    for name, population in network.populations.items():
-        if isinstance(population, IntInput):
-            signals[name] = population.quantize(frames_NTCHW).astype(np.int32)
-            continue
-        current = np.zeros((*frames_NTCHW.shape[:2], *population.shape), dtype=np.int64)
-        for connection in network.into(name):
-            current += connection(signals[connection.source])
+def run_integer(
+    network: IntNetwork, frames_NTCHW: NDArray[Any], start: "Callable[[str, int, int], Running] | None" = None
+) -> dict[str, NDArray[Any]]:
+    """Messages of every population for clips of real numbers: spikes uint8, graded messages int32, [N, T, C, H, W].
+
+    `start` begins a population, by its name, for so many clips and frames, where somebody wants to watch it.
+    """
+    entry = (network.input_name, network.input.quantize(frames_NTCHW).astype(np.int32))
+    return execute(network.populations, network.connections, entry, start or network.begin)
+
+
+class Running:
+    """A population while it runs: takes currents [N, C, H, W] of one frame, gives its messages."""
+
+    def __init__(self, population: IntRelay | IntLif | IntIntegrator, clips: int, frames: int) -> None:
+        shape = (clips, frames, *population.shape)
+        self.population, self.bias = population, bias_by_step(population, frames)
+        self.currents: IntArray = np.zeros(shape, dtype=np.int64)
+        self.messages = np.zeros(shape, dtype=np.uint8 if isinstance(population, IntLif) else np.int32)
+        if isinstance(population, IntMembrane):
+            self.v, self.u = _begin(population.start), _begin(population.start_current)
+
+    def step(self, current: IntArray, frame: int) -> NDArray[Any]:
+        population = self.population
         if isinstance(population, IntRelay):
-            signals[name] = (current + population.bias).astype(np.int32)
-        else:
-            signals[name] = fire(population, current)
-    return signals
+            return current + self.bias[frame]
+        remembered = 0 if population.current_decay is None else kept(self.u, population.current_decay)
+        self.u = wrapped(remembered + (current << STATE_SHIFT))
+        v = kept(self.v, population.decay) + self.u + self.bias[frame]
+        self.v = np.clip(v, -STATE_LIMIT + 1, STATE_LIMIT - 1)
+        self.reached(self.v)
+        if isinstance(population, IntIntegrator):
+            return rounded_message(self.v)
+        spikes = self.v > (population.threshold << STATE_SHIFT)
+        self.v = np.where(spikes, 0, self.v)
+        return spikes
+
+    def reached(self, v: IntArray) -> None:
+        """Potentials of one frame, in 1/64, before a reset: for those who want to see them."""
+
+
+def _begin(state: IntArray | None) -> IntArray:
+    return np.zeros((1, 1, 1), dtype=np.int64) if state is None else state
+
+
+def kept(state: IntArray, decay: IntArray) -> IntArray:
+    """What a time step leaves of a state: 12 bits of decay, rounded towards zero."""
+    return np.sign(state) * ((np.abs(state) * (DECAY_ONE - decay)) >> DECAY_BITS)
+
+
+def rounded_message(v: IntArray) -> IntArray:
+    """A potential in the unit of the weights, halves up."""
+    return (v + (1 << (STATE_SHIFT - 1))) >> STATE_SHIFT
 
 
 def fire(lif: IntLif, current_NTCHW: IntArray) -> NDArray[np.uint8]:
-    """Spikes of a layer for its currents, from rest."""
-    bias, keep = bias_by_step(lif, current_NTCHW.shape[1]), DECAY_ONE - lif.decay
-    threshold = lif.threshold << STATE_SHIFT
-    spikes = np.zeros(current_NTCHW.shape, dtype=np.uint8)
-    v = np.zeros_like(current_NTCHW[:, 0])
+    """Spikes of a layer for its currents over whole clips."""
+    running, spikes = Running(lif, *current_NTCHW.shape[:2]), np.zeros(current_NTCHW.shape, dtype=np.uint8)
     for t in range(current_NTCHW.shape[1]):
-        u = wrapped(current_NTCHW[:, t] << STATE_SHIFT)
-        v = np.sign(v) * ((np.abs(v) * keep) >> 12) + u + bias[t]
-        v = np.clip(v, -STATE_LIMIT + 1, STATE_LIMIT - 1)
-        spikes[:, t] = v > threshold
-        v = np.where(spikes[:, t] > 0, 0, v)
+        spikes[:, t] = running.step(current_NTCHW[:, t], t)
     return spikes
 
 

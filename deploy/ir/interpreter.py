@@ -1,22 +1,25 @@
 """What a NIR graph computes, in float64 and plain NumPy: the meaning of every node that we support.
 
-Shapes: N clips, T time steps, then the node's own shape. NIR's time is continuous; a neuron is integrated with one
-Euler step of `dt` for every frame: `v <- v + dt / tau * (v_leak - v + r x)`, a spike when `v > v_threshold`, then
-`v <- v_reset`; `v = 0` before the first frame.
+Shapes: N clips, T time steps, then the node's own shape. NIR's time is continuous; neurons take one Euler step for
+every frame (deploy.ir.neurons), a delay is a whole number of them, loops are one step late (deploy.ir.loops).
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.graph import convolution_geometry, execution_order, output_shape, predecessors
+from deploy.ir.canonical import canonical
+from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, bias_of, kernel_of, kernel_output
 from deploy.ir.linear import attend, convolve
+from deploy.ir.loops import execution_groups, is_loop, late_edges
 from deploy.ir.network import delayed
+from deploy.ir.neurons import NEURONS, Layer, equation, run_layer
 from deploy.ir.nodes import GainBias, Junction, SpikingAttention
+from deploy.ir.shapes import Shape, infer_shapes, output_shape, predecessors
 from svformer.errors import InputError
 
 Signal = NDArray[np.float64]  # [N, T, ...]
@@ -27,24 +30,31 @@ def interpret(
 ) -> dict[str, Signal]:
     """Output of every node for a batch of clips; `dt_s` defaults to the graph's metadata.
 
-    With `keep`, only those nodes are returned, and the memory of all others is given back on the way.
+    With `keep`, only those nodes are returned, and the memory of all others is given back on the way. Nodes of graphs
+    inside the graph are named "outer.inner". Raises `InputError` for a graph that means nothing.
     """
     dt = graph_dt_s(graph) if dt_s is None else dt_s
+    try:
+        graph = canonical(graph)
+        shapes = infer_shapes(graph)
+        groups = execution_groups(graph.nodes, graph.edges)
+    except ValueError as error:
+        raise InputError(f"inconsistent graph: {error}") from error
     sources, kept = predecessors(graph), set(graph.nodes if keep is None else keep)
     signals: dict[str, Signal] = {}
-    order = execution_order(graph)
-    last_use = {source: name for name in order for source in sources[name]}
-    for name in order:
-        node = graph.nodes[name]
-        if isinstance(node, nir.Input):
-            signals[name] = np.asarray(frames_NTCHW, dtype=np.float64)
+    last_use = {source: group for group in groups for name in group for source in sources[name]}
+    for group in groups:
+        if is_loop(group, graph.edges):
+            signals |= _Loop(graph, group, signals, shapes, np.shape(frames_NTCHW)[:2], dt).run()
+        elif isinstance(node := graph.nodes[group[0]], nir.Input):
+            signals[group[0]] = np.asarray(frames_NTCHW, dtype=np.float64)
         else:
-            summed = sum((signals[s] for s in sources[name][1:]), start=signals[sources[name][0]])
-            signals[name] = _apply(node, summed, dt)
-        for source in set(sources[name]):
-            if last_use[source] == name and source not in kept:
+            incoming = [signals[source] for source in sources[group[0]]]
+            signals[group[0]] = _apply(node, sum(incoming[1:], start=incoming[0]), dt)
+        for source in {source for name in group for source in sources[name]}:
+            if last_use[source] == group and source not in kept:
                 del signals[source]
-    return {name: signals[name] for name in order if name in kept}
+    return {name: signals[name] for group in groups for name in group if name in kept}
 
 
 def graph_dt_s(graph: nir.NIRGraph) -> float:
@@ -61,10 +71,52 @@ def graph_dt_s(graph: nir.NIRGraph) -> float:
 
 
 def _apply(node: nir.NIRNode, x: Signal, dt: float) -> Signal:
+    if isinstance(node, NEURONS):
+        return run_layer(equation(node, dt), x)
     for kind, rule in _RULES.items():
         if isinstance(node, kind):
             return rule(node, x, dt)
-    raise InputError(f"nodes of type {type(node).__name__} are not supported yet")
+    raise InputError(f"nodes of type {type(node).__name__} are not supported")
+
+
+class _Loop:
+    """The nodes of a loop, executed together, one time step after the other."""
+
+    def __init__(
+        self,
+        graph: nir.NIRGraph,
+        group: tuple[str, ...],
+        outside: Mapping[str, Signal],
+        shapes: Mapping[str, Shape],
+        batch: tuple[int, int],
+        dt: float,
+    ) -> None:
+        self.nodes, self.group, self.dt, self.steps = graph.nodes, group, dt, batch[1]
+        self.sources, self.late = predecessors(graph), late_edges(graph.nodes, graph.edges)
+        self.signals = {name: np.zeros((*batch, *shapes[name])) for name in group}
+        self.known = {**outside, **self.signals}
+        neurons = {name: node for name in group if isinstance(node := graph.nodes[name], NEURONS)}
+        self.layers = {name: Layer(equation(node, dt), batch[0]) for name, node in neurons.items()}
+
+    def run(self) -> dict[str, Signal]:
+        for t in range(self.steps):
+            for name in self.group:
+                self.signals[name][:, t] = self._sent(name, t)
+        return self.signals
+
+    def _sent(self, name: str, t: int) -> Signal:
+        node = self.nodes[name]
+        if name in self.layers:
+            return self.layers[name].step(self._arriving(name, t))
+        if isinstance(node, nir.Delay):
+            return _held_back(node, self.dt, lambda k: self._arriving(name, t - k))
+        now = node.at(t) if isinstance(node, GainBias) else node
+        return _apply(now, self._arriving(name, t)[:, np.newaxis], self.dt)[:, 0]
+
+    def _arriving(self, name: str, t: int) -> Signal:
+        """What the edges into a node deliver at step t; 0 before the first."""
+        sent = [(self.known[source], t - self.late.get((source, name), 0)) for source in self.sources[name]]
+        return sum((signal[:, step] for signal, step in sent if step >= 0), start=np.zeros_like(sent[0][0][:, 0]))
 
 
 def _by_frame(function: Callable[[Signal], Signal], x: Signal) -> Signal:
@@ -72,14 +124,16 @@ def _by_frame(function: Callable[[Signal], Signal], x: Signal) -> Signal:
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
-def _conv2d(node: nir.Conv2d, x: Signal, dt: float) -> Signal:
-    geometry = convolution_geometry(node, x.shape[2:])
-    weight = node.weight.astype(np.float64)
-    return _by_frame(lambda frames: convolve(frames, weight, geometry), x) + node.bias[:, None, None]
+def _kernel(node: nir.NIRNode, x: Signal, dt: float) -> Signal:
+    weight, geometry = kernel_of(node, x.shape[2:])
+    bias, out_shape = bias_of(node), kernel_output(node, x.shape[2:])
+    y = _by_frame(lambda frames: convolve(frames.reshape(-1, *geometry.in_shape), weight, geometry) + bias, x)
+    return y.reshape(*x.shape[:2], *out_shape)
 
 
 def _linear(node: nir.Linear | nir.Affine, x: Signal, dt: float) -> Signal:
-    y = x @ node.weight.astype(np.float64).T
+    weight = node.weight.astype(np.float64)
+    y = x @ weight.T if weight.ndim == 2 else (weight @ x[..., np.newaxis])[..., 0]
     return y + node.bias if isinstance(node, nir.Affine) else y
 
 
@@ -92,37 +146,25 @@ def _flatten(node: nir.Flatten, x: Signal, dt: float) -> Signal:
 
 
 def _delay(node: nir.Delay, x: Signal, dt: float) -> Signal:
-    return delayed(x, delay_steps(node, dt))
+    return _held_back(node, dt, lambda k: delayed(x, k))
 
 
-def delay_steps(node: nir.Delay, dt: float) -> int:
-    """A delay in whole time steps; raises `InputError` when it is not one and the same for all neurons."""
-    steps = np.unique(np.round(node.delay / dt, 6))
-    if len(steps) != 1 or steps[0] != int(steps[0]) or steps[0] < 0:
-        raise InputError(f"a delay of {steps.tolist()} time steps; allowed: one whole number for all neurons of a node")
-    return int(steps[0])
+def _held_back(node: nir.Delay, dt: float, late: Callable[[int], Signal]) -> Signal:
+    """What every neuron gets, when `late` gives what all would get that many time steps late."""
+    steps = delay_steps(node, dt)
+    first, *others = np.unique(steps).tolist()
+    y = late(first)
+    for k in others:
+        y = np.where(steps == k, late(k), y)
+    return y
 
 
-def _lif(node: nir.LIF, x: Signal, dt: float) -> Signal:
-    return _fire(x, node, lambda v, current: v + dt / node.tau * (node.v_leak - v + node.r * current))
-
-
-def _if(node: nir.IF, x: Signal, dt: float) -> Signal:
-    return _fire(x, node, lambda v, current: v + dt * node.r * current)
-
-
-def _fire(x: Signal, node: nir.LIF | nir.IF, integrate: Callable[[Signal, Signal], Signal]) -> Signal:
-    spikes = np.zeros_like(x)
-    v = np.zeros_like(x[:, 0])
-    for t in range(x.shape[1]):
-        v = integrate(v, x[:, t])
-        spikes[:, t] = v > node.v_threshold
-        v = np.where(spikes[:, t] > 0, node.v_reset, v)
-    return spikes
-
-
-def _threshold(node: nir.Threshold, x: Signal, dt: float) -> Signal:
-    return (x > node.threshold).astype(np.float64)
+def delay_steps(node: nir.Delay, dt: float) -> NDArray[np.int64]:
+    """The delay of every neuron in time steps; raises `InputError` where that is no whole number."""
+    steps = np.round(np.asarray(node.delay, dtype=np.float64) / dt, 6)
+    if (steps < 0).any() or (steps != np.rint(steps)).any():
+        raise InputError(f"a delay of {np.unique(steps).tolist()} time steps; allowed: whole numbers from 0; check dt")
+    return steps.astype(np.int64)
 
 
 def _attention(node: SpikingAttention, x: Signal, dt: float) -> Signal:
@@ -140,14 +182,11 @@ def _pass_on(node: nir.NIRNode, x: Signal, dt: float) -> Signal:
 
 
 _RULES: dict[type | tuple[type, ...], Callable[[Any, Signal, float], Signal]] = {
-    nir.Conv2d: _conv2d,
+    (*CONVOLUTIONS, *POOLINGS): _kernel,
     (nir.Linear, nir.Affine): _linear,
     nir.Scale: _scale,
     nir.Flatten: _flatten,
     nir.Delay: _delay,
-    nir.LIF: _lif,
-    nir.IF: _if,
-    nir.Threshold: _threshold,
     SpikingAttention: _attention,
     GainBias: _gain_bias,
     (Junction, nir.Output): _pass_on,

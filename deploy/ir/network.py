@@ -1,12 +1,13 @@
 """The lowered network: populations joined by connections, in real numbers.
 
-A population is an input, a layer of neurons, or a relay that passes on the sum of what it receives (a junction). A
-connection is a linear map, or spiking attention, with a delay in whole time steps. Populations are kept in an order
-in which each comes after its sources.
+A population is an input, a layer of neurons, a layer of integrators that send their potential, or a relay that passes
+on the sum of what it receives (a junction). A connection is a linear map, or spiking attention, with a delay in whole
+time steps. Populations are kept in an order in which each comes after its sources, but for loops, which have a delay.
 
 Shapes: every population is (C, H, W); a signal is [N clips, T time steps, C, H, W].
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.ir.execution import execute
 from deploy.ir.linear import attend, convolve
+from deploy.ir.loops import grouped, is_loop
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
 
 Array = NDArray[np.float64]
@@ -37,20 +40,38 @@ class Relay:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lif:
-    """`v <- (1 - decay) v + x + bias`; a spike when `v > threshold`, then `v <- 0`; `v = 0` before the first frame.
+class Membrane:
+    """`u <- (1 - current_decay) u + x` (without a current decay, u = x); `v <- (1 - decay) v + u + bias`.
 
-    A membrane equation with a gain, `v <- v + (x - v) / tau`, has it moved into the threshold: `decay = 1 / tau`,
-    `threshold = tau`, potential `tau v`. So all inputs of a shortcut stream keep one scale.
+    A clip begins with `v = start` and `u = start_current` (0 where there are none).
     """
 
     shape: Shape
-    bias: Array
+    bias: Array  # broadcasts to shape; [T, ...] where it has a value of its own for every time step
     decay: Array  # broadcasts to shape, 0 (no leak) to 1 (no memory)
+    current_decay: Array | None = None
+    start: Array | None = None
+    start_current: Array | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lif(Membrane):
+    """Sends a spike when `v > threshold`; then `v <- 0`.
+
+    A membrane equation with a gain, `v <- v + (x - v) / tau`, has it moved into the threshold: `decay = 1 / tau`,
+    `threshold = tau`, potential `tau v`. So all inputs of a shortcut stream keep one scale. A potential to reset to
+    other than 0 is where v is counted from.
+    """
+
     threshold: Array
 
 
-Population = Input | Relay | Lif
+@dataclass(frozen=True, kw_only=True)
+class Integrator(Membrane):
+    """Sends v, a real number, in every time step, and never resets it within a clip."""
+
+
+Population = Input | Relay | Lif | Integrator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +135,18 @@ class Connection:
         arrived = apply_over_time(self.operation, x_NTCHW, self.delay)
         return arrived if self.gain is None else arrived * self.gain
 
+    def at(self, frame: int, x_NCHW: NDArray[Any]) -> NDArray[Any]:
+        """What arrives at one frame when the source sent x so many time steps before as the delay says."""
+        arrived = self.operation(x_NCHW)
+        return arrived if self.gain is None else arrived * self.gain[frame % len(self.gain)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """`output` names the population whose value at the last time step is the result of a clip."""
+    """Populations come after those that they need in the same time step; loops have a delay.
+
+    `output` names the population whose value at the last time step is the result of a clip.
+    """
 
     populations: dict[str, Population]
     connections: tuple[Connection, ...]
@@ -135,18 +164,31 @@ class Network:
         """Whether the messages of a population are spikes (0 or 1) or graded."""
         return isinstance(self.populations[name], Lif)
 
-    def without(self, name: str, connections: Iterable[Connection], biased: dict[str, Array]) -> "Network":
+    def begin(self, name: str, clips: int, frames: int) -> "Running":
+        """A population at the beginning of so many clips."""
+        population = self.populations[name]
+        assert not isinstance(population, Input)
+        return Running(population, clips, frames)
+
+    def without(self, name: str, connections: Iterable[Connection], biased: Iterable[tuple[str, Array]]) -> "Network":
         """The network with population `name` and all its connections replaced by `connections`.
 
-        `biased` holds what is added to the bias of other populations.
+        `biased` says what other populations receive as a constant input in its place.
         """
         populations = {n: p for n, p in self.populations.items() if n != name}
-        for target, bias in biased.items():
+        for target, bias in biased:
             population = populations[target]
             assert not isinstance(population, Input)
-            populations[target] = replace(population, bias=population.bias + bias)
+            populations[target] = with_input_bias(population, bias, self.frames)
         kept = tuple(c for c in self.connections if name not in (c.source, c.target))
         return replace(self, populations=populations, connections=(*kept, *connections))
+
+
+def endless_loops(network: Network) -> list[tuple[str, ...]]:
+    """Loops in which no population spikes, so that their values could grow without end."""
+    graded = [name for name in network.populations if not network.spiking(name)]
+    edges = {(c.source, c.target) for c in network.connections if {c.source, c.target} <= set(graded)}
+    return [group for group in grouped(graded, edges) if is_loop(group, edges)]
 
 
 def operation_shapes(operation: Operation) -> tuple[Shape, Shape]:
@@ -172,32 +214,60 @@ def delayed(x_NT: NDArray[Any], steps: int) -> NDArray[Any]:
     return late
 
 
-def run_float(network: Network, frames_NTCHW: NDArray[Any]) -> dict[str, Array]:
-    """Messages of every population for a batch of clips: spikes (0 or 1) or graded values, [N, T, C, H, W]."""
-    signals: dict[str, Array] = {}
-    for name, population in network.populations.items():
-        if isinstance(population, Input):
-            signals[name] = np.asarray(frames_NTCHW, dtype=np.float64)
-            continue
-        current = _current(network, name, population, signals, frames_NTCHW.shape[:2])
-        signals[name] = _fire(population, current) if isinstance(population, Lif) else current
-    return signals
+def with_input_bias(population: Relay | Lif | Integrator, bias: Array, frames: int) -> Relay | Lif | Integrator:
+    """A population that receives `bias` as a constant input (or one for every time step), exactly.
+
+    A current with memory turns a constant b into b / current_decay after a while: that is the bias of the potential,
+    and the while is a current that a clip begins with.
+    """
+    if isinstance(population, Relay) or population.current_decay is None:
+        return replace(population, bias=population.bias + bias)
+    decay = population.current_decay
+    if bias.ndim == len(population.shape) and (decay > 0).all():
+        settled, start = bias / decay, population.start_current
+        start = -settled if start is None else start - settled
+        return replace(population, bias=population.bias + settled, start_current=start)
+    by_step = np.broadcast_to(bias, (frames, *bias.shape[-3:]))
+    current = itertools.accumulate(by_step, lambda u, b: (1 - decay) * u + b)
+    return replace(population, bias=population.bias + np.stack([np.broadcast_to(u, decay.shape) for u in current]))
 
 
-def _current(
-    network: Network, name: str, population: Relay | Lif, signals: dict[str, Array], batch: tuple[int, ...]
-) -> Array:
-    current = np.broadcast_to(population.bias, (*batch, *population.shape)).copy()
-    for connection in network.into(name):
-        current += connection(signals[connection.source])
-    return current
+def run_float(
+    network: Network, frames_NTCHW: NDArray[Any], start: "Callable[[str, int, int], Running] | None" = None
+) -> dict[str, Array]:
+    """Messages of every population for a batch of clips: spikes (0 or 1) or graded values, [N, T, C, H, W].
+
+    `start` begins a population, by its name, for so many clips and frames, where somebody wants to watch it.
+    """
+    entry = next(name for name, population in network.populations.items() if isinstance(population, Input))
+    signal = np.asarray(frames_NTCHW, dtype=np.float64)
+    return execute(network.populations, network.connections, (entry, signal), start or network.begin)
 
 
-def _fire(lif: Lif, current_NTCHW: Array) -> Array:
-    spikes = np.zeros_like(current_NTCHW)
-    v = np.zeros_like(current_NTCHW[:, 0])
-    for t in range(current_NTCHW.shape[1]):
-        v = (1 - lif.decay) * v + current_NTCHW[:, t]
-        spikes[:, t] = v > lif.threshold
-        v = np.where(spikes[:, t] > 0, 0.0, v)
-    return spikes
+class Running:
+    """A population while it runs: takes currents [N, C, H, W] of one frame, gives its messages."""
+
+    def __init__(self, population: Relay | Lif | Integrator, clips: int, frames: int) -> None:
+        self.population = population
+        self.currents: Array = np.zeros((clips, frames, *population.shape))
+        self.messages: Array = np.zeros((clips, frames, *population.shape))
+        self.bias = np.broadcast_to(population.bias, (frames, *population.shape))
+        if isinstance(population, Membrane):
+            nothing = np.zeros((1, 1, 1))
+            self.v, self.u = (nothing if s is None else s for s in (population.start, population.start_current))
+
+    def step(self, current: Array, frame: int) -> Array:
+        population = self.population
+        if isinstance(population, Relay):
+            return current + self.bias[frame]
+        self.u = current if population.current_decay is None else (1 - population.current_decay) * self.u + current
+        self.v = (1 - population.decay) * self.v + (self.u + self.bias[frame])
+        self.reached(self.v)
+        if isinstance(population, Integrator):
+            return self.v
+        spikes = self.v > population.threshold
+        self.v = np.where(spikes, 0.0, self.v)
+        return spikes.astype(np.float64)
+
+    def reached(self, v: Array) -> None:
+        """Potentials of one frame, before a reset: for those who want to see them."""

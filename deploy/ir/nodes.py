@@ -82,6 +82,11 @@ class GainBias(nir.NIRNode):
         """Time steps that the node has values for; 1 when they are the same at every step."""
         return max(len(self.gain), len(self.bias))
 
+    def at(self, t: int) -> "GainBias":
+        """The node as it is at one time step."""
+        gain, bias = (values[t : t + 1] if len(values) > 1 else values for values in (self.gain, self.bias))
+        return GainBias(self.shape, gain=gain, bias=bias)
+
 
 def fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     """Whether an array of `shape` broadcasts to `target`, dimension by dimension."""

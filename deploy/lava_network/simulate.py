@@ -9,7 +9,8 @@ import numpy as np
 from lava.magma.core.run_configs import Loihi2SimCfg
 from numpy.typing import NDArray
 
-from deploy.engine.layers import build_layer, message_type
+from deploy.engine.layers import build_layer
+from deploy.engine.neurons import message_type
 from deploy.ir.integer import IntInput, IntNetwork
 from deploy.lava_network import compat
 from deploy.lava_network.actors import shared_zeros
@@ -71,6 +72,7 @@ def build_blocks(
     """One connected block for every population, and the process models to run them."""
     blocks: dict[str, Any] = {}
     models: dict[type, type] = {FramesBlock: FRAMES_MODEL}
+    joints: list[tuple[str, Any]] = []
     for name, population in network.populations.items():
         if isinstance(population, IntInput):
             blocks[name] = FramesBlock(name=name, frames_FCHW=recordings[name])
@@ -79,9 +81,10 @@ def build_blocks(
         inputs = tuple(InputSpec(network.populations[s].shape, recordings[s].dtype) for s in sources)
         process, model = layer_model(tuple(spec.dtype for spec in inputs), recordings[name].dtype)
         block: LayerBlock = process(name=name, layer=layer, inputs=inputs, recording=recordings[name])
-        for index, source in enumerate(sources):
-            blocks[source].out.connect(block.in_port(index))
+        joints += [(source, block.in_port(index)) for index, source in enumerate(sources)]
         blocks[name], models[process] = block, model
+    for source, port in joints:  # at the end, since a loop leads back to an earlier block
+        blocks[source].out.connect(port)
     return blocks, models
 
 

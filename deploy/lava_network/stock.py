@@ -29,7 +29,9 @@ from deploy.ir.integer import (
     IntGain,
     IntIdentity,
     IntInput,
+    IntIntegrator,
     IntLif,
+    IntMembrane,
     IntNetwork,
     IntRelay,
     shifted,
@@ -202,9 +204,16 @@ def build_stock(
 
 def _refuse(network: IntNetwork) -> None:
     problems = [
-        f"{name}: a bias for every time step"
+        f"{name}: {what}"
         for name, p in network.populations.items()
-        if isinstance(p, IntLif) and p.bias_mantissa.ndim > 3
+        if isinstance(p, IntMembrane)
+        for what, found in (
+            ("a bias for every time step", p.bias_mantissa.ndim > 3),
+            ("a start other than rest", p.start is not None or p.start_current is not None),
+            ("a current with memory in every neuron of its own", p.current_decay is not None),
+            ("graded potentials", isinstance(p, IntIntegrator)),
+        )
+        if found
     ]
     if problems:
         raise InputError(f"Lava's own processes cannot hold this network: {'; '.join(problems)}; use --blocks fused")
@@ -222,6 +231,7 @@ def _population(network: IntNetwork, plan: Plan, name: str, recordings: dict[str
     if isinstance(population, IntRelay):
         by_step = population.bias.reshape(-1, *population.bias.shape[-3:])
         return Step(in_shape=shape, out_shape=shape, work=Biased(np.moveaxis(by_step, 1, -1), first_step))
+    assert isinstance(population, IntLif)  # all others are refused
     return LIFReset(
         shape=shape,
         du=4095,

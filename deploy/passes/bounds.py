@@ -1,7 +1,8 @@
 """Worst cases, proven from the weights: no message, current or potential can leave its register.
 
 An interval holds the smallest and largest value of every channel of a population, over all inputs that can occur:
-spikes are 0 or 1, relays the sum of their inputs' intervals, attention at most tokens x head_dim.
+spikes are 0 or 1, relays the sum of their inputs' intervals, attention at most tokens x head_dim. What a neuron keeps
+of T inputs is a geometric series: (1 - (1 - decay)^T) / decay times the largest, or T times without a decay.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from deploy.ir.integer import (
     BIAS_MANTISSA_LIMIT,
     CURRENT_LIMIT,
+    DECAY_ONE,
     STATE_LIMIT,
     STATE_SHIFT,
     IntConnection,
@@ -20,15 +22,19 @@ from deploy.ir.integer import (
     IntIdentity,
     IntInput,
     IntLif,
+    IntMembrane,
     IntNetwork,
     IntPopulation,
     IntRelay,
 )
-from deploy.ir.network import Attention, Convolution, Identity, Input, Lif, Network
+from deploy.ir.loops import grouped, is_loop
+from deploy.ir.network import Attention, Convolution, Identity, Input, Integrator, Membrane, Network
 from hardware.geometry import ConvGeometry
 from svformer.errors import InputError
 
 Values = NDArray[np.float64]
+STATE_UNIT = 1 << STATE_SHIFT
+POTENTIAL_LIMIT = STATE_LIMIT >> STATE_SHIFT  # in the unit of the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,21 +102,59 @@ def attention_range(channels: int, tokens: int, head_dim: int) -> Interval:
     return Interval(low=np.zeros(channels), high=np.full(channels, float(tokens * head_dim)))
 
 
-def float_currents(network: Network, input_range: tuple[float, float]) -> dict[str, Interval]:
-    """Range of the summed input (with bias) of every population of a float network."""
-    messages: dict[str, Interval] = {}
-    currents: dict[str, Interval] = {}
-    for name, population in network.populations.items():
-        channels = population.shape[0]
+def accumulated(x: Interval, decay: NDArray[Any] | None, frames: int) -> Interval:
+    """Range of a state that keeps 1 - decay of itself and takes x in each of so many time steps, from 0.
+
+    Without a decay it has no memory.
+    """
+    if decay is None:
+        return x
+    slowest = np.broadcast_to(decay.min(axis=(1, 2)), x.low.shape)
+    series = np.where(slowest > 0, (1 - (1 - slowest) ** frames) / np.where(slowest > 0, slowest, 1), frames)
+    return Interval(low=np.minimum(x.low, 0) * series, high=np.maximum(x.high, 0) * series)
+
+
+def _begun(x: Interval, start: NDArray[Any] | None) -> Interval:
+    """Range of a state that a clip does not begin with 0, but with a value that decays."""
+    if start is None:
+        return x
+    low, high = _by_channel(start)
+    return x + Interval(low=np.minimum(low, 0), high=np.maximum(high, 0))
+
+
+def float_ranges(network: Network, input_range: tuple[float, float]) -> dict[str, Interval]:
+    """Range of the current of every layer of neurons (with its bias), and of what all others send, but the input."""
+    ranges: dict[str, Interval] = {}
+    for name in graded_order(network):
+        population, channels = network.populations[name], network.populations[name].shape[0]
         if isinstance(population, Input):
-            messages[name] = Interval(low=np.full(channels, input_range[0]), high=np.full(channels, input_range[1]))
+            low, high = (np.full(channels, limit) for limit in input_range)
+            ranges[name] = Interval(low=low, high=high)
             continue
-        total = of_bias(population.bias, channels)
+        current = Interval(low=np.zeros(channels), high=np.zeros(channels))
         for c in network.into(name):
-            total += through_gain(c.gain, _through(c.operation, messages[c.source]))
-        currents[name] = total
-        messages[name] = spikes(channels) if isinstance(population, Lif) else total
-    return currents
+            sent = spikes(network.populations[c.source].shape[0]) if network.spiking(c.source) else ranges[c.source]
+            current += through_gain(c.gain, _through(c.operation, sent))
+        if isinstance(population, Membrane):
+            current = _begun(accumulated(current, population.current_decay, network.frames), population.start_current)
+        current += of_bias(population.bias, channels)
+        if isinstance(population, Integrator):
+            current = _begun(accumulated(current, population.decay, network.frames), population.start)
+        ranges[name] = current
+    return {name: found for name, found in ranges.items() if not isinstance(network.populations[name], Input)}
+
+
+def graded_order(network: Network | IntNetwork) -> list[str]:
+    """Populations so that each comes after those that send it graded messages; spikes are bounded as they are.
+
+    Raises `InputError` for a loop of graded messages, which nothing bounds.
+    """
+    graded = [(c.source, c.target) for c in network.connections if not network.spiking(c.source)]
+    groups = grouped(network.populations, graded)
+    loops = [", ".join(group) for group in groups if is_loop(group, graded)]
+    if loops:
+        raise InputError(f"loops of graded values, which nothing bounds: {'; '.join(loops)}; put neurons into them")
+    return [name for (name,) in groups]
 
 
 def _through(operation: Convolution | Identity | Attention, x: Interval) -> Interval:
@@ -145,8 +189,10 @@ def prove(network: IntNetwork) -> list[Headroom]:
     Raises `InputError` that names every layer which could overflow, with its margin.
     """
     found, messages = list[Headroom](), dict[str, Interval]()
-    for name, population in network.populations.items():
-        messages[name] = _message_range(network, name, population, messages, found)
+    for name in graded_order(network):
+        messages[name] = _message_range(network, name, network.populations[name], messages, found)
+    order = list(network.populations)
+    found.sort(key=lambda headroom: order.index(headroom.where.split(" -> ")[-1]))
     over = [headroom for headroom in found if headroom.share > 1]
     if over:
         offenders = "; ".join(str(headroom) for headroom in over)
@@ -167,22 +213,45 @@ def _message_range(
     current = Interval(low=np.zeros(channels), high=np.zeros(channels))
     for c in network.into(name):
         where = f"{c.source} -> {name}"
-        current += _int_through(where, c, messages[c.source], found)
+        sent = spikes(network.populations[c.source].shape[0]) if network.spiking(c.source) else messages[c.source]
+        current += _int_through(where, c, sent, found)
     if isinstance(population, IntRelay):
         total = current + of_bias(population.bias, channels)
         found.append(Headroom(where=name, what="graded message", worst=total.magnitude, limit=STATE_LIMIT - 1))
         return total
+    current = _begun(
+        accumulated(current, _share(population.current_decay), network.frames), _in_units(population.start_current)
+    )
     found += _neuron_headroom(name, population, current)
-    return spikes(channels)
+    if isinstance(population, IntLif):
+        return spikes(channels)
+    potential = current + of_bias(population.bias_mantissa, channels).scaled(2.0**population.bias_exponent / STATE_UNIT)
+    potential = _begun(
+        accumulated(potential, population.decay / DECAY_ONE, network.frames), _in_units(population.start)
+    )
+    found.append(Headroom(where=name, what="potential", worst=potential.magnitude, limit=POTENTIAL_LIMIT - 1))
+    return Interval(low=np.floor(potential.low), high=np.ceil(potential.high))
 
 
-def _neuron_headroom(name: str, lif: IntLif, current: Interval) -> list[Headroom]:
-    threshold, mantissa = int(lif.threshold.max()), int(np.abs(lif.bias_mantissa).max())
-    return [
+def _neuron_headroom(name: str, neurons: IntMembrane, current: Interval) -> list[Headroom]:
+    mantissa = int(np.abs(neurons.bias_mantissa).max())
+    found = [
         Headroom(where=name, what="input current", worst=current.magnitude, limit=CURRENT_LIMIT - 1),
-        Headroom(where=name, what="threshold", worst=threshold, limit=(STATE_LIMIT >> STATE_SHIFT) - 1),
         Headroom(where=name, what="bias mantissa", worst=mantissa, limit=BIAS_MANTISSA_LIMIT - 1),
     ]
+    if isinstance(neurons, IntLif):
+        threshold = int(neurons.threshold.max())
+        found.insert(1, Headroom(where=name, what="threshold", worst=threshold, limit=POTENTIAL_LIMIT - 1))
+    return found
+
+
+def _share(decay: NDArray[Any] | None) -> Values | None:
+    return None if decay is None else decay / DECAY_ONE
+
+
+def _in_units(state: NDArray[Any] | None) -> Values | None:
+    """A state in the unit of the weights."""
+    return None if state is None else state / STATE_UNIT
 
 
 def _int_through(where: str, connection: IntConnection, x: Interval, found: list[Headroom]) -> Interval:

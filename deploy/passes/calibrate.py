@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.network import Network, run_float
+from deploy.passes.watch import Watch
 from svformer.errors import InputError
 
 SILENT = 1e-4  # activity of a channel that no calibration clip woke: its weights are rounded with care all the same
@@ -23,6 +24,7 @@ class Calibration:
     input_steps: float | None  # steps for 1.0 of a grid that holds all input values (counts: 1); None if there is none
     activity: dict[str, NDArray[np.float64]]  # mean square of the messages of a channel
     means: dict[str, NDArray[np.float64]]  # mean message of every neuron, [C, H, W]
+    depths: dict[str, float]  # how far below zero the potentials of a layer of neurons go
     frames_NTCHW: NDArray[Any]  # the clips themselves
     results: NDArray[np.float64]  # of the float network for them, [N, K]
 
@@ -38,13 +40,15 @@ def calibrate(
         raise InputError("calibration needs at least one clip, found none")
     if not np.any(frames_NTCHW):
         raise InputError("calibration clips that are all zero tell nothing of the input's range; give real clips")
-    signals = run_float(network, frames_NTCHW)
+    watch = Watch(network.begin)
+    signals = run_float(network, frames_NTCHW, watch.begin)
     activity = {n: np.maximum((signal**2).mean(axis=(0, 1, 3, 4)), SILENT) for n, signal in signals.items()}
     return Calibration(
         input_range=input_range or (float(frames_NTCHW.min()), float(frames_NTCHW.max())),
         input_steps=grid_steps(np.unique(frames_NTCHW)),
         activity=activity,
         means={name: signal.mean(axis=(0, 1)) for name, signal in signals.items()},
+        depths={name: max(-float(v.min()), 0.0) for name, v in watch.lowest.items()},
         frames_NTCHW=frames_NTCHW,
         results=signals[network.output][:, -1].reshape(len(frames_NTCHW), -1),
     )

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from deploy.ir.integer import (
     DECAY_ONE,
+    STATE_SHIFT,
     IntAttention,
     IntConnection,
     IntConvolution,
     IntIdentity,
     IntInput,
+    IntIntegrator,
     IntLif,
     IntNetwork,
     IntOperation,
@@ -29,7 +31,7 @@ from deploy.ir.integer import (
     IntRelay,
     run_integer,
 )
-from deploy.ir.network import Attention, Connection, Convolution, Input, Network, Population, Relay
+from deploy.ir.network import Attention, Connection, Convolution, Input, Lif, Membrane, Network, Population, Relay
 from deploy.passes.bounds import prove
 from deploy.passes.calibrate import Calibration
 from deploy.passes.rounding import round_bias, round_factor, round_gain, round_weights
@@ -41,9 +43,7 @@ NO_DRIFT: Values = np.zeros((1, 1, 1))
 RESERVES = (0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5)  # shares of the registers to fill; rounding can raise a worst case
 
 
-def quantize(
-    network: Network, calibration: Calibration, *, weight_bits: int = 8, search: bool = True
-) -> IntNetwork:
+def quantize(network: Network, calibration: Calibration, *, weight_bits: int = 8, search: bool = True) -> IntNetwork:
     """The best integer network with `weight_bits` signed weights; its registers are proven not to overflow.
 
     Without `search`, the first share of the registers that fits: several times faster.
@@ -52,6 +52,7 @@ def quantize(
     """
     if not 2 <= weight_bits <= 8:
         raise InputError(f"weight_bits={weight_bits}; allowed: 2 to 8 (Loihi stores 8 with a sign)")
+    _refuse_lost_decays(network)
     candidates, refusals = list[IntNetwork](), list[InputError]()
     for reserve in RESERVES:
         try:
@@ -79,7 +80,8 @@ def _quantize(network: Network, calibration: Calibration, weight_bits: int, rese
         connections.append(connection)
         drifts[c.target] = drifts.get(c.target, NO_DRIFT) + drift
     populations = {
-        n: _population(p, scales[n], drifts.get(n, NO_DRIFT), calibration) for n, p in network.populations.items()
+        n: _population(p, scales[n], drifts.get(n, NO_DRIFT), calibration, network.frames)
+        for n, p in network.populations.items()
     }
     quantized = IntNetwork(
         populations=populations,
@@ -92,23 +94,62 @@ def _quantize(network: Network, calibration: Calibration, weight_bits: int, rese
     return quantized
 
 
-def _population(population: Population, scale: float, drift: Values, calibration: Calibration) -> IntPopulation:
+def _population(
+    population: Population, scale: float, drift: Values, calibration: Calibration, frames: int
+) -> IntPopulation:
     """`drift` is what rounded weights add to its mean current; the bias takes it back (Nagel et al., ICCV 2019)."""
     if isinstance(population, Input):
         low, high = (int(np.rint(x * scale)) for x in calibration.input_range)
         return IntInput(shape=population.shape, scale=scale, low=low, high=high)
-    bias = (population.bias - drift) * scale
     if isinstance(population, Relay):
-        return IntRelay(shape=population.shape, scale=scale, bias=np.rint(bias).astype(np.int64))
-    mantissa, exponent = round_bias(bias, population.threshold * scale)
-    return IntLif(
+        whole = np.rint((population.bias - drift) * scale).astype(np.int64)
+        return IntRelay(shape=population.shape, scale=scale, bias=whole)
+    bias = (population.bias - drift * _mean_gain(population.current_decay, frames)) * scale
+    threshold = population.threshold * scale if isinstance(population, Lif) else NO_DRIFT
+    mantissa, exponent = round_bias(bias, threshold)
+    membrane = IntIntegrator(
         shape=population.shape,
         scale=scale,
         bias_mantissa=mantissa,
         bias_exponent=exponent,
-        decay=np.clip(np.rint(population.decay * DECAY_ONE), 0, DECAY_ONE).astype(np.int64),
-        threshold=np.rint(population.threshold * scale).astype(np.int64),
+        decay=_round_decay(population.decay),
+        current_decay=None if population.current_decay is None else _round_decay(population.current_decay),
+        start=_round_state(population.start, scale),
+        start_current=_round_state(population.start_current, scale),
     )
+    if not isinstance(population, Lif):
+        return membrane
+    return IntLif(**vars(membrane), threshold=np.rint(threshold).astype(np.int64))
+
+
+def _round_decay(decay: Values) -> NDArray[np.int64]:
+    return np.clip(np.rint(decay * DECAY_ONE), 0, DECAY_ONE).astype(np.int64)
+
+
+def _round_state(state: Values | None, scale: float) -> NDArray[np.int64] | None:
+    return None if state is None else np.rint(state * scale * 2.0**STATE_SHIFT).astype(np.int64)
+
+
+def _mean_gain(current_decay: Values | None, frames: int) -> Values:
+    """What a current with memory makes of a constant input of 1, on average over a clip."""
+    if current_decay is None:
+        return np.ones((1, 1, 1))
+    return np.mean(np.cumsum([(1 - current_decay) ** k for k in range(frames)], axis=0), axis=0)
+
+
+def _refuse_lost_decays(network: Network) -> None:
+    """A leak that 12 bits round to none at all would be another neuron."""
+    lost = []
+    for name, population in network.populations.items():
+        if not isinstance(population, Membrane):
+            continue
+        for what, decay in (("dt / tau", population.decay), ("dt / tau_syn", population.current_decay)):
+            if decay is not None and (small := (decay > 0) & (_round_decay(decay) == 0)).any():
+                margin = float(decay[small].min()) * DECAY_ONE
+                lost.append(f"{name}: {what} is 1 / {DECAY_ONE / margin:,.0f}, {margin:.2g} x what 12 bits hold")
+    if lost:
+        offenders = "; ".join(lost)
+        raise InputError(f"leaks that 12 bits cannot hold: {offenders}; allowed: from 1 / {DECAY_ONE}; use a larger dt")
 
 
 def _connection(

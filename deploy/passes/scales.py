@@ -1,35 +1,37 @@
 """The scale of every population: how many least significant bits stand for 1.0.
 
 Populations that exchange currents through identities (a shortcut stream and its neurons) share one scale. It is as
-large as the proven worst case of the stream allows, and within the octave below that the one whose rounding of weights
-and thresholds costs least on the calibration clips.
+large as the proven worst case of the stream allows, and the potentials on the calibration clips; within the octave
+below that, the one whose rounding of weights and thresholds costs least on those clips.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 
-from deploy.ir.integer import CURRENT_LIMIT, STATE_LIMIT, STATE_SHIFT
-from deploy.ir.network import Attention, Connection, Convolution, Identity, Input, Lif, Network
-from deploy.passes.bounds import Interval, float_currents, through_convolution
+from deploy.ir.integer import CURRENT_LIMIT, STATE_LIMIT
+from deploy.ir.network import Attention, Connection, Convolution, Identity, Input, Integrator, Lif, Network
+from deploy.passes.bounds import POTENTIAL_LIMIT, Interval, float_ranges, through_convolution
 from deploy.passes.calibrate import Calibration
 from deploy.passes.rounding import largest_mantissa, round_weights
 
 LARGEST_SCALE = 2.0**12  # finer than this nothing is gained: weights have 8 bits
 SCALES_PER_OCTAVE = 16
+THRESHOLD_STEPS = 2.0**10  # a threshold keeps so many steps, even if potentials far below zero saturate
 INPUT_STEPS = 2.0**8  # steps for 1.0 of a real-valued input
 
 
 def choose_scales(network: Network, calibration: Calibration, *, weight_bits: int, reserve: float) -> dict[str, float]:
     """The scale of every population; `reserve` is the share of its registers that a worst case may fill."""
-    currents = float_currents(network, calibration.input_range)
+    ranges = float_ranges(network, calibration.input_range)
     scales = {
         name: _input_scale(network, name, calibration, weight_bits, reserve)
         for name, population in network.populations.items()
         if isinstance(population, Input)
     }
     for stream in streams(network):
-        allowed = min(_largest_scale(network, n, currents[n], weight_bits) for n in stream)
+        proven = min(_largest_scale(network, n, ranges[n], weight_bits) for n in stream)
+        allowed = min(proven, *(_unsaturated_scale(network, n, calibration) for n in stream))
         entering = [c for c in network.connections if c.target in stream]
         candidates = _candidates(network, min(reserve * allowed, LARGEST_SCALE), entering)
         errors = [_rounding_error(network, stream, entering, s, scales, calibration, weight_bits) for s in candidates]
@@ -72,19 +74,30 @@ def _input_scale(network: Network, name: str, calibration: Calibration, weight_b
     return grid if grid and grid <= allowed else min(INPUT_STEPS, allowed)
 
 
-def _largest_scale(network: Network, name: str, current: Interval, weight_bits: int) -> float:
+def _largest_scale(network: Network, name: str, found: Interval, weight_bits: int) -> float:
     """Scale at which the worst case of a population just fills its registers, or those of what it sends graded to."""
     population = network.populations[name]
     if isinstance(population, Lif):
-        threshold_limit = (STATE_LIMIT >> STATE_SHIFT) / float(population.threshold.max())
-        return min(threshold_limit, _ratio(CURRENT_LIMIT, current.magnitude))
+        return min(POTENTIAL_LIMIT / float(population.threshold.max()), _ratio(CURRENT_LIMIT, found.magnitude))
     sums = [
-        through_convolution(c.operation.weight, c.operation.geometry, current).magnitude
+        through_convolution(c.operation.weight, c.operation.geometry, found).magnitude
         * (largest_mantissa(weight_bits) / float(np.abs(c.operation.weight).max()))
         for c in network.out_of(name)
         if isinstance(c.operation, Convolution) and c.operation.weight.any()
     ]
-    return _ratio(STATE_LIMIT, max([current.magnitude, *sums]))
+    own = _ratio(POTENTIAL_LIMIT if isinstance(population, Integrator) else STATE_LIMIT, found.magnitude)
+    return min(own, _ratio(STATE_LIMIT, max(sums, default=0.0)))
+
+
+def _unsaturated_scale(network: Network, name: str, calibration: Calibration) -> float:
+    """Scale at which the potentials below zero that the calibration clips show still fit.
+
+    Nothing proves those: they saturate, and an inhibited neuron comes back too early. The threshold keeps its steps.
+    """
+    population, depth = network.populations[name], calibration.depths.get(name, 0.0)
+    if not isinstance(population, Lif) or not depth:
+        return float("inf")
+    return max(POTENTIAL_LIMIT / depth, THRESHOLD_STEPS / float(population.threshold.min()))
 
 
 def _ratio(limit: int, worst: float) -> float:

@@ -4,11 +4,15 @@ Every synapse takes one time step. A population with `depth` synapses in front o
 f at step 1 + depth + f; a shorter path waits in a delay line inside the synapse that it enters, so that all branches
 deliver the same frame at the same step. A population is reset exactly when the first frame of a clip reaches it,
 which lets clips follow each other without a pause: T steps a clip, and `depth` more for the last to come out.
+
+A loop gives its synapses the steps that its delays hold back anyway: a spike that reaches its own layer one time step
+late passes one synapse on the way.
 """
 
 from dataclasses import dataclass
 
 from deploy.ir.integer import IntConnection, IntNetwork
+from deploy.ir.loops import grouped
 from svformer.errors import InputError
 
 MAX_DELAY = 62  # time steps that a Loihi 2 synapse can hold a message back
@@ -37,15 +41,47 @@ class Plan:
 
 
 def schedule(network: IntNetwork) -> Plan:
-    """Balance all paths; raises `InputError` when a delay is longer than a synapse can hold."""
-    depths: dict[str, int] = {}
-    for name in network.populations:
-        depths[name] = 1 + max((depths[c.source] for c in network.into(name)), default=-1)
+    """Balance all paths; raises `InputError` when a delay is longer than a synapse can hold, or a loop too fast."""
+    depths = _depths(network)
     lags = tuple(depths[c.target] - depths[c.source] - 1 + c.delay for c in network.connections)
     long = [_explain(c, lag) for c, lag in zip(network.connections, lags, strict=True) if lag > MAX_DELAY]
     if long:
         raise InputError(f"delays above {MAX_DELAY} time steps: {'; '.join(long)}; a synapse cannot hold them")
     return Plan(depths=depths, lags=lags, frames=network.frames)
+
+
+def _depths(network: IntNetwork) -> dict[str, int]:
+    """Synapses on the longest path to every population.
+
+    In a loop a delay of the model is time that its synapses may take: they need as many steps of it as they are.
+    """
+    groups = grouped(network.populations, ((c.source, c.target) for c in network.connections))
+    group_of = {name: i for i, group in enumerate(groups) for name in group}
+    depths: dict[str, int] = {}
+    for i, group in enumerate(groups):
+        entering = [c for name in group for c in network.into(name) if group_of[c.source] != i]
+        inner = [c for name in group for c in network.into(name) if group_of[c.source] == i]
+        depths |= dict.fromkeys(group, 0)
+        for c in entering:
+            depths[c.target] = max(depths[c.target], depths[c.source] + 1)
+        _settle(depths, inner, group)
+    return {name: depths[name] for name in network.populations}
+
+
+def _settle(depths: dict[str, int], loop: list[IntConnection], group: tuple[str, ...]) -> None:
+    """Raise the depths in a loop until every synapse has its step; that ends if no way round has too few delays."""
+    for _ in group:
+        late = [c for c in loop if depths[c.target] < depths[c.source] + 1 - c.delay]
+        for c in late:
+            depths[c.target] = max(depths[c.target], depths[c.source] + 1 - c.delay)
+        if not late:
+            return
+    if any(depths[c.target] < depths[c.source] + 1 - c.delay for c in loop):
+        way = ", ".join(f"{c.source} -> {c.target} (delay {c.delay})" for c in loop)
+        raise InputError(
+            f"a loop that is faster than its synapses, which take a time step each: {way}; allowed: as many steps of "
+            "delay as synapses on every way round; put a Delay into it, or take a layer out"
+        )
 
 
 def _explain(connection: IntConnection, lag: int) -> str:
