@@ -240,6 +240,8 @@ def main() -> None:
     names = [name for name in every if any(part in name for part in arguments.only or [""])]
     if not names:
         raise InputError(f"--only {' '.join(arguments.only)}: no such layer; allowed: parts of {', '.join(every)}")
+    if min(arguments.cores, arguments.rounds) < 1:
+        raise InputError(f"--cores {arguments.cores} --rounds {arguments.rounds}: both must be at least 1")
     console = Console(quiet=arguments.json)
     torch.set_num_threads(arguments.cores)
     clock_ns = time.thread_time_ns if arguments.cores == 1 else time.perf_counter_ns

@@ -29,7 +29,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from deploy.frontend.from_svformer import export
-from deploy.inputs import ClipSource, InputFormat, known_range, load, shipped
+from deploy.inputs import InputFormat, known_range, load, shipped
 from deploy.ir.integer import IntConvolution, IntLif, IntNetwork, run_integer
 from deploy.passes.schedule import schedule
 from deploy.stages import lower, quantize
@@ -190,7 +190,7 @@ def require_equal(expected: dict[str, NDArray[Any]], found: dict[str, NDArray[An
 def measure(config: SVFormerConfig, clips: int, stock: bool, console: Console) -> dict[str, Any]:
     source = shipped(CALIBRATION_CLIPS)[0]
     wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
-    frames = load(ClipSource(path=source.path, label=None), wanted)[np.newaxis]
+    frames = load(source, wanted)[np.newaxis]
     clip = torch.from_numpy(frames).transpose(1, 2)
     model = calibrated_model(config, clip)
     console.print("weights calibrated to the published rates; exporting and quantising")

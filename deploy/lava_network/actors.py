@@ -7,6 +7,7 @@ so that neither a process nor a segment of shared memory can outlive a run. `wat
 """
 
 import ctypes
+import gc
 import math
 import mmap
 import multiprocessing
@@ -214,6 +215,7 @@ def _prepare_child(thread_pools: ThreadpoolController, parent_pid: int) -> None:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the parent answers it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.freeze()  # what the parent made is never collected here, so looking through it would only copy its pages
     # The fork did not copy the threads of the parent's pools: work for them would wait for ever. One thread
     # for each actor is also the fastest, as the actors run in parallel.
     thread_pools.limit(limits=1)

@@ -20,6 +20,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
 from deploy.engine.layers import Layer
+from deploy.lava_network.recording import Recording
 
 Shape = tuple[int, int, int]
 
@@ -41,12 +42,12 @@ class FramesBlock(AbstractBlock):
 
 
 class LayerBlock(AbstractBlock):
-    """A layer of neurons, or a graded relay, with all its synapses; `recording` [F, C, H, W] takes what it sends."""
+    """A layer of neurons, or a graded relay, with all its synapses; `recording` takes what it sends."""
 
-    def __init__(self, *, name: str, layer: Layer, inputs: tuple[InputSpec, ...], recording: NDArray[Any]) -> None:
+    def __init__(self, *, name: str, layer: Layer, inputs: tuple[InputSpec, ...], recording: Recording) -> None:
         super().__init__(
             name=name,
-            shape=recording.shape[1:],
+            shape=recording.shape,
             neuron_params={},
             layer=layer,
             inputs=inputs,
@@ -87,7 +88,7 @@ class _LayerModel(PyLoihiProcessModel):
         self.out.send(messages)
         frame = self.time_step - self.layer.first_step
         if 0 <= frame < len(self.recording):
-            self.recording[frame] = messages
+            self.recording.keep(frame, messages)
         # Each in-port has one source: its channel is read directly, without Lava's sum over channels.
         received = [getattr(self, f"in_{i}").csp_ports[0].recv() for i in range(self.sources)]
         self.layer.receive(self.time_step, received)

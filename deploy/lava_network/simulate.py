@@ -13,8 +13,8 @@ from deploy.engine.layers import build_layer
 from deploy.engine.neurons import message_type
 from deploy.ir.integer import IntInput, IntNetwork
 from deploy.lava_network import compat
-from deploy.lava_network.actors import shared_zeros
 from deploy.lava_network.blocks import FRAMES_MODEL, FramesBlock, InputSpec, LayerBlock, layer_model
+from deploy.lava_network.recording import Recording
 from deploy.lava_network.stock import build_stock
 from deploy.lava_network.watchdog import LavaRun
 from deploy.passes.schedule import Plan
@@ -49,25 +49,26 @@ def simulate(
     """
     clips, frames = frames_NTCHW.shape[:2]
     recordings = {
-        name: shared_zeros((clips * frames, *p.shape), message_type(p)) for name, p in network.populations.items()
+        name: Recording(clips * frames, p.shape, message_type(p))
+        for name, p in network.populations.items()
+        if not isinstance(p, IntInput)
     }
-    quantized = network.input.quantize(frames_NTCHW)
-    recordings[network.input_name][:] = quantized.reshape(clips * frames, *network.input.shape)
+    quantized = network.input.quantize(frames_NTCHW).astype(np.int32)
     steps = plan.steps(clips)
     build = build_blocks if blocks == "fused" else build_stock
-    processes, models = build(network, plan, recordings)
+    processes, models = build(network, plan, quantized.reshape(clips * frames, *network.input.shape), recordings)
     run_cfg = Loihi2SimCfg(select_tag=SELECT_TAG, exception_proc_model_map=compat.ModelMap(models))
     with LavaRun(processes[network.output], run_cfg=run_cfg, timeout_s=timeout_s) as run:
         started_s = time.monotonic()
         run.step(steps, on_progress=on_progress)
         run_s = time.monotonic() - started_s
         build_s = run.build_s
-    signals = {name: _as_clips(values, clips) for name, values in recordings.items()}
+    signals = {network.input_name: quantized} | {name: r.signal(clips) for name, r in recordings.items()}
     return LavaResult(signals=signals, time_steps=steps, build_s=build_s, run_s=run_s)
 
 
 def build_blocks(
-    network: IntNetwork, plan: Plan, recordings: dict[str, NDArray[Any]]
+    network: IntNetwork, plan: Plan, frames_FCHW: NDArray[np.int32], recordings: dict[str, Recording]
 ) -> tuple[dict[str, Any], dict[type, type]]:
     """One connected block for every population, and the process models to run them."""
     blocks: dict[str, Any] = {}
@@ -75,19 +76,14 @@ def build_blocks(
     joints: list[tuple[str, Any]] = []
     for name, population in network.populations.items():
         if isinstance(population, IntInput):
-            blocks[name] = FramesBlock(name=name, frames_FCHW=recordings[name])
+            blocks[name] = FramesBlock(name=name, frames_FCHW=frames_FCHW)
             continue
         layer, sources = build_layer(network, plan, name)
-        inputs = tuple(InputSpec(network.populations[s].shape, recordings[s].dtype) for s in sources)
-        process, model = layer_model(tuple(spec.dtype for spec in inputs), recordings[name].dtype)
+        inputs = tuple(InputSpec(network.populations[s].shape, message_type(network.populations[s])) for s in sources)
+        process, model = layer_model(tuple(spec.dtype for spec in inputs), message_type(population))
         block: LayerBlock = process(name=name, layer=layer, inputs=inputs, recording=recordings[name])
         joints += [(source, block.in_port(index)) for index, source in enumerate(sources)]
         blocks[name], models[process] = block, model
     for source, port in joints:  # at the end, since a loop leads back to an earlier block
         blocks[source].out.connect(port)
     return blocks, models
-
-
-def _as_clips(values: NDArray[Any], clips: int) -> NDArray[Any]:
-    unsigned = values.view(np.uint8) if values.dtype == np.int8 else values
-    return unsigned.reshape(clips, -1, *values.shape[1:])

@@ -37,6 +37,7 @@ from deploy.ir.integer import (
     shifted,
 )
 from deploy.lava_network.blocks import FRAMES_MODEL, FramesBlock, registered
+from deploy.lava_network.recording import Recording
 from deploy.passes.schedule import Plan
 from svformer.errors import InputError
 
@@ -59,7 +60,7 @@ class LateStep(Step):
 class Recorder(AbstractProcess):
     """Keeps what a population sends, frame by frame."""
 
-    def __init__(self, *, shape: Shape, recording: NDArray[Any], first_step: int) -> None:
+    def __init__(self, *, shape: Shape, recording: Recording, first_step: int) -> None:
         super().__init__(shape=shape, recording=recording, first_step=first_step)
         self.s_in = InPort(shape=shape)
 
@@ -112,7 +113,8 @@ class _RecorderModel(PyLoihiProcessModel):
         recording = self.proc_params["recording"]
         received, frame = self.s_in.recv(), self.time_step - self.proc_params["first_step"]
         if 0 <= frame < len(recording):
-            recording[frame] = np.moveaxis(received, -1, 0)
+            image = np.ascontiguousarray(np.moveaxis(received, -1, 0))
+            recording.keep(frame, image.astype(recording.dtype))
 
 
 MODELS: dict[type, type] = {
@@ -181,24 +183,23 @@ def channels_last(shape_CHW: Shape) -> Shape:
 
 
 def build_stock(
-    network: IntNetwork, plan: Plan, recordings: dict[str, NDArray[Any]]
+    network: IntNetwork, plan: Plan, frames_FCHW: NDArray[np.int32], recordings: dict[str, Recording]
 ) -> tuple[dict[str, AbstractProcess], dict[type, type]]:
     """One recorded process for every population, connected, and the process models to run them.
 
     Raises `InputError` for what Lava's processes cannot hold.
     """
     _refuse(network)
-    populations = {name: _population(network, plan, name, recordings) for name in network.populations}
+    populations = {name: _population(network, plan, name, frames_FCHW) for name in network.populations}
     recorders: dict[str, AbstractProcess] = {}
     for connection, lag in zip(network.connections, plan.lags, strict=True):
         target = populations[connection.target]
         _connect(connection, lag, plan, _out(populations[connection.source]), target)
-    for name, process in populations.items():
-        shape = channels_last(network.populations[name].shape)
-        recorder = Recorder(shape=shape, recording=recordings[name], first_step=plan.first_step(name))
-        if not isinstance(process, FramesBlock):  # its recording is what it sends
-            _out(process).connect(recorder.s_in)
-            recorders[name] = recorder
+    for name, recording in recordings.items():
+        shape = channels_last(recording.shape)
+        recorder = Recorder(shape=shape, recording=recording, first_step=plan.first_step(name))
+        _out(populations[name]).connect(recorder.s_in)
+        recorders[name] = recorder
     return recorders, MODELS
 
 
@@ -223,10 +224,10 @@ def _out(process: AbstractProcess) -> OutPort:
     return process.out if isinstance(process, FramesBlock) else process.s_out
 
 
-def _population(network: IntNetwork, plan: Plan, name: str, recordings: dict[str, NDArray[Any]]) -> AbstractProcess:
+def _population(network: IntNetwork, plan: Plan, name: str, frames_FCHW: NDArray[np.int32]) -> AbstractProcess:
     population, first_step = network.populations[name], plan.first_step(name)
     if isinstance(population, IntInput):
-        return FramesBlock(name=name, frames_FCHW=np.ascontiguousarray(np.moveaxis(recordings[name], 1, -1)))
+        return FramesBlock(name=name, frames_FCHW=np.ascontiguousarray(np.moveaxis(frames_FCHW, 1, -1)))
     shape = channels_last(population.shape)
     if isinstance(population, IntRelay):
         by_step = population.bias.reshape(-1, *population.bias.shape[-3:])

@@ -1,0 +1,37 @@
+"""What the populations of a run sent, in memory that their processes share with the caller."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.lava_network.actors import shared_zeros
+
+Shape = tuple[int, ...]
+
+
+class Recording:
+    """Messages of one population, frame by frame: spikes (int8) take one bit each, graded messages 32.
+
+    Memory that is new to a process costs more time than what is written to it, so spikes are packed.
+    """
+
+    def __init__(self, frames: int, shape: Shape, dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+        self.values = int(np.prod(shape))
+        self.packed = dtype == np.int8
+        size = -(-self.values // 8) if self.packed else self.values
+        self.memory = shared_zeros((frames, size), np.uint8 if self.packed else dtype)
+
+    def __len__(self) -> int:
+        return len(self.memory)
+
+    def keep(self, frame: int, messages: NDArray[Any]) -> None:
+        """Take what the population sent for a frame, [C, H, W]."""
+        flat = messages.reshape(-1)
+        self.memory[frame] = np.packbits(flat.view(bool)) if self.packed else flat
+
+    def signal(self, clips: int) -> NDArray[Any]:
+        """All of it: spikes uint8, graded messages int32, [N clips, T, C, H, W]."""
+        flat = np.unpackbits(self.memory, axis=1, count=self.values) if self.packed else self.memory
+        return flat.reshape(clips, -1, *self.shape)
