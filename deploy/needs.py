@@ -39,7 +39,7 @@ def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
                 state_bits_per_neuron=STATE_BITS,
                 message_bits=1 if isinstance(population, IntLif) else GRADED_BITS,
                 delay=max((lags[id(c)] for c in incoming), default=0),
-                changes_with_time=any(c.gain is not None for c in incoming)
+                changes_with_time=any(c.gain is not None and c.gain.changes_with_time for c in incoming)
                 or bias_of(population).ndim > len(population.shape),
             )
         )

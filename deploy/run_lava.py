@@ -17,6 +17,7 @@ from rich.console import Console
 from deploy.inputs import ClipSource, batches
 from deploy.ir.interpreter import graph_dt_s
 from deploy.job import calibration_clips, check_arguments, choose_clips, default_out, read_network
+from deploy.passes.fidelity import plain
 from deploy.pipeline import KEPT_CLIPS, Deployment, Tally, deploy, run
 from deploy.progress import clip_progress
 from deploy.reference import compare, lines
@@ -113,6 +114,7 @@ def main() -> None:
         print_summary(report, console)
         for line in lines(report.get("reference", {})):
             console.print(line)
+    report["fixed_point"] = plain(deployment.fixed_point)
     write_json(report, arguments.out / "report.json")
     if arguments.json:
         print(json.dumps(report))

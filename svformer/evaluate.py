@@ -24,8 +24,10 @@ from torch.utils.data import DataLoader, Dataset
 from svformer.assets import TINY_CHECKPOINT
 from svformer.checkpoint import load_checkpoint
 from svformer.cli import ArgumentParser, run_cli
+from svformer.config import SVFormerConfig
 from svformer.confusion import class_table, draw_confusion, layer_table, per_class
 from svformer.data.clips import normalise
+from svformer.data.dataset import ClipDataset
 from svformer.data.datasets import add_dataset_arguments, open_dataset
 from svformer.devices import add_device_argument, choose_device
 from svformer.errors import InputError
@@ -178,17 +180,22 @@ def as_json(evaluation: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
+def check_fit(config: SVFormerConfig, data: ClipDataset) -> None:
+    """Raise `InputError` for data that the network was not made for."""
+    if (config.num_classes, config.in_channels) != (len(data.classes), data.channels):
+        raise InputError(
+            f"the checkpoint tells {config.num_classes} classes apart by {config.in_channels} channels, the data have "
+            f"{len(data.classes)} and {data.channels}; evaluate on what it was trained on (--dataset, --root)"
+        )
+
+
 def main() -> None:
     arguments = parse_arguments()
     grid = parse_views(arguments.views) if arguments.views else DEFAULT_VIEWS.get(arguments.dataset, (1, 1))
     device = choose_device(arguments.device)
     model = load_checkpoint(arguments.checkpoint, head_dim=arguments.head_dim).to(device)
     data = open_dataset(arguments, size=model.config.image_size, frames=model.config.frames, train=False)
-    if len(data.classes) != model.config.num_classes:
-        raise InputError(
-            f"the checkpoint tells {model.config.num_classes} classes apart, the data have {len(data.classes)}; "
-            "evaluate on the data that it was trained on (--dataset, --root)"
-        )
+    check_fit(model.config, data)
     evaluation = measure(model, Views(data, grid), batch_size=arguments.batch_size, workers=arguments.workers)
     facts = as_json(evaluation, data.classes)
     if arguments.out:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from deploy.frontend.from_nir import from_nir
 from deploy.ir.integer import (
+    DECAY_ONE,
     IntConnection,
     IntConvolution,
     IntIdentity,
     IntInput,
+    IntIntegrator,
     IntLif,
     IntNetwork,
     IntPopulation,
@@ -153,6 +155,50 @@ def test_the_synaptic_sum_counts_before_its_shift() -> None:
 def test_a_right_shift_rounds_down_on_both_sides(mantissa: int, largest: int) -> None:
     """Half of 5 is 2, half of -5 is -3."""
     assert worst(weighted(5, mantissa, -1))["p0", "graded message"] == largest
+
+
+@pytest.mark.parametrize(
+    ("decay", "gain"),
+    [(None, 1), (DECAY_ONE, 1), (DECAY_ONE // 2, 2 - 1 / 8), (0, 4)],  # 1 + 1/2 + 1/4 + 1/8; 4 times as much
+)
+def test_a_current_with_memory_adds_up_over_the_clip(decay: int | None, gain: float) -> None:
+    """Inputs of 100 in each of 4 time steps: proven, and reached by some input."""
+    current_decay = None if decay is None else np.full(ONE, decay)
+    population = replace(neurons(threshold=2**17 - 1), current_decay=current_decay)
+    network = replace(chain(-30, 100, population), frames=4)
+    assert worst(network)["p0", "input current"] == 100 * gain
+    started = replace(population, start_current=np.full(ONE, 64 * 7))
+    assert worst(replace(chain(-30, 100, started), frames=4))["p0", "input current"] == 100 * gain + 7
+
+
+def test_the_potential_of_an_integrator_is_proven_and_what_it_sends() -> None:
+    """Decay 1/2, inputs up to 100, 3 steps, bias 2, from 8: (100 + 2) (1 + 1/2 + 1/4) + 8 at most; then halved."""
+    integrator = IntIntegrator(
+        shape=ONE,
+        scale=1.0,
+        bias_mantissa=np.full(ONE, 128),
+        bias_exponent=0,
+        decay=np.full(ONE, DECAY_ONE // 2),
+        start=np.full(ONE, 8 * 64),
+    )
+    network = replace(chain(0, 100, integrator, relay()), frames=3)
+    assert worst(network)["p0", "potential"] == 102 * 1.75 + 8
+    assert worst(network)["p1", "graded message"] == np.ceil(102 * 1.75 + 8)
+    full = run_integer(network, np.full((1, 3, *ONE), 100.0))
+    assert full["p0"].ravel().tolist() == [106, 155, 180]  # 8 / 2 + 102, 53 + 102, 77.5 + 102 = 179.5
+    forever = replace(integrator, decay=np.zeros(ONE, dtype=np.int64))
+    with pytest.raises(InputError, match=r"p0: potential up to 3060008, allowed 131071 \(23\.35 x\)"):
+        prove(replace(chain(0, 10_198, forever), frames=300))
+
+
+def test_a_loop_of_spikes_is_bounded_and_a_loop_of_values_is_not() -> None:
+    """Neurons that hear themselves: at most the input and one spike. A relay that does: nothing bounds it."""
+    same = IntIdentity(in_shape=ONE, out_shape=ONE)
+    back = IntConnection(source="p0", target="p0", operation=same, delay=1)
+    spiking, graded = chain(0, 9, neurons()), chain(0, 9, relay())
+    assert worst(replace(spiking, connections=(*spiking.connections, back)))["p0", "input current"] == 10
+    with pytest.raises(InputError, match="loops of graded values, which nothing bounds: p0; put neurons into them"):
+        prove(replace(graded, connections=(*graded.connections, back)))
 
 
 def test_all_layers_that_could_overflow_are_named() -> None:

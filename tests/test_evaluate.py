@@ -303,4 +303,7 @@ def test_a_network_of_other_classes_is_refused(
     path = tmp_path / "three.safetensors"
     save_checkpoint(SVFormer(SVFormerConfig(**{**vars(CONFIG), "num_classes": 3})), path)
     assert run_main(monkeypatch, "--checkpoint", path, "--dataset", "ucf101", "--root", root) == 2
-    assert "the checkpoint tells 3 classes apart, the data have 12; evaluate on" in capsys.readouterr().err
+    assert (
+        "the checkpoint tells 3 classes apart by 3 channels, the data have 12 and 3; evaluate on"
+        in capsys.readouterr().err
+    )

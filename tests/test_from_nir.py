@@ -10,8 +10,9 @@ import pytest
 from deploy.frontend.from_nir import from_nir
 from deploy.ir.contracts import check_network
 from deploy.ir.interpreter import interpret
-from deploy.ir.network import Lif, run_float
+from deploy.ir.network import Convolution, Lif, run_float
 from deploy.ir.nodes import Junction, SpikingAttention
+from deploy.stages import lower
 from svformer.errors import InputError
 
 DT_S = 1e-3
@@ -80,6 +81,101 @@ def test_a_gain_moves_into_the_threshold() -> None:
     assert isinstance(neurons, Lif)
     assert neurons.decay.tolist() == [[[0.25]]]
     assert neurons.threshold.tolist() == [[[2.0]]]
+
+
+def test_potentials_are_counted_from_the_reset_potential() -> None:
+    """V <- v + (0.3 - v + 2 x) / 4, threshold 1, reset to -0.5, at rest at 0.3; one unit of x adds 2 / 4 = 0.5 to v.
+
+    So threshold (1 + 0.5) / 0.5 = 3, a leak current of (0.3 + 0.5) / 4 / 0.5 = 0.4, a start at (0.3 + 0.5) / 0.5 = 1.6.
+    """
+    neurons = from_nir(chain(lif(2, tau=4e-3, r=2.0, v_leak=0.3, v_reset=-0.5))).populations["n0"]
+    assert isinstance(neurons, Lif)
+    values = [values.item() for values in (neurons.threshold, neurons.bias, neurons.start)]
+    assert values == pytest.approx([3.0, 0.4, 1.6])
+    assert from_nir(chain(lif(2, v_leak=0.2, v_reset=0.2))).populations["n0"].start is None  # at rest where it resets
+
+
+def test_a_negative_gain_stands_in_front_of_the_neurons() -> None:
+    network = from_nir(chain(lif(2, tau=4e-3, r=np.array([2.0, -4.0]))))
+    neurons, operation = network.populations["n0"], network.connections[0].operation
+    assert isinstance(neurons, Lif)
+    assert isinstance(operation, Convolution)
+    assert operation.weight.ravel().tolist() == [1, -1]
+    assert neurons.threshold.ravel().tolist() == [2, 1]
+
+
+def test_a_current_with_memory_is_loihis() -> None:
+    """U <- u + (w x - u) / 3 and v <- v + (r u - v) / 4: in units of one unit of x, which adds r w / 12 in all."""
+    neurons = from_nir(chain(cubalif(2, w_in=3.0, r=2.0))).populations["n0"]
+    assert isinstance(neurons, Lif)
+    assert neurons.current_decay is not None
+    assert (neurons.current_decay.item(), neurons.decay.item()) == pytest.approx((1 / 3, 1 / 4))
+    assert neurons.threshold.item() == pytest.approx(1 / (3 * 2 / 12))
+
+
+def test_a_bias_in_front_of_a_current_with_memory() -> None:
+    """X = b always: u = b (1 - (1 - c)^t) / c; a bias of b / c for v, and a current that begins at -b / c."""
+    network = lower(chain(nir.Affine(np.eye(2), np.array([0.6, -0.3])), cubalif(2)))
+    neurons = network.populations["n1"]
+    assert isinstance(neurons, Lif)
+    assert neurons.bias.ravel() == pytest.approx([1.8, -0.9])
+    assert neurons.start_current is not None
+    assert neurons.start_current.ravel() == pytest.approx([-1.8, 0.9])
+    spikes = run_float(network, np.zeros((1, 8, 2, 1, 1)))["n1"]
+    expected = interpret(chain(nir.Affine(np.eye(2), np.array([0.6, -0.3])), cubalif(2)), np.zeros((1, 8, 2)))["n1"]
+    np.testing.assert_array_equal(spikes.reshape(expected.shape), expected)
+
+
+def test_a_threshold_that_is_not_positive_gets_a_bias() -> None:
+    """X > -2, x > 0 and x > 3 as y > 2, y > 1 and y > 3, with y = x + 4, x + 1 and x: the chip's neurons start at 0."""
+    graph = chain(nir.Threshold(np.array([-2.0, 0.0, 3.0])), shape=(3,))
+    neurons = from_nir(graph).populations["n0"]
+    assert isinstance(neurons, Lif)
+    assert neurons.threshold.ravel().tolist() == [2, 1, 3]
+    assert neurons.bias.ravel().tolist() == [4, 1, 0]
+    x = np.array([[[-2.0, 0.0, 3.0], [-1.9, 0.1, 3.1], [-3.0, -1.0, -5.0]]])
+    assert interpret(graph, x)["n0"].tolist() == [[[0, 0, 0], [1, 1, 1], [0, 0, 0]]]
+
+
+def test_a_factor_for_every_channel_is_a_depthwise_convolution_and_one_for_every_pixel_a_gain() -> None:
+    by_channel = np.arange(1.0, 4.0)[:, None, None] * np.ones((3, 2, 2))
+    (connection,) = from_nir(chain(nir.Scale(by_channel), shape=(3, 2, 2))).into("n0")
+    assert isinstance(connection.operation, Convolution)
+    assert connection.operation.geometry.groups == 3
+    assert connection.operation.weight.ravel().tolist() == [1, 2, 3]
+    by_pixel = np.arange(12.0).reshape(3, 2, 2)
+    (connection,) = from_nir(chain(nir.Scale(by_pixel), shape=(3, 2, 2))).into("n0")
+    assert connection.gain is not None
+    assert connection.gain.tolist() == [by_pixel.tolist()]
+
+
+def test_neurons_with_delays_of_their_own_get_a_connection_for_each() -> None:
+    network = from_nir(chain(nir.Delay(np.array([0.0, 2e-3, 2e-3])), shape=(3,)))
+    at_once, late = network.into("n0")
+    assert (at_once.delay, late.delay) == (0, 2)
+    assert [c.operation.weight.ravel().tolist() for c in (at_once, late)] == [[1, 0, 0], [0, 1, 1]]
+
+
+def recurrent(*behind: nir.NIRNode, node: nir.NIRNode) -> nir.NIRGraph:
+    """A node that hears itself through those behind it, and sends to the output."""
+    graph, last = chain(node, *behind), f"n{len(behind)}"
+    graph.edges = [edge for edge in graph.edges if edge[1] != "out"] + [(last, "n0"), ("n0", "out")]
+    return graph
+
+
+def test_a_loop_through_neurons_is_mapped_with_its_delay() -> None:
+    network = from_nir(recurrent(nir.Linear(np.eye(2)), node=lif(2)))
+    assert {(c.source, c.target): c.delay for c in network.connections if c.delay} == {("n0", "n1"): 1}
+    assert network.notes == ("n0 -> n1 closes a loop: late by 1 time step",)
+    lowered = lower(recurrent(nir.Linear(np.eye(2)), node=lif(2)))
+    assert [(c.source, c.target, c.delay) for c in lowered.connections if c.source == c.target] == [("n0", "n0", 1)]
+
+
+def test_a_loop_that_nothing_bounds_is_refused_by_name() -> None:
+    leaky = nir.LI(tau=np.full(2, 2e-3), r=np.ones(2), v_leak=np.zeros(2))
+    graph = recurrent(nir.Linear(np.eye(2)), node=leaky)
+    assert interpret(graph, np.ones((1, 3, 2)))["n0"].any()  # it has a meaning
+    assert "n0, n1: a loop of graded values, which nothing bounds" in refused(graph).replace("n1, n0", "n0, n1")
 
 
 def test_parameters_are_kept_as_compact_as_they_are() -> None:

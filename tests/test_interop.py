@@ -20,6 +20,9 @@ from deploy.ir.network import run_float
 from deploy.stages import as_images, lower, quantize, simulate
 from svformer.cli import run_cli
 
+# norse and snnTorch use a function of nirtorch that nirtorch has replaced.
+pytestmark = pytest.mark.filterwarnings("ignore:nirtorch.extract_nir_graph is being deprecated:DeprecationWarning")
+
 FRAMEWORKS = Path(__file__).parent / "data" / "frameworks.zip"
 DT_S = {"snntorch_leaky": 1e-4, "snntorch_recurrent": 1e-4, "snntorch_conv": 1e-4, "spikingjelly": 1e-3}
 NORSE_DT_S = 1e-6  # norse writes tau = dt / tau_inv, dt times too short: its steps of 1e-3 s are 1e-6 s of such a graph

@@ -1,5 +1,6 @@
 """Recordings in NIR's data format: as clips, as a reference, on a grid or as events; what does not fit is refused."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,7 @@ def graph(*layers: str) -> nir.NIRGraph:
     values = {"tau": DT_S, "r": 1.0, "v_leak": 0.0, "v_threshold": 0.5, "v_reset": 0.0}
     neurons = nir.LIF(**{name: np.full(4, value) for name, value in values.items()})
     nodes = {"input": nir.Input(np.array([4])), **dict.fromkeys(layers, neurons), "output": nir.Output(np.array([4]))}
-    names = list(nodes)
-    return nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False)), metadata={"dt": DT_S}, type_check=False)
+    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), metadata={"dt": DT_S}, type_check=False)
 
 
 def test_a_reference_is_compared_layer_by_layer(path: Path) -> None:

@@ -68,6 +68,35 @@ def test_a_shortcut_over_too_many_synapses_is_refused_too() -> None:
         schedule(network(*edges))
 
 
+def test_a_loop_has_the_steps_that_its_delays_hold_back() -> None:
+    """A hears itself one frame late: one synapse, one step, nothing to wait for; two frames late: one step to wait."""
+    plan = schedule(network(("in", "a"), ("a", "a", 1), ("a", "a", 2), ("a", "out")))
+    assert plan.depths == {"in": 0, "a": 1, "out": 2}
+    assert plan.lags == (0, 0, 1, 0)
+
+
+def test_a_loop_over_two_layers_needs_two_steps() -> None:
+    """With delays 0 + 2 (a -> b -> a): b is one synapse behind a, so the way back has 2 - 1 - 1 = 0 steps to wait.
+
+    With delays 1 + 1, b may see a frame when a does, or a step later: the longest path decides. A third layer outside
+    waits for both.
+    """
+    plan = schedule(network(("in", "a"), ("a", "b"), ("b", "a", 2), ("b", "out")))
+    assert plan.depths == {"in": 0, "a": 1, "b": 2, "out": 3}
+    assert plan.lags == (0, 0, 0, 0)
+    plan = schedule(network(("in", "a"), ("in", "b"), ("a", "b", 1), ("b", "a", 1), ("a", "out"), ("b", "out")))
+    assert plan.depths == {"in": 0, "a": 1, "b": 1, "out": 2}
+    assert plan.lags == (0, 0, 0, 0, 0, 0)
+
+
+def test_a_loop_that_is_faster_than_its_synapses_is_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        schedule(network(("in", "a"), ("a", "b"), ("b", "a", 1), ("b", "out")))
+    message = str(caught.value)
+    assert "a -> b (delay 0), b -> a (delay 1)" in message or "b -> a (delay 1), a -> b (delay 0)" in message
+    assert "allowed: as many steps of delay as synapses on every way round" in message
+
+
 @given(data=st.data())
 def test_every_branch_delivers_the_same_frame(data: st.DataObject, int_networks: Any) -> None:
     """Frame f, sent at first_step + f and held `lag` steps, arrives with frame f + delay of the target."""

@@ -8,8 +8,10 @@ import shutil
 import struct
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.progress import Progress
@@ -22,11 +24,13 @@ from svformer import train as train_module
 from svformer.assets import TINY_CHECKPOINT
 from svformer.cli import run_cli
 from svformer.config import Norm
-from svformer.data.clips import Sampling
+from svformer.data.clips import COUNTS, Sampling
+from svformer.data.dataset import ClipDataset
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
 from svformer.evaluate import evaluate
 from svformer.train import FINE_TUNING, Recipe, Trainer, build, parse_arguments, starting_point, train
+from svformer.training.recipe import AUGMENTATIONS, RECIPES
 
 CONFIG = SVFormerConfig(
     num_classes=len(CLASSES), image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4
@@ -55,7 +59,7 @@ def data(root: Path) -> Ucf101:
     return Ucf101(root, train=True, size=32, sampling=Sampling(frames=CONFIG.frames), cache=True)
 
 
-def new_trainer(data: Ucf101, recipe: Recipe = RECIPE, config: SVFormerConfig = CONFIG, seed: int = 0) -> Trainer:
+def new_trainer(data: ClipDataset, recipe: Recipe = RECIPE, config: SVFormerConfig = CONFIG, seed: int = 0) -> Trainer:
     torch.manual_seed(seed)
     return Trainer(SVFormer(config), data, recipe)
 
@@ -151,6 +155,53 @@ def test_too_few_steps_for_the_schedule_are_refused(data: Ucf101, epochs: int) -
     """One step an epoch; with a warm-up of 20 % of 5 steps the rate would have to rise within none."""
     with pytest.raises(InputError, match=f"{epochs} steps are too few"):
         new_trainer(data, Recipe(epochs=epochs, batch_size=24, warm_up=0.2))
+
+
+@dataclass(frozen=True)
+class Gesture:
+    """Counts of events, different for every clip."""
+
+    label: int
+    channels = 2
+    path = Path("none.npy")
+
+    @property
+    def name(self) -> str:
+        return str(self.label)
+
+    def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float = 0.5) -> Tensor:
+        counts = np.random.default_rng(self.label).poisson(0.3, size=(sampling.frames, 2, size, size))
+        return torch.from_numpy(counts).to(COUNTS)
+
+
+class Gestures(ClipDataset):
+    def random_view(self, index: int, rng: np.random.Generator) -> Tensor:
+        return self.view(index)
+
+
+GESTURES = Gestures(
+    [str(i) for i in range(12)], [Gesture(i) for i in range(12)], train=True, size=32, sampling=Sampling(frames=4)
+)
+EVENTS = dataclasses.replace(CONFIG, in_channels=2)
+PLANS = {kind: dataclasses.replace(RECIPE, augmentation=AUGMENTATIONS[kind]) for kind in ("video", "events")}
+
+
+def test_events_are_trained_with_their_own_augmentation() -> None:
+    recipe = dataclasses.replace(RECIPES["dvs128_gesture"], epochs=20, batch_size=6)
+    point = new_trainer(GESTURES, recipe, EVENTS).run_epoch(QUIET)
+    assert 0 < point.loss < 5
+    assert point.step == 2
+
+
+def test_networks_recipes_and_data_of_other_kinds_are_refused(data: Ucf101) -> None:
+    with pytest.raises(InputError, match=r"takes 3 channels, the data have 2; choose a --preset for events"):
+        new_trainer(GESTURES)
+    with pytest.raises(InputError, match="takes 2 channels, the data have 3; choose a --preset for videos"):
+        new_trainer(data, config=EVENTS)
+    with pytest.raises(InputError, match="augmentation of events, but the data are video; --augmentation video"):
+        new_trainer(data, PLANS["events"])
+    with pytest.raises(InputError, match="augmentation of video, but the data are events; --augmentation events"):
+        new_trainer(GESTURES, PLANS["video"], EVENTS)
 
 
 # What goes wrong

@@ -156,6 +156,11 @@ class IntGain:
     multiplier: IntArray  # 12 bits and a sign; broadcasts to [T, C, H, W] of the target
     exponent: int
 
+    @property
+    def changes_with_time(self) -> bool:
+        """Whether the factors differ between time steps; else each value has one of its own, like a weight."""
+        return len(self.multiplier) > 1
+
     def __call__(self, x_TCHW: IntArray) -> IntArray:
         """Values of all time steps of a clip, or of several clips [N, T, C, H, W]."""
         return self._rounded(x_TCHW * self.multiplier)

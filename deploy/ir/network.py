@@ -227,9 +227,9 @@ def with_input_bias(population: Relay | Lif | Integrator, bias: Array, frames: i
         settled, start = bias / decay, population.start_current
         start = -settled if start is None else start - settled
         return replace(population, bias=population.bias + settled, start_current=start)
-    by_step = np.broadcast_to(bias, (frames, *bias.shape[-3:]))
-    current = itertools.accumulate(by_step, lambda u, b: (1 - decay) * u + b)
-    return replace(population, bias=population.bias + np.stack([np.broadcast_to(u, decay.shape) for u in current]))
+    by_step = np.broadcast_to(bias, (frames, *np.broadcast_shapes(bias.shape[-3:], decay.shape)))
+    currents = itertools.accumulate(by_step, lambda u, b: (1 - decay) * u + b)
+    return replace(population, bias=population.bias + np.stack(list(currents)))
 
 
 def run_float(

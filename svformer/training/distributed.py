@@ -66,7 +66,9 @@ def joined(device: str | None = None) -> Iterator[Processes]:
     os.environ.update(place)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        dist.init_process_group("nccl", device_id=chosen)
+    else:
+        dist.init_process_group("gloo")
     try:
         yield Processes(count=dist.get_world_size(), rank=dist.get_rank(), device=chosen)
     finally:

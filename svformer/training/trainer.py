@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from svformer.config import SVFormerConfig
 from svformer.curve import Point
 from svformer.data.dataset import ClipDataset
 from svformer.errors import InputError
@@ -31,6 +32,7 @@ from svformer.training.recipe import Recipe
 from svformer.training.samples import Samples, check_shares, epoch_loader
 from svformer.training.state import State, read_state, write_state
 
+VIDEO_CHANNELS = 3  # of a clip; events have 2, the polarities
 Batches = Iterator[tuple[Tensor, Tensor]]
 
 
@@ -58,8 +60,7 @@ class Trainer:
         if self.steps_per_epoch == 0:
             raise InputError(f"{len(data)} training clips are fewer than one batch of {recipe.batch_size}")
         check_shares(recipe, self.processes.count)
-        if recipe.precision != "fp32" and model.config.weight_bits is not None:
-            raise InputError("weights of few bits are rounded in fp32; leave out --precision bf16")
+        _check_fit(model.config, data, recipe)
         self.model = model.to(self.processes.device)
         self.optimizer = make_optimizer(model, recipe)
         self.schedule = make_schedule(self.optimizer, recipe, self.steps_per_epoch * recipe.epochs)
@@ -242,6 +243,20 @@ class Trainer:
             **dataclasses.asdict(self.model.config),
             "training clips": hashlib.sha256(names.encode()).hexdigest()[:12],
         }
+
+
+def _check_fit(config: SVFormerConfig, data: ClipDataset, recipe: Recipe) -> None:
+    """Raise `InputError` where network, data and recipe are of different kinds."""
+    if data.channels != config.in_channels:
+        raise InputError(
+            f"the network takes {config.in_channels} channels, the data have {data.channels}; choose a --preset for "
+            f"{'videos' if data.channels == VIDEO_CHANNELS else 'events (dvs128_gesture)'}"
+        )
+    kind = "video" if data.channels == VIDEO_CHANNELS else "events"
+    if recipe.augmentation and recipe.augmentation.kind != kind:
+        raise InputError(f"augmentation of {recipe.augmentation.kind}, but the data are {kind}; --augmentation {kind}")
+    if recipe.precision != "fp32" and config.weight_bits is not None:
+        raise InputError("weights of few bits are rounded in fp32; leave out --precision bf16")
 
 
 def _running_mean(model: SVFormer, recipe: Recipe) -> AveragedModel | None:
