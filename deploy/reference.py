@@ -127,12 +127,13 @@ def _differences(expected: Grid, found: Mapping[str, Grid]) -> dict[str, Any]:
 
 
 def _matched(path: Path, recorded: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, str]:
-    """Our name of every recorded layer; torch's modules have "_" where a name has a dot."""
+    """Our name of every recorded layer, in our order; torch's modules have "_" where a name has a dot."""
     plain = {name.replace(".", "_"): name for name in ours}
     found = {name: plain[name.replace(".", "_")] for name in recorded if name.replace(".", "_") in plain}
     if not found:
         raise InputError(f"{path}: spikes of {', '.join(recorded)}; the network's layers are {', '.join(ours)}")
-    return found
+    order = list(ours)
+    return dict(sorted(found.items(), key=lambda pair: order.index(pair[1])))
 
 
 def _like(path: Path, name: str, expected: Grid, signal: NDArray[Any]) -> Grid:

@@ -2,18 +2,18 @@
 
 A neuron's time steps follow one another, but neurons know nothing of each other. So the layer is cut into blocks; a
 block goes through all time steps while its potentials stay in the cache, and threads take blocks. Every operation is
-that of `svformer.neurons.plif_step` and of its gradient, in the same order: the results are equal to the last bit.
+that of `svformer.neurons.plif_step` and of its gradient, in the same order: spikes and gradients of the currents are
+equal to the last bit. The gradients of decay and threshold are sums over the layer, taken in another order.
 
-The threads are ours, not numba's: a second pool that spins for work keeps the cores from torch's, and the convolution
-after a layer waits.
+The threads are torch's own, those of OpenMP: they spin for a while after each operation, so that a second pool beside
+them, numba's for instance, finds the cores taken, and takes them from the next convolution. As with every operation of
+torch, a forked process has one thread (`torch.set_num_threads(1)`, which DataLoader's workers call).
 """
 
+import ctypes
 import functools
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numba
@@ -23,7 +23,9 @@ import torch
 from torch import Tensor
 
 BLOCK = 4096  # neurons, a power of two: long enough to stream, short enough for the cache
-WORTH_A_THREAD = 2**19  # values; to compute them takes longer than to wake a thread
+WORTH_A_THREAD = 2**18  # values; to compute them takes longer than to start a thread
+OPENMP = ctypes.CDLL(None)  # what the process has loaded; GOMP_parallel is what GCC makes of `#pragma omp parallel`
+OPENMP_BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 Array = npt.NDArray[Any]
 
@@ -82,10 +84,11 @@ def backward(
     """Gradients of the currents [T, ...], of the decay and of the threshold."""
     x_TBM, grad_x = _rows(x), x.new_empty(x.shape)
     cell = _cell(decay, threshold, v_leak, v_reset, alpha, x.dtype)
-    rows = [Rows.of(tensor.view(x_TBM.shape)) for tensor in (grad_spikes.contiguous(), grad_x)]
+    like_x = (tensor.view(x_TBM.shape) for tensor in (grad_spikes.contiguous(), grad_x))
+    rows = [Rows.of(tensor) for tensor in (x_TBM, *like_x)]
     sums = np.empty((_blocks(x_TBM), 2))  # a row for every block: the number of threads changes no digit
     steps, _, width = x_TBM.shape
-    _in_threads(lambda first, last: _backward(Rows.of(x_TBM), *rows, sums, steps, width, cell, first, last), x_TBM)
+    _in_threads(lambda first, last: _backward(*rows, sums, steps, width, cell, first, last), x_TBM)
     of_decay, of_threshold = torch.from_numpy(sums.sum(0))
     return grad_x, of_decay.to(decay.dtype), of_threshold.to(threshold.dtype)
 
@@ -105,20 +108,24 @@ def _blocks(x_TBM: Tensor) -> int:
 
 
 def _in_threads(kernel: Callable[[int, int], None], x_TBM: Tensor) -> None:
-    """Call `kernel(first, last)` for all blocks, in as many threads as torch uses."""
+    """Call `kernel(first, last)` for all blocks, in torch's threads, as many as torch would use."""
     blocks = _blocks(x_TBM)
-    threads = min(torch.get_num_threads(), blocks, max(1, x_TBM.numel() // WORTH_A_THREAD))
-    mine, *others = pairwise(blocks * i // threads for i in range(threads + 1))
-    futures = [_pool(os.getpid(), torch.get_num_threads() - 1).submit(kernel, *share) for share in others]
-    kernel(*mine)
-    for future in futures:
-        future.result()
+    threads = min(torch.get_num_threads(), blocks, x_TBM.numel() // WORTH_A_THREAD)
+    if threads < 2 or not hasattr(OPENMP, "GOMP_parallel"):
+        kernel(0, blocks)
+        return
+    errors: list[BaseException] = []
 
+    def in_one_thread(_: None) -> None:
+        thread, team = OPENMP.omp_get_thread_num(), OPENMP.omp_get_num_threads()
+        try:
+            kernel(blocks * thread // team, blocks * (thread + 1) // team)
+        except BaseException as error:  # noqa: BLE001 (OpenMP cannot pass it on: raised below)
+            errors.append(error)
 
-@functools.lru_cache(maxsize=1)
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Sleeping threads of one process: a forked child inherits none, so it gets a pool of its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix=f"neurons of {process}")
+    OPENMP.GOMP_parallel(OPENMP_BODY(in_one_thread), None, threads, 0)
+    if errors:
+        raise errors[0]
 
 
 # Kernels

@@ -106,10 +106,10 @@ def starting_point(arguments: argparse.Namespace) -> tuple[SVFormerConfig, State
     return dataclasses.replace(preset, norm=norm, activation=activation, attention_order=order), None
 
 
-def build(config: SVFormerConfig, state: State | None, *, classes: int) -> SVFormer:
-    """A new network for as many classes as the data have, or a trained one, which has to tell as many apart."""
+def build(config: SVFormerConfig, state: State | None, *, classes: int, channels: int) -> SVFormer:
+    """A new network for the classes and channels of the data, or a trained one, which has to tell as many apart."""
     if state is None:
-        return SVFormer(dataclasses.replace(config, num_classes=classes))
+        return SVFormer(dataclasses.replace(config, num_classes=classes, in_channels=channels))
     if config.num_classes != classes:
         raise InputError(
             f"the checkpoint tells {config.num_classes} classes apart, the data have {classes}; "
@@ -145,7 +145,7 @@ def main() -> None:
             data, held_out = open_parts(arguments, recipe, config)
         torch.manual_seed(recipe.seed)
         trainer = Trainer(
-            build(config, state, classes=len(data.classes)),
+            build(config, state, classes=len(data.classes), channels=data.channels),
             data,
             recipe,
             processes=processes,

@@ -29,7 +29,7 @@ from svformer.training.augment import (
 )
 from svformer.training.mixing import Mix, draw_mix, mixed
 from svformer.training.recipe import AUGMENTATIONS, Augmentation, Kind, Recipe
-from svformer.training.samples import Samples, check_shares, epoch_loader, epoch_order, shares
+from svformer.training.samples import Key, Samples, check_shares, epoch_loader, epoch_order, shares
 
 VIDEO = AUGMENTATIONS["video"]
 EVENTS = AUGMENTATIONS["events"]
@@ -339,6 +339,14 @@ def test_processes_and_parts_share_a_batch(processes: int, accumulate: int, each
         together = [index for parts in taken for index in parts[part]]
         start = part * processes * each
         assert together == batch[start : start + processes * each]
+
+
+def test_a_clip_is_augmented_anew_in_every_epoch() -> None:
+    recipe = Recipe(batch_size=4, augmentation=Augmentation(crop_area=None, operations=0, erasing=0.0))
+    samples = Samples(fakes(12), recipe, size=8)  # its own random views stay those of epoch 0
+    seen = [samples[Key(epoch, 11)][0] for epoch in (0, 1, 0)]
+    assert torch.equal(seen[0], seen[2])
+    assert not torch.equal(seen[0], seen[1])
 
 
 def test_a_last_batch_that_is_not_full_is_left_out() -> None:

@@ -198,6 +198,12 @@ def test_softmax_scores_are_averaged_over_the_views() -> None:
     assert first.confusion_KK.tolist() == [[0, 1], [0, 0]]
 
 
+def test_one_frame_is_taken_from_the_view_in_the_middle() -> None:
+    # Starts 0, 0.5, 1: 0.05, 0.55 and 1, so class 0 in the first view and class 1 in the middle one.
+    evaluation = measure(Brightness(), Views(fake_videos(View(0, label=1)), (3, 1)))
+    assert evaluation.accuracy.one_frame_top1 == 1
+
+
 def test_a_clip_that_cannot_be_read_is_left_out_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     data = fake_videos(View(20, label=1), View(0, label=0, readable=False), View(10, label=0))
     evaluation = measure(Brightness(), Views(data, (2, 1)), batch_size=4)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-import multiprocessing
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -60,6 +60,20 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     torch.set_num_threads(3)
     yield 3
     torch.set_num_threads(before)
+
+
+def threads_of(plif: PLIF, x: Tensor) -> set[int]:
+    """Which threads compute a layer."""
+    seen, kernel = set(), multistep_cpu._forward
+
+    def seeing(*arguments: Any) -> None:
+        seen.add(threading.get_ident())
+        kernel(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multistep_cpu, "_forward", seeing)
+        plif(x)
+    return seen
 
 
 # The step loop
@@ -189,9 +203,10 @@ def test_a_potential_exactly_at_the_threshold_fires_in_every_step() -> None:
 @pytest.mark.usefixtures("no_loop")
 def test_the_number_of_threads_changes_no_digit(threads: int) -> None:
     plif, x = PLIF(tau=2.0), currents(5, 3, 2 * BLOCK + 9, dtype=torch.float32)
-    assert multistep_cpu._blocks(multistep_cpu._rows(x)) >= threads
-    many = run(plif, x, plif.p.w)
+    many, seen = run(plif, x, plif.p.w), threads_of(plif, x)
+    assert len(seen) == threads
     torch.set_num_threads(1)
+    assert threads_of(plif, x) == {threading.get_ident()}
     for a, b in zip(many, run(plif, x, plif.p.w), strict=True):
         assert torch.equal(a, b)
 
@@ -205,21 +220,24 @@ def test_several_python_threads_at_once() -> None:
         assert torch.equal(spikes, plif.step_loop(x))
 
 
-def _spikes_of(plif: PLIF, seed: int) -> int:
-    torch.set_num_threads(2)
-    x = currents(3, 2 * BLOCK, seed=seed)
-    assert x.numel() < 2**15  # more values, and torch would wait for its own threads, which a fork does not have
-    return int(plif(x).sum())
-
-
 @pytest.mark.usefixtures("threads")
-def test_a_process_forked_after_the_threads_began() -> None:
-    """A forked process has the object that held its parent's threads, and none of the threads."""
-    plif = PLIF(tau=2.0).double()
-    here = [_spikes_of(plif, seed) for seed in range(4)]
-    with multiprocessing.get_context("fork").Pool(2) as processes:
-        there = processes.starmap_async(_spikes_of, [(plif, seed) for seed in range(4)]).get(timeout=120)
-    assert here == there
+def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among them Ctrl-C, which arrives in the main thread wherever that is."""
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(multistep_cpu, "_forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        PLIF()(currents(5, 3 * BLOCK))
+
+
+def test_without_openmp_one_thread_does_it_all(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    plif, x = PLIF(tau=2.0), currents(5, threads * BLOCK, dtype=torch.float32)
+    wanted = run(plif, x, plif.p.w)
+    monkeypatch.setattr(multistep_cpu, "OPENMP", None)
+    for found, expected in zip(run(plif, x, plif.p.w), wanted, strict=True):
+        assert torch.equal(found, expected)
 
 
 class Spikes(Dataset[Tensor]):
@@ -237,6 +255,7 @@ class Spikes(Dataset[Tensor]):
 @pytest.mark.usefixtures("threads")
 def test_workers_of_a_data_loader() -> None:
     data = Spikes()
+    data[0]  # the parent's threads are there when the workers are forked
     for index, spikes in enumerate(DataLoader(data, batch_size=None, num_workers=2)):
         assert torch.equal(spikes, data[index])
 

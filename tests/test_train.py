@@ -431,7 +431,7 @@ def test_fine_tuning_starts_from_the_network_that_ships(monkeypatch: pytest.Monk
     config, state = start("--qat")
     assert config == dataclasses.replace(shipped.config, weight_bits=8)
     assert state is not None
-    assert_equal_state(build(config, state, classes=12), shipped)
+    assert_equal_state(build(config, state, classes=12, channels=3), shipped)
     assert start("--qat", "--weight-bits", "4")[0].weight_bits == 4
     assert start() == (PRESETS["tiny"], None)
 
@@ -439,7 +439,7 @@ def test_fine_tuning_starts_from_the_network_that_ships(monkeypatch: pytest.Monk
 def test_a_network_of_other_classes_is_not_fine_tuned() -> None:
     state = SVFormer(CONFIG).state_dict()
     with pytest.raises(InputError, match="the checkpoint tells 12 classes apart, the data have 11; fine-tune on"):
-        build(CONFIG, state, classes=11)
+        build(CONFIG, state, classes=11, channels=3)
 
 
 @pytest.mark.parametrize(
