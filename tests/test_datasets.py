@@ -1,6 +1,7 @@
 """What all data sets share: options of the command line, files that cannot be read, and the look-alike of UCF101."""
 
 import argparse
+import dataclasses
 import functools
 import json
 import shutil
@@ -21,8 +22,11 @@ from svformer.config import PRESETS, SVFormerConfig
 from svformer.data import lookalike
 from svformer.data.clips import Sampling
 from svformer.data.datasets import add_dataset_arguments, check_dataset_arguments, open_dataset
+from svformer.data.procedural import generate
 from svformer.data.ucf101 import Ucf101
 from svformer.errors import InputError
+from svformer.training.recipe import RECIPES
+from svformer.training.samples import Key, Samples
 
 TINY = SVFormerConfig(
     num_classes=2, image_size=32, frames=4, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8
@@ -292,3 +296,15 @@ def test_a_training_clip_is_drawn_alike_whoever_takes_its_place(root: Path) -> N
     spoil(data, 6)
     assert torch.equal(data[6][0], data[6][0])
     assert not torch.equal(data[6][0], data[7][0])
+
+
+def test_an_augmentation_that_crops_sees_whole_pictures(tmp_path: Path) -> None:
+    """Random resized crop chooses from all of a 96 x 72 picture, not from a square of it."""
+    root = generate(tmp_path, groups=2, clips_per_group=1, workers=1)
+    data = Ucf101(root, train=True, size=36, sampling=Sampling(frames=4))
+    assert data[0][0].shape == (4, 3, 36, 36)
+    samples = Samples(data, dataclasses.replace(RECIPES["ucf101"], repeats=2), size=32)
+    assert data[0][0].shape == (4, 3, 36, 48)
+    assert samples[Key(0, 0)][0].shape == (2, 4, 3, 32, 32)
+    Samples(data, RECIPES["tiny"], size=36)
+    assert data[0][0].shape == (4, 3, 36, 36)

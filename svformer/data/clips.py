@@ -96,12 +96,18 @@ def crop_square(clip_TCHW: Tensor, size: int, position: float) -> Tensor:
     return clip_TCHW[..., top : top + size, left : left + size]
 
 
+def cut(clip_TCHW: Tensor, size: int, position: float | None) -> Tensor:
+    """The square at a position, or all of the clip, whose short side has `size` pixels, where that is None."""
+    return clip_TCHW if position is None else crop_square(clip_TCHW, size, position)
+
+
 def load_clip(
-    path: str | Path, *, size: int, sampling: Sampling | None = None, start: float = 0.5, crop: float = 0.5
+    path: str | Path, *, size: int, sampling: Sampling | None = None, start: float = 0.5, crop: float | None = 0.5
 ) -> Tensor:
     """Read one clip, uint8 [T, 3, size, size], decoding only from the key frame before it to its end.
 
-    `start` is a fraction of the allowed range of starts, `crop` a position as in `crop_square`; the paper's
+    `start` is a fraction of the allowed range of starts, `crop` a position as in `crop_square`, or None for the whole
+    picture, [T, 3, h, w] with a short side of `size`; the paper's
     test views are start = 0, 1/4, .. 1 with crop = 0, 1/2, 1. The range of starts ends with the file's last
     picture, whose time is read at the file's end; only a file that cannot be searched (a raw stream) is decoded
     as a whole. Raises InputError as `decode_video` does.
@@ -111,10 +117,10 @@ def load_clip(
     last_s = _last_time_s(path)
     if last_s is None:
         video = decode_video(path, size=size)
-        return crop_square(sample_clip(video, sampling, start * max_start_s(video, sampling)), size, crop)
+        return cut(sample_clip(video, sampling, start * max_start_s(video, sampling)), size, crop)
     wanted_s = sampling.times_s(start * max(0.0, last_s - sampling.span_s)).tolist()
     frames = map(_Shrinker(size), _pick(path, _timed_frames_from(path, wanted_s[0]), wanted_s))
-    return crop_square(torch.stack(list(frames)), size, crop)
+    return cut(torch.stack(list(frames)), size, crop)
 
 
 def normalise(clip: Tensor) -> Tensor:

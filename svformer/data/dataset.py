@@ -42,7 +42,7 @@ class Entry(Protocol):
     @property
     def channels(self) -> int: ...
 
-    def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float = 0.5) -> Tensor:
+    def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
         """Frames [T, channels, size, size]; raises InputError where they cannot be read."""
         ...
 
@@ -119,6 +119,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
     ) -> None:
         self.classes, self.entries = tuple(classes), tuple(entries)
         self.train, self.size, self.sampling, self.seed = train, size, sampling or Sampling(), seed
+        self.whole = False  # whether training items are whole pictures, not squares
         self.unreadable = Unreadable(len(self.entries), max_unreadable)
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # loader workers see set_epoch
@@ -135,7 +136,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
         """Choose the epoch whose random views the training items are."""
         self._epoch.fill_(epoch)
 
-    def view(self, index: int, start: float = 0.5, crop: float = 0.5) -> Tensor:
+    def view(self, index: int, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
         """A clip from `start`, a fraction of the possible ones, cut at `crop`; raises InputError where unreadable."""
         return self.entries[index].load(size=self.size, sampling=self.sampling, start=start, crop=crop)
 

@@ -30,7 +30,7 @@ class EventEntry:
 
     channels: ClassVar[int] = 2
 
-    def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float = 0.5) -> Tensor:
+    def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
         """Counts, int16 [T, 2, size, size], of the whole recording, whatever `start` and `crop` are.
 
         Raises InputError where the file cannot be read or holds fewer events than frames.

@@ -14,7 +14,7 @@ from torch import Tensor
 from svformer.data.clips import (
     Sampling,
     Video,
-    crop_square,
+    cut,
     decode_video,
     load_clip,
     max_start_s,
@@ -34,8 +34,8 @@ class ClipEntry:
 
     channels: ClassVar[int] = 3
 
-    def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float = 0.5) -> Tensor:
-        """Pixels, uint8 [T, 3, size, size]; raises InputError where the file cannot be read."""
+    def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
+        """Pixels, uint8 [T, 3, size, size], or [T, 3, h, w] without a crop; raises InputError for an unreadable file."""
         return load_clip(self.path, size=size, sampling=sampling, start=start, crop=crop)
 
 
@@ -49,7 +49,8 @@ class VideoOptions(Options, total=False):
 class VideoDataset(ClipDataset):
     """Items are (uint8 [T, 3, size, size], label); see `ClipDataset`.
 
-    Training items take one random start and one random crop along the long side; test items are the centre in time
+    Training items take one random start and one random crop along the long side, or the whole picture where `whole` is
+    set (an augmentation that crops wants to choose by itself); test items are the centre in time
     and space. `flip` mirrors half of the training clips; leave it off where left and right are different classes.
 
     `cache=True` decodes every video once, at construction, and keeps all pictures in memory, shared by forked
@@ -73,17 +74,17 @@ class VideoDataset(ClipDataset):
 
     def random_view(self, index: int, rng: np.random.Generator) -> Tensor:
         start, crop, coin = rng.random(3).tolist()
-        clip_TCHW = self.view(index, start, crop)
+        clip_TCHW = self.view(index, start, None if self.whole else crop)
         return clip_TCHW.flip(-1) if self.flip and coin < 0.5 else clip_TCHW
 
-    def view(self, index: int, start: float = 0.5, crop: float = 0.5) -> Tensor:
+    def view(self, index: int, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
         if self._videos is None:
             return super().view(index, start, crop)
         video = self._videos[index]
         if isinstance(video, InputError):
             raise video
         clip_TCHW = sample_clip(video, self.sampling, start * max_start_s(video, self.sampling))
-        return crop_square(clip_TCHW, self.size, crop)
+        return cut(clip_TCHW, self.size, crop)
 
     def _decode_all(self, entries: Sequence[ClipEntry]) -> list[Video | InputError]:
         """All videos, or why they cannot be decoded."""

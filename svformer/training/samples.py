@@ -30,11 +30,13 @@ class Key(NamedTuple):
 class Samples(Dataset[tuple[Tensor, int]]):
     """Training clips by `Key`: (uint8 or int16 [repeats, T, C, size, size], label).
 
-    A clip is read once and augmented `repeats` times. Opening a `Samples` sets the data set's seed.
+    A clip is read once and augmented `repeats` times. Opening a `Samples` sets the data set's seed, and has it give
+    whole pictures where the augmentation crops them.
     """
 
     def __init__(self, data: ClipDataset, recipe: Recipe, *, size: int) -> None:
         data.seed = recipe.seed ^ CROPS_OF_SEED_0
+        data.whole = recipe.augmentation is not None and recipe.augmentation.crop_area is not None
         self.data, self.recipe, self.size = data, recipe, size
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
