@@ -35,7 +35,7 @@ class ClipEntry:
     channels: ClassVar[int] = 3
 
     def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
-        """Pixels, uint8 [T, 3, size, size], or [T, 3, h, w] without a crop; raises InputError for an unreadable file."""
+        """Pixels, uint8 [T, 3, size, size], or [T, 3, h, w] without a crop; InputError where it cannot be read."""
         return load_clip(self.path, size=size, sampling=sampling, start=start, crop=crop)
 
 
