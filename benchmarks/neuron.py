@@ -167,10 +167,14 @@ def check(runs: dict[str, Callable[[], tuple[Tensor, Tensor]]]) -> None:
 
 
 def seconds(runs: dict[str, Callable[[], Any]], *, repeats: int, title: str) -> dict[str, float]:
-    """Medians, all contenders in turns, so that what else the machine does meets each alike."""
+    """Medians, all contenders in turns, so that what else the machine does meets each alike.
+
+    One run before each that counts: as in training, the memory that it takes is that of the step before.
+    """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in track(range(repeats), title):
         for name, run in runs.items():
+            run()
             started = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - started)

@@ -5,16 +5,15 @@ block goes through all time steps while its potentials stay in the cache, and th
 that of `svformer.neurons.plif_step` and of its gradient, in the same order: spikes and gradients of the currents are
 equal to the last bit. The gradients of decay and threshold are sums over the layer, taken in another order.
 
-The threads are ours, which sleep when there is nothing to do. Numba's own would be a second pool beside torch's that
-spins for work: each finds the cores taken by the other, and the convolution after a layer waits.
+The threads are torch's own, those of OpenMP. They spin for a while after each operation, so that a second pool beside
+them, ours or numba's, finds the cores taken: measured, two such threads are slower than one. As with every operation of
+torch, a forked process has to do with one (`torch.set_num_threads(1)`, which the workers of a DataLoader call).
 """
 
+import ctypes
 import functools
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numba
@@ -24,7 +23,9 @@ import torch
 from torch import Tensor
 
 BLOCK = 8192  # neurons, a power of two: long enough to stream, short enough for the cache
-WORTH_A_THREAD = 2**18  # values; to compute them takes longer than to wake a thread
+WORTH_A_THREAD = 2**18  # values; to compute them takes longer than to start a thread
+OPENMP = ctypes.CDLL(None)  # what torch has loaded; GOMP_parallel is what GCC makes of `#pragma omp parallel`
+OPENMP_BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 Array = npt.NDArray[Any]
 
@@ -107,20 +108,24 @@ def _blocks(x_TBM: Tensor) -> int:
 
 
 def _in_threads(kernel: Callable[[int, int], None], x_TBM: Tensor) -> None:
-    """Call `kernel(first, last)` for all blocks, in as many threads as torch would use."""
+    """Call `kernel(first, last)` for all blocks, in torch's threads, as many as torch would use."""
     blocks = _blocks(x_TBM)
-    threads = max(1, min(torch.get_num_threads(), blocks, x_TBM.numel() // WORTH_A_THREAD))
-    mine, *others = pairwise(blocks * i // threads for i in range(threads + 1))
-    futures = [_pool(os.getpid(), torch.get_num_threads() - 1).submit(kernel, *share) for share in others]
-    kernel(*mine)
-    for future in futures:
-        future.result()
+    threads = min(torch.get_num_threads(), blocks, x_TBM.numel() // WORTH_A_THREAD)
+    if threads < 2 or not hasattr(OPENMP, "GOMP_parallel"):
+        kernel(0, blocks)
+        return
+    errors: list[BaseException] = []
 
+    def in_one_thread(_: None) -> None:
+        thread, team = OPENMP.omp_get_thread_num(), OPENMP.omp_get_num_threads()
+        try:
+            kernel(blocks * thread // team, blocks * (thread + 1) // team)
+        except BaseException as error:  # noqa: BLE001 (OpenMP cannot pass it on: raised below)
+            errors.append(error)
 
-@functools.lru_cache(maxsize=1)
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Of one process: a forked child inherits none of the threads, so it gets a pool of its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix=f"neurons of {process}")
+    OPENMP.GOMP_parallel(OPENMP_BODY(in_one_thread), None, threads, 0)
+    if errors:
+        raise errors[0]
 
 
 # Kernels
