@@ -36,6 +36,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     if arguments.limit is not None and (not arguments.dataset or arguments.limit < 1):
         raise InputError(f"--limit {arguments.limit}; allowed: 1 or more, together with --dataset")
     check_weight_bits(arguments.weight_bits)
+    if arguments.processes < 1:
+        raise InputError(f"--processes {arguments.processes}; allowed: 1 or more")
     if arguments.timeout is not None and arguments.timeout <= 0:
         raise InputError(f"--timeout {arguments.timeout:g}; allowed: a positive number of seconds")
     check_dataset_arguments(arguments)

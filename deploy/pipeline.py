@@ -138,6 +138,7 @@ def run(
     *,
     backend: Backend,
     blocks: Blocks = "fused",
+    processes: int = 1,
     timeout_s: float | None = None,
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> Tally:
@@ -150,7 +151,15 @@ def run(
             on_clips(done + size * steps / deployment.plan.steps(size))
 
         _run_batch(
-            deployment, part, frames, tally, backend=backend, blocks=blocks, timeout_s=timeout_s, on_steps=progress
+            deployment,
+            part,
+            frames,
+            tally,
+            backend=backend,
+            blocks=blocks,
+            processes=processes,
+            timeout_s=timeout_s,
+            on_steps=progress,
         )
         on_clips(len(tally.clips))
     return tally
@@ -164,6 +173,7 @@ def _run_batch(
     *,
     backend: Backend,
     blocks: Blocks,
+    processes: int,
     timeout_s: float | None,
     on_steps: Callable[[int], None],
 ) -> None:
@@ -172,7 +182,13 @@ def _run_batch(
     result = judged
     if backend == "lava":
         result = simulate(
-            deployment.integer, frames, backend="lava", blocks=blocks, timeout_s=timeout_s, on_progress=on_steps
+            deployment.integer,
+            frames,
+            backend="lava",
+            blocks=blocks,
+            processes=processes,
+            timeout_s=timeout_s,
+            on_progress=on_steps,
         )
         names = list(deployment.integer.populations)
         exact = require_equal(judged.signals, result.signals, names=names, between="integer interpreter and Lava")

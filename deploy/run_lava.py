@@ -45,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--weight-bits", type=int, default=WEIGHT_BITS, help="2 to 8, sign included (default: 8)")
     parser.add_argument("--backend", choices=("lava", "integer", "loihi2"), default="lava")
     parser.add_argument("--blocks", choices=("fused", "stock"), default="fused", help="stock: Lava's own Conv and LIF")
+    parser.add_argument("--processes", type=int, default=1, help="Lava processes that share the layers (default: 1)")
     parser.add_argument("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET)")
     parser.add_argument("--timeout", type=float, help="seconds that one batch of clips may take on Lava")
     parser.add_argument("--chip", nargs="+", default=[], metavar="FILE", help="chip files of your own (hardware/chips)")
@@ -83,6 +84,7 @@ def run_with_progress(
             sources,
             backend=arguments.backend,
             blocks=arguments.blocks,
+            processes=arguments.processes,
             timeout_s=arguments.timeout,
             on_clips=on_clips,
         )

@@ -90,16 +90,21 @@ def simulate(
     *,
     backend: Backend = "lava",
     blocks: Blocks = "fused",
+    processes: int = 1,
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Simulation:
     """Run clips [N, T, *input shape] on Lava's CPU backend, or in the integer interpreter, which needs no Lava.
 
-    `blocks` chooses between one fused Lava process for a layer and, slow, Lava's own Conv and LIFReset.
+    `blocks` chooses between fused layers, in so many Lava `processes`, and, slow, Lava's own Conv and LIFReset. No
+    choice changes a message or a time step.
+
     Raises `SimulatorError` when the simulator fails or takes longer than `timeout_s`.
     """
     if backend not in ("lava", "integer"):
         raise InputError(f"backend {backend!r}; allowed: 'lava', 'integer'")
+    if processes < 1:
+        raise InputError(f"{processes} Lava processes were asked for; allowed: 1 or more")
     frames, plan = as_images(clips, network), schedule(network)
     if backend == "integer":
         started_s = time.monotonic()
@@ -112,7 +117,9 @@ def simulate(
         )
     from deploy.lava_network.simulate import simulate as simulate_on_lava  # only who asks for Lava needs it
 
-    result = simulate_on_lava(network, plan, frames, blocks=blocks, timeout_s=timeout_s, on_progress=on_progress)
+    result = simulate_on_lava(
+        network, plan, frames, blocks=blocks, processes=processes, timeout_s=timeout_s, on_progress=on_progress
+    )
     return Simulation(
         signals=result.signals,
         logits=network.logits(result.signals),

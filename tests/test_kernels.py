@@ -253,7 +253,7 @@ def test_neurons_in_one_pass(case: tuple[IntLif, int], largest: int, kind: type,
     for clip, of_clip in enumerate(currents):
         neurons.reset()
         for frame, current in enumerate(of_clip):
-            found[clip, frame] = neurons.update(current.astype(kind), frame)
+            neurons.update(current.astype(kind), frame, found[clip, frame])
     np.testing.assert_array_equal(found, fire(lif, currents))
     assert np.abs(neurons.v).max() < STATE_LIMIT
 
@@ -270,7 +270,8 @@ def test_a_bias_of_every_step_takes_its_turn() -> None:
     )
     neurons, nothing = Neurons(lif, 3), np.zeros((1, 1, 1), np.int32)
     assert bias_by_step(lif, 3).ravel().tolist() == [256, 128, 576]
-    assert [neurons.update(nothing, frame).item() for frame in range(3)] == [0, 1, 1]
+    out = np.empty((1, 1, 1), neurons.dtype)
+    assert [neurons.update(nothing, frame, out).item() for frame in range(3)] == [0, 1, 1]
 
 
 @jit

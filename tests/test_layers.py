@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deploy.engine.kernels import compile_kernel
-from deploy.engine.layers import build_layer, message_range
+from deploy.engine.layers import Entry, build_layer, message_range
 from deploy.engine.neurons import message_type
 from deploy.engine.ranges import SPIKES, MessageRange
 from deploy.ir.integer import (
@@ -33,17 +33,18 @@ def stream(network: IntNetwork, frames_NTCHW: Messages) -> dict[str, Messages]:
     The source sends its frame f at step f + 1; every other message takes one step to the next population.
     """
     plan, clips = schedule(network), len(frames_NTCHW)
-    layers = {n: build_layer(network, plan, n) for n, p in network.populations.items() if not isinstance(p, IntInput)}
-    frames = network.input.quantize(frames_NTCHW).reshape(-1, *network.input.shape)
-    silence = np.zeros(network.input.shape, dtype=np.int64)
+    frames = network.input.quantize(frames_NTCHW).astype(np.int32).reshape(-1, *network.input.shape)
+    layers = {
+        name: Entry(frames) if isinstance(population, IntInput) else build_layer(network, plan, name, clips=clips)
+        for name, population in network.populations.items()
+    }
     sent: dict[str, list[Messages]] = {name: [] for name in network.populations}
     for step in range(1, plan.steps(clips) + 1):
-        now = {network.input_name: frames[step - 1] if step <= len(frames) else silence}
-        now |= {name: layer.send(step) for name, (layer, _) in layers.items()}
-        for layer, sources in layers.values():
-            layer.receive(step, [now[source] for source in sources])
+        now = {name: layer.messages for name, layer in layers.items()}
         for name, messages in now.items():
-            sent[name].append(messages)
+            sent[name].append(messages.copy())
+        for layer in layers.values():
+            layer.advance(step, [now[source] for source in layer.sources])
     first = {name: plan.first_step(name) - 1 for name in sent}
     return {
         name: np.stack(all_steps[first[name] : first[name] + len(frames)]).reshape(

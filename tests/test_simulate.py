@@ -16,6 +16,7 @@ from deploy.frontend.from_svformer import export
 from deploy.ir.integer import IntLif, IntNetwork, run_integer
 from deploy.stages import as_images
 from svformer import SVFormer, SVFormerConfig
+from svformer.errors import InputError
 
 CONFIG = SVFormerConfig(
     num_classes=3, image_size=32, frames=3, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8
@@ -50,6 +51,29 @@ def test_lava_equals_the_integer_interpreter_bit_for_bit(network: IntNetwork, cl
     assert all(fired.values()), fired  # a silent layer would prove nothing
 
 
+@pytest.mark.parametrize("processes", [2, 5, 1000])
+def test_layers_in_several_processes_send_the_same(network: IntNetwork, clips: np.ndarray, processes: int) -> None:
+    """Placed by their measured work, which differs from run to run: 1000 is one for each."""
+    expected = simulate(network, clips, backend="integer")
+    found = simulate(network, clips, backend="lava", processes=processes, timeout_s=60)
+    assert found.time_steps == expected.time_steps
+    for name, signal_ in expected.signals.items():
+        np.testing.assert_array_equal(found.signals[name], signal_, err_msg=name)
+
+
+def test_several_threads_send_the_same(network: IntNetwork, clips: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.lava_network.simulate.threads", lambda work_ns, cores: 4)
+    expected = simulate(network, clips, backend="integer")
+    found = simulate(network, clips, backend="lava", timeout_s=60)
+    for name, signal_ in expected.signals.items():
+        np.testing.assert_array_equal(found.signals[name], signal_, err_msg=name)
+
+
+def test_no_processes_are_refused(network: IntNetwork, clips: np.ndarray) -> None:
+    with pytest.raises(InputError, match="0 Lava processes were asked for; allowed: 1 or more"):
+        simulate(network, clips, processes=0)
+
+
 def test_a_clip_does_not_see_the_one_before_it(network: IntNetwork, clips: np.ndarray) -> None:
     together = simulate(network, clips, backend="lava", timeout_s=60)
     alone = simulate(network, clips[1:], backend="lava", timeout_s=60)
@@ -70,7 +94,7 @@ def test_a_killed_lava_process_ends_the_run_and_leaves_none_behind(network: IntN
     killer = threading.Thread(target=_kill_one_child_when_running, args=(before,))
     killer.start()
     with pytest.raises(SimulatorError, match="SIGKILL"):
-        simulate(network, many, backend="lava", timeout_s=60)
+        simulate(network, many, backend="lava", processes=25, timeout_s=60)
     killer.join()
     assert _children() == before
 
@@ -85,6 +109,6 @@ def _children() -> set[int]:
 
 
 def _kill_one_child_when_running(before: set[int]) -> None:
-    while len(started := _children() - before) < 20:  # the network has more populations than that
+    while len(started := _children() - before) < 20:
         time.sleep(0.05)
     os.kill(sorted(started)[7], signal.SIGKILL)

@@ -91,23 +91,23 @@ def _measure(kernel: Kernel, messages: MessageRange, shape: Shape) -> Cost:
     rng = np.random.default_rng(0)
     if not kernel.by_spike:
         values = rng.integers(messages.low, messages.high + 1, size=shape).astype(messages.dtype)
-        return Cost(_fastest_ns(kernel, values), 0.0)
+        return Cost(fastest_ns(lambda: kernel(values)), 0.0)
     few, many = ((rng.random(shape) < rate).astype(np.int8) for rate in RATES)
-    few_ns, many_ns = _fastest_ns(kernel, few), _fastest_ns(kernel, many)
+    few_ns, many_ns = (fastest_ns(functools.partial(kernel, spikes)) for spikes in (few, many))
     spike = max(0.0, many_ns - few_ns) / max(1, int(many.sum()) - int(few.sum()))
     return Cost(max(0.0, few_ns - spike * int(few.sum())), spike)
 
 
-def _fastest_ns(kernel: Kernel, messages: Array) -> float:
+def fastest_ns(work: Callable[[], object]) -> float:
     """CPU time of one thread, as a Lava process has: what else the machine does is not counted."""
     with _one_thread():
-        kernel(messages)
-        return min(_call_ns(kernel, messages) for _ in range(REPEATS))
+        work()
+        return min(_call_ns(work) for _ in range(REPEATS))
 
 
-def _call_ns(kernel: Kernel, messages: Array) -> float:
+def _call_ns(work: Callable[[], object]) -> float:
     started_ns = time.thread_time_ns()
-    kernel(messages)
+    work()
     return time.thread_time_ns() - started_ns
 
 

@@ -1,14 +1,16 @@
-"""What one block of the network does in a time step.
+"""What a population of the network does in a time step.
 
-A layer first updates its neurons with the currents collected in the step before and sends their messages, then takes
-the messages of its sources and works out the next currents. So a synapse takes one time step, as in stock Lava, where
+A layer sends its messages of the step, takes those of its sources, works out the currents that they bring, and updates
+its neurons with them: what these send is for the next step. So a synapse takes one time step, as in stock Lava, where
 Conv sends what it received a step earlier and LIF answers at once.
 """
 
+import itertools
 from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.engine.choice import Kernel
 from deploy.engine.kernels import Currents, Messages, compile_kernel
@@ -22,7 +24,7 @@ from deploy.passes.schedule import Plan
 class Synapse:
     """One connection: it looks `lag` steps back into what its source sent, `delay` of them within the clip."""
 
-    source: int  # which in-port
+    source: int  # which of the layer's sources
     kernel: Kernel
     lag: int
     delay: int
@@ -33,45 +35,78 @@ class Synapse:
         return currents if self.gain is None else self.gain.at(frame_of_clip, currents)
 
 
+class Entry:
+    """The input population: sends frame f, int32 [C, H, W], at step f + 1, and zeros when all are sent."""
+
+    sources: tuple[str, ...] = ()
+    first_step = 1
+
+    def __init__(self, frames_FCHW: NDArray[np.int32]) -> None:
+        self.frames_FCHW, self.rest = frames_FCHW, np.zeros_like(frames_FCHW[0])
+        self.messages: Messages = frames_FCHW[0]
+
+    def advance(self, step: int, received: list[Messages]) -> None:
+        self.messages = self.frames_FCHW[step] if step < len(self.frames_FCHW) else self.rest
+
+
 class Layer:
-    """State of one population while it runs: neurons, delay lines, and the recording of what it sent."""
+    """State of one population while it runs: neurons and delay lines.
+
+    Attributes:
+        sources: Names of the populations that it hears, in the order in which `advance` takes their messages.
+        first_step: Time step (counted from 1) at which it sends frame 0.
+        messages: What it sends in this step; at rest before the first frame and after the last. They stay as they are
+            for `heard_late` steps more.
+    """
 
     def __init__(
         self,
         *,
         population: IntRelay | IntLif | IntIntegrator,
         synapses: list[Synapse],
+        sources: tuple[str, ...],
         first_step: int,
         frames: int,
-        sources: int,
+        clips: int,
+        heard_late: int,
     ) -> None:
         self.neurons = populated(population, frames)
-        self.synapses, self.first_step, self.frames = synapses, first_step, frames
-        self.rest = np.zeros(population.shape, dtype=self.neurons.dtype)
-        self.no_currents: Currents = np.zeros(population.shape, dtype=np.int32)
-        self.currents = self.no_currents
-        for kind in (np.int16, np.int32):  # compiled here, so that a process that is forked later has it
-            self.neurons.update(self.no_currents.astype(kind), 0)
-        self.neurons.reset()
+        self.synapses, self.sources, self.first_step = synapses, sources, first_step
+        self.frames, self.all_frames = frames, clips * frames
+        shape, dtype = population.shape, self.neurons.dtype
+        self.rest, self.no_currents = np.zeros(shape, dtype), np.zeros(shape, np.int32)
+        self.buffers = itertools.cycle([np.zeros(shape, dtype) for _ in range(heard_late + 2)])
         depth = max((s.lag for s in synapses), default=0) + 1
-        self.lines: list[deque[Messages]] = [deque(maxlen=depth) for _ in range(sources)]
+        self.lines: list[deque[Messages]] = [deque(maxlen=depth) for _ in sources]
+        for kind in (np.int16, np.int32):  # compiled here, so that a process that is forked later has it
+            self.neurons.update(self.no_currents.astype(kind), 0, next(self.buffers))
+        self.messages = self.rest
+        self._begin(1)  # a population that hears nobody has its first frame at once
 
-    def send(self, step: int) -> Messages:
-        """Update the neurons with the frame that is due at this step (counted from 1); silent before the first."""
-        frame = step - self.first_step
-        if frame < 0:
-            return self.rest
-        if frame % self.frames == 0:
-            self.neurons.reset()
-        return self.neurons.update(self.currents, frame % self.frames)
-
-    def receive(self, step: int, messages: list[Messages]) -> None:
-        """Take what the sources sent in this step and collect the currents of the next."""
-        for line, message in zip(self.lines, messages, strict=True):
+    def advance(self, step: int, received: list[Messages]) -> None:
+        """Take what the sources sent in this step; `messages` are then those of the next."""
+        for line, message in zip(self.lines, received, strict=True):
             line.append(message)
-        frame = step + 1 - self.first_step
-        if frame >= 0:
-            self.currents = self._collect(frame % self.frames)
+        self._begin(step + 1)
+
+    def _begin(self, step: int) -> None:
+        frame = step - self.first_step
+        if not 0 <= frame < self.all_frames:
+            self.messages = self.rest
+            return
+        frame_of_clip = frame % self.frames
+        if frame_of_clip == 0:
+            self.neurons.reset()
+        self.messages = self.neurons.update(self._collect(frame_of_clip), frame_of_clip, next(self.buffers))
+
+    def rehearse(self, messages: list[Messages]) -> None:
+        """A time step in the midst of a clip, with these messages in all delay lines; the layer is at rest after it."""
+        for line, message in zip(self.lines, messages, strict=True):
+            line.extend([message] * (line.maxlen or 0))
+        self.neurons.update(self._collect(self.frames - 1), self.frames - 1, next(self.buffers))
+        for line in self.lines:
+            line.clear()
+        self.neurons.reset()
 
     def _collect(self, frame_of_clip: int) -> Currents:
         # a clip does not see the one before it
@@ -85,11 +120,12 @@ class Layer:
         return total
 
 
-def build_layer(network: IntNetwork, plan: Plan, name: str) -> tuple[Layer, list[str]]:
-    """The layer of a population, and the names of its sources in the order of its in-ports."""
+def build_layer(network: IntNetwork, plan: Plan, name: str, *, clips: int) -> Layer:
+    """The layer of a population that is not the input, for so many clips back to back."""
     population = network.populations[name]
     assert not isinstance(population, IntInput)
-    sources = list(dict.fromkeys(c.source for c in network.into(name)))
+    connections = list(zip(network.connections, plan.lags, strict=True))
+    sources = tuple(dict.fromkeys(c.source for c in network.into(name)))
     synapses = [
         Synapse(
             source=sources.index(c.source),
@@ -98,17 +134,20 @@ def build_layer(network: IntNetwork, plan: Plan, name: str) -> tuple[Layer, list
             delay=c.delay,
             gain=c.gain,
         )
-        for c, lag in zip(network.connections, plan.lags, strict=True)
+        for c, lag in connections
         if c.target == name
     ]
-    layer = Layer(
+    return Layer(
         population=population,
         synapses=synapses,
+        sources=sources,
         first_step=plan.first_step(name),
         frames=plan.frames,
-        sources=len(sources),
+        clips=clips,
+        heard_late=max(
+            (lag for c, lag in zip(network.connections, plan.lags, strict=True) if c.source == name), default=0
+        ),
     )
-    return layer, sources
 
 
 def message_range(population: IntPopulation) -> MessageRange:

@@ -1,4 +1,7 @@
-"""What a population does in a time step: neurons in one pass over their states, relays with a sum."""
+"""What a population does in a time step: neurons in one pass over their states, relays with a sum.
+
+`update` takes the currents [C, H, W] of a frame and writes the messages to `out`, [C, H, W], which it returns.
+"""
 
 from typing import Any
 
@@ -35,9 +38,8 @@ class Relay:
     def reset(self) -> None:
         """A relay keeps nothing."""
 
-    def update(self, currents: Array, frame_of_clip: int) -> NDArray[np.int32]:
-        messages = np.empty(currents.shape, np.int32)
-        return np.add(currents, self.bias[frame_of_clip % len(self.bias)], out=messages, casting="unsafe")
+    def update(self, currents: Array, frame_of_clip: int, out: Array) -> Array:
+        return np.add(currents, self.bias[frame_of_clip % len(self.bias)], out=out, casting="unsafe")
 
 
 class Neurons:
@@ -60,11 +62,10 @@ class Neurons:
     def reset(self) -> None:
         self.v[:] = 0
 
-    def update(self, currents: Array, frame_of_clip: int) -> NDArray[np.int8]:
-        spikes = np.empty(self.v.shape, np.int8)
-        bias = self.bias[frame_of_clip % len(self.bias)]
-        fire(currents.reshape(self.v.shape), bias, self.keep, self.threshold, self.v, spikes)
-        return spikes.reshape(self.shape)
+    def update(self, currents: Array, frame_of_clip: int, out: Array) -> Array:
+        bias, shape = self.bias[frame_of_clip % len(self.bias)], self.v.shape
+        fire(currents.reshape(shape), bias, self.keep, self.threshold, self.v, out.reshape(shape))
+        return out
 
     def _rows(self, values: Array, rows: int) -> Array:
         """[rows, 1] of values that are the same for all neurons of a row, else [rows, neurons of a row]."""
@@ -86,9 +87,9 @@ class Judged:
     def reset(self) -> None:
         self.running = Running(self.population, clips=1, frames=self.frames)
 
-    def update(self, currents: Array, frame_of_clip: int) -> NDArray[Any]:
-        messages = self.running.step(currents[np.newaxis].astype(np.int64), frame_of_clip)
-        return np.asarray(messages[0], dtype=self.dtype)
+    def update(self, currents: Array, frame_of_clip: int, out: Array) -> Array:
+        out[:] = self.running.step(currents[np.newaxis].astype(np.int64), frame_of_clip)[0]
+        return out
 
 
 def populated(population: IntRelay | IntLif | IntIntegrator, frames: int) -> Relay | Neurons | Judged:

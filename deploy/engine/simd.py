@@ -31,7 +31,7 @@ def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     Nothing compiled here makes an array, so it does without numba's reference counts (`_nrt`), which cost more than
     the work of a short inner function.
     """
-    options["_nrt"] = False
+    options |= {"_nrt": False, "nogil": True}  # several layers may work at the same time, in threads
     try:
         return numba.njit(function, cache=True, **options)
     except RuntimeError:  # numba: "cannot cache function"

@@ -1,10 +1,13 @@
-"""lava-dl blocks of the network: synapses and neurons of a layer fused into one Lava process.
+"""lava-dl blocks of the network: neighbouring layers, each synapses and neurons in one, in a Lava process.
 
-A block is an `AbstractBlock` of lava-dl's netx with an in-port for every source and one out-port; spikes travel as
-int8, graded messages as int32. Its process model only moves messages; what it computes is a `Layer`.
+A block is an `AbstractBlock` of lava-dl's netx. It has an in-port for every population elsewhere that its layers hear
+and an out-port for each of its own that is heard elsewhere; spikes travel as int8, graded messages as int32. Its
+process model only moves messages; what it computes are `Layer`s. A synapse takes one time step, within a block as
+between two, so how the layers are placed changes no message and no time step.
 """
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,81 +20,98 @@ from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-from numpy.typing import NDArray
 
-from deploy.engine.layers import Layer
+from deploy.engine.layers import Entry, Layer
+from deploy.engine.workers import Workers
 from deploy.lava_network.recording import Recording
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class InputSpec:
-    """Shape and message type of one in-port."""
+@dataclass(frozen=True, kw_only=True)
+class PortSpec:
+    """Shape and message type of a port."""
 
     shape: Shape
     dtype: np.dtype[Any]
 
 
-class FramesBlock(AbstractBlock):
-    """Where frames enter: sends frame f, int32 [C, H, W], at time step f + 1, and zeros when all are sent."""
-
-    def __init__(self, *, name: str, frames_FCHW: NDArray[np.int32]) -> None:
-        super().__init__(name=name, shape=frames_FCHW.shape[1:], neuron_params={}, frames=frames_FCHW)
-        self.out = OutPort(shape=self.shape)
+Ports = Mapping[str, PortSpec]  # by the name of the population that sends
 
 
-class LayerBlock(AbstractBlock):
-    """A layer of neurons, or a graded relay, with all its synapses; `recording` takes what it sends."""
+class LayersBlock(AbstractBlock):
+    """Layers that share a process and its threads; `recordings` take what they send.
 
-    def __init__(self, *, name: str, layer: Layer, inputs: tuple[InputSpec, ...], recording: Recording) -> None:
+    `hears` and `tells` name the populations elsewhere that they hear, and their own that are heard elsewhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        layers: Mapping[str, Entry | Layer],
+        recordings: Mapping[str, Recording],
+        hears: Ports,
+        tells: Ports,
+        threads: int = 1,
+    ) -> None:
+        shape = list(layers.values())[-1].rest.shape
         super().__init__(
             name=name,
-            shape=recording.shape,
+            shape=shape,
             neuron_params={},
-            layer=layer,
-            inputs=inputs,
-            recording=recording,
+            layers=layers,
+            recordings=recordings,
+            hears=tuple(hears),
+            tells=tuple(tells),
+            threads=threads,
         )
-        for index, spec in enumerate(inputs):
+        self.hears, self.tells = tuple(hears), tuple(tells)
+        for index, spec in enumerate(hears.values()):
             setattr(self, f"in_{index}", InPort(shape=spec.shape))
-        self.out = OutPort(shape=self.shape)
+        for index, spec in enumerate(tells.values()):
+            setattr(self, f"out_{index}", OutPort(shape=spec.shape))
 
-    def in_port(self, index: int) -> InPort:
-        return getattr(self, f"in_{index}")
+    def in_port(self, source: str) -> InPort:
+        return getattr(self, f"in_{self.hears.index(source)}")
 
-
-class _FramesModel(PyLoihiProcessModel):
-    out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
-
-    def __init__(self, proc_params: dict[str, Any]) -> None:
-        super().__init__(proc_params)
-        self.frames = proc_params["frames"]
-        self.rest = np.zeros_like(self.frames[0])
-
-    def run_spk(self) -> None:
-        frame = self.time_step - 1
-        self.out.send(self.frames[frame] if frame < len(self.frames) else self.rest)
+    def out_port(self, source: str) -> OutPort:
+        return getattr(self, f"out_{self.tells.index(source)}")
 
 
-class _LayerModel(PyLoihiProcessModel):
-    """Sends before it receives: one time step for every synapse, and all layers work at the same time."""
+class _LayersModel(PyLoihiProcessModel):
+    """Sends before it receives: one time step for every synapse, and all blocks work at the same time."""
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
-        self.layer: Layer = proc_params["layer"]
-        self.recording = proc_params["recording"]
-        self.sources = len(proc_params["inputs"])
+        self.layers: Mapping[str, Entry | Layer] = proc_params["layers"]
+        self.recordings: Mapping[str, Recording] = proc_params["recordings"]
+        self.hears: tuple[str, ...] = proc_params["hears"]
+        self.tells: tuple[str, ...] = proc_params["tells"]
+        self.workers = Workers(proc_params["threads"])
+        for name, recording in self.recordings.items():
+            recording.populate()
+            self._record(name, 1)
 
     def run_spk(self) -> None:
-        messages = self.layer.send(self.time_step)
-        self.out.send(messages)
-        frame = self.time_step - self.layer.first_step
-        if 0 <= frame < len(self.recording):
-            self.recording.keep(frame, messages)
+        step = self.time_step
+        messages = {name: layer.messages for name, layer in self.layers.items()}
+        for index, name in enumerate(self.tells):
+            getattr(self, f"out_{index}").send(messages[name])
         # Each in-port has one source: its channel is read directly, without Lava's sum over channels.
-        received = [getattr(self, f"in_{i}").csp_ports[0].recv() for i in range(self.sources)]
-        self.layer.receive(self.time_step, received)
+        messages |= {name: getattr(self, f"in_{i}").csp_ports[0].recv() for i, name in enumerate(self.hears)}
+
+        def advance(name: str) -> None:
+            layer = self.layers[name]
+            layer.advance(step, [messages[source] for source in layer.sources])
+            self._record(name, step + 1)
+
+        self.workers.each(advance, self.layers)
+
+    def _record(self, name: str, step: int) -> None:
+        layer = self.layers[name]
+        if name in self.recordings:
+            self.recordings[name].keep(step - layer.first_step, layer.messages)
 
 
 def registered(model: type, process: type) -> type:
@@ -100,12 +120,9 @@ def registered(model: type, process: type) -> type:
 
 
 @functools.cache
-def layer_model(inputs: tuple[np.dtype[Any], ...], out: np.dtype[Any]) -> tuple[type, type]:
-    """Process class and model class for a layer with these message types; Lava reads ports off the class."""
-    ports = {f"in_{i}": LavaPyType(PyInPort.VEC_DENSE, dtype.type) for i, dtype in enumerate(inputs)}
-    ports["out"] = LavaPyType(PyOutPort.VEC_DENSE, out.type)
-    process = type("LayerBlock", (LayerBlock,), {})
-    return process, registered(type("LayerModel", (_LayerModel,), ports), process)
-
-
-FRAMES_MODEL = registered(_FramesModel, FramesBlock)
+def layers_model(hears: tuple[np.dtype[Any], ...], tells: tuple[np.dtype[Any], ...]) -> tuple[type, type]:
+    """Process class and model class for these message types; Lava reads ports off the class."""
+    ports = {f"in_{i}": LavaPyType(PyInPort.VEC_DENSE, dtype.type) for i, dtype in enumerate(hears)}
+    ports |= {f"out_{i}": LavaPyType(PyOutPort.VEC_DENSE, dtype.type) for i, dtype in enumerate(tells)}
+    process = type("LayersBlock", (LayersBlock,), {})
+    return process, registered(type("LayersModel", (_LayersModel,), ports), process)

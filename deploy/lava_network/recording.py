@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.lava_network.actors import shared_zeros
+from deploy.lava_network.actors import populate, shared_zeros
 
 Shape = tuple[int, ...]
 
@@ -23,11 +23,14 @@ class Recording:
         size = -(-self.values // 8) if self.packed else self.values
         self.memory = shared_zeros((frames, size), np.uint8 if self.packed else dtype)
 
-    def __len__(self) -> int:
-        return len(self.memory)
+    def populate(self) -> None:
+        """Take the memory at once, in the process that will write to it: page by page, in the run, it costs more."""
+        populate(self.memory)
 
     def keep(self, frame: int, messages: NDArray[Any]) -> None:
-        """Take what the population sent for a frame, [C, H, W]."""
+        """Take what the population sent for a frame, [C, H, W], if it is one: not before the first, after the last."""
+        if not 0 <= frame < len(self.memory):
+            return
         flat = messages.reshape(-1)
         self.memory[frame] = np.packbits(flat.view(bool)) if self.packed else flat
 

@@ -1,19 +1,22 @@
 """Run an integer network on Lava's CPU backend: build the blocks, stream the clips through, collect what was sent."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_configs import Loihi2SimCfg
 from numpy.typing import NDArray
 
-from deploy.engine.layers import build_layer
+from deploy.engine.layers import Entry, Layer, build_layer
 from deploy.engine.neurons import message_type
+from deploy.engine.placement import measured_work, place, threads
 from deploy.ir.integer import IntInput, IntNetwork
 from deploy.lava_network import compat
-from deploy.lava_network.blocks import FRAMES_MODEL, FramesBlock, InputSpec, LayerBlock, layer_model
+from deploy.lava_network.blocks import LayersBlock, PortSpec, layers_model
 from deploy.lava_network.recording import Recording
 from deploy.lava_network.stock import build_stock
 from deploy.lava_network.watchdog import LavaRun
@@ -38,12 +41,14 @@ def simulate(
     frames_NTCHW: NDArray[Any],
     *,
     blocks: Literal["fused", "stock"] = "fused",
+    processes: int = 1,
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> LavaResult:
     """Stream clips of real numbers [N, T, C, H, W] back to back; `on_progress` gets the time steps done.
 
-    `blocks` chooses one fused process for a layer, or Lava's own Conv and LIFReset (slow; see stock.py).
+    `blocks` chooses fused layers, placed in at most so many `processes` which share the cores as threads, or Lava's own
+    Conv and LIFReset, each in a process of its own (slow; see stock.py).
 
     Raises `SimulatorError` when a process fails or `timeout_s` is over; nothing is left running then.
     """
@@ -54,11 +59,14 @@ def simulate(
         if not isinstance(p, IntInput)
     }
     quantized = network.input.quantize(frames_NTCHW).astype(np.int32)
+    frames_FCHW = quantized.reshape(clips * frames, *network.input.shape)
+    if blocks == "fused":
+        some_process, models = build_blocks(network, plan, frames_FCHW, recordings, processes)
+    else:
+        some_process, models = build_stock(network, plan, frames_FCHW, recordings)
     steps = plan.steps(clips)
-    build = build_blocks if blocks == "fused" else build_stock
-    processes, models = build(network, plan, quantized.reshape(clips * frames, *network.input.shape), recordings)
     run_cfg = Loihi2SimCfg(select_tag=SELECT_TAG, exception_proc_model_map=compat.ModelMap(models))
-    with LavaRun(processes[network.output], run_cfg=run_cfg, timeout_s=timeout_s) as run:
+    with LavaRun(some_process, run_cfg=run_cfg, timeout_s=timeout_s) as run:
         started_s = time.monotonic()
         run.step(steps, on_progress=on_progress)
         run_s = time.monotonic() - started_s
@@ -67,23 +75,58 @@ def simulate(
     return LavaResult(signals=signals, time_steps=steps, build_s=build_s, run_s=run_s)
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def build_blocks(
-    network: IntNetwork, plan: Plan, frames_FCHW: NDArray[np.int32], recordings: dict[str, Recording]
-) -> tuple[dict[str, Any], dict[type, type]]:
-    """One connected block for every population, and the process models to run them."""
-    blocks: dict[str, Any] = {}
-    models: dict[type, type] = {FramesBlock: FRAMES_MODEL}
-    joints: list[tuple[str, Any]] = []
-    for name, population in network.populations.items():
-        if isinstance(population, IntInput):
-            blocks[name] = FramesBlock(name=name, frames_FCHW=frames_FCHW)
-            continue
-        layer, sources = build_layer(network, plan, name)
-        inputs = tuple(InputSpec(network.populations[s].shape, message_type(network.populations[s])) for s in sources)
-        process, model = layer_model(tuple(spec.dtype for spec in inputs), message_type(population))
-        block: LayerBlock = process(name=name, layer=layer, inputs=inputs, recording=recordings[name])
-        joints += [(source, block.in_port(index)) for index, source in enumerate(sources)]
-        blocks[name], models[process] = block, model
-    for source, port in joints:  # at the end, since a loop leads back to an earlier block
-        blocks[source].out.connect(port)
-    return blocks, models
+    network: IntNetwork,
+    plan: Plan,
+    frames_FCHW: NDArray[np.int32],
+    recordings: dict[str, Recording],
+    processes: int,
+) -> tuple[AbstractProcess, dict[type, type]]:
+    """The layers in connected blocks, at most so many; one of them, and the process models to run them."""
+    layers: dict[str, Entry | Layer] = {
+        name: Entry(frames_FCHW)
+        if isinstance(population, IntInput)
+        else build_layer(network, plan, name, clips=len(frames_FCHW) // plan.frames)
+        for name, population in network.populations.items()
+    }
+    work_ns = measured_work(network, layers)
+    runs = place(work_ns, processes)
+    block_of: dict[str, LayersBlock] = {}
+    models: dict[type, type] = {}
+    for run in runs:
+        hears = [source for source in _sources(layers, run) if source not in run]
+        elsewhere = _sources(layers, [name for name in layers if name not in run])
+        tells = [name for name in run if name in elsewhere]
+        heard, told = ({name: _port(network, name) for name in names} for names in (hears, tells))
+        process, model = layers_model(*(tuple(spec.dtype for spec in specs.values()) for specs in (heard, told)))
+        block_of |= dict.fromkeys(
+            run,
+            process(
+                name=f"{run[0]} to {run[-1]}" if len(run) > 1 else run[0],
+                layers={name: layers[name] for name in run},
+                recordings={name: recordings[name] for name in run if name in recordings},
+                hears=heard,
+                tells=told,
+                threads=threads(sum(work_ns[name] for name in run), available_cores() // len(runs)),
+            ),
+        )
+        models[process] = model
+    for block in dict.fromkeys(block_of.values()):
+        for source in block.hears:
+            block_of[source].out_port(source).connect(block.in_port(source))
+    return block_of[network.output], models
+
+
+def _sources(layers: Mapping[str, Entry | Layer], names: Sequence[str]) -> list[str]:
+    """Whom these layers hear."""
+    return list(dict.fromkeys(source for name in names for source in layers[name].sources))
+
+
+def _port(network: IntNetwork, name: str) -> PortSpec:
+    population = network.populations[name]
+    return PortSpec(shape=population.shape, dtype=message_type(population))

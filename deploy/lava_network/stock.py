@@ -22,6 +22,7 @@ from lava.proc.lif.models import PyLifResetModelBitAcc
 from lava.proc.lif.process import LIFReset
 from numpy.typing import NDArray
 
+from deploy.engine.layers import Entry
 from deploy.ir.integer import (
     IntAttention,
     IntConnection,
@@ -36,12 +37,20 @@ from deploy.ir.integer import (
     IntRelay,
     shifted,
 )
-from deploy.lava_network.blocks import FRAMES_MODEL, FramesBlock, registered
+from deploy.lava_network.blocks import registered
 from deploy.lava_network.recording import Recording
 from deploy.passes.schedule import Plan
 from svformer.errors import InputError
 
 Shape = tuple[int, ...]
+
+
+class Frames(AbstractProcess):
+    """Where frames enter."""
+
+    def __init__(self, *, frames_FHWC: NDArray[np.int32]) -> None:
+        super().__init__(entry=Entry(frames_FHWC))
+        self.s_out = OutPort(shape=frames_FHWC.shape[1:])
 
 
 class Step(AbstractProcess):
@@ -63,6 +72,15 @@ class Recorder(AbstractProcess):
     def __init__(self, *, shape: Shape, recording: Recording, first_step: int) -> None:
         super().__init__(shape=shape, recording=recording, first_step=first_step)
         self.s_in = InPort(shape=shape)
+
+
+class _FramesModel(PyLoihiProcessModel):
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    def run_spk(self) -> None:
+        entry: Entry = self.proc_params["entry"]
+        self.s_out.send(entry.messages)
+        entry.advance(self.time_step, [])
 
 
 class _WorkModel(PyLoihiProcessModel):
@@ -112,13 +130,12 @@ class _RecorderModel(PyLoihiProcessModel):
     def run_spk(self) -> None:
         recording = self.proc_params["recording"]
         received, frame = self.s_in.recv(), self.time_step - self.proc_params["first_step"]
-        if 0 <= frame < len(recording):
-            image = np.ascontiguousarray(np.moveaxis(received, -1, 0))
-            recording.keep(frame, image.astype(recording.dtype))
+        image = np.ascontiguousarray(np.moveaxis(received, -1, 0))
+        recording.keep(frame, image.astype(recording.dtype))
 
 
 MODELS: dict[type, type] = {
-    FramesBlock: FRAMES_MODEL,
+    Frames: registered(_FramesModel, Frames),
     Conv: registered(_ConvModel, Conv),
     LIFReset: PyLifResetModelBitAcc,
     Step: registered(_StepModel, Step),
@@ -184,23 +201,23 @@ def channels_last(shape_CHW: Shape) -> Shape:
 
 def build_stock(
     network: IntNetwork, plan: Plan, frames_FCHW: NDArray[np.int32], recordings: dict[str, Recording]
-) -> tuple[dict[str, AbstractProcess], dict[type, type]]:
-    """One recorded process for every population, connected, and the process models to run them.
+) -> tuple[AbstractProcess, dict[type, type]]:
+    """A recorded process for every population, connected; one of the recorders, and the process models to run them.
 
     Raises `InputError` for what Lava's processes cannot hold.
     """
     _refuse(network)
     populations = {name: _population(network, plan, name, frames_FCHW) for name in network.populations}
-    recorders: dict[str, AbstractProcess] = {}
+    recorders: list[Recorder] = []
     for connection, lag in zip(network.connections, plan.lags, strict=True):
-        target = populations[connection.target]
-        _connect(connection, lag, plan, _out(populations[connection.source]), target)
+        source, target = populations[connection.source], populations[connection.target]
+        _connect(connection, lag, plan, source.s_out, target)
     for name, recording in recordings.items():
         shape = channels_last(recording.shape)
         recorder = Recorder(shape=shape, recording=recording, first_step=plan.first_step(name))
-        _out(populations[name]).connect(recorder.s_in)
-        recorders[name] = recorder
-    return recorders, MODELS
+        populations[name].s_out.connect(recorder.s_in)
+        recorders.append(recorder)
+    return recorders[-1], MODELS
 
 
 def _refuse(network: IntNetwork) -> None:
@@ -220,14 +237,10 @@ def _refuse(network: IntNetwork) -> None:
         raise InputError(f"Lava's own processes cannot hold this network: {'; '.join(problems)}; use --blocks fused")
 
 
-def _out(process: AbstractProcess) -> OutPort:
-    return process.out if isinstance(process, FramesBlock) else process.s_out
-
-
 def _population(network: IntNetwork, plan: Plan, name: str, frames_FCHW: NDArray[np.int32]) -> AbstractProcess:
     population, first_step = network.populations[name], plan.first_step(name)
     if isinstance(population, IntInput):
-        return FramesBlock(name=name, frames_FCHW=np.ascontiguousarray(np.moveaxis(frames_FCHW, 1, -1)))
+        return Frames(frames_FHWC=np.ascontiguousarray(np.moveaxis(frames_FCHW, 1, -1)))
     shape = channels_last(population.shape)
     if isinstance(population, IntRelay):
         by_step = population.bias.reshape(-1, *population.bias.shape[-3:])
