@@ -133,7 +133,7 @@ def test_sums_that_float32_cannot_hold() -> None:
     """127 * 2^22 + 1 needs 29 bits; float32 has 24."""
     assert (exact_type(2**24 - 1), exact_type(2**24)) == (np.float32, np.float64)
     found = results(linear(np.array([[127, 1]])), MessageRange(low=0, high=2**22), [2**22, 1])
-    assert found == {"float": [127 * 2**22 + 1]}
+    assert found == {name: [127 * 2**22 + 1] for name in ("float", "rows")}
 
 
 def test_sums_that_int32_cannot_hold() -> None:
@@ -161,6 +161,7 @@ def test_a_right_shift_comes_after_the_sum() -> None:
         (ConvGeometry(in_shape=(2, 3, 3), out_channels=2, kernel=(1, 1)), 127, RANGES[1], {"float", "bytes"}),
         (ConvGeometry(in_shape=(2, 3, 3), out_channels=2, kernel=(1, 1)), 127, RANGES[2], {"float", "two bytes"}),
         (ConvGeometry(in_shape=(2, 3, 3), out_channels=2, kernel=(1, 1)), 255, RANGES[2], {"float"}),
+        (ConvGeometry(in_shape=(2, 3, 3), out_channels=2, kernel=(3, 3)), 255, RANGES[2], {"float", "rows"}),
         (
             ConvGeometry(in_shape=(2, 3, 3), out_channels=2, kernel=(1, 1), groups=2),
             127,
@@ -173,7 +174,7 @@ def test_only_exact_kernels_are_offered(
     geometry: ConvGeometry, largest: int, messages: MessageRange, expected: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "byte_product_is_exact", lambda: True)
-    shape = (geometry.out_channels, geometry.in_shape[0] // geometry.groups, 1, 1)
+    shape = (geometry.out_channels, geometry.in_shape[0] // geometry.groups, *geometry.kernel)
     operation = IntConvolution(mantissa=np.full(shape, largest, np.int16), exponent=0, geometry=geometry)
     assert variants(operation, messages).keys() == expected
 
@@ -190,7 +191,7 @@ def test_messages_of_two_bytes(largest: int, offered: bool) -> None:
 def test_without_an_exact_byte_product_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "byte_product_is_exact", lambda: False)
     found = results(linear(np.array([[5, -7]])), SPIKES, [1, 1])
-    assert found == {"float": [-2], "gathered": [-2]}
+    assert found == {name: [-2] for name in ("float", "rows", "gathered")}
 
 
 def saturating(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.engine.events import LARGEST_IN_16_BITS, EventList, Rows, Window, flat_spikes, gather, list_events
+from deploy.engine.memory import zeros
 from deploy.engine.ranges import IntType, exact_type, scaled, sum_type
 from deploy.engine.simd import BLOCK, NARROW, WIDE, WORD, jit, pack, popcount
 from deploy.ir.integer import IntAttention
@@ -32,14 +33,14 @@ class PackedAttention:
         self.window = Window(g.head_dim, 1, g.tokens, g.head_dim, 1, g.tokens, 1, 1, 1, 1, 0, 0, 1, 1)
         width = NARROW if g.head_dim <= NARROW else WIDE
         tiles, words = -(-g.head_dim // width), -(-g.tokens // WORD)
-        self.counts = Rows(np.zeros(tiles * g.head_dim * width, np.int16), width, LARGEST_IN_16_BITS // g.tokens)
+        self.counts = Rows(zeros((tiles * g.head_dim * width,), np.int16), width, LARGEST_IN_16_BITS // g.tokens)
         self.keys = np.zeros((g.head_dim, words), np.uint64)
         self.values = np.zeros((words, g.head_dim), np.uint64)
         self.queries = EventList.for_up_to(g.head_dim, g.tokens)
         self.sums = np.zeros(BLOCK * width, np.int32)
-        self.attended = np.zeros((g.heads, g.head_dim * g.tokens), np.int32)
+        self.attended = zeros((g.heads, g.head_dim * g.tokens), np.int32)
         channels, *size = operation.in_shape
-        self.out = np.empty((channels // 3, *size), _out_type(operation))
+        self.out = zeros((channels // 3, *size), _out_type(operation))
 
     def __call__(self, messages: Array) -> Array:
         spikes = flat_spikes(messages)
@@ -57,7 +58,7 @@ class FloatAttention:
         self.multiplier, self.exponent = operation.multiplier, operation.exponent
         self.split, self.dtype = (3, g.heads, g.head_dim, g.tokens), exact_type(g.tokens * g.head_dim)
         channels, *size = operation.in_shape
-        self.out = np.empty((channels // 3, *size), _out_type(operation))
+        self.out = zeros((channels // 3, *size), _out_type(operation))
 
     def __call__(self, messages: Array) -> Array:
         qkv: Array = messages.reshape(self.split).astype(self.dtype)

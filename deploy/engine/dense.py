@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
+from deploy.engine.memory import constant, zeros
 from deploy.engine.planes import Patches, Planes
 from deploy.engine.ranges import MessageRange, exact_type, shift, sum_type, worst_sum
 from deploy.engine.simd import jit
@@ -29,8 +30,8 @@ class FloatProduct:
         geometry, worst = operation.geometry, worst_sum(operation, messages)
         self.patches, self.exponent = Patches(geometry, exact_type(worst)), operation.exponent
         self.weight_GOK = _matrices(operation, exact_type(worst))
-        self.product = np.empty((*self.weight_GOK.shape[:2], self.patches.planes.length), self.weight_GOK.dtype)
-        self.out = np.empty(geometry.out_shape, sum_type(worst, operation.exponent))
+        self.product = zeros((*self.weight_GOK.shape[:2], self.patches.planes.length), self.weight_GOK.dtype)
+        self.out = zeros(geometry.out_shape, sum_type(worst, operation.exponent))
 
     def __call__(self, messages: Array) -> Array:
         np.matmul(self.weight_GOK, self.patches(messages), out=self.product)
@@ -47,9 +48,9 @@ class ByteProduct:
         geometry = operation.geometry
         self.patches, self.exponent = Patches(geometry, np.int8), operation.exponent
         self.weights = [torch.from_numpy(weight_OK) for weight_OK in _matrices(operation, np.int8)]
-        self.product = np.empty((geometry.groups, len(self.weights[0]), self.patches.planes.length), np.int32)
+        self.product = zeros((geometry.groups, len(self.weights[0]), self.patches.planes.length), np.int32)
         self.is_whole = self.product.size == np.prod(geometry.out_shape)  # nothing to cut off
-        self.out = self.product.reshape(geometry.out_shape) if self.is_whole else np.empty(geometry.out_shape, np.int32)
+        self.out = self.product.reshape(geometry.out_shape) if self.is_whole else zeros(geometry.out_shape, np.int32)
 
     def __call__(self, messages: Array) -> Array:
         for weight, patches, product in zip(self.weights, self.patches(messages), self.product, strict=True):
@@ -67,7 +68,7 @@ class TwoByteProducts:
 
     def __init__(self, operation: IntConvolution) -> None:
         self.bytes, self.exponent = ByteProduct(replace(operation, exponent=0)), operation.exponent
-        self.out = np.empty(operation.geometry.out_shape, np.int32)
+        self.out = zeros(operation.geometry.out_shape, np.int32)
 
     def __call__(self, messages: Array) -> Array:
         lower = messages.astype(np.int8)  # what is left of them modulo 256, from -128 to 127
@@ -76,11 +77,38 @@ class TwoByteProducts:
         return shift(self.out, self.exponent)
 
 
+class RowProduct:
+    """For a kernel as large as its image: every output is one row of weights times the messages of its group."""
+
+    by_spike = False
+
+    def __init__(self, operation: IntConvolution, messages: MessageRange) -> None:
+        geometry, worst = operation.geometry, worst_sum(operation, messages)
+        self.groups, self.exponent = geometry.groups, operation.exponent
+        self.weight_OK = constant(operation.mantissa.reshape(geometry.out_channels, -1))
+        self.out = zeros(geometry.out_shape, sum_type(worst, operation.exponent))
+
+    def __call__(self, messages: Array) -> Array:
+        multiply_rows(self.weight_OK, messages.reshape(self.groups, -1), self.out.reshape(-1))
+        return shift(self.out, self.exponent)
+
+
+@jit
+def multiply_rows(weight_OK: Array, messages_GK: Array, out: Array) -> None:
+    """Sums of 32 bits: the caller sees to it that they suffice."""
+    outputs = weight_OK.shape[0] // messages_GK.shape[0]
+    for o in range(weight_OK.shape[0]):
+        row, messages, total = weight_OK[o], messages_GK[o // outputs], np.int32(0)
+        for k in range(row.size):
+            total += np.int32(row[k]) * np.int32(messages[k])
+        out[o] = total
+
+
 def _matrices(operation: IntConvolution, dtype: DTypeLike) -> Array:
     """Weights [G, O / G, K]."""
     geometry = operation.geometry
     shape = (geometry.groups, geometry.out_channels // geometry.groups, -1)
-    return np.ascontiguousarray(operation.mantissa.reshape(shape), dtype=dtype)
+    return constant(operation.mantissa.reshape(shape).astype(dtype))
 
 
 @functools.cache
@@ -103,8 +131,8 @@ class ShiftedPlanes:
         self.planes, self.exponent = Planes(geometry, messages.dtype), operation.exponent
         self.weight_OIK = operation.mantissa.reshape(*operation.mantissa.shape[:2], -1).astype(np.int32)
         out_type = sum_type(worst_sum(operation, messages), operation.exponent)
-        self.sums = np.empty((geometry.out_channels, self.planes.length), out_type)
-        self.out = np.empty(geometry.out_shape, out_type)
+        self.sums = zeros((geometry.out_channels, self.planes.length), out_type)
+        self.out = zeros(geometry.out_shape, out_type)
 
     def __call__(self, messages: Array) -> Array:
         outputs = self.planes.geometry.out_channels // self.planes.geometry.groups

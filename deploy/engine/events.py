@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.engine.memory import constant, zeros
 from deploy.engine.ranges import SPIKES, are_bytes, sum_type, worst_sum
 from deploy.engine.simd import (
     BLOCK,
@@ -75,7 +76,7 @@ class Rows(NamedTuple):
         dtype = np.int8 if are_bytes(weight_OIHW.min(), weight_OIHW.max()) else np.int16
         padded = np.zeros((tiles * width, *rest), dtype)
         padded[:outputs] = weight_OIHW
-        flat = np.ascontiguousarray(padded.reshape(tiles, width, *rest).transpose(0, 3, 4, 2, 1)).ravel()
+        flat = constant(padded.reshape(tiles, width, *rest).transpose(0, 3, 4, 2, 1).ravel())
         largest = max(1, int(np.abs(weight_OIHW.astype(np.int64)).max()))
         return cls(flat, width, max(1, LARGEST_IN_16_BITS // largest))  # a single -2^15 fits, too
 
@@ -94,7 +95,7 @@ class EventList(NamedTuple):
     @classmethod
     def for_up_to(cls, channels: int, pixels: int) -> "EventList":
         words = -(-channels // WORD) * WORD
-        return cls(np.zeros(pixels + 1, np.int32), np.empty(channels * pixels, np.int32), np.zeros(words, np.uint64))
+        return cls(np.zeros(pixels + 1, np.int32), zeros((channels * pixels,), np.int32), np.zeros(words, np.uint64))
 
 
 class GatheredEvents:
@@ -112,7 +113,7 @@ class GatheredEvents:
         self.rows = [Rows.of(weight_OIHW) for weight_OIHW in weight_GOIHW]
         self.list = EventList.for_up_to(self.window.channels, self.window.height * self.window.width)
         self.sums = np.zeros(BLOCK * self.rows[0].width, np.int32)
-        self.out = np.zeros(geometry.out_shape, sum_type(worst_sum(operation, SPIKES), operation.exponent))
+        self.out = zeros(geometry.out_shape, sum_type(worst_sum(operation, SPIKES), operation.exponent))
         self.left, self.right = max(0, operation.exponent), max(0, -operation.exponent)
 
     def __call__(self, messages: Array) -> Array:

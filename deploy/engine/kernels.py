@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 
 from deploy.engine.attention import MOST_TOKENS, FloatAttention, PackedAttention
 from deploy.engine.choice import Chosen, Kernel, measured, useful
-from deploy.engine.dense import ByteProduct, FloatProduct, ShiftedPlanes, TwoByteProducts, byte_product_is_exact
+from deploy.engine.dense import (
+    ByteProduct,
+    FloatProduct,
+    RowProduct,
+    ShiftedPlanes,
+    TwoByteProducts,
+    byte_product_is_exact,
+)
 from deploy.engine.events import GatheredEvents
+from deploy.engine.memory import zeros
 from deploy.engine.ranges import BYTE, MessageRange, are_bytes, exact_type, scaled, sum_type, worst_sum
 from deploy.engine.scatter import ScatteredEvents
 from deploy.ir.integer import IntAttention, IntConvolution, IntIdentity, IntOperation
@@ -23,7 +31,7 @@ Currents = NDArray[Any]  # [O, H', W'], in the narrowest type that the bounds al
 
 Variants = dict[str, Callable[[], Kernel]]
 
-COMPILED = {"gathered", "scattered", "planes", "packed"}  # by numba
+COMPILED = {"rows", "gathered", "scattered", "planes", "packed"}  # by numba
 
 
 def compile_kernel(operation: IntOperation, messages: MessageRange, *, variant: str | None = None) -> Kernel:
@@ -44,6 +52,8 @@ def variants(operation: IntConvolution | IntAttention, messages: MessageRange) -
         makers["planes"] = lambda: ShiftedPlanes(operation, messages)
     if sum_type(worst_sum(operation, messages), operation.exponent) == np.int64:
         return makers
+    if operation.geometry.kernel == operation.geometry.in_shape[1:] and operation.geometry.padding == (0, 0):
+        makers["rows"] = lambda: RowProduct(operation, messages)
     makers |= _byte_products(operation, messages)
     if messages.are_spikes:
         makers["gathered"] = lambda: GatheredEvents(operation)
@@ -110,7 +120,7 @@ class PassedOn:
     def __init__(self, operation: IntIdentity, messages: MessageRange) -> None:
         self.shape, self.multiplier, self.exponent = operation.out_shape, operation.multiplier, operation.exponent
         self.is_factor_one = (self.multiplier, self.exponent) == (1, 0)
-        self.out = np.empty(self.shape, sum_type(max(1, messages.magnitude) * abs(self.multiplier), self.exponent))
+        self.out = zeros(self.shape, sum_type(max(1, messages.magnitude) * abs(self.multiplier), self.exponent))
 
     def __call__(self, messages: Messages) -> Currents:
         values = messages.reshape(self.shape)

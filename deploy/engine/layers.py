@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deploy.engine.choice import Kernel
 from deploy.engine.kernels import Currents, Messages, compile_kernel
+from deploy.engine.memory import zeros
 from deploy.engine.neurons import populated
 from deploy.engine.ranges import SPIKES, MessageRange
 from deploy.ir.integer import STATE_LIMIT, IntGain, IntInput, IntIntegrator, IntLif, IntNetwork, IntPopulation, IntRelay
@@ -75,7 +76,8 @@ class Layer:
         self.frames, self.all_frames = frames, clips * frames
         shape, dtype = population.shape, self.neurons.dtype
         self.rest, self.no_currents = np.zeros(shape, dtype), np.zeros(shape, np.int32)
-        self.buffers = itertools.cycle([np.zeros(shape, dtype) for _ in range(heard_late + 2)])
+        self.total = zeros(shape, np.int32)
+        self.buffers = itertools.cycle([zeros(shape, dtype) for _ in range(heard_late + 2)])
         depth = max((s.lag for s in synapses), default=0) + 1
         self.lines: list[deque[Messages]] = [deque(maxlen=depth) for _ in sources]
         for kind in (np.int16, np.int32):  # compiled here, so that a process that is forked later has it
@@ -114,7 +116,9 @@ class Layer:
         parts = [synapse(self.lines[synapse.source][-1 - synapse.lag], frame_of_clip) for synapse in active]
         if len(parts) < 2:
             return parts[0] if parts else self.no_currents
-        total = np.add(*parts[:2], dtype=np.result_type(np.int32, *parts))
+        kind = np.result_type(np.int32, *parts)
+        total = self.total if kind == np.int32 else np.empty(self.total.shape, kind)
+        np.add(parts[0], parts[1], out=total, dtype=kind)
         for part in parts[2:]:
             total += part
         return total

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.engine.memory import constant, zeros
 from deploy.engine.simd import jit
 from deploy.ir.integer import (
     DECAY_ONE,
@@ -57,7 +58,7 @@ class Neurons:
         self.keep = self._rows(DECAY_ONE - lif.decay, rows)[:, 0].copy()
         self.threshold = self._rows(lif.threshold << STATE_SHIFT, rows)[:, 0].copy()
         self.bias = [narrowed(self._rows(bias, rows)) for bias in different_steps(bias_by_step(lif, frames))]
-        self.v = np.zeros((rows, int(np.prod(lif.shape)) // rows), np.int32)
+        self.v = zeros((rows, int(np.prod(lif.shape)) // rows), np.int32)
 
     def reset(self) -> None:
         self.v[:] = 0
@@ -116,7 +117,7 @@ def narrowed(values: Array) -> Array:
     """In 32 bits where they fit: half the memory to read in every time step."""
     limits = np.iinfo(np.int32)
     fits = limits.min <= values.min() and values.max() <= limits.max
-    return np.ascontiguousarray(values, dtype=np.int32 if fits else np.int64)
+    return constant(values.astype(np.int32 if fits else np.int64))
 
 
 @jit

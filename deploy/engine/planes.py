@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from deploy.engine.memory import zeros
 from hardware.geometry import ConvGeometry
 
 Array = NDArray[Any]
@@ -26,7 +27,7 @@ class Planes:
             for size, padding, stride in zip(g.in_shape[1:], g.padding, g.stride, strict=True)
         )
         # one row more than the image has, as the last piece runs over its end in the columns that are cut off
-        self.images = np.zeros((g.in_shape[0], *g.stride, rows + 1, self.pitch), dtype)
+        self.images = zeros((g.in_shape[0], *g.stride, rows + 1, self.pitch), dtype)
         self.length = g.out_shape[1] * self.pitch
         taps = np.indices(g.kernel).reshape(2, -1).T * g.dilation  # places in the padded image
         (row, column), (phase_y, phase_x) = (taps // g.stride).T, (taps % g.stride).T
@@ -60,7 +61,7 @@ class Patches:
         g = geometry
         self.groups, self.dtype, self.planes = g.groups, np.dtype(dtype), Planes(g, dtype)
         self.is_image = (*g.kernel, *g.stride, *g.padding) == (1, 1, 1, 1, 0, 0)
-        self.patches = np.zeros((g.in_shape[0], math.prod(g.kernel), self.planes.length), dtype)
+        self.patches = zeros((g.in_shape[0], math.prod(g.kernel), self.planes.length), dtype)
 
     def __call__(self, messages: Array) -> Array:
         if self.is_image:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.engine.events import Window, flat_spikes
+from deploy.engine.memory import zeros
 from deploy.engine.ranges import SPIKES, shift, sum_type, worst_sum
 from deploy.engine.simd import WORD, first_bit, jit, pack
 from deploy.ir.integer import IntConvolution
@@ -50,7 +51,7 @@ class ScatteredEvents:
         self.weight_CKO = np.ascontiguousarray(weight_GOIK.transpose(0, 2, 3, 1)).reshape(
             geometry.in_shape[0], -1, window.out_channels
         )
-        self.out = np.zeros(geometry.out_shape, sum_type(worst_sum(operation, SPIKES), operation.exponent))
+        self.out = zeros(geometry.out_shape, sum_type(worst_sum(operation, SPIKES), operation.exponent))
 
     def __call__(self, messages: Array) -> Array:
         self.out[:] = 0
