@@ -21,16 +21,14 @@ from svformer.errors import InputError
 from svformer.views import parse_views
 
 CALIBRATION_VIDEOS = 16  # of the training part of a data set
-LOIHI_MISSING = (
-    "--backend loihi2 needs Intel's Loihi 2 extension of Lava (lava-loihi, from INRC) and a board; neither is here. "
-    "allowed on this machine: lava, integer"
-)
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Refuse, before anything is done, what cannot be run."""
-    if arguments.backend == "loihi2":
-        raise InputError(LOIHI_MISSING)
+    if arguments.backend == "loihi2" and not arguments.estimate:
+        from deploy.lava_network.loihi import require_board  # only who asks for a chip needs Lava here
+
+        require_board()
     if arguments.clip and arguments.dataset:
         raise InputError("--clip and --dataset are both given; choose one")
     if arguments.limit is not None and (not arguments.dataset or arguments.limit < 1):

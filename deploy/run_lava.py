@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from deploy.chip_run import print_chip_run, run_chip
 from deploy.inputs import ClipSource, batches
 from deploy.ir.interpreter import graph_dt_s
 from deploy.job import calibration_clips, check_arguments, choose_clips, default_out, read_network
@@ -102,6 +103,11 @@ def main() -> None:
     sources = choose_clips(arguments, graph)
     calibration = calibration_clips(arguments, graph, sources)
     deployment = deploy(graph, calibration, console.print, weight_bits=arguments.weight_bits)
+    if arguments.backend == "loihi2" and not arguments.estimate:
+        on_chip = run_chip(deployment, sources)
+        write_json(on_chip, arguments.out / "loihi2.json")
+        print_chip_run(on_chip, console)
+        return
     if arguments.estimate:
         report = estimate(deployment, chips=arguments.chip)
         print_estimate(report, console)

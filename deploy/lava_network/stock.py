@@ -246,14 +246,19 @@ def _population(network: IntNetwork, plan: Plan, name: str, frames_FCHW: NDArray
         by_step = population.bias.reshape(-1, *population.bias.shape[-3:])
         return Step(in_shape=shape, out_shape=shape, work=Biased(np.moveaxis(by_step, 1, -1), first_step))
     assert isinstance(population, IntLif)  # all others are refused
+    return lif_process(population, frames=plan.frames, first_step=first_step)
+
+
+def lif_process(population: IntLif, *, frames: int, first_step: int) -> LIFReset:
+    """Lava's LIF for a layer whose clips of so many frames begin at `first_step`."""
     return LIFReset(
-        shape=shape,
+        shape=channels_last(population.shape),
         du=4095,
         dv=np.moveaxis(population.decay, 0, -1),
         vth=np.moveaxis(population.threshold, 0, -1),
         bias_mant=np.moveaxis(np.broadcast_to(population.bias_mantissa, population.shape), 0, -1).astype(np.int32),
         bias_exp=population.bias_exponent,
-        reset_interval=plan.frames,
+        reset_interval=frames,
         reset_offset=first_step,
     )
 
@@ -266,7 +271,7 @@ def _connect(connection: IntConnection, lag: int, plan: Plan, source: OutPort, t
     if isinstance(operation, IntConvolution):
         if lag:
             source = _behind(source, Step(in_shape=source.shape, out_shape=source.shape, work=held))
-        conv, exponent = _conv(operation), operation.exponent
+        conv, exponent = conv_process(operation), operation.exponent
         source.connect(conv.s_in)
         out = conv.a_out
     else:
@@ -287,12 +292,16 @@ def _in_port(target: AbstractProcess) -> InPort:
     return target.a_in if isinstance(target, LIFReset) else target.s_in
 
 
-def _conv(operation: IntConvolution) -> Conv:
-    """Lava's images are (x, y, channels), its kernels (out, x, y, in) and flipped: a convolution, not a correlation."""
+def conv_process(operation: IntConvolution, *, exponent: int = 0) -> Conv:
+    """Lava's images are (x, y, channels), its kernels (out, x, y, in) and flipped: a convolution, not a correlation.
+
+    Lava's model on a CPU ignores the exponent.
+    """
     geometry = operation.geometry
     weight = operation.mantissa[:, :, ::-1, ::-1].astype(np.int32)
     return Conv(
         weight=np.moveaxis(weight, 1, -1).copy(),
+        weight_exp=exponent,
         input_shape=channels_last(geometry.in_shape),
         stride=geometry.stride,
         padding=geometry.padding,

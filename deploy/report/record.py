@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from deploy.counting import expected_operations, readout_layers
 from deploy.gates import Agreement
 from deploy.ir.integer import IntInput, IntLif
+from deploy.mapping import mapping
 from deploy.needs import layer_needs, parameter_count, synapse_memory_bits, widest_weight_bits
 from deploy.pipeline import ClipResult, Deployment, Tally, neurons, peak_rss_mb
 from deploy.report.energy import energy
+from deploy.report.plan import plan_rows
 from hardware import Chip, OpCounts, fit, load_chip, shipped_chips
 from hardware.fit import BITS_PER_KIB
 from hardware.paper_ledger import CONVENTION
@@ -29,6 +31,7 @@ def estimate(deployment: Deployment, *, chips: Sequence[Chip] = ()) -> dict[str,
         "schema": SCHEMA,
         "network": _network(deployment),
         "plan": _plan(deployment),
+        "mapping": [dataclasses.asdict(row) for row in mapping(deployment.integer, deployment.plan)],
         "headroom": [{**dataclasses.asdict(h), "share": h.share} for h in deployment.headroom],
         "fit": _fit(deployment, [*map(load_chip, ("loihi1", "loihi2")), *chips]),
     }
@@ -83,6 +86,7 @@ def _plan(deployment: Deployment) -> dict[str, Any]:
         "depth": plan.depth,
         "first_step": {name: plan.first_step(name) for name in plan.depths},
         "longest_delay": max(plan.lags),
+        "layers": plan_rows(deployment.integer, plan, deployment.headroom),
     }
 
 

@@ -5,6 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from deploy.report.plan import print_mapping, print_plan
+
 CLIPS_SHOWN = 12
 
 
@@ -15,6 +17,7 @@ def print_estimate(report: dict[str, Any], console: Console) -> None:
         f"{network['neurons']:,} neurons, {network['parameters']:,} parameters of {network['weight_bits']} bits, "
         f"{plan['depth']} synapses deep"
     )
+    print_plan(report, console)
     for chip, fitted in report["fit"].items():
         console.print(
             f"{chip}: {fitted['cores']} cores, {fitted['chips']} chips (a rule, not a placement: hardware/fit.py)"
@@ -22,6 +25,7 @@ def print_estimate(report: dict[str, Any], console: Console) -> None:
         console.print(f"  {fitted['advice']}")
         for obstacle in fitted["obstacles"]:
             console.print(f"  cannot hold: {obstacle}")
+    print_mapping(report["mapping"], console)
 
 
 def print_summary(report: dict[str, Any], console: Console) -> None:

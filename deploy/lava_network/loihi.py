@@ -1,0 +1,261 @@
+"""The way to a Loihi 2 board: what has to be there, the network for it, and Intel's profiler around the run.
+
+Intel's extension of Lava (lava-loihi, for members of its research community INRC) was not to be had where this was
+written: everything up to the call into it is tested with stand-ins, and no run on a chip was ever made. What is taken
+from Intel's published notebooks (lava-dl, netx, pilotnet_snn/benchmark) is the names of the profiler and of the
+adapters between CPU and chip; that the adapters take no time step is assumed there, and here.
+"""
+
+import importlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.core.run_configs import Loihi2HwCfg, RunConfig
+from lava.proc.graded.process import GradedVec
+from lava.proc.lif.process import LIFReset
+from lava.utils import loihi
+from numpy.typing import NDArray
+
+from deploy.engine.neurons import message_type
+from deploy.errors import SimulatorError
+from deploy.ir.integer import (
+    IntConnection,
+    IntConvolution,
+    IntIdentity,
+    IntInput,
+    IntLif,
+    IntNetwork,
+    IntRelay,
+    bias_by_step,
+)
+from deploy.lava_network import compat
+from deploy.lava_network.actors import one_line
+from deploy.lava_network.blocks import FRAMES_MODEL, FramesBlock
+from deploy.lava_network.recording import Recording
+from deploy.lava_network.stock import MODELS, Recorder, channels_last, conv_process, lif_process
+from deploy.mapping import mapping, obstacles
+from deploy.passes.schedule import Plan, schedule
+from hardware import ConvGeometry
+from svformer.errors import InputError
+
+PROFILER = "lava.utils.loihi2_profiler"
+HOST_BINARY = "nxcore/bin/nx_driver_server"  # Lava's default
+ADAPTERS = "lava.proc.embedded_io.spike"
+INPUT_BITS = 16  # of a message that Intel's adapter takes into the chip
+OUTPUT_BITS = 32  # of a graded message out of it
+LARGEST_WEIGHT = 127
+EXPONENTS = range(-8, 8)  # 4 bits, signed
+
+# Class of the profiler -> what it holds after the run, under the names and in the units of Intel's notebook.
+READINGS = {
+    "Loihi2Power": ("total_power", "static_total_power", "vdd_power", "vddm_power", "vddio_power"),
+    "Loihi2ExecutionTime": ("avg_time_per_step", "execution_time_per_step"),
+    "Loihi2Memory": ("total_mpds",),
+    "Loihi2Activity": ("syn_ops", "dendrite_updates", "spikes_in", "axon_out"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChipRun:
+    """What came out of the chip: messages of the output population [N, T, C, H, W], and the profiler's readings."""
+
+    output: NDArray[Any]
+    readings: dict[str, dict[str, list[float]]]
+    time_steps: int
+
+
+def require_board() -> None:
+    """Connect to a Loihi 2 system; raises `InputError`, one line, for what is missing on this machine."""
+    if not loihi.is_installed(PROFILER):
+        raise InputError(
+            f"--backend loihi2 needs Intel's extension of Lava: the module {PROFILER} is not installed here; members "
+            "of Intel's research community (INRC) install its package lava-loihi into this environment and set "
+            "NXSDKHOST, or use a SLURM system with boards; allowed on this machine: lava, integer"
+        )
+    address, generation = os.environ.get("NXSDKHOST"), os.environ.get("LOIHI_GEN", loihi.ChipGeneration.N3B3.value)
+    if generation not in {chip.value for chip in loihi.ChipGeneration}:
+        allowed = ", ".join(chip.value for chip in loihi.ChipGeneration)
+        raise InputError(f"LOIHI_GEN is {generation!r}; allowed: {allowed}")
+    try:
+        if address:
+            binary = os.environ.get("HOST_BINARY", HOST_BINARY)
+            loihi.use_ethernet_host(address, binary, loihi.ChipGeneration(generation))
+        elif shutil.which("sinfo"):  # Lava calls it and does not catch that it is missing
+            board, partition = os.environ.get("BOARD"), os.environ.get("PARTITION")
+            loihi.use_slurm_host(partition=partition, board=board, loihi_gen=loihi.ChipGeneration(generation))
+        else:
+            raise InputError(
+                "--backend loihi2: lava-loihi is installed, but no board can be reached; set NXSDKHOST to the "
+                "address of one, or run where SLURM's sinfo lists them; allowed on this machine: lava, integer"
+            )
+    except (ValueError, OSError) as error:  # OSError: ping is not installed
+        raise InputError(f"--backend loihi2: {error}; set NXSDKHOST, or BOARD and PARTITION, to one that is") from error
+
+
+def run_on_chip(network: IntNetwork, frames_NTCHW: NDArray[Any]) -> ChipRun:
+    """Stream clips [N, T, C, H, W] through the chip, profiled.
+
+    Raises `InputError` for what the chip cannot hold, `SimulatorError` when Lava or the board fails. The run is Lava's
+    own: the watchdog of the CPU backend looks after processes of this machine, not after boards.
+    """
+    adapters = importlib.import_module(ADAPTERS)
+    core, finish = split_readout(network)
+    plan, output = schedule(core), core.populations[core.output]
+    clips, steps = len(frames_NTCHW), plan.steps(len(frames_NTCHW))
+    assert not isinstance(output, IntInput)
+    recording = Recording(clips * plan.frames, output.shape, message_type(output))
+    quantized = core.input.quantize(frames_NTCHW).astype(np.int32).reshape(-1, *core.input.shape)
+    recorder = build_chip_network(core, plan, quantized, recording, adapters=adapters)
+    probes = _profilers(steps)
+    run_cfg = hardware_config(list(probes.values()))
+    try:
+        recorder.run(condition=RunSteps(num_steps=steps), run_cfg=run_cfg)
+    except Exception as error:
+        raise SimulatorError(f"Lava could not run the network on Loihi 2: {one_line(error)}") from error
+    finally:
+        if recorder.runtime is not None:
+            recorder.stop()
+    readings = {name: _readings(probe, READINGS[name]) for name, probe in probes.items()}
+    return ChipRun(output=finish(recording.signal(clips)), readings=readings, time_steps=steps)
+
+
+def split_readout(network: IntNetwork) -> tuple[IntNetwork, Callable[[NDArray[Any]], NDArray[Any]]]:
+    """The network without a last relay that only scales one population's messages, and that relay as a function.
+
+    The board's host reads the messages anyway, and a scale may be larger than a synapse holds.
+    """
+    relay, into = network.populations[network.output], network.into(network.output)
+    if not isinstance(relay, IntRelay) or len(into) > 1 or not isinstance(into[0].operation, IntIdentity):
+        return network, lambda messages: messages
+    (last,) = into
+    core = IntNetwork(
+        populations={name: p for name, p in network.populations.items() if name != network.output},
+        connections=tuple(c for c in network.connections if c is not last),
+        output=last.source,
+        frames=network.frames,
+    )
+    return core, lambda messages: last(messages) + bias_by_step(relay, network.frames)
+
+
+def hardware_config(probes: list[Any]) -> RunConfig:
+    """Intel's process models for everything but the two ends, which stay on the CPU, and its profilers."""
+    ends = compat.ModelMap({FramesBlock: FRAMES_MODEL, Recorder: MODELS[Recorder]})
+    return Loihi2HwCfg(exception_proc_model_map=ends, callback_fxs=probes)
+
+
+def _profilers(steps: int) -> dict[str, Any]:
+    """Those of Intel's probes that this version of the extension has."""
+    module = importlib.import_module(PROFILER)
+    options: dict[str, dict[str, int]] = {"Loihi2Power": {"num_steps": steps}}
+    return {name: getattr(module, name)(**options.get(name, {})) for name in READINGS if hasattr(module, name)}
+
+
+def _readings(probe: Any, names: tuple[str, ...]) -> dict[str, list[float]]:
+    return {
+        name: np.atleast_1d(np.asarray(getattr(probe, name), dtype=float)).ravel().tolist()
+        for name in names
+        if hasattr(probe, name)
+    }
+
+
+def build_chip_network(
+    network: IntNetwork,
+    plan: Plan,
+    frames_FCHW: NDArray[np.int32],
+    recording: Recording,
+    *,
+    adapters: Any = None,
+) -> Recorder:
+    """Frames -> Conv, LIFReset and GradedVec -> recorder of the output, all of Lava's processes that Loihi 2 holds.
+
+    `adapters` is Intel's module for the way in and out; without it the network runs on the CPU as it is.
+    Raises `InputError` that lists every part which needs a microcode neuron, or that Lava's processes cannot hold.
+    """
+    _refuse(network, plan, clips=len(frames_FCHW) // plan.frames)
+    into: dict[str, InPort] = {}
+    out: dict[str, OutPort] = {}
+    for name, population in network.populations.items():
+        if isinstance(population, IntInput):
+            block = FramesBlock(name=name, frames_FCHW=np.ascontiguousarray(np.moveaxis(frames_FCHW, 1, -1)))
+            out[name] = _through(block.out, adapters and adapters.PyToN3ConvAdapter, INPUT_BITS)
+        elif isinstance(population, IntLif):
+            neurons: LIFReset = lif_process(population, frames=plan.frames, first_step=plan.first_step(name))
+            into[name], out[name] = neurons.a_in, neurons.s_out
+        else:
+            relay = GradedVec(shape=channels_last(population.shape), vth=0)
+            into[name], out[name] = relay.a_in, relay.s_out
+    for connection, lag in zip(network.connections, plan.lags, strict=True):
+        source = out[connection.source]
+        for _ in range(lag):  # a synapse takes a time step, so a relay behind each holds a message for one
+            shape = (source.shape[-1], *source.shape[:-1])
+            relay = GradedVec(shape=source.shape, vth=0)
+            _synapse(_kernel(IntIdentity(in_shape=shape, out_shape=shape)), source).connect(relay.a_in)
+            source = relay.s_out
+        _synapse(_kernel(connection.operation), source).connect(into[connection.target])
+    bits = 0 if isinstance(network.populations[network.output], IntLif) else OUTPUT_BITS
+    recorder = Recorder(
+        shape=channels_last(recording.shape), recording=recording, first_step=plan.first_step(network.output)
+    )
+    _through(out[network.output], adapters and adapters.NxToPyAdapter, bits).connect(recorder.s_in)
+    return recorder
+
+
+def _through(source: OutPort, adapter: Callable[..., AbstractProcess] | None, bits: int) -> OutPort:
+    if adapter is None:
+        return source
+    passed: Any = adapter(shape=source.shape, num_message_bits=bits)
+    source.connect(passed.inp)
+    return passed.out
+
+
+def _synapse(operation: IntConvolution, source: OutPort) -> OutPort:
+    conv = conv_process(operation, exponent=operation.exponent)
+    source.connect(conv.s_in)
+    return conv.a_out
+
+
+def _kernel(operation: Any) -> IntConvolution:
+    """The operation as a convolution; an identity has one weight for every channel."""
+    if isinstance(operation, IntConvolution):
+        return operation
+    channels = operation.in_shape[0]
+    geometry = ConvGeometry(in_shape=operation.in_shape, out_channels=channels, kernel=(1, 1), groups=channels)
+    mantissa = np.full((channels, 1, 1, 1), operation.multiplier, dtype=np.int16)
+    return IntConvolution(mantissa=mantissa, exponent=operation.exponent, geometry=geometry)
+
+
+def _refuse(network: IntNetwork, plan: Plan, *, clips: int) -> None:
+    problems = obstacles(mapping(network, plan))
+    if problems:
+        raise InputError(f"Loihi 2 needs microcode neurons that nobody has written for: {'; '.join(problems)}")
+    wide = [found for c in network.connections for found in _unheld(c, clips)]
+    lifs = {name: p for name, p in network.populations.items() if isinstance(p, IntLif)}
+    wide += [f"{name}: a current with memory" for name, p in lifs.items() if p.current_decay is not None]
+    largest = max(-network.input.low, network.input.high)
+    if largest >= 1 << (INPUT_BITS - 1):
+        wide.append(f"input values up to {largest}, the adapter takes {INPUT_BITS} bits")
+    if wide:
+        raise InputError(f"this way to Loihi 2 does not build: {'; '.join(wide)}; use --backend lava")
+
+
+def _unheld(connection: IntConnection, clips: int) -> list[str]:
+    """What Lava's processes would need and do not have, in this simple form."""
+    where, operation = f"{connection.source} -> {connection.target}", connection.operation
+    found = []
+    if operation.exponent not in EXPONENTS:
+        found.append(f"{where}: a factor 2^{operation.exponent}, a synapse has exponents from -8 to 7")
+    if connection.delay and clips > 1:
+        found.append(f"{where}: a delay of the model, which would carry one clip into the next; run clips one by one")
+    if isinstance(operation, IntIdentity):
+        if operation.in_shape != operation.out_shape:
+            found.append(f"{where}: an identity of another shape")
+        if abs(operation.multiplier) > LARGEST_WEIGHT:
+            found.append(f"{where}: a factor of {operation.multiplier}, a weight holds {LARGEST_WEIGHT}")
+    return found
