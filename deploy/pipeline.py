@@ -23,6 +23,7 @@ from deploy.ir.graph import infer_shapes
 from deploy.ir.integer import IntInput, IntLif, IntNetwork
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network
+from deploy.memory import MemoryNeed, available_bytes, float_need, lava_need, message_bytes, require_memory
 from deploy.passes.bounds import Headroom, prove
 from deploy.passes.fidelity import LayerFidelity, fidelity, summary, warnings
 from deploy.passes.schedule import Plan, schedule
@@ -68,11 +69,15 @@ def input_format(graph: nir.NIRGraph, frames: int) -> InputFormat:
 def deploy(
     graph: nir.NIRGraph, calibration: Sequence[ClipSource], say: Say, *, weight_bits: int = WEIGHT_BITS
 ) -> Deployment:
-    """Lower, quantise and schedule a graph; each step says what it did."""
+    """Lower, quantise and schedule a graph; each step says what it did.
+
+    Raises `InputError`, before anything runs, when calibration needs more memory than there is.
+    """
     network = lower(graph)
     say(f"lowered: {len(graph.nodes)} nodes -> {len(network.populations)} populations")
     for note in network.notes:
         say(f"  {note}")
+    require_memory(float_need(network), len(calibration), "calibration")
     wanted = input_format(graph, network.frames)
     _, clips = next(batches(calibration, wanted, len(calibration)))
     integer = quantize(network, clips, weight_bits=weight_bits, input_range=known_range(calibration))
@@ -142,9 +147,12 @@ def run(
     timeout_s: float | None = None,
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> Tally:
-    """Run clips; `on_clips` gets how many are done. Raises `GateError` when Lava and the integers differ."""
+    """Run clips, as many at the same time as there is memory for; `on_clips` gets how many are done.
+
+    Raises `GateError` when Lava and the integers differ, `InputError` when not even one clip fits into the memory.
+    """
     tally = Tally()
-    for part, frames in batches(sources, deployment.input_format, BATCH):
+    for part, frames in batches(sources, deployment.input_format, batch_size(deployment.integer, len(sources))):
         done = len(tally.clips)
 
         def progress(steps: int, done: int = done, size: int = len(part)) -> None:
@@ -163,6 +171,16 @@ def run(
         )
         on_clips(len(tally.clips))
     return tally
+
+
+def batch_size(network: IntNetwork, clips: int) -> int:
+    """Clips that stream through all executions at a time; they are independent, so results do not depend on it."""
+    messages = MemoryNeed(
+        fixed=min(clips, KEPT_CLIPS) * message_bytes(network), per_clip=message_bytes(network)
+    )  # those for spikes.h5, and those of the integer interpreter while Lava runs
+    need = float_need(network) + messages + lava_need(network)
+    require_memory(need, 1, "one clip in all executions")
+    return min(BATCH, clips, need.clips_in(available_bytes()))
 
 
 def _run_batch(

@@ -19,6 +19,7 @@ from deploy.frontend.from_nir import from_nir
 from deploy.ir.contracts import check_integer, check_network
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.network import Network
+from deploy.memory import integer_need, lava_need, require_memory
 from deploy.passes import quantize as quantization
 from deploy.passes.calibrate import calibrate
 from deploy.passes.merge_linear_chains import merge_linear_chains
@@ -99,13 +100,16 @@ def simulate(
     `blocks` chooses between fused layers, in so many Lava `processes`, and, slow, Lava's own Conv and LIFReset. No
     choice changes a message or a time step.
 
-    Raises `SimulatorError` when the simulator fails or takes longer than `timeout_s`.
+    Raises `SimulatorError` when the simulator fails or takes longer than `timeout_s`, and `InputError`, before anything
+    is started, when the clips need more memory than there is.
     """
     if backend not in ("lava", "integer"):
         raise InputError(f"backend {backend!r}; allowed: 'lava', 'integer'")
     if processes < 1:
         raise InputError(f"{processes} Lava processes were asked for; allowed: 1 or more")
     frames, plan = as_images(clips, network), schedule(network)
+    need = integer_need(network) if backend == "integer" else lava_need(network)
+    require_memory(need, len(frames), f"the {backend} backend")
     if backend == "integer":
         started_s = time.monotonic()
         signals = run_integer(network, frames)

@@ -1,54 +1,208 @@
-"""Arrays side by side in chunks: none overlaps another, and what is written to is empty again in a forked process."""
+"""What a run takes is said before it starts: sums by hand, limits of machines and containers, refusals."""
 
-import multiprocessing
+import mmap
+import os
+import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from deploy.engine.memory import CHUNK, LINE, WORTH_IT, constant, zeros
+from deploy import memory, pipeline, simulate
+from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, IntRelay, run_integer
+from deploy.lava_network import actors
+from deploy.lava_network.actors import require_semaphores, shared_zeros
+from deploy.memory import MemoryNeed, available_bytes, float_need, integer_need, lava_need, message_bytes
+from hardware import ConvGeometry
+from svformer.errors import InputError
 
-LARGE = WORTH_IT  # bytes
-
-
-@given(sizes=st.lists(st.sampled_from([1, WORTH_IT - 1, WORTH_IT, WORTH_IT + 5, CHUNK // 3]), min_size=2, max_size=6))
-def test_no_array_overlaps_another(sizes: list[int]) -> None:
-    """Each is filled with a number of its own, and has it when all are filled."""
-    arrays = [zeros((size,), np.uint8) for size in sizes]
-    for array in arrays:
-        assert not array.any()
-        assert array.size < WORTH_IT or array.ctypes.data % LINE == 0
-    for number, array in enumerate(arrays, 1):
-        array[:] = number
-    assert [int(array.min()) for array in arrays] == [int(array.max()) for array in arrays]
-    assert [int(array[0]) for array in arrays] == list(range(1, len(arrays) + 1))
+FRAMES = 4
 
 
-def test_an_array_larger_than_a_chunk() -> None:
-    values = np.arange(CHUNK // 4 + 7, dtype=np.int32)
-    np.testing.assert_array_equal(constant(values), values)
+def network(*, size: int = 4, channels: int = 3, hidden: int = 5) -> IntNetwork:
+    """A 3x3 convolution to neurons, and one of them to a single value that is passed on."""
+    first = ConvGeometry(in_shape=(channels, size, size), out_channels=hidden, kernel=(3, 3), padding=(1, 1))
+    last = ConvGeometry(in_shape=first.out_shape, out_channels=1, kernel=first.out_shape[1:])
+    rng = np.random.default_rng(0)
+
+    def weights(geometry: ConvGeometry) -> IntConvolution:
+        shape = (geometry.out_channels, geometry.in_shape[0], *geometry.kernel)
+        return IntConvolution(mantissa=rng.integers(-9, 10, shape, dtype=np.int16), exponent=0, geometry=geometry)
+
+    neurons = IntLif(
+        shape=first.out_shape,
+        scale=1.0,
+        bias_mantissa=np.zeros((1, 1, 1), dtype=np.int64),
+        bias_exponent=0,
+        decay=np.full((1, 1, 1), 2048),
+        threshold=np.full((1, 1, 1), 20),
+    )
+    return IntNetwork(
+        populations={
+            "in": IntInput(shape=first.in_shape, scale=1.0, low=-9, high=9),
+            "hidden": neurons,
+            "out": IntRelay(shape=(1, 1, 1), scale=1.0, bias=np.zeros((1, 1, 1), dtype=np.int64)),
+        },
+        connections=(
+            IntConnection(source="in", target="hidden", operation=weights(first)),
+            IntConnection(source="hidden", target="out", operation=weights(last)),
+        ),
+        output="out",
+        frames=FRAMES,
+    )
 
 
-def test_a_constant_is_contiguous_and_a_copy() -> None:
-    values = np.arange(2 * LARGE, dtype=np.int8).reshape(2, -1)
-    found = constant(values.T)
-    np.testing.assert_array_equal(found, values.T)
-    assert found.flags.c_contiguous
-    values[:] = 0
-    assert found.any()
+def test_bytes_of_a_clip_by_hand() -> None:
+    """Input 3 x 4 x 4 = 48 values, hidden 5 x 4 x 4 = 80 spikes, one output; 4 frames.
+
+    Kept: 48 * 4 + 80 + 4 = 276 bytes a frame. Worked on: the first convolution, 8 bytes each of twice its 48 inputs,
+    of 16 positions with 3 * 9 = 27 weights, of three times its 80 outputs: 8 * (96 + 432 + 240) = 6144. Recorded by
+    Lava: 80 bits and 4 bytes; returned 80 spikes; 48 inputs of 8 bytes.
+    """
+    net = network()
+    assert message_bytes(net) == 4 * 276
+    assert integer_need(net) == MemoryNeed(fixed=0, per_clip=4 * (276 + 6144))
+    assert float_need(net) == MemoryNeed(fixed=0, per_clip=4 * (8 * (48 + 80 + 1) + 6144))
+    assert lava_need(net).per_clip == 4 * (10 + 4 + 80 + 48 * 8)
+    weights = 5 * 27 + 80
+    assert lava_need(net).fixed == 8 * weights + 32 * 81 + 3 * memory.PROCESS_BYTES
 
 
-KEPT: list[Any] = []  # reaches a process by the fork, not by a message
+def test_estimate_is_close_to_what_the_interpreter_takes() -> None:
+    net = network(size=48, channels=8, hidden=16)
+    frames = np.random.default_rng(0).integers(-9, 10, size=(3, FRAMES, 8, 48, 48)).astype(np.float64)
+    tracemalloc.start()
+    try:
+        run_integer(net, frames)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.6 < peak / integer_need(net).of(3) <= 1.0
 
 
-def _sums() -> list[int]:
-    return [int(array.sum()) for array in KEPT]
+def test_clips_that_fit() -> None:
+    need = MemoryNeed(fixed=100, per_clip=30)
+    assert need.of(3) == 190
+    assert [need.clips_in(available) for available in (0, 129, 130, 190)] == [0, 0, 1, 3]
+    assert need + need == MemoryNeed(fixed=200, per_clip=60)
 
 
-def test_in_a_forked_process_zeros_are_zeros_and_constants_are_there() -> None:
-    KEPT[:] = zeros((LARGE,), np.uint8), constant(np.full(LARGE, 3, np.uint8))
-    KEPT[0][:] = 1
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.apply(_sums) == [0, 3 * LARGE]
-    assert _sums() == [LARGE, 3 * LARGE]
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with 8 MB free, whose files can be changed."""
+    monkeypatch.setattr(memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "cgroup")
+    write(tmp_path / "proc" / "meminfo", "MemTotal: 99999 kB\nMemAvailable:       8000 kB\n")
+    write(tmp_path / "proc" / "self" / "cgroup", "")
+    write(tmp_path / "proc" / "self" / "statm", "100 50 20 1 0 30 0\n")
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (memory.resource.RLIM_INFINITY,) * 2)
+    return tmp_path
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_memory_of_a_machine(machine: Path) -> None:
+    assert available_bytes() == 8000 * 1024
+
+
+def test_limit_of_a_container_counts(machine: Path) -> None:
+    """Version 2: of 5 MB, 4 are used, but 1 of it are files that the kernel can drop: 2 MB are free."""
+    write(machine / "proc" / "self" / "cgroup", "0::/\n")
+    write(machine / "cgroup" / "memory.max", "5000000\n")
+    write(machine / "cgroup" / "memory.current", "4000000\n")
+    write(machine / "cgroup" / "memory.stat", "anon 3000000\ninactive_file 1000000\n")
+    assert available_bytes() == 2_000_000
+    write(machine / "cgroup" / "memory.max", "max\n")
+    assert available_bytes() == 8000 * 1024
+
+
+def test_limit_of_a_group_or_of_one_above_it_counts(machine: Path) -> None:
+    """Version 1, as a batch system sets it: the job's group has 3 MB, the user's 2.5 MB of which 1 is used."""
+    write(machine / "proc" / "self" / "cgroup", "5:cpu:/user/job\n4:memory:/user/job\n")
+    for group, limit, usage in (("user/job", 3_000_000, 0), ("user", 2_500_000, 1_000_000)):
+        folder = machine / "cgroup" / "memory" / group
+        write(folder / "memory.limit_in_bytes", f"{limit}\n")
+        write(folder / "memory.usage_in_bytes", f"{usage}\n")
+        write(folder / "memory.stat", "total_inactive_file 0\n")
+    assert available_bytes() == 1_500_000
+
+
+def test_limit_of_the_process_counts(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ulimit -v`: of 1,000 pages, 100 are taken."""
+    page = mmap.PAGESIZE
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (1000 * page, 1000 * page))
+    assert available_bytes() == 900 * page
+
+
+def test_too_many_clips_are_refused_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network()
+    clips = np.zeros((9, FRAMES, 3, 4, 4))
+    monkeypatch.setattr(memory, "available_bytes", lambda: lava_need(net).of(7))
+    monkeypatch.setattr(actors.Actor, "__init__", lambda *_: pytest.fail("a process was started"))
+    with pytest.raises(InputError, match=r"the lava backend: 9 clips at the same time need about .* 7 fit at the same"):
+        simulate(net, clips)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10)
+    with pytest.raises(InputError, match=r"the integer backend: 9 clips .* not one fits: take a machine"):
+        simulate(net, clips, backend="integer")
+
+
+def test_a_data_set_runs_in_batches_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One clip: floats, integer messages, Lava; and the messages of 8 clips that are kept."""
+    net = network()
+    per_clip = float_need(net).per_clip + message_bytes(net) + lava_need(net).per_clip
+    fixed = lava_need(net).fixed + 8 * message_bytes(net)
+    for free, expected in (
+        (fixed + 5 * per_clip, 5),
+        (fixed + 99 * per_clip, pipeline.BATCH),
+        (10**12, pipeline.BATCH),
+    ):
+        for module in (memory, pipeline):
+            monkeypatch.setattr(module, "available_bytes", lambda free=free: free)
+        assert pipeline.batch_size(net, 1000) == expected
+    assert pipeline.batch_size(net, 3) == 3
+    for module in (memory, pipeline):
+        monkeypatch.setattr(module, "available_bytes", lambda: fixed)
+    with pytest.raises(InputError, match="one clip in all executions"):
+        pipeline.batch_size(net, 1000)
+
+
+def test_shared_memory_that_the_system_refuses_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"refuses 1[\d,.]* MB of shared memory .*; run fewer clips"):
+        shared_zeros((1 << 40, 1 << 10), np.int8)
+
+
+def executable(channels: int) -> Any:
+    return SimpleNamespace(channel_builders=[None] * channels, sync_channel_builders=[None] * 2)
+
+
+def test_full_dev_shm_is_said_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 channels with 2 semaphores of a page each: 96 KB of 4096-byte pages."""
+    needed = 12 * 2 * mmap.PAGESIZE
+    for blocks in (needed // 1024, needed // 1024 - 1):
+        monkeypatch.setattr(os, "statvfs", lambda _, blocks=blocks: SimpleNamespace(f_bavail=blocks, f_frsize=1024))
+        if blocks * 1024 >= needed:
+            require_semaphores(executable(10))
+    with pytest.raises(
+        InputError, match=f"needs {needed // 1024} KB there for the semaphores of 12 channels"
+    ) as caught:
+        require_semaphores(executable(10))
+    assert "--shm-size" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_semaphores_of_a_run_take_no_more_than_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many are made as `require_semaphores` counts."""
+    from lava.magma.compiler.channels import pypychannel
+
+    made, counted = [], []
+    monkeypatch.setattr(pypychannel, "Semaphore", lambda n, make=pypychannel.Semaphore: made.append(n) or make(n))
+    monkeypatch.setattr("deploy.lava_network.watchdog.require_semaphores", lambda e: counted.append(e))
+    simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), timeout_s=60)
+    (built,) = counted
+    channels = len(built.channel_builders) + len(list(built.sync_channel_builders))
+    assert len(made) == actors.SEMAPHORES_PER_CHANNEL * channels

@@ -35,9 +35,12 @@ from numpy.typing import DTypeLike, NDArray
 from threadpoolctl import ThreadpoolController
 
 from deploy.errors import SimulatorError
+from svformer.errors import InputError
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 MADV_POPULATE_WRITE = 23  # <linux/mman.h>
+SEMAPHORE_FOLDER = "/dev/shm"  # where sem_open of glibc makes them
+SEMAPHORES_PER_CHANNEL = 2  # a request and an acknowledgement
 _LIBC = ctypes.CDLL(None)
 
 
@@ -45,9 +48,41 @@ def shared_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An array of zeros that this process and all processes forked from it afterwards share.
 
     As a parameter of a Lava process it is the fast way for frames in and spikes out: no channel, no copy.
+
+    Raises `InputError` when the system does not give so much.
     """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    return np.ndarray(shape, dtype, buffer=mmap.mmap(-1, max(1, size)))
+    return np.ndarray(shape, dtype, buffer=_shared_memory(math.prod(shape) * np.dtype(dtype).itemsize))
+
+
+def _shared_memory(size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(-1, max(1, size))
+    except OSError as error:
+        raise InputError(
+            f"the system refuses {size / 1e6:,.1f} MB of shared memory ({error.strerror}); run fewer clips at the same "
+            "time, or allow more (ulimit -v, vm.overcommit_memory)"
+        ) from error
+
+
+def require_semaphores(executable: Executable) -> None:
+    """Raise `InputError` when /dev/shm has no room for the semaphores of the channels, a page of memory for each.
+
+    The messages themselves are elsewhere (`_NamelessMemory`).
+    """
+    channels = len(executable.channel_builders) + len(executable.sync_channel_builders or ())
+    needed = SEMAPHORES_PER_CHANNEL * channels * mmap.PAGESIZE
+    try:
+        free = os.statvfs(SEMAPHORE_FOLDER)
+    except OSError as error:
+        raise InputError(
+            f"{SEMAPHORE_FOLDER} cannot be used ({error.strerror}); Lava's semaphores live there"
+        ) from error
+    if free.f_bavail * free.f_frsize < needed:
+        raise InputError(
+            f"{SEMAPHORE_FOLDER} has {free.f_bavail * free.f_frsize // 1024:,} KB free, this run needs "
+            f"{needed // 1024:,} KB there for the semaphores of {channels} channels; remove files from it, or give it "
+            "more (docker run --shm-size=64m, or mount -o remount,size=64m /dev/shm)"
+        )
 
 
 def populate(shared: NDArray[Any]) -> None:
@@ -118,11 +153,11 @@ class _WatchedActors(MultiProcessing):
 class _NamelessMemory:
     """Memory that forked actors inherit, and that ends with the last of them.
 
-    It is no part of /dev/shm, which containers limit to 64 MB unless told otherwise.
+    It is no part of /dev/shm, which containers limit to 64 MB unless told otherwise; see `require_semaphores`.
     """
 
     def create_shared_memory(self, size: int) -> SimpleNamespace:
-        return SimpleNamespace(buf=memoryview(mmap.mmap(-1, max(1, size))))
+        return SimpleNamespace(buf=memoryview(_shared_memory(size)))
 
 
 class Actor:

@@ -12,7 +12,7 @@ from lava.magma.core.run_configs import RunConfig
 from lava.magma.runtime.mgmt_token_enums import MGMT_RESPONSE, enum_equal
 
 from deploy.errors import SimulatorError
-from deploy.lava_network.actors import WatchedRuntime, one_line
+from deploy.lava_network.actors import WatchedRuntime, one_line, require_semaphores
 from svformer.errors import InputError, UserFacingError
 
 POLL_S = 0.2
@@ -39,6 +39,7 @@ class LavaRun:
         build_s: How long compiling and starting the network took.
 
     Raises:
+        InputError: There is no room for the network's semaphores or shared memory; nothing was started.
         SimulatorError: The network could not be built, one of its processes raised or died, or time is up. It
             carries the traceback of the process that raised.
     """
@@ -128,6 +129,7 @@ class LavaRun:
     def _build(self) -> None:
         self._deadline_s = time.monotonic() + self._timeout_s
         executable = self._process.compile(self._run_cfg, self._compile_config)
+        require_semaphores(executable)
         self._runtime = runtime = WatchedRuntime(executable)
         executable.assign_runtime_to_all_processes(runtime)
         self._process.runtime = runtime

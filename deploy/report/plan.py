@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from deploy.engine.neurons import message_type
 from deploy.ir.integer import IntInput, IntIntegrator, IntLif, IntNetwork, IntPopulation
+from deploy.memory import message_size
 from deploy.needs import layer_needs
 from deploy.passes.bounds import Headroom
 from deploy.passes.schedule import Plan
@@ -58,7 +58,7 @@ def _lines(network: IntNetwork, plan: Plan, name: str) -> list[dict[str, Any]]:
 
 def _message_bytes(network: IntNetwork, name: str) -> int:
     population = network.populations[name]
-    return int(np.prod(population.shape)) * message_type(population).itemsize
+    return int(np.prod(population.shape)) * message_size(population)
 
 
 def _fullest(headroom: list[Headroom], what: str, name: str) -> dict[str, float] | None:
