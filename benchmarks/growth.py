@@ -1,0 +1,180 @@
+"""How the cost of a clip on Lava grows with time steps, image size, firing rate and depth, beside dense PyTorch.
+
+    python benchmarks/growth.py [--clips 8] [--repeats 3] [--out FILE.json] [--picture FILE.png]
+
+One quantity at a time departs from the middle: the tiny preset's channels at 96 x 96 pixels, T = 16, layers firing at
+10 %. Seconds of a clip are those of a stream of clips, so the depth of the pipeline is shared by them; memory is what
+all processes together take beyond this one before the run. Minutes on 2 cores; nothing else may run beside it.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lava_clip import Memory, _fit_threshold, calibrated_model, median_s, on_lava
+from matplotlib.figure import Figure
+from parity import provenance
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from deploy.frontend.from_svformer import export
+from deploy.inputs import InputFormat, known_range, load, shipped
+from deploy.ir.integer import IntLif
+from deploy.stages import lower, quantize
+from svformer.assets import CALIBRATION_CLIPS
+from svformer.cli import ArgumentParser, run_cli
+from svformer.config import PRESETS, SVFormerConfig
+from svformer.errors import InputError
+from svformer.files import atomic_path
+from svformer.model import SVFormer
+from svformer.neurons import PLIF
+
+MIDDLE_RATE = 0.1
+SAMPLED_S = 1.0  # in which `Memory` looks a few times
+MIDDLE = dataclasses.replace(PRESETS["tiny"], image_size=96, frames=16)
+SWEEPS: dict[str, tuple[float, ...]] = {
+    "frames": (4, 8, 16, 32),
+    "image_size": (32, 64, 96, 128),
+    "rate": (0.01, 0.05, 0.1, 0.2, 0.4),
+    "blocks": (4, 8, 12, 16),
+}
+AXES = {
+    "frames": ("time steps T", 1),
+    "image_size": ("image size, pixels a side", 1),
+    "rate": ("firing rate, %", 100),
+    "blocks": ("depth, transformer blocks", 1),
+}
+LAVA, TORCH = "#0072B2", "#D55E00"  # of the colour-blind safe set of Okabe and Ito
+
+
+def at(quantity: str, value: float) -> tuple[SVFormerConfig, float]:
+    """Geometry and firing rate where one quantity departs from the middle."""
+    if quantity == "rate":
+        return MIDDLE, value
+    if quantity == "blocks":
+        return dataclasses.replace(MIDDLE, depths=(int(value) // 4,) * 4), MIDDLE_RATE
+    return dataclasses.replace(MIDDLE, **{quantity: int(value)}), MIDDLE_RATE
+
+
+def at_rate(model: SVFormer, clip_BCTHW: Tensor, rate: float) -> SVFormer:
+    """The model with thresholds that make every layer fire at this rate, set from front to back."""
+    neurons = [module for module in model.modules() if isinstance(module, PLIF)]
+    handles = [module.register_forward_pre_hook(_fit_threshold(rate)) for module in neurons]
+    with torch.no_grad():
+        model(clip_BCTHW)
+    for handle in handles:
+        handle.remove()
+    return model
+
+
+def measure(quantity: str, value: float, *, clips: int, repeats: int) -> dict[str, Any]:
+    config, rate = at(quantity, value)
+    source = shipped(CALIBRATION_CLIPS)[0]
+    wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
+    frames = load(source, wanted)[np.newaxis]
+    clip = torch.from_numpy(frames).transpose(1, 2)
+    model = at_rate(calibrated_model(config, clip), clip, rate)
+    network = quantize(lower(export(model.double())), frames, search=False, input_range=known_range([source]))
+    model.float()
+    with torch.no_grad():
+        model(clip)
+        torch_s = median_s(lambda: model(clip), repeats)
+    with Memory() as before:
+        time.sleep(SAMPLED_S)
+    runs = [on_lava(network, np.repeat(frames, clips, axis=0)) for _ in range(repeats)]
+    spiking = [name for name, p in network.populations.items() if isinstance(p, IntLif)]
+    signals = runs[0].pop("signals")
+    fired = sum(int(signals[name].sum()) for name in spiking)
+    return {
+        "quantity": quantity,
+        "value": value,
+        "image_size": config.image_size,
+        "frames": config.frames,
+        "depths": list(config.depths),
+        "neurons": sum(int(np.prod(network.populations[name].shape)) for name in spiking),
+        "rate": fired / sum(signals[name].size for name in spiking),
+        "torch_s_per_clip": torch_s,
+        "lava_s_per_clip": statistics.median(run["run_s"] for run in runs) / clips,
+        "lava_build_s": statistics.median(run["build_s"] for run in runs),
+        "lava_mb": statistics.median(run["peak_mb"] for run in runs) - before.peak_mb,
+    }
+
+
+def draw(points: Iterable[dict[str, Any]], made: dict[str, str], clips: int, path: Path) -> None:
+    """Seconds above, memory below; one column for each quantity."""
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    panels = figure.subplots(2, len(SWEEPS), sharex="col")
+    points = list(points)
+    for column, quantity in enumerate(SWEEPS):
+        label, factor = AXES[quantity]
+        swept = sorted((p for p in points if p["quantity"] == quantity), key=lambda p: p["value"])
+        x = [p["value"] * factor for p in swept]
+        seconds, memory = panels[:, column]
+        seconds.plot(x, [p["lava_s_per_clip"] for p in swept], "o-", color=LAVA, label="Lava, streamed")
+        seconds.plot(x, [p["torch_s_per_clip"] for p in swept], "s--", color=TORCH, label="PyTorch, dense")
+        memory.plot(x, [p["lava_mb"] for p in swept], "o-", color=LAVA)
+        memory.set_xlabel(label)
+        for panel in (seconds, memory):
+            panel.set_ylim(bottom=0)
+            panel.grid(alpha=0.3)
+            panel.spines[["top", "right"]].set_visible(False)
+        seconds.set_xticks(x)
+    panels[0, 0].set_ylabel("seconds a clip")
+    panels[1, 0].set_ylabel("memory beside the caller, MB")
+    panels[0, 0].legend(frameon=False, fontsize="small")
+    middle = f"{MIDDLE.image_size} x {MIDDLE.image_size} pixels, T = {MIDDLE.frames}, rate {100 * MIDDLE_RATE:g} %"
+    figure.suptitle(
+        f"Cost of a clip around {middle}, {sum(MIDDLE.depths)} blocks; {clips} clips streamed\n"
+        f"{made['machine']}, {made['date']}, commit {made['commit']}",
+        fontsize="medium",
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def print_table(points: Iterable[dict[str, Any]], console: Console) -> None:
+    table = Table("quantity", "value", "neurons", "rate, %", "Lava, s a clip", "PyTorch, s a clip", "Lava, MB")
+    for p in points:
+        numbers = (f"{100 * p['rate']:.1f}", f"{p['lava_s_per_clip']:.3f}", f"{p['torch_s_per_clip']:.3f}")
+        table.add_row(p["quantity"], f"{p['value']:g}", f"{p['neurons']:,}", *numbers, f"{p['lava_mb']:.0f}")
+    console.print(table)
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="python benchmarks/growth.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=8, help="clips that stream back to back (default: 8)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each, of which the median counts (default: 3)")
+    parser.add_argument("--out", type=Path, help="write all figures as JSON")
+    parser.add_argument("--picture", type=Path, help="draw them, .png or .svg")
+    arguments = parser.parse_args()
+    if min(arguments.clips, arguments.repeats) < 1:
+        raise InputError("--clips and --repeats; allowed: 1 or more")
+    console, made = Console(), provenance()
+    points: list[dict[str, Any]] = []
+    measured: dict[Any, dict[str, Any]] = {}
+    for quantity, values in SWEEPS.items():
+        for value in values:
+            geometry = at(quantity, value)  # the middle belongs to every sweep and is measured once
+            if geometry not in measured:
+                measured[geometry] = measure(quantity, value, clips=arguments.clips, repeats=arguments.repeats)
+                console.print(f"{quantity} {value:g}: {measured[geometry]['lava_s_per_clip']:.3f} s a clip")
+            points.append({**measured[geometry], "quantity": quantity, "value": value})
+    print_table(points, console)
+    if arguments.out:
+        with atomic_path(arguments.out) as temporary:
+            found = {**made, "clips": arguments.clips, "repeats": arguments.repeats, "points": points}
+            temporary.write_text(json.dumps(found, indent=2) + "\n")
+    if arguments.picture:
+        draw(points, made, arguments.clips, arguments.picture)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))
