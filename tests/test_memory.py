@@ -18,6 +18,10 @@ from deploy.memory import MemoryNeed, available_bytes, float_need, integer_need,
 from hardware import ConvGeometry
 from svformer.errors import InputError
 
+# isort: split
+from lava.magma.compiler.channels import pypychannel
+from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
+
 FRAMES = 4
 
 
@@ -195,14 +199,40 @@ def test_full_dev_shm_is_said_before_the_run(monkeypatch: pytest.MonkeyPatch) ->
     assert "\n" not in str(caught.value)
 
 
-def test_semaphores_of_a_run_take_no_more_than_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many are made as `require_semaphores` counts."""
-    from lava.magma.compiler.channels import pypychannel
+@pytest.fixture
+def executables(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Lava's compiler made of the networks that a test runs."""
+    seen: list[Any] = []
+    monkeypatch.setattr("deploy.lava_network.watchdog.require_semaphores", seen.append)
+    return seen
 
-    made, counted = [], []
+
+def test_semaphores_of_a_run_are_as_many_as_are_asked_for(
+    executables: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
     monkeypatch.setattr(pypychannel, "Semaphore", lambda n, make=pypychannel.Semaphore: made.append(n) or make(n))
-    monkeypatch.setattr("deploy.lava_network.watchdog.require_semaphores", lambda e: counted.append(e))
     simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), timeout_s=60)
-    (built,) = counted
+    (built,) = executables
     channels = len(built.channel_builders) + len(list(built.sync_channel_builders))
     assert len(made) == actors.SEMAPHORES_PER_CHANNEL * channels
+
+
+def test_a_channel_holds_one_message(executables: list[Any]) -> None:
+    """Lava's default is 64, which for the published geometry would be gigabytes."""
+    simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), timeout_s=60)
+    (built,) = executables
+    ends = [end for b in built.channel_builders for end in (b.src_port_initializer, b.dst_port_initializer)]
+    assert ends
+    assert {end.size for end in ends} == {1}
+    assert all(np.dtype(end.d_type).itemsize <= 4 for end in ends)
+
+
+@pytest.mark.parametrize("blocks", ["fused", "stock"])
+def test_process_models_are_found_without_a_search(blocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search would run every module of the folder again, for each process of the network."""
+    monkeypatch.setattr(ProcGroupDiGraphs, "_find_proc_models", lambda proc: pytest.fail(f"searched for {proc}"))
+    net = network()
+    clips = np.random.default_rng(0).integers(-9, 10, size=(2, FRAMES, 3, 4, 4))
+    found = simulate(net, clips, blocks=blocks, timeout_s=60).signals
+    np.testing.assert_array_equal(found["out"], run_integer(net, clips)["out"])
