@@ -113,7 +113,7 @@ def conv_geometries() -> st.SearchStrategy[ConvGeometry]:
 def random_int_networks(draw: st.DrawFn) -> tuple[IntNetwork, Frames]:
     """An integer network that is proven not to overflow, and 1 to 3 clips for it.
 
-    Populations have one or two sources, near or far back, through convolutions of any geometry, identities or
+    Populations have one to three sources, near or far back, through convolutions of any geometry, identities or
     attention, with delays up to longer than a clip; some have gains or biases of their own for every time step.
     Weights, biases, decays and thresholds are arbitrary.
     """
@@ -126,7 +126,7 @@ def random_int_networks(draw: st.DrawFn) -> tuple[IntNetwork, Frames]:
     for i in range(draw(st.integers(1, 5))):
         names = list(populations)
         first = draw(st.just(names[-1]) | st.sampled_from(names))
-        others = draw(st.lists(st.sampled_from(names), max_size=1))
+        others = draw(st.lists(st.sampled_from(names), max_size=2))
         operation, shape = draw(_operations(populations[first], rng))
         operations = [operation, *(_fitting(populations[other], shape, rng) for other in others)]
         for source, op in zip([first, *others], operations, strict=True):

@@ -5,10 +5,13 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from deploy import lower, quantize, simulate
 from deploy.errors import SimulatorError
@@ -72,6 +75,20 @@ def test_several_threads_send_the_same(network: IntNetwork, clips: np.ndarray, m
 def test_no_processes_are_refused(network: IntNetwork, clips: np.ndarray) -> None:
     with pytest.raises(InputError, match="0 Lava processes were asked for; allowed: 1 or more"):
         simulate(network, clips, processes=0)
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(data=st.data())
+def test_random_networks_of_any_geometry(data: st.DataObject, int_networks: Any) -> None:
+    """Convolutions with groups, strides and dilation, attention, fan-in, delays, gains; several clips back to back, in
+    one process, two, or one for each layer.
+    """
+    random_network, frames = data.draw(int_networks)
+    expected = run_integer(random_network, frames)
+    found = simulate(random_network, frames, processes=data.draw(st.sampled_from([1, 2, 1000])), timeout_s=120).signals
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 def test_a_clip_does_not_see_the_one_before_it(network: IntNetwork, clips: np.ndarray) -> None:
