@@ -1,46 +1,80 @@
 """Export a checkpoint to a NIR file and prove that it gives the model's spikes; without arguments, the shipped one.
 
 python deploy/export_nir.py [--checkpoint FILE] [--head-dim N] [--out FILE.nir] [--json]
+                            [--portable [--dt SECONDS] [--max-neurons N]]
+
+--portable writes only nodes that stock simulators import (docs/nir_portable.md).
 """
 
+import argparse
 import dataclasses
 import json
 import sys
 from pathlib import Path
 
+import nir
 from rich.console import Console
 
-from deploy.export import check_export, export_checkpoint, node_table
+from deploy.export import TIE_MARGIN, check_export, export_checkpoint, node_table
+from deploy.frontend import portable
 from deploy.inputs import InputFormat, example_clips
 from deploy.ir.graph import write_nir
 from svformer.assets import TINY_CHECKPOINT
 from svformer.cli import ArgumentParser, run_cli
+from svformer.errors import InputError
 
 CHECKED_CLIPS = 3
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, default=TINY_CHECKPOINT, help=".safetensors, or an authors' .pyth")
     parser.add_argument("--head-dim", type=int, default=64, help="channels of a head, of an authors' .pyth")
-    parser.add_argument("--out", type=Path, default=Path("runs/model.nir"))
+    parser.add_argument("--out", type=Path, help="default: runs/model.nir, or runs/portable.nir")
+    parser.add_argument("--portable", action="store_true", help="only nodes that stock simulators import")
+    parser.add_argument("--dt", type=float, help="seconds of a time step of the portable file (snnTorch's: 1e-4)")
+    parser.add_argument(
+        "--max-neurons", type=int, help=f"refuse a portable file of more (default: {portable.MAX_NEURONS:,})"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
+    if not arguments.portable and (arguments.dt is not None or arguments.max_neurons is not None):
+        raise InputError("--dt and --max-neurons are for --portable; leave them out, or add it")
+    if arguments.max_neurons is not None and arguments.max_neurons < 1:
+        raise InputError(f"--max-neurons {arguments.max_neurons}; allowed: a whole number from 1")
+    if arguments.dt is not None and not 0 < arguments.dt < float("inf"):
+        raise InputError(f"--dt {arguments.dt:g}; allowed: a positive number of seconds")
+    arguments.out = arguments.out or Path("runs/portable.nir" if arguments.portable else "runs/model.nir")
+    return arguments
 
+
+def make_portable(graph: nir.NIRGraph, arguments: argparse.Namespace, console: Console) -> nir.NIRGraph:
+    own, added = portable.count_neurons(graph)
+    console.print(f"the portable form takes {own + added:,} neurons: the model's {own:,}, {added:,} for attention")
+    most = portable.MAX_NEURONS if arguments.max_neurons is None else arguments.max_neurons
+    return portable.portable(graph, dt_s=arguments.dt, max_neurons=most)
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    console = Console(quiet=arguments.json)
     model, graph = export_checkpoint(arguments.checkpoint, head_dim=arguments.head_dim)
     config = model.config
+    tie_margin = TIE_MARGIN
+    if arguments.portable:
+        graph, tie_margin = make_portable(graph, arguments, console), portable.TIE_MARGIN * config.threshold
     wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
     clips = example_clips(wanted, CHECKED_CLIPS)
-    check = check_export(model, graph, clips)
+    check = check_export(model, graph, clips, tie_margin=tie_margin)
     write_nir(graph, arguments.out)
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), "nodes": len(graph.nodes), **dataclasses.asdict(check)}))
         return
-    console = Console()
     console.print(node_table(graph))
+    logits = "" if check.logit_error is None else f", logits within {check.logit_error:.1e}"
     console.print(
         f"PyTorch = NIR on {len(clips)} clips: {check.spikes_compared:,} spikes compared (every layer, every time "
-        f"step), {check.ties} differ at ties, logits within {check.logit_error:.1e}"
+        f"step), {check.ties} differ at ties{logits}"
     )
     console.print(f"written: {arguments.out} ({arguments.out.stat().st_size / 1e6:.2f} MB)")
 

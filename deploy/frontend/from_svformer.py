@@ -65,14 +65,14 @@ def affine_of(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Values, Values]:
     return gain, _values(norm.bias) - _values(norm.running_mean) * gain
 
 
-def tau_of(decay: float) -> float:
+def tau_of(decay: float, dt_s: float = DT_S) -> float:
     """The time constant in seconds from which a reader gets back this very decay as dt / tau, if there is one.
 
     A last bit less or more would let a neuron that stands exactly at its threshold fire or not.
     """
-    tau_s = DT_S / decay
+    tau_s = dt_s / decay
     near = (tau_s, np.nextafter(tau_s, 0.0), np.nextafter(tau_s, np.inf))
-    return float(next((candidate for candidate in near if DT_S / candidate == decay), tau_s))
+    return float(next((candidate for candidate in near if dt_s / candidate == decay), tau_s))
 
 
 class _Exporter:
