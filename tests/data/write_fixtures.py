@@ -1,6 +1,6 @@
 """Write the .nir files of other frameworks, and recordings of what they did, that tests/test_interop.py reads.
 
-    python tests/data/write_fixtures.py snntorch OUT      (or spikingjelly, or nir)
+    python tests/data/write_fixtures.py snntorch OUT      (or another name of WRITERS)
 
 Each in an environment of its own with that framework; see README.md for the versions. Not a part of the tests.
 """
@@ -197,5 +197,40 @@ def plain_nir() -> None:
     )
 
 
+def run_portable(name: str, load: Callable[[nir.NIRGraph], Any]) -> None:
+    """What a simulator makes of OUT/portable.nir, which is ours: the spikes of all its neurons."""
+    import torch
+
+    graph = nir.read(str(OUT / "portable.nir"))
+    layers = [layer for layer, node in graph.nodes.items() if isinstance(node, nir.LIF)]
+    shape, steps = graph.nodes["input"].input_type["input"], int(graph.metadata["T"])
+    x = (np.random.default_rng(0).integers(-4, 5, size=(1, steps, *shape)) / 4).astype(np.float32)
+    net, state, sent = load(graph), None, {layer: [] for layer in layers}
+    for layer, spikes in sent.items():
+
+        def keep(module: Any, args: Any, out: Any, spikes: list[np.ndarray] = spikes) -> None:
+            spikes.append((out[0] if isinstance(out, tuple) else out).detach().numpy().copy())
+
+        net.get_submodule(layer.replace(".", "_")).register_forward_hook(keep)
+    with torch.no_grad():
+        for t in range(steps):
+            _, state = net(torch.from_numpy(x[:, t]), state)
+    record(name, {"input": x, **{layer: np.stack(spikes, axis=1) for layer, spikes in sent.items()}}, 1e-4)
+
+
+def portable_snntorch() -> None:
+    from snntorch.import_nir import import_from_nir
+
+    run_portable("portable_snntorch", import_from_nir)
+
+
+def portable_spikingjelly() -> None:
+    from spikingjelly.activation_based.nir_exchange import import_from_nir
+
+    run_portable("portable_spikingjelly", lambda graph: import_from_nir(graph, dt=1e-4))
+
+
+WRITERS = (snntorch, spikingjelly, plain_nir, portable_snntorch, portable_spikingjelly)
+
 if __name__ == "__main__":
-    {"snntorch": snntorch, "spikingjelly": spikingjelly, "nir": plain_nir}[sys.argv[1]]()
+    {"nir" if writer is plain_nir else writer.__name__: writer for writer in WRITERS}[sys.argv[1]]()
