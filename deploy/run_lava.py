@@ -109,7 +109,7 @@ def main() -> None:
         print_chip_run(on_chip, console)
         return
     if arguments.estimate:
-        report = estimate(deployment, chips=arguments.chip)
+        report = {**estimate(deployment, chips=arguments.chip), "fixed_point": plain(deployment.fixed_point)}
         print_estimate(report, console)
     else:
         tally = run_with_progress(deployment, sources, arguments, console)
@@ -122,7 +122,7 @@ def main() -> None:
         print_summary(report, console)
         for line in lines(report.get("reference", {})):
             console.print(line)
-    report["fixed_point"] = plain(deployment.fixed_point)
+        report["fixed_point"] = plain(deployment.fixed_point)
     write_json(report, arguments.out / "report.json")
     if arguments.json:
         print(json.dumps(report))

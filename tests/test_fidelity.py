@@ -13,6 +13,7 @@ from deploy.ir.network import Connection, Convolution, Identity, Input, Lif, Net
 from deploy.passes.calibrate import calibrate
 from deploy.passes.fidelity import LayerFidelity, fidelity, plain, summary, warnings
 from deploy.passes.quantize import quantize as quantize_network
+from deploy.report.fixed_point import fixed_point_table
 from deploy.stages import as_images, lower, quantize, simulate
 from hardware import ConvGeometry
 from svformer.errors import InputError
@@ -170,3 +171,30 @@ def test_the_report_is_plain_values_and_has_one_line() -> None:
     line = summary(found.values())
     assert line.startswith("fixed point: weights off by at most ")
     assert "\n" not in line
+
+
+def test_registers_are_told_by_their_width() -> None:
+    """Weights of 127 and -127: 127 of a 24-bit sum; the current is that x 2^exponent, of at most 2^17."""
+    net = layer([[1.27, -1.27, 0.01]])
+    integers = quantize_network(net, calibrate(net, spikes((3, 1, 1))))
+    (found,) = (layer for layer in fidelity(net, integers, spikes((3, 1, 1))) if layer.name == "lif")
+    (dense,) = (c.operation for c in integers.connections if c.target == "lif")
+    positive = int(np.maximum(dense.mantissa, 0).sum())
+    neurons = integers.populations["lif"]
+    fullest_24 = max(positive / (2**23 - 1), neurons.threshold.max() / (2**17 - 1))
+    assert found.sum_headroom == pytest.approx(fullest_24)
+    assert found.current_headroom == pytest.approx(positive * 2.0**dense.exponent / (2**17 - 1))
+
+
+def test_the_table_has_a_line_for_every_layer() -> None:
+    """A threshold that no rounding reaches, and one layer that falls silent."""
+    frames = spikes((2, 1, 1))
+    frames[:, :, 1] = 0
+    layers = plain(report(layer([[1.5, 1000.0]], decay=1.0), frames).values())
+    table = fixed_point_table(layers)
+    cells = {str(column.header): list(column.cells) for column in table.columns}
+    assert cells["layer"] == ["lif", "output"]
+    assert cells["shift"] == ["falls silent", ""]
+    assert cells["rate"] == [f"{100 * frames[:, :, 0].mean():.2f}", ""]
+    assert cells["leak"] == ["0", ""]
+    assert cells["of 2^17"][1] == ""

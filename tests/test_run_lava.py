@@ -91,8 +91,11 @@ def test_integer_backend_and_views(
     assert report["parity"]["integer_vs_lava"]["bit_exact"] is None
 
 
-def test_estimate_stops_before_the_simulation(model_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimate_stops_before_the_simulation(
+    model_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(run_lava, monkeypatch, "--nir", model_nir, "--estimate", "--out", tmp_path) == 0
+    assert "Fixed point, %: errors of rounding" in capsys.readouterr().out
     report = json.loads((tmp_path / "report.json").read_text())
     assert {"plan", "fit", "headroom"} <= report.keys()
     assert "clips" not in report

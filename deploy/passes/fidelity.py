@@ -32,6 +32,8 @@ from deploy.passes.watch import Watch
 
 Values = NDArray[Any]
 
+OF_24_BITS = ("synaptic sum", "graded message", "potential", "threshold")  # names of `deploy.passes.bounds`
+OF_CURRENT = "input current"
 POOR_DECAY = 0.05  # a time constant 5 % off
 POOR_WEIGHTS = 0.1  # rounding leaves 10 % of the weights' size
 POOR_THRESHOLD = 0.05
@@ -51,6 +53,8 @@ class LayerFidelity:
     current_decay_error: float | None
     headroom: float  # how full its fullest register gets in the worst case; 1 is full
     fullest_register: str
+    sum_headroom: float | None  # the same of its 24-bit registers (synaptic sums, messages, potentials)
+    current_headroom: float | None  # and of the 2^17 that an input current may reach
     saturated: float | None  # share of potentials at the ends of their register, on the calibration clips
     float_rate: float | None  # spikes of a neuron in a time step, on the calibration clips
     rate: float | None
@@ -195,4 +199,9 @@ def _relative(found: Values, exact: Values) -> float | None:
 def _fullest(headroom: Sequence[Headroom], name: str) -> dict[str, Any]:
     own = [h for h in headroom if h.where.split(" -> ")[-1] == name]
     fullest = max(own, key=lambda h: h.share)
-    return {"headroom": fullest.share, "fullest_register": f"{fullest.what} ({fullest.where})"}
+    return {
+        "headroom": fullest.share,
+        "fullest_register": f"{fullest.what} ({fullest.where})",
+        "sum_headroom": max((h.share for h in own if h.what in OF_24_BITS), default=None),
+        "current_headroom": max((h.share for h in own if h.what == OF_CURRENT), default=None),
+    }

@@ -6,12 +6,15 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.report.plan import print_mapping, print_plan
+from deploy.report.fixed_point import fixed_point_table
 
 CLIPS_SHOWN = 12
 
 
 def print_estimate(report: dict[str, Any], console: Console) -> None:
-    """Size, plan and fit of a network that was not run."""
+    """Fixed point (where the report has it), size, plan and fit of a network that was not run."""
+    if layers := report.get("fixed_point"):
+        console.print(fixed_point_table(layers))
     network, plan = report["network"], report["plan"]
     console.print(
         f"{network['neurons']:,} neurons, {network['parameters']:,} parameters of {network['weight_bits']} bits, "

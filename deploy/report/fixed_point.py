@@ -1,0 +1,47 @@
+"""What fixed point costs every layer, as a table on a terminal (deploy/passes/fidelity.py)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Column, Table
+
+PERCENT = (
+    ("weights", "weight_error"),
+    ("clipped", "weights_clipped"),
+    ("threshold", "threshold_error"),
+    ("leak", "decay_error"),
+    ("of 24 bits", "sum_headroom"),
+    ("of 2^17", "current_headroom"),
+    ("saturated", "saturated"),
+)
+
+
+def fixed_point_table(layers: Iterable[Mapping[str, Any]]) -> Table:
+    """A line for every layer of report.json's "fixed_point"; empty where there is nothing to round or to fill."""
+    title = "Fixed point, %: errors of rounding, registers in the worst case, rates on the calibration clips"
+    numbers = [Column(heading, justify="right") for heading, _ in PERCENT]
+    table = Table(
+        Column("layer", overflow="fold"),
+        *numbers,
+        Column("rate", justify="right"),
+        "shift",
+        title=title,
+        caption=CAPTION,
+    )
+    for layer in layers:
+        table.add_row(layer["name"], *(_percent(layer[field]) for _, field in PERCENT), *_rates(layer))
+    return table
+
+
+CAPTION = "rate: spikes a neuron and time step in real numbers; shift: what integers fire more or less"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"
+
+
+def _rates(layer: Mapping[str, Any]) -> tuple[str, str]:
+    before, after = layer["float_rate"], layer["rate"]
+    if before is None:
+        return "", ""
+    return f"{100 * before:.2f}", "falls silent" if layer["silenced"] else f"{100 * (after - before):+.2f}"
