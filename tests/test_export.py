@@ -133,14 +133,15 @@ def with_changed(graph: nir.NIRGraph, name: str, **fields: Any) -> nir.NIRGraph:
     ],
 )
 def test_the_gate_names_where_a_changed_weight_is_first_seen(exported: Any, changed: str, layer: str) -> None:
-    """The layer behind the changed weight, and its earliest time step; in whichever order a file has the nodes."""
+    """The layer behind the changed weight, and its earliest time step in the first clip that differs; in whichever
+    order a file has the nodes.
+    """
     graph = with_changed(exported.graph, changed, weight=exported.graph.nodes[changed].weight * 1.1)
     graph.nodes = dict(reversed(graph.nodes.items()))
     different = (
         interpret(graph, exported.frames_NTCHW)[layer] != interpret(exported.graph, exported.frames_NTCHW)[layer]
     )
-    step = np.nonzero(different)[1].min()
-    clip, _, *neuron = np.argwhere(different & (np.arange(different.shape[1]) == step)[:, None, None, None])[0]
+    clip, step, *neuron = np.argwhere(different)[0]
     with pytest.raises(GateError) as caught:
         check_export(exported.model, graph, exported.frames_NTCHW)
     where = f"first in layer {layer}, time step {step}, neuron {tuple(map(int, neuron))} of clip {clip}, "

@@ -25,13 +25,22 @@ from svformer.errors import InputError
 Signal = NDArray[np.float64]  # [N, T, ...]
 
 
+FRAMES_AT_ONCE = 4  # a convolution's windows take as much memory as its kernel has pixels, times these
+
+
 def interpret(
-    graph: nir.NIRGraph, frames_NTCHW: NDArray[Any], *, dt_s: float | None = None, keep: Iterable[str] | None = None
+    graph: nir.NIRGraph,
+    frames_NTCHW: NDArray[Any],
+    *,
+    dt_s: float | None = None,
+    keep: Iterable[str] | None = None,
+    on_node: Callable[[str, Mapping[str, Signal]], None] = lambda name, signals: None,
 ) -> dict[str, Signal]:
     """Output of every node for a batch of clips; `dt_s` defaults to the graph's metadata.
 
-    With `keep`, only those nodes are returned, and the memory of all others is given back on the way. Nodes of graphs
-    inside the graph are named "outer.inner". Raises `InputError` for a graph that means nothing.
+    With `keep`, only those nodes are returned, and the memory of all others is given back on the way; `on_node` gets
+    every node in order of execution, while its signal and those of its sources are there. Nodes of graphs inside the
+    graph are named "outer.inner". Raises `InputError` for a graph that means nothing.
     """
     dt = graph_dt_s(graph) if dt_s is None else dt_s
     try:
@@ -51,6 +60,8 @@ def interpret(
         else:
             incoming = [signals[source] for source in sources[group[0]]]
             signals[group[0]] = _apply(node, sum(incoming[1:], start=incoming[0]), dt)
+        for name in group:
+            on_node(name, signals)
         for source in {source for name in group for source in sources[name]}:
             if last_use[source] == group and source not in kept:
                 del signals[source]
@@ -120,7 +131,9 @@ class _Loop:
 
 
 def _by_frame(function: Callable[[Signal], Signal], x: Signal) -> Signal:
-    y = function(x.reshape(-1, *x.shape[2:]))
+    frames = x.reshape(-1, *x.shape[2:])
+    parts = [function(frames[i : i + FRAMES_AT_ONCE]) for i in range(0, len(frames), FRAMES_AT_ONCE)]
+    y = np.concatenate(parts)
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
