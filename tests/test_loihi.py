@@ -30,7 +30,7 @@ from deploy.ir.integer import (
     shifted,
 )
 from deploy.lava_network import loihi
-from deploy.lava_network.blocks import FRAMES_MODEL, FramesBlock, registered
+from deploy.lava_network.blocks import registered
 from deploy.lava_network.compat import ModelMap
 from deploy.lava_network.recording import Recording
 from deploy.lava_network.stock import MODELS
@@ -69,7 +69,6 @@ class ScaledConv(AbstractPyConvModel):
 IN_CPU = {
     **MODELS,
     Conv: registered(ScaledConv, Conv),
-    FramesBlock: FRAMES_MODEL,
     GradedVec: PyGradedVecModelFixed,
 }
 
@@ -296,7 +295,7 @@ def in_place_of_the_board(process: AbstractProcess, condition: Any, run_cfg: Any
     assert type(run_cfg) is Loihi2HwCfg
     assert [type(probe).__name__ for probe in run_cfg.callback_fxs] == ["Loihi2Power", "Loihi2ExecutionTime"]
     assert run_cfg.callback_fxs[0].options == {"num_steps": condition.num_steps}
-    assert set(run_cfg.exception_proc_model_map) == {FramesBlock, loihi.Recorder}, "the rest is Intel's"
+    assert set(run_cfg.exception_proc_model_map) == {loihi.Frames, loihi.Recorder}, "the rest is Intel's"
     models = dict(IN_CPU)
     for adapter in (adapters.PyToN3ConvAdapter, adapters.NxToPyAdapter):
         models[adapter] = registered(type("Model", (adapters.PassOn,), {}), adapter)

@@ -220,7 +220,7 @@ def test_semaphores_of_a_run_are_as_many_as_are_asked_for(
 
 def test_a_channel_holds_one_message(executables: list[Any]) -> None:
     """Lava's default is 64, which for the published geometry would be gigabytes."""
-    simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), timeout_s=60)
+    simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), processes=1000, timeout_s=60)
     (built,) = executables
     ends = [end for b in built.channel_builders for end in (b.src_port_initializer, b.dst_port_initializer)]
     assert ends

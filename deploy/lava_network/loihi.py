@@ -37,9 +37,8 @@ from deploy.ir.integer import (
 )
 from deploy.lava_network import compat
 from deploy.lava_network.actors import one_line
-from deploy.lava_network.blocks import FRAMES_MODEL, FramesBlock
 from deploy.lava_network.recording import Recording
-from deploy.lava_network.stock import MODELS, Recorder, channels_last, conv_process, lif_process
+from deploy.lava_network.stock import MODELS, Frames, Recorder, channels_last, conv_process, lif_process
 from deploy.mapping import mapping, obstacles
 from deploy.passes.schedule import Plan, schedule
 from hardware import ConvGeometry
@@ -146,7 +145,7 @@ def split_readout(network: IntNetwork) -> tuple[IntNetwork, Callable[[NDArray[An
 
 def hardware_config(probes: list[Any]) -> RunConfig:
     """Intel's process models for everything but the two ends, which stay on the CPU, and its profilers."""
-    ends = compat.ModelMap({FramesBlock: FRAMES_MODEL, Recorder: MODELS[Recorder]})
+    ends = compat.ModelMap({process: MODELS[process] for process in (Frames, Recorder)})
     return Loihi2HwCfg(exception_proc_model_map=ends, callback_fxs=probes)
 
 
@@ -183,8 +182,8 @@ def build_chip_network(
     out: dict[str, OutPort] = {}
     for name, population in network.populations.items():
         if isinstance(population, IntInput):
-            block = FramesBlock(name=name, frames_FCHW=np.ascontiguousarray(np.moveaxis(frames_FCHW, 1, -1)))
-            out[name] = _through(block.out, adapters and adapters.PyToN3ConvAdapter, INPUT_BITS)
+            entry = Frames(frames_FHWC=np.ascontiguousarray(np.moveaxis(frames_FCHW, 1, -1)))
+            out[name] = _through(entry.s_out, adapters and adapters.PyToN3ConvAdapter, INPUT_BITS)
         elif isinstance(population, IntLif):
             neurons: LIFReset = lif_process(population, frames=plan.frames, first_step=plan.first_step(name))
             into[name], out[name] = neurons.a_in, neurons.s_out

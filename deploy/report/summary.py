@@ -5,8 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from deploy.report.plan import print_mapping, print_plan
 from deploy.report.fixed_point import fixed_point_table
+from deploy.report.plan import print_mapping, print_plan
 
 CLIPS_SHOWN = 12
 
