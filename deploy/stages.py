@@ -11,28 +11,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.frontend.from_nir import from_nir
-from deploy.ir.contracts import check_integer, check_network
+from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.network import Network
+from deploy.lowering import lower
 from deploy.memory import integer_need, lava_need, require_memory
 from deploy.passes import quantize as quantization
 from deploy.passes.calibrate import calibrate
-from deploy.passes.merge_linear_chains import merge_linear_chains
-from deploy.passes.normalise_gains import normalise_gains
 from deploy.passes.schedule import schedule
 from svformer.errors import InputError
+
+__all__ = ["WEIGHT_BITS", "Backend", "Blocks", "Simulation", "as_images", "lower", "quantize", "simulate"]
 
 WEIGHT_BITS = 8  # the most that Loihi stores with a sign
 Backend = Literal["lava", "integer"]
 Blocks = Literal["fused", "stock"]
 Frames = NDArray[Any]  # [N, T, *input shape]
-
-LOWERING: tuple[Callable[[Network], Network], ...] = (merge_linear_chains, normalise_gains)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +41,6 @@ class Simulation:
     time_steps: int
     build_s: float = 0.0
     run_s: float = 0.0
-
-
-def lower(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None) -> Network:
-    """NIR graph -> network with merged chains; raises `InputError` for what cannot be mapped exactly."""
-    network = from_nir(graph, frames=frames, dt_s=dt_s)
-    check_network(network, after="from_nir")
-    for lowering in LOWERING:
-        network = lowering(network)
-        check_network(network, after=lowering.__name__)
-    return network
 
 
 def as_images(frames: Frames, network: Network | IntNetwork) -> Frames:

@@ -1,21 +1,26 @@
 """SVFormer, a directly trained spiking video transformer, in PyTorch with norse neurons.
 
 Data flow: a clip [B, C, T, H, W] goes through `SVFormer` (model.py) and gives logits [B, K]; `record_spikes` gives the
-spikes of every neuron layer beside them. Source: Yu et al., "SVFormer", arXiv 2406.15034.
+spikes of every neuron layer beside them, `record_membranes` and `attention_maps` what lies between, `svformer.plot`
+draws it. Source: Yu et al., "SVFormer", arXiv 2406.15034.
 """
 
 from svformer.checkpoint import load_checkpoint, save_checkpoint
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.errors import InputError
 from svformer.model import SVFormer
-from svformer.recording import record_spikes
+from svformer.recording import AttentionMap, MembraneTrace, attention_maps, record_membranes, record_spikes
 
 __all__ = [
     "PRESETS",
+    "AttentionMap",
     "InputError",
+    "MembraneTrace",
     "SVFormer",
     "SVFormerConfig",
+    "attention_maps",
     "load_checkpoint",
+    "record_membranes",
     "record_spikes",
     "save_checkpoint",
 ]

@@ -5,7 +5,9 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from svformer.errors import InputError
 from svformer.files import atomic_path
+from svformer.palette import STYLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +32,28 @@ def write_curve(curve: list[Point], out: Path) -> None:
         draw_curve(curve, temporary)
 
 
-def draw_curve(curve: list[Point], path: Path) -> None:
-    from matplotlib.figure import Figure  # imported here: a second that only this picture needs
+def read_curve(path: Path) -> list[Point]:
+    """The points of a curve.csv; raises `InputError` where it is none."""
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [_point(row) for row in rows]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a training curve ({error}); `python -m svformer.train` writes one") from error
 
-    figure = Figure(figsize=(6, 3.2), layout="constrained")
-    loss_axis = figure.subplots()
-    epochs = [point.epoch for point in curve]
-    loss_axis.plot(epochs, [point.loss for point in curve], color="tab:blue")
-    loss_axis.set(xlabel="epoch", ylabel="cross-entropy loss (blue)", ylim=(0, None))
-    top1_axis = loss_axis.twinx()
-    top1_axis.plot(epochs, [100 * point.train_top1 for point in curve], color="tab:orange")
-    top1_axis.set(ylabel="training top-1, % (orange)", ylim=(0, 100))
-    figure.savefig(path, dpi=120)
+
+def _point(row: dict[str, str]) -> Point:
+    kinds: dict[str, type] = {"epoch": int, "step": int}
+    return Point(**{name: kinds.get(name, float)(value) for name, value in row.items()})
+
+
+def draw_curve(points: list[Point], path: Path) -> None:
+    from matplotlib import style  # imported here: a second that only this picture needs
+    from matplotlib.figure import Figure
+
+    from svformer.plot import curve
+
+    with style.context(dict(STYLE)):
+        figure = Figure(figsize=(6, 3.2))
+        curve(points, figure.subplots())
+        figure.savefig(path, dpi=120)

@@ -75,11 +75,17 @@ class LIFBoxFixedPoint(LIFBoxTrainable):
         return rounded(self.v_th / decay, THRESHOLD_STEP) * decay
 
 
+def charged(input_tensor: Tensor, state: LIFBoxFeedForwardState, p: LIFBoxTrainable, dt: float) -> Tensor:
+    """The potential after one time step's input, before a reset."""
+    v: Tensor = state.v + dt * p.tau_mem_inv * (input_tensor + p.v_leak - state.v)
+    return v
+
+
 def plif_step(
     input_tensor: Tensor, state: LIFBoxFeedForwardState, p: LIFBoxTrainable, dt: float
 ) -> tuple[Tensor, LIFBoxFeedForwardState]:
     """One time step: norse's `lif_box_feed_forward_step` with `>=` at the threshold and a detached hard reset."""
-    v = state.v + dt * p.tau_mem_inv * (input_tensor + p.v_leak - state.v)
+    v = charged(input_tensor, state, p, dt)
     spikes: Tensor = ArctanSpike.apply(v - p.threshold, p.alpha)  # type: ignore[no-untyped-call]
     return spikes, LIFBoxFeedForwardState(v=v.masked_fill(spikes.detach().bool(), p.v_reset))
 
@@ -134,3 +140,11 @@ class PLIF(SNN):
             fired, state = self.activation(current, state, self.p, self.dt)
             spikes.append(fired)
         return torch.stack(spikes)
+
+    def potentials(self, input_tensor: Tensor) -> Tensor:
+        """Currents [T, ...] -> potentials [T, ...] as the threshold sees them: before a reset."""
+        state, seen = self.state_fallback(input_tensor), []
+        for current in input_tensor.unbind(0):
+            seen.append(charged(current, state, self.p, self.dt))
+            _, state = self.activation(current, state, self.p, self.dt)
+        return torch.stack(seen)

@@ -233,3 +233,19 @@ def test_the_command_refuses_wrong_counts_with_code_2(
     assert "allowed: " in message
     assert message.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_some_classes_alone_are_the_same_clips(tmp_path: Path, root: Path) -> None:
+    """Asking for fewer writes fewer, and asking for all later adds the others."""
+    generate(tmp_path, classes=("Pulse", "Bob"), groups=2, clips_per_group=1, workers=1)
+    written = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.avi"))
+    assert [name.split("/")[1] for name in written] == ["Bob", "Bob", "Pulse", "Pulse"]
+    assert all((tmp_path / name).read_bytes() == (root / name).read_bytes() for name in written)
+    assert (tmp_path / "ucfTrainTestlist" / "classInd.txt").read_text() == "1 Pulse\n2 Bob\n"
+
+
+@pytest.mark.parametrize("classes", [("Bob", "Spin"), ()])
+def test_unknown_classes_are_refused(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=r"Spin|\(none\).*not in the easy world; allowed: Bob, Down"):
+        generate(tmp_path, classes=classes)
+    assert not list(tmp_path.iterdir())

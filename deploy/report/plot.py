@@ -1,4 +1,4 @@
-"""Pictures of a report as PNG data: spike rasters and the frames that caused them.
+"""Pictures of a report as PNG data: spike rasters and the frames that caused them (`svformer.pixels` makes the pixels).
 
 Only what has a pixel for every value is a bitmap. Bars and dots are SVG that the templates draw in per cent, so that
 they keep readable text on a phone and follow the colours of the page.
@@ -15,13 +15,12 @@ import numpy as np
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from svformer.data.clips import MEAN, STD
+from svformer.pixels import RASTER_ROWS, Pixels, frame_pixels, grey_pixels, raster_image, row_means
 
-RASTER_ROWS = 128  # rows of a raster, each one CSS pixel high or higher: a browser drops none of them
+__all__ = ["FRAMES_SHOWN", "Frame", "Raster", "film_strip", "raster", "raster_image", "signal_picture", "ticks"]
+
 FRAMES_SHOWN = 16  # frames of a film strip, and time steps labelled below, at most
 FRAME_SIZE = 96  # pixels of the longer side of a frame in the strip at most
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +64,6 @@ def raster(name: str, spikes_TCHW: NDArray[Any]) -> Raster:
     )
 
 
-def raster_image(spikes_TCHW: NDArray[Any], *, rows: int = RASTER_ROWS) -> Pixels:
-    """Darkness [rows, T] of a raster: time steps from left to right, neurons in channel order from top to bottom.
-
-    Up to `rows` neurons have a row each, 255 where they fire. Of more, neighbours share a row, each neuron in exactly
-    one; its darkness is 255 times the square root of the share that fires, so that one spike among many stays visible.
-    """
-    return np.round(255 * np.sqrt(_row_means(spikes_TCHW, rows))).astype(np.uint8)
-
-
-def _row_means(values: NDArray[Any], rows: int) -> NDArray[np.float64]:
-    """Values [T, ...] as [rows, T]: where there are more, neighbours share a row that shows their mean."""
-    values_TN = values.reshape(len(values), -1).astype(np.float64)
-    count = values_TN.shape[1]
-    edges = np.linspace(0, count, min(rows, count) + 1).round().astype(int)
-    return (np.add.reduceat(values_TN, edges[:-1], axis=1) / np.diff(edges)).T
-
-
 def film_strip(frames: NDArray[np.float32]) -> list[Frame]:
     """Frames [T, C, H, W] as pictures, evenly spaced where there are more than fit in a row.
 
@@ -90,26 +72,13 @@ def film_strip(frames: NDArray[np.float32]) -> list[Frame]:
     steps = len(frames)
     shown = min(steps, FRAMES_SHOWN)
     chosen = ((np.arange(shown) + 0.5) * steps / shown).astype(int)
-    pixels = _pixels(frames)[chosen]
+    pixels = frame_pixels(frames)[chosen]
     return [Frame(step=int(step) + 1, png=_png(_shrunk(frame))) for step, frame in zip(chosen, pixels, strict=True)]
-
-
-def _pixels(frames: NDArray[np.float32]) -> Pixels:
-    """Frames [T, C, H, W] as [T, H, W, 3]."""
-    if frames.shape[1] == 3:
-        return np.round(255 * np.clip(np.moveaxis(frames * STD + MEAN, 1, -1), 0, 1)).astype(np.uint8)
-    return _grey(frames.mean(axis=1))
-
-
-def _grey(values: NDArray[Any]) -> Pixels:
-    """Smallest to largest value as black to white, with a last axis of three equal colours."""
-    span = float(np.ptp(values)) or 1.0
-    return np.repeat(np.round(255 * (values - values.min()) / span).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def signal_picture(frames: NDArray[np.float32]) -> str:
     """An input that is no picture, [T, ...]: time steps from left to right, values from top to bottom, in grey."""
-    return _png(_grey(_row_means(frames, RASTER_ROWS)))
+    return _png(grey_pixels(row_means(frames, RASTER_ROWS)))
 
 
 def ticks(steps: int) -> list[int]:

@@ -14,7 +14,7 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,7 @@ def generate(
     out: str | Path,
     *,
     world: str = "easy",
+    classes: Sequence[str] | None = None,
     groups: int = 25,
     clips_per_group: int = 4,
     seed: int = 0,
@@ -68,10 +69,11 @@ def generate(
 ) -> Path:
     """Write the data set and return its folder; a second call after an interruption continues.
 
-    A clip depends on the seed and its class, group and number only, so larger counts add to what is there. In
+    A clip depends on the seed and its class, group and number only, so larger counts and more `classes` (default: all
+    of the world) add to what is there; the lists name what was asked for last. In
     split k (1 to 3) the k-th 28 % of the groups test, as in UCF101: of 25 groups 1-7, 8-14, 15-21; the others
     train. `workers` counts processes (default: one a core; 1 works in this process). Raises InputError for
-    an unknown world, counts out of range, and a folder that holds clips of another world or seed.
+    an unknown world or class, counts out of range, and a folder that holds clips of another world or seed.
     """
     if world not in WORLDS:
         raise InputError(f"world {world!r}: no such set of clips; allowed: {', '.join(WORLDS)}")
@@ -79,14 +81,18 @@ def generate(
         raise InputError(f"{groups} groups of {clips_per_group} clips; allowed: 2 to 99 groups, 1 to 99 clips")
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers; allowed: 1 or more")
+    chosen = WORLDS[world].classes if classes is None else tuple(classes)
+    unknown = [name for name in chosen if name not in WORLDS[world].classes]
+    if unknown or not chosen:
+        allowed = ", ".join(WORLDS[world].classes)
+        raise InputError(f"classes {', '.join(unknown) or '(none)'}: not in the {world} world; allowed: {allowed}")
     out = Path(out)
     _claim(out, world, seed)
-    classes = WORLDS[world].classes
-    jobs = [(c, g, k) for c in classes for g in range(1, groups + 1) for k in range(1, clips_per_group + 1)]
+    jobs = [(c, g, k) for c in chosen for g in range(1, groups + 1) for k in range(1, clips_per_group + 1)]
     missing = [job for job in jobs if not _clip_path(out, job).exists()]
     work = functools.partial(_write_clip, out=out, world=world, seed=seed)
     _write_clips(missing, work, workers or os.cpu_count() or 1)
-    _write_lists(out / "ucfTrainTestlist", classes, jobs, groups)
+    _write_lists(out / "ucfTrainTestlist", chosen, jobs, groups)
     return out
 
 

@@ -1,0 +1,66 @@
+"""NIR graph -> lowered network, one pass after the other; every network on the way can be looked at."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import nir
+
+from deploy.frontend.from_nir import from_nir
+from deploy.ir.contracts import check_network
+from deploy.ir.network import Convolution, Network, Relay
+from deploy.passes.merge_linear_chains import merge_linear_chains
+from deploy.passes.normalise_gains import normalise_gains
+
+LOWERING: tuple[Callable[[Network], Network], ...] = (merge_linear_chains, normalise_gains)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoweringStep:
+    """The network after one pass, and how large it is."""
+
+    name: str
+    what: str  # first sentence of what the pass says about itself
+    network: Network
+
+    @property
+    def populations(self) -> int:
+        return len(self.network.populations)
+
+    @property
+    def relays(self) -> int:
+        """Populations that pass on real numbers."""
+        return sum(isinstance(population, Relay) for population in self.network.populations.values())
+
+    @property
+    def connections(self) -> int:
+        return len(self.network.connections)
+
+    @property
+    def weights(self) -> int:
+        """Values of all kernels."""
+        operations = (c.operation for c in self.network.connections)
+        return sum(operation.weight.size for operation in operations if isinstance(operation, Convolution))
+
+
+def lowering_steps(
+    graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None
+) -> Iterator[LoweringStep]:
+    """The network as read, then after every pass; raises `InputError` for what cannot be mapped exactly."""
+    network = from_nir(graph, frames=frames, dt_s=dt_s)
+    yield _checked(network, "from_nir", "Every node becomes a population or a connection.")
+    for lowering in LOWERING:
+        network = lowering(network)
+        documentation = str(sys.modules[lowering.__module__].__doc__)
+        yield _checked(network, lowering.__name__, documentation.split("\n\n")[0].replace("\n", " "))
+
+
+def _checked(network: Network, name: str, what: str) -> LoweringStep:
+    check_network(network, after=name)
+    return LoweringStep(name=name, what=what, network=network)
+
+
+def lower(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None) -> Network:
+    """NIR graph -> network with merged chains; raises `InputError` for what cannot be mapped exactly."""
+    *_, last = lowering_steps(graph, frames=frames, dt_s=dt_s)
+    return last.network
