@@ -6,12 +6,12 @@ TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean lock
+.PHONY: help setup demo test notebooks lint clean lock
 
 IN_VENV := .venv/bin/python
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
 
 setup: ## Make .venv with the pinned versions; nothing to do when it is ready
 	@tools/setup.sh
@@ -21,6 +21,10 @@ demo: setup ## Run the shipped network on the shipped clips, from .nir file to e
 
 test: lint ## Lint, check the types, run the tests and the notebooks
 	$(IN_VENV) -m pytest -n 2 --dist loadfile
+
+notebooks: setup ## Run the notebooks, keep their outputs, and draw the picture of the README
+	$(IN_VENV) tools/run_notebooks.py
+	$(IN_VENV) tools/readme_picture.py
 
 lint: setup ## ruff (lint and format) and mypy
 	$(IN_VENV) -m ruff check .

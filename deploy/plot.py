@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from deploy.gates import Agreement
@@ -31,6 +31,18 @@ OPERATIONS = {  # counts of the ledger that are drawn: name, colour
     "bias_adds": ("biases", GREY),
     "neuron_updates": ("neuron updates", PURPLE),
 }
+CAUSE_NAMES = {  # of energy, in the order of svformer.palette.CAUSES
+    "synaptic_ops": "additions by spikes",
+    "graded_macs": "multiply-accumulates",
+    "attention": "attention",
+    "relays": "shortcuts",
+    "step_gains": "gains of time steps",
+    "biases": "biases",
+    "neuron_updates": "neuron updates",
+    "spike_transport": "transport of spikes",
+    MEMORY: "memory",
+}
+ROUNDED_FROM_UJ = 100.0
 BOTH, FIRST, SECOND = INK, ORANGE, BLUE  # of two recordings
 
 
@@ -90,6 +102,7 @@ def pairs(rows: Mapping[str, tuple[float, float]], names: tuple[str, str], ax: A
     ax.grid(axis="y", color=LINE, linewidth=0.6)
     ax.set_xlim(left=0)
     _rows(ax)
+    ax.set_ylim(len(rows) - 0.4, -0.6)  # rings are not cut
     ax.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     return ax
 
@@ -100,6 +113,7 @@ def operations(counts: Mapping[str, OpCounts], ax: Axes | None = None) -> Axes:
     amounts = {name: {kind: getattr(count, kind) for kind in OPERATIONS} for name, count in counts.items()}
     _stacked(ax, amounts, {kind: colour for kind, (_, colour) in OPERATIONS.items()})
     ax.set_xlabel("operations")
+    ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
     labels = [Patch(color=colour, label=label) for label, colour in OPERATIONS.values()]
     ax.legend(handles=labels, loc="lower right")
     return ax
@@ -112,11 +126,12 @@ def energy_bars(energies: Mapping[str, EnergyBreakdown], ax: Axes | None = None)
     stand_ins = {(name, cause.cause) for name, energy in energies.items() for cause in energy.causes if cause.stand_in}
     _stacked(ax, parts, _colours(parts), hatched=stand_ins)
     for name, causes in parts.items():
-        ax.annotate(f" {sum(causes.values()):.3g} µJ", (sum(causes.values()), name), va="center")
+        uj = sum(causes.values())
+        ax.annotate(f" {uj:,.0f} µJ" if uj >= ROUNDED_FROM_UJ else f" {uj:.3g} µJ", (uj, name), va="center")
     ax.set_xlabel("microjoule")
     ax.margins(x=0.12)
-    shown = [Patch(color=colour, label=words(cause)) for cause, colour in _colours(parts).items()]
-    ax.legend(handles=shown, ncols=len(shown), loc="lower left", bbox_to_anchor=(0, 1), handlelength=1)
+    shown = [Patch(color=colour, label=CAUSE_NAMES.get(cause, cause)) for cause, colour in _colours(parts).items()]
+    ax.legend(handles=shown, ncols=4, loc="lower left", bbox_to_anchor=(0, 1), handlelength=1)
     return ax
 
 
@@ -148,7 +163,7 @@ def ledger(terms: Mapping[str, float], ax: Axes | None = None, *, target: float 
 def cores(by_chip: Mapping[str, Mapping[str, int]], ax: Axes | None = None) -> Axes:
     """Cores that every layer (rows) asks of each chip."""
     rows = list(dict.fromkeys(name for layers in by_chip.values() for name in layers))
-    ax = new_axes(ax, height=_height(len(rows) * len(by_chip)))
+    ax = new_axes(ax, height=_height(len(rows)))
     thick = 0.8 / len(by_chip)
     for i, (chip, layers) in enumerate(by_chip.items()):
         at = np.arange(len(rows)) + (i - (len(by_chip) - 1) / 2) * thick
@@ -158,11 +173,6 @@ def cores(by_chip: Mapping[str, Mapping[str, int]], ax: Axes | None = None) -> A
     _rows(ax)
     ax.legend(loc="lower right")
     return ax
-
-
-def words(cause: str) -> str:
-    """A cause's name for people."""
-    return cause.replace("_", " ")
 
 
 def _colours(parts: Mapping[str, Mapping[str, float]]) -> dict[str, str]:

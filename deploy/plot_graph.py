@@ -1,7 +1,7 @@
 """Graphs as pictures: NIR graphs and lowered networks, from left to right in rows, as a text is read.
 
 A node stands in the column of its longest way from the input; the longest way of all is the top line of its row, what
-runs beside it stands below. Many nodes that differ by a number alone (one for every frame) are drawn as one.
+runs beside it stands below. Many side by side that differ by a number alone (one for every frame) are one.
 """
 
 import bisect
@@ -40,6 +40,7 @@ LOOKS = {  # kind of a node or population: colour, marker
 OTHER = (BROWN, SQUARE)
 EDGES = {"Convolution": BLUE, "Attention": ORANGE}  # what a connection does; all others pass on
 
+BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # of a name that lines may cross
 STUB = 0.12  # how far the beginning of a line that goes on elsewhere leads up, in rows
 
 
@@ -112,27 +113,43 @@ def _label(ax: Axes, places: Mapping[str, Place], multiples: Mapping[str, int]) 
         if blocks.get(place.lane) != block and place.lane:
             label += f"\n{block}"
         elif blocks.get(place.lane) != block:
-            ax.text(place.x - 0.1, place.y + 0.33, block, fontsize=SMALL, color=SOFT)
+            ax.text(place.x - 0.1, place.y + 0.33, block, fontsize=SMALL, color=SOFT, bbox=BEHIND)
         blocks[place.lane] = block
         ax.text(place.x, place.y - 0.1, label, ha="center", va="top", fontsize=SMALL - 1, color=INK)
 
 
-def _folded(kinds: Mapping[str, str], edges: Iterable[Edge]) -> tuple[dict[str, str], list[Edge], Counter[str]]:
-    """Nodes that differ by their number become one, "name*": kinds, edges, and how many each node stands for."""
-    patterns = {name: re.sub(r"\d+$", "*", name) for name in kinds}
-    alike = Counter((patterns[name], kind) for name, kind in kinds.items())
-    shown = {name: patterns[name] if alike[patterns[name], kind] >= FOLD_FROM else name for name, kind in kinds.items()}
+def _folded(kinds: Mapping[str, str], edges: Sequence[Edge]) -> tuple[dict[str, str], list[Edge], Counter[str]]:
+    """Nodes side by side that differ by their number become one, "name*": kinds, edges, how many each node stands for.
+
+    Nodes of which one is behind another stay apart: many frameworks number the layers of a network.
+    """
+    before, ancestors = _before(list(kinds), edges), dict[str, set[str]]()
+    for name in kinds:
+        ancestors[name] = set(before[name]).union(*(ancestors[source] for source in before[name]))
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, kind in kinds.items():
+        alike[re.sub(r"\d+$", "*", name), kind].append(name)
+    shown = {name: name for name in kinds}
+    for (pattern, _), names in alike.items():
+        if len(names) >= FOLD_FROM and not any(ancestors[name] & set(names) for name in names):
+            shown |= dict.fromkeys(names, pattern)
     joined = dict.fromkeys((shown[a], shown[b], kind) for a, b, kind in edges)
     return {shown[name]: kind for name, kind in kinds.items()}, list(joined), Counter(shown.values())
 
 
-def _placed(order: Sequence[str], edges: Iterable[Edge]) -> dict[str, Place]:
-    """Where everything stands; edges that lead back (loops) do not count."""
+def _before(order: Sequence[str], edges: Iterable[Edge]) -> dict[str, list[str]]:
+    """Where edges into every node come from; those that lead back (loops) do not count."""
     index = {name: i for i, name in enumerate(order)}
-    before: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, list[str]] = {name: [] for name in order}
     for source, target, _ in edges:
         if index[source] < index[target]:
-            before[target].append(source)
+            found[target].append(source)
+    return found
+
+
+def _placed(order: Sequence[str], edges: Iterable[Edge]) -> dict[str, Place]:
+    """Where everything stands; edges that lead back (loops) do not count."""
+    before = _before(order, edges)
     depth: dict[str, int] = {}
     for name in order:
         depth[name] = max((depth[source] + 1 for source in before[name]), default=0)
@@ -167,7 +184,7 @@ def _longest_way(depth: Mapping[str, int], before: Mapping[str, list[str]]) -> I
     name: str | None = max(depth, key=lambda n: depth[n])
     while name is not None:
         yield name
-        name = max(before.get(name, []), key=lambda n: depth[n], default=None)
+        name = max(before[name], key=lambda n: depth[n], default=None)
 
 
 def _draw_edge(ax: Axes, start: Place, end: Place, colour: str) -> None:

@@ -14,7 +14,7 @@ from svformer import plot
 from svformer.palette import VERMILLION
 from svformer.pixels import Pixels
 
-DPI, COLOURS = 80, 64
+DPI, COLOURS = 80, 128
 
 
 def play(pixels_THW3: Pixels, layers: Mapping[str, NDArray[Any]], *, step_ms: int = 400) -> bytes:
@@ -37,6 +37,7 @@ def play(pixels_THW3: Pixels, layers: Mapping[str, NDArray[Any]], *, step_ms: in
         for mark in marks:
             mark.set_x(step - 0.5)
         canvas.draw()  # type: ignore[no-untyped-call]
+        figure.set_layout_engine("none")  # everything has found its place with the first page
         pages.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())  # type: ignore[no-untyped-call]
     return _animated(pages, step_ms)
 

@@ -117,7 +117,7 @@ def measure(
     classes, none = 1, torch.zeros((), dtype=torch.int64)
     counts, hits, one_frame_hits = none, none, none
     loader = DataLoader(dataset, batch_size=max(1, batch_size // views), num_workers=workers)
-    for clips, labels in track(loader, "evaluate", transient=True, console=PROGRESS):
+    for clips, labels in track(loader, "evaluate", transient=True, console=PROGRESS, disable=not PROGRESS.is_terminal):
         right, clips = labels.to(device), clips.to(device)
         clips_BVTCHW = clips if isinstance(dataset, Views) else clips[:, None]
         with spikes.counting():

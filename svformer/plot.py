@@ -1,5 +1,6 @@
 """Pictures of what a network does with a clip. Every function draws into `ax` (a new one where it is None), returns it.
 
+`use_style` once, in a notebook's first cell, makes whatever is drawn later look alike.
 Time steps are counted from 1 and lie on x, a step wide each, so that pictures with a common x axis are aligned.
 
 Legend: T time steps, C channels, H rows, W columns; N neurons = C * H * W.
@@ -31,11 +32,8 @@ def use_style() -> None:
 
 
 def new_axes(ax: Axes | None, *, height: float = 2.4) -> Axes:
-    """The axes that were given, or those of a new picture in our style, `height` inches high."""
-    if ax is not None:
-        return ax
-    with plt.style.context(dict(STYLE)):
-        return plt.figure(figsize=(WIDTH, height)).subplots()
+    """The axes that were given, or those of a new picture, `height` inches high."""
+    return plt.figure(figsize=(WIDTH, height), layout="constrained").subplots() if ax is None else ax
 
 
 def steps_of(signal: NDArray[Any]) -> NDArray[np.int64]:
@@ -114,8 +112,7 @@ def aligned(
     frame = (WIDTH - 2) / len(next(iter(layers.values())))
     heights = [min(frame, 1.0)] * len(strips) + [row] * len(layers)
     if figure is None:
-        with plt.style.context(dict(STYLE)):
-            figure = plt.figure(figsize=(WIDTH, 0.4 + 1.12 * sum(heights)))
+        figure = plt.figure(figsize=(WIDTH, 0.4 + 1.12 * sum(heights)), layout="constrained")
     axes = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0])
     for ax, (name, pixels) in zip(axes, strips.items(), strict=False):
         _name(film(pixels, ax), name)

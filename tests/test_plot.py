@@ -2,7 +2,9 @@
 
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterator
+from importlib import resources
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -214,6 +216,16 @@ def test_a_network_is_drawn_with_what_its_connections_do(exported, ax: Axes) -> 
     assert {"Input", "Relay", "Lif", "Convolution", "Identity", "Attention"} == set(legend)
 
 
+def test_numbered_layers_in_a_row_stay_apart(ax: Axes) -> None:
+    """As other frameworks name them: 0 -> 1 -> 2 -> 3, and a loop."""
+    kinds = dict.fromkeys("0123", "LIF")
+    edges = [("0", "1", ""), ("1", "2", ""), ("2", "3", ""), ("3", "1", "")]
+    assert list(plot_graph._folded(kinds, edges)[0]) == ["0", "1", "2", "3"]
+    plot_graph._draw(kinds, edges, ax)
+    (nodes,) = (line for line in ax.lines if line.get_marker() == "o")
+    assert list(nodes.get_xdata()) == [0, 1, 2, 3]
+
+
 def test_what_comes_later_stands_further_right_or_below() -> None:
     order = [f"n{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(2 * COLUMNS + 3)]
     edges = [(a, b, "") for a, b in itertools.pairwise(order)]
@@ -300,3 +312,9 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
 def test_the_same_spike_colour_everywhere(ax: Axes) -> None:
     plot.membrane(TRACE, (0, 0, 0), ax)
     assert to_hex(ax.lines[2].get_color()) == VERMILLION
+
+
+def test_the_report_has_the_same_colours() -> None:
+    style = resources.files("deploy.report").joinpath("templates", "style.css").read_text("utf-8")
+    light = style.split("@media")[0]
+    assert tuple(re.findall(r"--c\d: (#\w+);", light)) == SERIES

@@ -23,6 +23,7 @@ from typing import Protocol
 import av
 import numpy as np
 from numpy.typing import NDArray
+from rich import get_console
 from rich.progress import track
 
 from svformer.data import actions, people, scenes
@@ -123,7 +124,8 @@ def _write_clips(jobs: list[Job], work: Callable[[Job], None], workers: int) -> 
         if workers > 1:
             spawn = multiprocessing.get_context("spawn")  # forking a process that has threads may deadlock
             done = stack.enter_context(ProcessPoolExecutor(workers, spawn)).map(work, jobs, chunksize=8)
-        for _ in track(done, description="writing clips", total=len(jobs), transient=True):
+        quiet = not get_console().is_terminal  # a log, a pipe, a notebook
+        for _ in track(done, description="writing clips", total=len(jobs), transient=True, disable=quiet):
             pass
 
 

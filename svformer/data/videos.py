@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Unpack
 
 import numpy as np
+from rich import get_console
 from rich.progress import track
 from torch import Tensor
 
@@ -97,7 +98,9 @@ class VideoDataset(ClipDataset):
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # FFmpeg releases Python's lock while it decodes
             decoded = pool.map(decode, entries)
-            videos = list(track(decoded, description="decoding videos", total=len(entries), transient=True))
+            quiet = not get_console().is_terminal  # a log, a pipe, a notebook
+            told = track(decoded, description="decoding videos", total=len(entries), transient=True, disable=quiet)
+            videos = list(told)
         for index, video in enumerate(videos):
             if isinstance(video, InputError):
                 self.unreadable.add(index, video)
