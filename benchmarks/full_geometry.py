@@ -18,7 +18,7 @@ from lava_clip import calibrated_model
 from numpy.typing import NDArray
 from rich.console import Console
 
-from deploy.counting import count_operations
+from deploy.counting import count_by_step
 from deploy.frontend.from_svformer import export
 from deploy.inputs import ClipSource, InputFormat, known_range, load, shipped
 from deploy.ir.integer import run_integer
@@ -65,7 +65,7 @@ def measure(config: SVFormerConfig, console: Console) -> dict[str, Any]:
     signals = run_integer(deployment.integer, frames)
     logits = deployment.integer.logits(signals)[0]
     clip = ClipResult(source=source, float_logits=logits, integer_logits=logits, logits=logits, seconds=0.0)
-    tally = Tally(clips=[clip], counts=count_operations(deployment.integer, signals))
+    tally = Tally(clips=[clip], steps=count_by_step(deployment.integer, signals))
     report = estimate(deployment)
     found = energy(deployment, tally, [load_chip(name) for name in shipped_chips()])
     return {**report, "energy": found, "counts": {name: vars(counts) for name, counts in tally.counts.items()}}

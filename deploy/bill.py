@@ -4,17 +4,19 @@ Every item stands for the mean clip and rests on the messages that were counted.
 what was not deployed, operations are rate x synapses, and every value of a relay is taken to be other than zero.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from deploy.chain_forms import chain_forms
 from deploy.counting import readout_layers
 from deploy.ir.integer import IntConnection, IntConvolution, IntIdentity, IntLif, IntNetwork, IntRelay
-from deploy.ir.network import Connection, Convolution, Network
+from deploy.ir.network import Network
 from deploy.needs import GAIN_BITS, GRADED_BITS, STATE_BITS, weight_bits
+from deploy.passes.chain_cost import count_relay, count_row
 from deploy.passes.schedule import Plan
-from hardware import ConvGeometry, OpCounts, count_accesses, count_parameter_reads, count_state_accesses, expected_ops
+from hardware import OpCounts, count_accesses, count_parameter_reads
 
 Counts = Mapping[str, OpCounts]  # of the mean clip, by population
 
@@ -31,10 +33,10 @@ class BillItem:
 
 
 def bill(network: IntNetwork, before: Network, plan: Plan, counts: Counts) -> list[BillItem]:
-    """All items that occur in a deployed network; `before` is the same one with a relay behind every convolution."""
+    """All items that occur in a deployed network; `before` is the one that no pass has changed."""
     found = [
         *_shortcuts(network, counts),
-        *_merged_chains(network, before, counts),
+        *_chains(network, before, counts),
         *_gains(network, counts),
         *_delays(network, plan, counts),
         *_readout(network, counts),
@@ -55,8 +57,8 @@ def _shortcuts(network: IntNetwork, counts: Counts) -> list[BillItem]:
             item="shortcuts",
             choice="sums sent on by relays as graded messages",
             deployed=True,
-            counts=_sum(_relay_work(network, name, counts) for name in streams)
-            + _sum(_relayed(network, c, counts) for c in links),
+            counts=_sum(_summed_and_sent(network, name, counts) for name in streams)
+            + _sum(_relayed(c, counts) for c in links),
             memory_bits=sum(_values(network, name) * STATE_BITS for name in streams),
         ),
         BillItem(
@@ -84,22 +86,15 @@ def _copies(network: IntNetwork) -> dict[str, int]:
     return copies
 
 
-def _relay_work(network: IntNetwork, name: str, counts: Counts) -> OpCounts:
-    """What a relay does by itself: every sum is taken up, sent and cleared at every time step."""
-    values = _values(network, name)
-    taken = network.frames * values
-    sums = count_state_accesses(reads=taken, writes=taken, memory_bits=values * STATE_BITS)
-    return sums + OpCounts(graded_messages=counts[name].graded_messages)
+def _summed_and_sent(network: IntNetwork, name: str, counts: Counts) -> OpCounts:
+    return count_relay(network.populations[name].shape, steps=network.frames, sent=counts[name].graded_messages)
 
 
-def _relayed(network: IntNetwork, link: IntConnection, counts: Counts) -> OpCounts:
-    """One sum sent to one place."""
+def _relayed(link: IntConnection, counts: Counts) -> OpCounts:
+    """Sums sent to one place."""
     sent = counts[link.source].graded_messages
-    ops = OpCounts(relay_adds=sent)
-    address_bits = (_values(network, link.source) - 1).bit_length()
-    traffic = OpCounts(deliveries=sent, traffic_bits=sent * (address_bits + GRADED_BITS))
-    target_bits = _values(network, link.target) * STATE_BITS
-    return ops + traffic + count_accesses(ops, weight_memory_bits=0, state_memory_bits=target_bits)
+    assert isinstance(link.operation, IntIdentity)
+    return count_row(link.operation.geometry, messages=sent, binary=False, weight_bits=0)
 
 
 def _weighted(network: IntNetwork, name: str, counts: Counts, *, times: int) -> OpCounts:
@@ -119,92 +114,11 @@ def _weighted(network: IntNetwork, name: str, counts: Counts, *, times: int) -> 
     )
 
 
-def _merged_chains(network: IntNetwork, before: Network, counts: Counts) -> list[BillItem]:
-    """Convolutions in a row without a neuron between: one wide kernel, or a relay behind each of them."""
-    chains = [(c, path) for c in network.connections if len(path := _chain(network, before, c)) > 1]
+def _chains(network: IntNetwork, before: Network, counts: Counts) -> list[BillItem]:
     return [
-        BillItem(
-            item="convolutions without a neuron between",
-            choice=f"merged into one kernel each ({len(chains)} chains)",
-            deployed=True,
-            counts=_sum(_merged(network, c, counts) for c, _ in chains),
-            memory_bits=sum(_kernel_bits([c]) for c, _ in chains),
-        ),
-        BillItem(
-            item="convolutions without a neuron between",
-            choice="a relay behind every convolution",
-            deployed=False,
-            counts=_sum(_unmerged(network, c, path, counts) for c, path in chains),
-            memory_bits=sum(_chain_bits(c, path) for c, path in chains),
-        ),
+        BillItem(item="convolutions without a neuron between", **vars(form))
+        for form in chain_forms(network, before, counts)
     ]
-
-
-def _chain(network: IntNetwork, before: Network, merged: IntConnection) -> list[Convolution]:
-    """Convolutions on the way from source to target through populations that lowering removed."""
-    if not isinstance(merged.operation, IntConvolution):
-        return []
-    for path in _paths(before, (), merged.source, network.populations.keys()):
-        convolutions = [c.operation for c in path if isinstance(c.operation, Convolution)]
-        if path[-1].target == merged.target and sum(c.delay for c in path) == merged.delay and len(convolutions) > 1:
-            return convolutions
-    return []
-
-
-def _paths(
-    before: Network, path: tuple[Connection, ...], name: str, kept: Collection[str]
-) -> Iterator[tuple[Connection, ...]]:
-    """All ways onward from a population to the next ones that were kept."""
-    for connection in before.out_of(name):
-        longer = (*path, connection)
-        if connection.target in kept:
-            yield longer
-        else:
-            yield from _paths(before, longer, connection.target, kept)
-
-
-def _merged(network: IntNetwork, merged: IntConnection, counts: Counts, *, frames: int | None = None) -> OpCounts:
-    """A deployed convolution, in so many time steps (default: all of a clip)."""
-    assert isinstance(merged.operation, IntConvolution)
-    bits = weight_bits(merged.operation)
-    ops = _static_ops(network, merged.source, merged.operation.geometry, counts, bits=bits, frames=frames)
-    target_bits = _values(network, merged.target) * STATE_BITS
-    return ops + count_accesses(ops, weight_memory_bits=_kernel_bits([merged]), state_memory_bits=target_bits)
-
-
-def _unmerged(network: IntNetwork, merged: IntConnection, path: Sequence[Convolution], counts: Counts) -> OpCounts:
-    """The first convolution takes spikes, each later one the values of the relay before it, all of them."""
-    assert isinstance(merged.operation, IntConvolution)
-    bits, found = weight_bits(merged.operation), OpCounts()
-    for i, convolution in enumerate(path):
-        geometry = convolution.geometry
-        sums = int(np.prod(geometry.out_shape))
-        if i:
-            macs = network.frames * geometry.dense_macs()
-            ops = OpCounts(macs=macs, weight_bits_read=macs * bits, graded_messages=network.frames * geometry.inputs)
-        else:
-            ops = _static_ops(network, merged.source, geometry, counts, bits=bits)
-        memory_bits = convolution.weight.size * bits
-        found += ops + count_accesses(ops, weight_memory_bits=memory_bits, state_memory_bits=sums * STATE_BITS)
-    return found
-
-
-def _static_ops(
-    network: IntNetwork, source: str, geometry: ConvGeometry, counts: Counts, *, bits: int, frames: int | None = None
-) -> OpCounts:
-    """Rate x synapses of a convolution of what a population sent, and the weights that it fetches."""
-    binary = isinstance(network.populations[source], IntLif)
-    sent = counts[source].spikes + counts[source].graded_messages
-    rate = sent / (geometry.inputs * network.frames)
-    ops = round(expected_ops(geometry, rate, time_steps=frames or network.frames))
-    return OpCounts(synaptic_ops=ops * binary, macs=ops * (not binary), weight_bits_read=ops * bits)
-
-
-def _chain_bits(merged: IntConnection, path: Sequence[Convolution]) -> int:
-    """Weights of all convolutions, and the sums of the relays between them."""
-    assert isinstance(merged.operation, IntConvolution)
-    weights = sum(convolution.weight.size for convolution in path) * weight_bits(merged.operation)
-    return weights + sum(convolution.geometry.inputs for convolution in path[1:]) * STATE_BITS
 
 
 def _gains(network: IntNetwork, counts: Counts) -> list[BillItem]:
@@ -247,10 +161,22 @@ def _readout(network: IntNetwork, counts: Counts) -> list[BillItem]:
             item="readout over time",
             choice="once, at the last time step",
             deployed=False,
-            counts=_sum(_merged(network, c, counts, frames=1) for c in taps),
+            counts=_sum(_at_one_step(network, c, counts) for c in taps),
             memory_bits=_kernel_bits(taps),
         ),
     ]
+
+
+def _at_one_step(network: IntNetwork, tap: IntConnection, counts: Counts) -> OpCounts:
+    """A tap of the readout in one time step, at the mean rate of all."""
+    assert isinstance(tap.operation, IntConvolution)
+    sent = counts[tap.source].spikes + counts[tap.source].graded_messages
+    return count_row(
+        tap.operation.geometry,
+        messages=sent / network.frames,
+        binary=network.spiking(tap.source),
+        weight_bits=weight_bits(tap.operation),
+    )
 
 
 def _kernel_bits(connections: Iterable[IntConnection]) -> int:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from deploy.comparison import Row, rows_of
 from deploy.job import CALIBRATION_VIDEOS, check_weight_bits, dataset_clips, spread
+from deploy.passes.merge_linear_chains import DEFAULT_MERGE, MERGE_HELP, read_merge
 from deploy.report.comparison import print_tables, write_comparison
 from deploy.stages import WEIGHT_BITS
 from svformer.cli import ArgumentParser, run_cli
@@ -30,11 +31,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--head-dim", type=int, default=64, help="channels of a head, of an authors' .pyth")
     parser.add_argument("--weight-bits", type=int, nargs="+", default=[WEIGHT_BITS], help="2 to 8 (default: 8)")
     add_dataset_arguments(parser)
+    parser.add_argument("--merge", default=DEFAULT_MERGE, metavar="CHIP|always|never", help=MERGE_HELP)
     parser.add_argument("--limit", type=int, help="run at most so many videos, evenly spread over the held-out ones")
     parser.add_argument("--backend", choices=("lava", "integer"), default="integer", help="bit for bit the same")
     parser.add_argument("--out", type=Path, default=Path("runs/comparison"), help="folder for the results")
     parser.add_argument("--json", action="store_true", help="print comparison.json instead of the table")
     arguments = parser.parse_args()
+    arguments.merge = read_merge(arguments.merge)
     for bits in arguments.weight_bits:
         check_weight_bits(bits)
     missing = [str(path) for path in arguments.checkpoints if not path.is_file()]

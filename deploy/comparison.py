@@ -91,7 +91,7 @@ def _spiking_row(
     model, graph = export_checkpoint(path, head_dim=arguments.head_dim)
     _, frames = next(batches(calibration, input_format(graph, model.config.frames), CHECKED_CLIPS))
     check_export(model, graph, frames)
-    deployment = deploy(graph, calibration, console.print, weight_bits=bits)
+    deployment = deploy(graph, calibration, console.print, weight_bits=bits, merge=arguments.merge)
     backend: Backend = arguments.backend
     with clip_progress(len(clips), f"{name}, {bits} bits", console) as on_clips:
         tally = run(deployment, clips, backend=backend, on_clips=on_clips)

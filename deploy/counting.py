@@ -19,7 +19,6 @@ from deploy.ir.integer import (
     IntRelay,
 )
 from deploy.needs import (
-    BIAS_BITS,
     GAIN_BITS,
     GRADED_BITS,
     STATE_BITS,
@@ -30,6 +29,7 @@ from deploy.needs import (
     weight_bits,
     widest_weight_bits,
 )
+from deploy.passes.chain_cost import count_biases
 from deploy.passes.schedule import schedule
 from hardware import (
     OpCounts,
@@ -97,19 +97,11 @@ def _count(network: IntNetwork, name: str, signals: Signals, step: int, held: Ma
 def _count_population(population: IntPopulation, *, clips: int) -> OpCounts:
     """What happens at every time step whatever arrives: biases, updates, each potential or sum taken up and kept."""
     values, relayed = int(np.prod(population.shape)), isinstance(population, IntRelay)
-    bias = bias_of(population)
-    biases = clips * _biased(bias, population.shape)
     return (
         count_neurons(clips, 0 if relayed else values)
-        + OpCounts(bias_adds=biases)
-        + count_parameter_reads(biases, memory_bits=bias.size * BIAS_BITS)
+        + count_biases(bias_of(population), population.shape, steps=clips)
         + count_state_accesses(reads=clips * values, writes=clips * values, memory_bits=values * STATE_BITS)
     )
-
-
-def _biased(bias: NDArray[np.int64], shape: tuple[int, ...]) -> int:
-    """Neurons that have a bias; one that is zero at some time steps is added all the same."""
-    return int(np.count_nonzero(np.broadcast_to(bias.any(axis=0) if bias.ndim > len(shape) else bias, shape)))
 
 
 def _count_connection(

@@ -3,16 +3,15 @@
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import nir
 
 from deploy.frontend.from_nir import from_nir
 from deploy.ir.contracts import check_network
 from deploy.ir.network import Convolution, Network, Relay
-from deploy.passes.merge_linear_chains import merge_linear_chains
+from deploy.passes.merge_linear_chains import Merge, merge_linear_chains
 from deploy.passes.normalise_gains import normalise_gains
-
-LOWERING: tuple[Callable[[Network], Network], ...] = (merge_linear_chains, normalise_gains)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +43,17 @@ class LoweringStep:
 
 
 def lowering_steps(
-    graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None
+    graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None, merge: Merge | None = None
 ) -> Iterator[LoweringStep]:
-    """The network as read, then after every pass; raises `InputError` for what cannot be mapped exactly."""
+    """The network as read, then after every pass; raises `InputError` for what cannot be mapped exactly.
+
+    `merge` decides about chains of convolutions: a chip by its energy, "always" or "never" (see `merge_linear_chains`).
+    """
+    passes: dict[Callable[..., Network], dict[str, Any]] = {merge_linear_chains: {"merge": merge}, normalise_gains: {}}
     network = from_nir(graph, frames=frames, dt_s=dt_s)
     yield _checked(network, "from_nir", "Every node becomes a population or a connection.")
-    for lowering in LOWERING:
-        network = lowering(network)
+    for lowering, options in passes.items():
+        network = lowering(network, **options)
         documentation = str(sys.modules[lowering.__module__].__doc__)
         yield _checked(network, lowering.__name__, documentation.split("\n\n")[0].replace("\n", " "))
 
@@ -60,7 +63,9 @@ def _checked(network: Network, name: str, what: str) -> LoweringStep:
     return LoweringStep(name=name, what=what, network=network)
 
 
-def lower(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None) -> Network:
-    """NIR graph -> network with merged chains; raises `InputError` for what cannot be mapped exactly."""
-    *_, last = lowering_steps(graph, frames=frames, dt_s=dt_s)
+def lower(
+    graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None, merge: Merge | None = None
+) -> Network:
+    """NIR graph -> network of populations, by all passes; the arguments and errors are those of `lowering_steps`."""
+    *_, last = lowering_steps(graph, frames=frames, dt_s=dt_s, merge=merge)
     return last.network

@@ -52,6 +52,12 @@ def bias_of(population: IntPopulation) -> NDArray[np.int64]:
     return population.bias if isinstance(population, IntRelay) else population.bias_mantissa
 
 
+def biased(bias: NDArray[np.generic], shape: tuple[int, int, int]) -> int:
+    """Values of a population that have a bias; one that is zero at some time steps is added all the same."""
+    at_some_step = bias.any(axis=0) if bias.ndim > len(shape) else bias
+    return int(np.count_nonzero(np.broadcast_to(at_some_step, shape)))
+
+
 def weight_bits(operation: IntOperation) -> int:
     """Bits that the weights of a connection need, sign included; factors of two that all share are in the exponent."""
     if not isinstance(operation, IntConvolution):

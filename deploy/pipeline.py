@@ -15,7 +15,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.counting import count_operations, widest_weight_bits
+from deploy.counting import count_by_step, widest_weight_bits
 from deploy.export import class_names
 from deploy.gates import Agreement, agreement, require_equal
 from deploy.inputs import ClipSource, InputFormat, batches, known_range
@@ -26,6 +26,7 @@ from deploy.ir.network import Network
 from deploy.memory import MemoryNeed, available_bytes, float_need, lava_need, message_bytes, require_memory
 from deploy.passes.bounds import Headroom, prove
 from deploy.passes.fidelity import LayerFidelity, fidelity, summary, warnings
+from deploy.passes.merge_linear_chains import Merge
 from deploy.passes.schedule import Plan, schedule
 from deploy.stages import WEIGHT_BITS, Backend, Blocks, Simulation, as_images, lower, quantize, simulate
 from hardware import OpCounts
@@ -67,13 +68,18 @@ def input_format(graph: nir.NIRGraph, frames: int) -> InputFormat:
 
 
 def deploy(
-    graph: nir.NIRGraph, calibration: Sequence[ClipSource], say: Say, *, weight_bits: int = WEIGHT_BITS
+    graph: nir.NIRGraph,
+    calibration: Sequence[ClipSource],
+    say: Say,
+    *,
+    weight_bits: int = WEIGHT_BITS,
+    merge: Merge | None = None,
 ) -> Deployment:
     """Lower, quantise and schedule a graph; each step says what it did.
 
     Raises `InputError`, before anything runs, when calibration needs more memory than there is.
     """
-    network = lower(graph)
+    network = lower(graph, merge=merge)
     say(f"lowered: {len(graph.nodes)} nodes -> {len(network.populations)} populations")
     for note in network.notes:
         say(f"  {note}")
@@ -120,7 +126,7 @@ class Tally:
     """What all batches add up to."""
 
     clips: list[ClipResult] = field(default_factory=list)
-    counts: dict[str, OpCounts] = field(default_factory=dict)
+    steps: dict[str, list[OpCounts]] = field(default_factory=dict)  # of every population, by time step of a clip
     layers: dict[str, Agreement] = field(default_factory=dict)  # float against integer
     lava: Agreement | None = None  # integer against Lava; None when Lava was not asked for
     float_spikes: dict[str, int] = field(default_factory=dict)
@@ -131,6 +137,11 @@ class Tally:
     time_steps: int = 0
     clipped_inputs: int = 0  # values outside the calibrated range
     inputs: int = 0
+
+    @property
+    def counts(self) -> dict[str, OpCounts]:
+        """Operations of every population, all clips and time steps together."""
+        return {name: sum(steps, OpCounts()) for name, steps in self.steps.items()}
 
     @property
     def bit_exact(self) -> bool | None:
@@ -246,8 +257,9 @@ def _add(
     for name, agreed in agreement(float_spikes, spiking, names=deployment.spiking).items():
         tally.layers[name] = agreed + tally.layers.get(name, Agreement())
         tally.float_spikes[name] = tally.float_spikes.get(name, 0) + int(float_spikes[name].sum())
-    for name, counts in count_operations(deployment.integer, result.signals).items():
-        tally.counts[name] = counts + tally.counts.get(name, OpCounts())
+    for name, steps in count_by_step(deployment.integer, result.signals).items():
+        before = tally.steps.get(name, [OpCounts()] * len(steps))
+        tally.steps[name] = [one + other for one, other in zip(before, steps, strict=True)]
     room = KEPT_CLIPS - (len(tally.clips) - len(part))
     if room > 0:
         for name, signal in spiking.items():

@@ -3,14 +3,13 @@
     python deploy/run_lava.py [--nir FILE.nir] [--clip FILE ...] [--dataset NAME --root DIR] [--out DIR]
 
 Without arguments: the shipped network on the shipped clips. `--chip` adds chips to the energy table. The out folder
-receives report.json, report.html, spikes.h5 and model.nir.
+receives report.json, report.html, report.md, spikes.h5 and model.nir.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -19,9 +18,11 @@ from deploy.inputs import ClipSource, batches
 from deploy.ir.interpreter import graph_dt_s
 from deploy.job import calibration_clips, check_arguments, choose_clips, default_out, read_network
 from deploy.passes.fidelity import plain
+from deploy.passes.merge_linear_chains import DEFAULT_MERGE, MERGE_HELP, read_merge
 from deploy.pipeline import KEPT_CLIPS, Deployment, Tally, deploy, run
 from deploy.progress import clip_progress
 from deploy.reference import compare, lines
+from deploy.report.files import write_json, write_markdown
 from deploy.report.page import write_page
 from deploy.report.record import estimate, record
 from deploy.report.spikes import write_spikes
@@ -31,7 +32,6 @@ from hardware import Chip, ChipError, load_chip, shipped_chips
 from svformer.cli import ArgumentParser, run_cli
 from svformer.data.datasets import add_dataset_arguments
 from svformer.errors import InputError
-from svformer.files import atomic_path
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -44,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="run at most so many videos of the data set")
     parser.add_argument("--views", default="1x1", help="temporal x spatial views of every video, e.g. 5x3")
     parser.add_argument("--weight-bits", type=int, default=WEIGHT_BITS, help="2 to 8, sign included (default: 8)")
+    parser.add_argument("--merge", default=DEFAULT_MERGE, metavar="CHIP|always|never", help=MERGE_HELP)
     parser.add_argument("--backend", choices=("lava", "integer", "loihi2"), default="lava")
     parser.add_argument("--blocks", choices=("fused", "stock"), default="fused", help="stock: Lava's own Conv and LIF")
     parser.add_argument("--processes", type=int, default=1, help="Lava processes that share the layers (default: 1)")
@@ -55,6 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print report.json instead of the summary")
     arguments = parser.parse_args()
     check_arguments(arguments)
+    arguments.merge = read_merge(arguments.merge)
     arguments.chip = read_chips(arguments.chip)
     arguments.out = arguments.out or default_out(arguments)
     return arguments
@@ -91,18 +93,13 @@ def run_with_progress(
         )
 
 
-def write_json(report: dict[str, Any], path: Path) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
-
-
 def main() -> None:
     arguments = parse_arguments()
     console = Console(quiet=arguments.json, soft_wrap=not sys.stdout.isatty())
     graph = read_network(arguments, console.print)
     sources = choose_clips(arguments, graph)
     calibration = calibration_clips(arguments, graph, sources)
-    deployment = deploy(graph, calibration, console.print, weight_bits=arguments.weight_bits)
+    deployment = deploy(graph, calibration, console.print, weight_bits=arguments.weight_bits, merge=arguments.merge)
     if arguments.backend == "loihi2" and not arguments.estimate:
         on_chip = run_chip(deployment, sources)
         write_json(on_chip, arguments.out / "loihi2.json")
@@ -119,6 +116,7 @@ def main() -> None:
             report["reference"] = compare(arguments.reference, graph, frames, tally.kept)
         write_spikes(tally.kept, arguments.out / "spikes.h5", dt_s=graph_dt_s(graph))
         write_page(report, tally.kept, tally.shown_frames, arguments.out / "report.html")
+        write_markdown(report, arguments.out / "report.md")
         print_summary(report, console)
         for line in lines(report.get("reference", {})):
             console.print(line)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deploy.bill import BillItem, bill
+from deploy.chain_forms import MERGED, MIXED, RELAYED
 from deploy.counting import count_operations
 from deploy.ir.integer import (
     IntConnection,
@@ -15,10 +16,12 @@ from deploy.ir.integer import (
     IntInput,
     IntLif,
     IntNetwork,
+    IntOperation,
+    IntPopulation,
     IntRelay,
     run_integer,
 )
-from deploy.ir.network import Connection, Convolution, Input, Lif, Network, Population, Relay, Shape
+from deploy.ir.network import Connection, Convolution, Identity, Input, Lif, Network, Population, Relay, Shape
 from deploy.passes.schedule import schedule
 from hardware import ConvGeometry, OpCounts
 
@@ -86,24 +89,37 @@ def deployed() -> IntNetwork:
 
 def before(deployed: IntNetwork) -> Network:
     """The same network as it was lowered from: the 3 x 3 kernel was 1x1, depthwise 3x3 and 1x1 with relays between."""
-    chain = [kernel(1), kernel(3, groups=2), kernel(1)]
-    zeros = np.zeros((1, 1, 1))
     populations: dict[str, Population] = {}
     for name, population in deployed.populations.items():
-        if isinstance(population, IntInput):
-            populations[name] = Input(shape=IMAGE)
-        elif isinstance(population, IntLif):
-            populations[name] = Lif(shape=IMAGE, bias=zeros, decay=zeros + 1, threshold=zeros)
-        else:
-            populations[name] = Relay(shape=IMAGE, bias=zeros)
+        populations[name] = as_float(population)
         if name == "a":
-            populations |= {"conv1": Relay(shape=IMAGE, bias=zeros), "depthwise": Relay(shape=IMAGE, bias=zeros)}
+            populations |= {"conv1": as_float(relay()), "depthwise": as_float(relay())}
     hops = ["a", "conv1", "depthwise", "sum"]
-    links = tuple(
-        Connection(source=source, target=target, operation=Convolution(weight=np.ones(g.weights), geometry=g))
-        for source, target, g in zip(hops, hops[1:], chain, strict=False)
-    )
-    return Network(populations=populations, connections=links, output="out", frames=FRAMES)
+    chain = [
+        Connection(source=source, target=target, operation=as_float_operation(ones(g)))
+        for source, target, g in zip(hops, hops[1:], [kernel(1), kernel(3, groups=2), kernel(1)], strict=False)
+    ]
+    others = [
+        Connection(source=c.source, target=c.target, operation=as_float_operation(c.operation))
+        for c in deployed.connections
+        if (c.source, c.target) != ("a", "sum")
+    ]
+    return Network(populations=populations, connections=(*others, *chain), output="out", frames=FRAMES)
+
+
+def as_float(population: IntPopulation) -> Population:
+    zeros = np.zeros((1, 1, 1))
+    if isinstance(population, IntInput):
+        return Input(shape=population.shape)
+    if isinstance(population, IntLif):
+        return Lif(shape=population.shape, bias=zeros, decay=zeros + 1, threshold=zeros)
+    return Relay(shape=population.shape, bias=zeros)
+
+
+def as_float_operation(operation: IntOperation) -> Convolution | Identity:
+    if isinstance(operation, IntConvolution):
+        return Convolution(weight=operation.mantissa.astype(np.float64), geometry=operation.geometry)
+    return Identity(in_shape=IMAGE, out_shape=IMAGE)
 
 
 @pytest.fixture
@@ -136,13 +152,50 @@ def test_repeated_synapses(items: dict[tuple[str, bool], BillItem]) -> None:
 
 def test_merged_kernel_or_relays(items: dict[tuple[str, bool], BillItem]) -> None:
     merged, relays = (items["convolutions without a neuron between", deployed] for deployed in (True, False))
-    assert merged.counts.synaptic_ops == 2 * (2 * 2 * 49)
+    assert merged.counts.synaptic_ops == merged.counts.parameter_reads == 2 * (2 * 2 * 49)
+    assert (merged.counts.macs, merged.counts.graded_messages, merged.counts.deliveries) == (0, 0, 2 * 18)
     assert merged.memory_bits == 36 * 2
     # spikes through 1x1: 18 x 2 channels; then every sum: depthwise 2 x 49 and 1x1 again 18 x 2; two relays of 18
     assert relays.counts.synaptic_ops == 2 * 18 * 2
     assert relays.counts.macs == 2 * (2 * 49 + 18 * 2)
     assert relays.counts.graded_messages == 2 * (18 + 18)
+    assert relays.counts.deliveries == 2 * 3 * 18
+    # every operation reads a sum and writes it, and every relay takes its sums up and clears them
+    assert relays.counts.state_reads == relays.counts.synaptic_ops + relays.counts.macs + 2 * (18 + 18)
     assert relays.memory_bits == (4 + 18 + 4) * 2 + 2 * 18 * 24
+
+
+def test_the_same_items_whichever_form_is_deployed(deployed: IntNetwork) -> None:
+    """With the relays deployed and every sum other than zero, traced and expected operations are the same."""
+    unmerged = before(deployed)
+    populations = {name: deployed.populations.get(name, relay()) for name in unmerged.populations}
+    connections = tuple(
+        link(c.source, c.target, ones(c.operation.geometry) if isinstance(c.operation, Convolution) else None)
+        for c in unmerged.connections
+    )
+    network = replace(deployed, populations=populations, connections=connections)
+    counts = count_operations(network, run_integer(network, np.ones((1, FRAMES, *IMAGE))))
+    found = {i.deployed: i for i in bill(network, unmerged, schedule(network), counts) if i.item.startswith("conv")}
+    assert (found[True].choice, found[False].choice) == (RELAYED, MERGED)
+    traced = sum((counts[name] for name in ("conv1", "depthwise")), OpCounts())
+    assert found[True].counts.synaptic_ops == traced.synaptic_ops
+    assert found[True].counts.macs == traced.macs + 2 * 18 * 2  # and the last 1x1, which ends in the sum
+    assert found[False].counts.synaptic_ops == 2 * (2 * 2 * 49)
+
+
+def test_a_form_between_the_two_is_an_item_of_its_own(deployed: IntNetwork) -> None:
+    """The first relay stays, the second does not: 1x1, then a dense 3 x 3 kernel of every sum."""
+    names = list(deployed.populations)
+    populations = {name: deployed.populations[name] for name in names[:3]} | {"conv1": relay()}
+    populations |= {name: deployed.populations[name] for name in names[3:]}
+    others = [c for c in deployed.connections if (c.source, c.target) != ("a", "sum")]
+    chain = [link("a", "conv1", ones(kernel(1))), link("conv1", "sum", ones(kernel(3)))]
+    network = replace(deployed, populations=populations, connections=(*others, *chain))
+    counts = count_operations(network, run_integer(network, np.ones((1, FRAMES, *IMAGE))))
+    found = [i for i in bill(network, before(deployed), schedule(network), counts) if i.item.startswith("conv")]
+    assert [i.choice for i in found if i.deployed] == [MIXED]
+    assert [i.choice for i in found if not i.deployed] == [MERGED, RELAYED]
+    assert (found[-1].counts.synaptic_ops, found[-1].counts.macs) == (2 * 18 * 2, 2 * (2 * 2 * 49))
 
 
 def test_delay_lines(items: dict[tuple[str, bool], BillItem]) -> None:
@@ -178,5 +231,13 @@ def test_a_network_without_any_of_it_has_no_bill() -> None:
         frames=FRAMES,
     )
     counts = count_operations(network, run_integer(network, np.ones((1, FRAMES, *IMAGE))))
-    plain = Network(populations={}, connections=(), output="b", frames=FRAMES)
+    plain = Network(
+        populations={name: as_float(p) for name, p in network.populations.items()},
+        connections=tuple(
+            Connection(source=c.source, target=c.target, operation=as_float_operation(c.operation))
+            for c in network.connections
+        ),
+        output="b",
+        frames=FRAMES,
+    )
     assert bill(network, plain, schedule(network), counts) == []

@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from deploy.frontend.from_nir import from_nir
 from deploy.ir.contracts import check_network
+from deploy.ir.integer import run_integer
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Connection, Convolution, Identity, Input, Lif, Network, Relay, Shape, run_float
-from deploy.passes.merge_linear_chains import MAC_OVER_ADD, RATE, merge_linear_chains
+from deploy.passes.merge_linear_chains import RATE, Merge, merge_linear_chains, read_merge
+from deploy.stages import lower, quantize, simulate
 from hardware import ConvGeometry
+from svformer.errors import InputError
 
+CONVENTION, LOIHI = read_merge("cmos45_fp32"), read_merge("loihi1")
 FRAMES = 4
 RNG = np.random.default_rng(0)
 
@@ -72,10 +76,10 @@ def assert_same(before: Network, after: Network, seed: int = 0) -> None:
         np.testing.assert_allclose(signal, expected[name], atol=1e-9, err_msg=name)
 
 
-def merged(network: Network) -> Network:
+def merged(network: Network, merge: Merge | None = None) -> Network:
     """The merged network, after the checks that hold for every one."""
     untouched = copy.deepcopy(network)
-    result = merge_linear_chains(network)
+    result = merge_linear_chains(network, merge=merge)
     np.testing.assert_equal(vars_of(network), vars_of(untouched))
     assert_same(network, result)
     return result
@@ -148,8 +152,13 @@ def chains(draw: st.DrawFn) -> Network:
 
 @given(network=chains())
 def test_any_chain_computes_the_same_before_and_after(network: Network) -> None:
-    """Border, strides, groups, biases: whatever the pass decides to merge, it must be exact."""
-    merged(network)
+    """Border, strides, groups, biases: whatever the pass decides to merge, it must be exact.
+
+    Never merging keeps the most relays, always merging the fewest, and a chip something between them.
+    """
+    relays = [len(kept(merged(network, merge))) for merge in ("always", CONVENTION, LOIHI, "never")]
+    assert relays[0] == min(relays)
+    assert relays[-1] == max(relays)
 
 
 @pytest.mark.parametrize(
@@ -235,22 +244,47 @@ def test_neurons_are_never_merged() -> None:
 
 @pytest.mark.parametrize(("width", "merges"), [(8, True), (128, False)])
 def test_relays_stay_where_they_cost_less(width: int, merges: bool) -> None:
-    """1x1 from W to W channels, depthwise 5x5; a firing rate of 0.1, a multiply-accumulate for 5.1 additions.
+    """1x1 from W to W channels, depthwise 5x5; a firing rate of 0.1, 0.9 pJ an addition, 4.6 a multiply-accumulate.
 
-    A pixel of one convolution takes 0.1 * 25 W^2 additions. With a relay between it takes 0.1 W^2 for the spikes and
-    5.1 * 25 W for the relay's values: less from W = 54 on (border pixels, which see fewer taps, move that a little).
+    A pixel of one convolution takes 0.1 * 25 W^2 additions. With a relay between it takes 0.1 W^2 for the spikes, W for
+    the relay's biases, and 25 W multiply-accumulates for its values: less from W = 54 on (border pixels, which see
+    fewer taps, move that a little).
     """
     shape = (width, 6, 6)
     pointwise, spread = conv(shape, width, 1), depthwise(shape, 5, padding=2)
     as_one = ConvGeometry(in_shape=shape, out_channels=width, kernel=(5, 5), padding=(2, 2))
-    one = RATE * as_one.synapses
-    two = RATE * pointwise.geometry.synapses + MAC_OVER_ADD * spread.geometry.synapses
+    one = 0.9 * round(RATE * as_one.synapses) / 1000
+    two = (0.9 * (round(RATE * pointwise.geometry.synapses) + width * 36) + 4.6 * spread.geometry.synapses) / 1000
     assert (one < two) is merges
     result = merged(behind_neurons(pointwise, spread))
     assert kept(result) == ([] if merges else ["relay0"])
     (note,) = result.notes
     assert note.startswith("relay0: merges into one convolution" if merges else "relay0: keeps relay0 as graded relay")
-    assert f"merged {one:,.0f}, all relays {two:,.0f}, chosen {min(one, two):,.0f} additions a time step" in note
+    costs = f"merged {one:,.4g}, all relays {two:,.4g}, chosen {min(one, two):,.4g} nJ a time step"
+    assert f"(45 nm arithmetic, FP32: {costs} at a rate of 10%)" in note
+
+
+@pytest.mark.parametrize(
+    ("merge", "merges"), [("cmos45_fp32", True), ("cmos45_lemaire", False), ("always", True), ("never", False)]
+)
+def test_the_cost_model_decides(merge: str, merges: bool) -> None:
+    """W = 32, 6 x 6 pixels: 576 pairs of neighbouring pixels along 5 x 5 taps (24 along an axis), 36 pixels.
+
+    Merged: 0.1 * 576 W^2 = 59.0 k additions, 53 nJ. Relay: 3.7 k, 1.2 k biases and 576 W = 18.4 k MACs, 89 nJ. But with
+    memory every operation is three accesses of 13 pJ and more: 59.0 k against 22.1 k (and 3.5 k of biases and sums).
+    """
+    shape = (32, 6, 6)
+    pointwise, spread = conv(shape, 32, 1), depthwise(shape, 5, padding=2)
+    assert spread.geometry.synapses == 576 * 32
+    result = merged(behind_neurons(pointwise, spread), read_merge(merge))
+    assert kept(result) == ([] if merges else ["relay0"])
+    assert ("as asked" in result.notes[0]) is (merge in ("always", "never"))
+
+
+@pytest.mark.parametrize("merge", ["loihi2", "sometimes"])
+def test_only_a_chip_with_figures_can_decide(merge: str) -> None:
+    with pytest.raises(InputError, match=f"--merge {merge}; allowed: always, never, or a chip with energy"):
+        read_merge(merge)
 
 
 def test_parallel_chains_are_each_taken_as_a_whole() -> None:
@@ -273,10 +307,22 @@ def test_parallel_chains_are_each_taken_as_a_whole() -> None:
     np.testing.assert_allclose(run_float(result, frames)["out"], run_float(network, frames)["out"], atol=1e-9)
 
 
-def test_a_whole_svformer_keeps_every_spike(exported: Any) -> None:
+@pytest.mark.parametrize("merge", ["always", "never"])
+def test_either_form_on_lava_is_its_integers(exported: Any, merge: Merge) -> None:
+    """Kernels merged everywhere, or a relay behind every convolution: every message at every time step."""
+    integers = quantize(lower(exported.graph, merge=merge), exported.frames_NTCHW)
+    expected = run_integer(integers, exported.frames_NTCHW)
+    found = simulate(integers, exported.frames_NTCHW, backend="lava", timeout_s=120).signals
+    assert ("stage1.block0.local.dwconv" in integers.populations) is (merge == "never")
+    for name in integers.populations:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize("merge", ["always", "never", "cmos45_fp32", "cmos45_lemaire"])
+def test_a_whole_svformer_keeps_every_spike(exported: Any, merge: str) -> None:
     network = from_nir(exported.graph)
-    result = merge_linear_chains(network)
-    assert len(result.populations) < len(network.populations) / 2
+    result = merge_linear_chains(network, merge=read_merge(merge))
+    assert len(result.populations) < len(network.populations) * (1 if merge == "never" else 0.5)
     expected, found = (interpret(exported.graph, exported.frames_NTCHW), run_float(result, exported.frames_NTCHW))
     for name, population in result.populations.items():
         if isinstance(population, Lif):

@@ -74,6 +74,11 @@ def test_two_clips_from_video_file_to_report(
             assert recorded.shape == (2, 16, layer["neurons"])
             assert recorded.sum() / 2 == layer["spikes"]
     assert (tmp_path / "report.html").stat().st_size > 10_000
+    for layer in report["layers"]:
+        steps = report["by_step"][layer["name"]]
+        for name in ("spikes", "synaptic_ops", "attention_coincidences", "relay_adds", "state_writes", "held_steps"):
+            assert sum(steps.get(name, [0] * 16)) == pytest.approx(layer[name])
+    assert "| synaptic operations |" in (tmp_path / "report.md").read_text()
 
 
 def test_integer_backend_and_views(

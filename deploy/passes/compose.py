@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from deploy.ir.network import Array, Connection, Convolution, Identity, Operation
-from hardware.geometry import ConvGeometry
+from hardware.geometry import ConvGeometry, IdentityGeometry
 
 
 def composable(first: Connection, second: Connection) -> bool:
@@ -174,9 +174,11 @@ def _blocks(operation: Convolution, count: int) -> Array:
     return dense.reshape(count, groups * outputs, groups * inputs, *kernel)
 
 
-def synapses(operations: list[Operation]) -> int:
-    """Synapses of the operations composed into one; geometry only. Without a kernel, one for every value."""
+def composed_geometry(operations: Sequence[Operation]) -> ConvGeometry | IdentityGeometry:
+    """Geometry of the operations composed into one; that of the first where none has a kernel."""
     kernels = [operation.geometry for operation in operations if isinstance(operation, Convolution)]
-    if not kernels:
-        return operations[0].geometry.inputs
-    return functools.reduce(_composed_geometry, kernels).synapses
+    if kernels:
+        return functools.reduce(_composed_geometry, kernels)
+    first = operations[0]
+    assert isinstance(first, Identity)  # attention is no part of a row
+    return first.geometry

@@ -6,30 +6,63 @@ After:   lif -> [5x5] -> junction, and a bias map at the junction
 The relays' biases become one bias map, the chain's response to zeros: at the border of the image a padded kernel sees
 less of an inner bias, so the map is not the same at every pixel. A relay that stays is a graded message.
 
-Cost of a choice, per time step: additions for every spike (assumed firing rate `RATE`), and multiply-accumulates for
-every value of a relay, each counted as `MAC_OVER_ADD` additions (45 nm: 4.6 pJ over 0.9 pJ, Horowitz 2014).
+Which form is better depends on what is paid for. At 45 nm in arithmetic alone an addition of a spike costs a fifth of a
+multiply-accumulate, so merged kernels win; where every operation fetches a weight and a potential, or costs as much as
+every other, the many operations of a merged kernel lose against the few of a chain. So the choice is an argument: a
+chip, whose energy of a time step decides chain by chain (`chain_cost`, at the assumed firing rate `RATE`), or one form
+for all. Every form computes the same.
 """
 
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from deploy.ir.loops import grouped, is_loop
 from deploy.ir.network import Array, Connection, Identity, Network, Population, Relay
-from deploy.passes.compose import composable, exact_in_row, joined, synapses
+from deploy.passes.chain_cost import count_biases, count_relay, count_row
+from deploy.passes.compose import composable, composed_geometry, exact_in_row, joined
+from hardware import Chip, ChipError, OpCounts, load_chip, price
+from svformer.errors import InputError
 
 RATE = 0.1
-MAC_OVER_ADD = 4.6 / 0.9
+WEIGHT_BITS = 8  # of the weights whose memory is priced
 LONGEST_CHAIN = 6  # relays for which every choice is tried
+PJ_PER_NJ = 1e3
+
+Merge = Chip | Literal["always", "never"]
+DEFAULT_MERGE = "cmos45_fp32"  # the convention of SNN papers
+MERGE_HELP = (
+    "convolutions in a row without a neuron between: merge where this chip (name or file) spends less energy, always, "
+    f"or never (default: {DEFAULT_MERGE})"
+)
 
 
-def merge_linear_chains(network: Network) -> Network:
-    """Remove the relays that cost more than they save, or that a loop has no time for."""
+def read_merge(text: str) -> Merge:
+    """always, never, or the name or path of a chip; raises `InputError` for a chip that cannot decide."""
+    match text:
+        case "always" | "never":
+            return text
+    try:
+        chip = load_chip(text)
+        price(OpCounts(), chip)
+    except ChipError as error:
+        raise InputError(f"--merge {text}; allowed: always, never, or a chip with energy: {error}") from error
+    return chip
+
+
+def merge_linear_chains(network: Network, *, merge: Merge | None = None) -> Network:
+    """Remove the relays that cost more than they save, or that a loop has no time for.
+
+    `merge` is the chip whose energy decides (default: `DEFAULT_MERGE`), "always" (every relay goes that can), or
+    "never" (only those go that have nothing to do, and those of loops).
+    """
+    chosen = read_merge(DEFAULT_MERGE) if merge is None else merge
     network = _shorten_loops(_remove_free_relays(network))
     for chain in _chains(network):
-        network = _cut_best(network, chain)
+        network = _cut_best(network, chain, chosen)
     return network
 
 
@@ -95,7 +128,8 @@ def bias_response(connection: Connection, relay: Population) -> Array:
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
     kept: tuple[str, ...]
-    cost: float
+    exact: bool
+    pj: float  # a time step, on the chip that decides; 0 where none does
 
 
 def _chains(network: Network) -> list[list[str]]:
@@ -113,44 +147,65 @@ def _chains(network: Network) -> list[list[str]]:
     return [chain[:LONGEST_CHAIN] for chain in chains]
 
 
-def _cut_best(network: Network, chain: list[str]) -> Network:
+def _cut_best(network: Network, chain: list[str], merge: Merge) -> Network:
     subsets = itertools.chain.from_iterable(itertools.combinations(chain, n) for n in range(len(chain) + 1))
-    choices = [_Choice(kept=kept, cost=_cost(network, chain, kept)) for kept in subsets]
-    best = min(choices, key=lambda choice: (choice.cost, len(choice.kept)))
+    choices = [_choice(network, chain, kept, merge) for kept in subsets]
+    best = _best([choice for choice in choices if choice.exact], merge)
     result = network
     for name in chain:
         if name not in best.kept:
             result = _remove(result, name)
-    return replace(result, notes=(*network.notes, _explain(chain, best, choices)))
+    return replace(result, notes=(*network.notes, _explain(chain, best, choices, merge)))
 
 
-def _explain(chain: list[str], best: _Choice, choices: list[_Choice]) -> str:
-    merged, all_kept = choices[0], choices[-1]
+def _best(choices: list[_Choice], merge: Merge) -> _Choice:
+    if merge == "never":
+        return max(choices, key=lambda choice: len(choice.kept))
+    return min(choices, key=lambda choice: (choice.pj, len(choice.kept)))
+
+
+def _explain(chain: list[str], best: _Choice, choices: list[_Choice], merge: Merge) -> str:
     decision = f"keeps {', '.join(best.kept)} as graded relay" if best.kept else "merges into one convolution"
-    merged_cost = f"{merged.cost:,.0f}" if merged.cost < math.inf else "not exact"
-    costs = f"merged {merged_cost}, all relays {all_kept.cost:,.0f}, chosen {best.cost:,.0f} additions a time step"
-    return f"{' -> '.join(chain)}: {decision} ({costs})"
+    return f"{' -> '.join(chain)}: {decision} ({_why(best, choices[0], choices[-1], merge)})"
 
 
-def _cost(network: Network, chain: list[str], kept: tuple[str, ...]) -> float:
-    """Operations of the chain's connections per time step when the relays `kept` stay; infinite if inexact."""
-    entering, total, from_relay = network.into(chain[0]), 0.0, False
-    pending: list[Connection] = []
+def _why(best: _Choice, merged: _Choice, all_kept: _Choice, merge: Merge) -> str:
+    if not isinstance(merge, Chip):
+        return f"as asked: {merge}" if merged.exact else f"as asked: {merge}; merged not exact"
+    one = f"{merged.pj / PJ_PER_NJ:,.4g}" if merged.exact else "not exact"
+    return (
+        f"{merge.title}: merged {one}, all relays {all_kept.pj / PJ_PER_NJ:,.4g}, chosen {best.pj / PJ_PER_NJ:,.4g} nJ "
+        f"a time step at a rate of {RATE:.0%}"
+    )
+
+
+def _choice(network: Network, chain: list[str], kept: tuple[str, ...], merge: Merge) -> _Choice:
+    rows, relays = _form(network, chain, kept)
+    exact = all(map(exact_in_row, rows))
+    if not exact or not isinstance(merge, Chip):
+        return _Choice(kept=kept, exact=exact, pj=0.0)
+    counts = sum((_count_row(network, row) for row in rows), OpCounts())
+    for relay in relays:
+        counts += count_relay(relay.shape, steps=1) + count_biases(relay.bias, relay.shape, steps=1)
+    return _Choice(kept=kept, exact=True, pj=price(counts, merge).total_pj)
+
+
+def _form(network: Network, chain: list[str], kept: tuple[str, ...]) -> tuple[list[list[Connection]], list[Relay]]:
+    """Connections of the chain, in rows that become one, when the relays `kept` stay; and these relays."""
+    rows: list[list[Connection]] = [[first] for first in network.into(chain[0])]
+    done: list[list[Connection]] = []
     for name in chain:
         link = network.out_of(name)[0]
         if name in kept:
-            total += _segment_cost(network, entering, pending, from_relay)
-            pending, from_relay = [link], True
+            done, rows = [*done, *rows], [[link]]
         else:
-            pending.append(link)
-    return total + _segment_cost(network, entering, pending, from_relay)
+            rows = [[*row, link] for row in rows]
+    return [*done, *rows], [p for name in kept if isinstance(p := network.populations[name], Relay)]
 
 
-def _segment_cost(network: Network, entering: list[Connection], links: list[Connection], from_relay: bool) -> float:
-    rows = [links] if from_relay else [[first, *links] for first in entering]
-    if not all(map(exact_in_row, rows)):
-        return math.inf
-    return sum(
-        (RATE if network.spiking(row[0].source) else MAC_OVER_ADD) * synapses([c.operation for c in row])
-        for row in rows
-    )
+def _count_row(network: Network, row: list[Connection]) -> OpCounts:
+    source = row[0].source
+    spiking = network.spiking(source)
+    messages = math.prod(network.populations[source].shape) * (RATE if spiking else 1.0)
+    geometry = composed_geometry([connection.operation for connection in row])
+    return count_row(geometry, messages=messages, binary=spiking, weight_bits=WEIGHT_BITS)

@@ -36,8 +36,9 @@ VIEWS = 15  # of the paper's accuracy
 def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> dict[str, Any]:
     """Energy of the mean clip on every chip, beside the paper's figure."""
     clips = len(tally.clips)
-    by_layer = {name: _mean(counts, clips) for name, counts in tally.counts.items()}
-    total = _mean(sum(tally.counts.values(), OpCounts()), clips)
+    counts = tally.counts
+    by_layer = {name: _mean(found, clips) for name, found in counts.items()}
+    total = _mean(sum(counts.values(), OpCounts()), clips)
     models = energy_models(by_layer, chips, placements=placements(deployment, chips))
     before = from_nir(deployment.graph)
     weighted_mj = models[paper_ledger.CONVENTION]["weighted_layers_mj"]
@@ -118,10 +119,10 @@ def _at_paper_geometry(deployment: Deployment, tally: Tally) -> dict[str, Any] |
 def _paper_rates(deployment: Deployment, tally: Tally) -> dict[str, float]:
     """Firing rates by the names of the paper's table, where the two halves in front of the head are one layer."""
     steps = len(tally.clips) * deployment.plan.frames
-    spikes, values = dict[str, int](), dict[str, int]()
+    spikes, values, counts = dict[str, int](), dict[str, int](), tally.counts
     for name in deployment.spiking:
         known_as = "head.plif" if name.startswith("head.plif_") else name
-        spikes[known_as] = spikes.get(known_as, 0) + tally.counts[name].spikes
+        spikes[known_as] = spikes.get(known_as, 0) + counts[name].spikes
         size = int(np.prod(deployment.integer.populations[name].shape))
         values[known_as] = values.get(known_as, 0) + size
     return {name: spikes[name] / (values[name] * steps) for name in spikes}

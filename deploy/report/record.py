@@ -39,16 +39,17 @@ def estimate(deployment: Deployment, *, chips: Sequence[Chip] = ()) -> dict[str,
 
 def record(deployment: Deployment, tally: Tally, *, backend: str, chips: Sequence[Chip] = ()) -> dict[str, Any]:
     """The whole report of a run; `chips` are a user's own, beside those that ship."""
-    clips = len(tally.clips)
+    clips, counts = len(tally.clips), tally.counts
     return {
         **estimate(deployment, chips=chips),
         "backend": backend,
         "clips": [_clip(clip, deployment) for clip in tally.clips],
         "accuracy": _accuracy(deployment, tally),
         "parity": _parity(tally),
-        "layers": _layers(deployment, tally, clips),
-        "totals": _per_clip(sum(tally.counts.values(), OpCounts()), clips),
-        "readout": _per_clip(_readout(deployment, tally), clips),
+        "layers": _layers(deployment, tally, counts),
+        "totals": _per_clip(sum(counts.values(), OpCounts()), clips),
+        "readout": _per_clip(sum((counts[name] for name in readout_layers(deployment.integer)), OpCounts()), clips),
+        "by_step": {name: _by_step(steps, clips) for name, steps in tally.steps.items()},
         "energy": energy(deployment, tally, [*map(load_chip, shipped_chips()), *chips]),
         "timing": {
             "build_s": tally.build_s,
@@ -169,11 +170,11 @@ def _parity(tally: Tally) -> dict[str, Any]:
     }
 
 
-def _layers(deployment: Deployment, tally: Tally, clips: int) -> list[dict[str, Any]]:
+def _layers(deployment: Deployment, tally: Tally, counts: dict[str, OpCounts]) -> list[dict[str, Any]]:
     """Every population, with its counts by rate x synapses beside those that were traced."""
-    sent = {name: (counts.spikes + counts.graded_messages) / clips for name, counts in tally.counts.items()}
+    sent = {name: (found.spikes + found.graded_messages) / len(tally.clips) for name, found in counts.items()}
     expected = expected_operations(deployment.integer, sent)
-    layers = [_layer(name, deployment, tally, clips) for name in deployment.integer.populations]
+    layers = [_layer(name, deployment, tally, found) for name, found in counts.items()]
     for layer in layers:
         static = expected.get(layer["name"])
         layer["expected_ops"] = static.ops if static else None
@@ -181,12 +182,8 @@ def _layers(deployment: Deployment, tally: Tally, clips: int) -> list[dict[str, 
     return layers
 
 
-def _readout(deployment: Deployment, tally: Tally) -> OpCounts:
-    return sum((tally.counts[name] for name in readout_layers(deployment.integer)), OpCounts())
-
-
-def _layer(name: str, deployment: Deployment, tally: Tally, clips: int) -> dict[str, Any]:
-    population, counts = deployment.integer.populations[name], tally.counts[name]
+def _layer(name: str, deployment: Deployment, tally: Tally, counts: OpCounts) -> dict[str, Any]:
+    population, clips = deployment.integer.populations[name], len(tally.clips)
     size, steps = neurons(population), clips * deployment.plan.frames
     spiking = isinstance(population, IntLif)
     return {
@@ -204,6 +201,16 @@ def _layer(name: str, deployment: Deployment, tally: Tally, clips: int) -> dict[
 
 def _per_clip(counts: OpCounts, clips: int) -> dict[str, float]:
     return {name: value / clips for name, value in dataclasses.asdict(counts).items()}
+
+
+def _by_step(steps: Sequence[OpCounts], clips: int) -> dict[str, list[float]]:
+    """Counts of every time step of the mean clip; what never occurs is left out."""
+    values = [dataclasses.asdict(step) for step in steps]
+    return {name: found for name in values[0] if any(found := [_mean(step[name], clips) for step in values])}
+
+
+def _mean(total: int, clips: int) -> float:
+    return total // clips if total % clips == 0 else total / clips
 
 
 def _fit(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, Any]:

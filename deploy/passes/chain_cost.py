@@ -1,0 +1,61 @@
+"""What a connection and a relay cost by rate x synapses: operations, accesses, traffic; no joule.
+
+From geometry alone, so that a form of the network can be counted before it is built: the pass that merges chains
+chooses by it, and the bill of deployment sets the forms side by side by it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.ir.network import Shape
+from deploy.needs import BIAS_BITS, GRADED_BITS, STATE_BITS, biased
+from hardware import (
+    ConvGeometry,
+    IdentityGeometry,
+    OpCounts,
+    count_accesses,
+    count_parameter_reads,
+    count_state_accesses,
+)
+
+Geometry = ConvGeometry | IdentityGeometry
+
+
+def count_row(geometry: Geometry, *, messages: float, binary: bool, weight_bits: int) -> OpCounts:
+    """What so many messages cause, evenly spread over the positions and time steps of their source.
+
+    `binary`: they are spikes, each adds a weight; otherwise graded values other than zero.
+    """
+    reached, delivered = round(messages * geometry.synapses / geometry.inputs), round(messages)
+    relayed = isinstance(geometry, IdentityGeometry)
+    ops = OpCounts(
+        synaptic_ops=reached if binary else 0,
+        macs=0 if binary or relayed else reached,
+        relay_adds=reached if relayed and not binary else 0,
+        weight_bits_read=0 if relayed else reached * weight_bits,
+        deliveries=delivered,
+        traffic_bits=delivered * ((geometry.inputs - 1).bit_length() + (0 if binary else GRADED_BITS)),
+    )
+    return ops + count_accesses(
+        ops,
+        weight_memory_bits=kernel_bits(geometry, weight_bits=weight_bits),
+        state_memory_bits=int(np.prod(geometry.out_shape)) * STATE_BITS,
+    )
+
+
+def count_relay(shape: Shape, *, steps: int, sent: int | None = None) -> OpCounts:
+    """What a relay does by itself: sums taken up and cleared, and `sent` messages (default: every sum)."""
+    values = int(np.prod(shape))
+    sums = count_state_accesses(reads=steps * values, writes=steps * values, memory_bits=values * STATE_BITS)
+    return sums + OpCounts(graded_messages=steps * values if sent is None else sent)
+
+
+def count_biases(bias: NDArray[np.generic], shape: Shape, *, steps: int) -> OpCounts:
+    """Biases of a population, each read and added at every time step."""
+    adds = steps * biased(bias, shape)
+    return OpCounts(bias_adds=adds) + count_parameter_reads(adds, memory_bits=bias.size * BIAS_BITS)
+
+
+def kernel_bits(geometry: Geometry, *, weight_bits: int) -> int:
+    """Bits of a kernel; 0 where there is none."""
+    return geometry.weights * weight_bits if isinstance(geometry, ConvGeometry) else 0
