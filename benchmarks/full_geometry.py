@@ -1,6 +1,6 @@
 """The energy ledger of the published geometry, deployed: 224 x 224 pixels, 16 frames, the published firing rates.
 
-    python benchmarks/full_geometry.py [--preset ucf101] [--out FILE.json]
+    python benchmarks/full_geometry.py [--preset ucf101] [--merge CHIP|always|never] [--out FILE.json]
 
 The weights are random; every neuron layer's threshold is set so that it fires at its published rate on a real clip
 (`lava_clip.calibrated_model`). So operations, traffic, memory and cores are those of such a network, and no accuracy
@@ -23,27 +23,32 @@ from deploy.frontend.from_svformer import export
 from deploy.inputs import ClipSource, InputFormat, known_range, load, shipped
 from deploy.ir.integer import run_integer
 from deploy.passes.bounds import prove
+from deploy.passes.merge_linear_chains import DEFAULT_MERGE, MERGE_HELP, Merge, read_merge
 from deploy.passes.schedule import schedule
 from deploy.pipeline import ClipResult, Deployment, Tally
 from deploy.report.energy import energy
 from deploy.report.record import estimate
 from deploy.report.summary import print_estimate
 from deploy.stages import lower, quantize
-from hardware import load_chip, shipped_chips
+from hardware import OpCounts, load_chip, shipped_chips
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.cli import ArgumentParser, run_cli
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.files import atomic_path
 
 
-def deployed(config: SVFormerConfig, source: ClipSource, console: Console) -> tuple[Deployment, NDArray[Any]]:
+def deployed(
+    config: SVFormerConfig, source: ClipSource, merge: Merge, console: Console
+) -> tuple[Deployment, NDArray[Any]]:
     """The network with its published rates, and the clip that they hold for, [1, T, C, H, W]."""
     wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
     frames = load(source, wanted)[np.newaxis]
     model = calibrated_model(config, torch.from_numpy(frames).transpose(1, 2))
     graph = export(model.double())
     console.print("weights calibrated to the published rates")
-    network = lower(graph)
+    network = lower(graph, merge=merge)
+    for note in network.notes:
+        console.print(f"  {note}")
     integer = quantize(network, frames, search=False, input_range=known_range([source]))
     console.print("quantised")
     deployment = Deployment(
@@ -58,10 +63,10 @@ def deployed(config: SVFormerConfig, source: ClipSource, console: Console) -> tu
     return deployment, frames
 
 
-def measure(config: SVFormerConfig, console: Console) -> dict[str, Any]:
+def measure(config: SVFormerConfig, merge: Merge, console: Console) -> dict[str, Any]:
     """Energy, bill and fit of one clip."""
-    source = ClipSource(path=shipped(CALIBRATION_CLIPS)[0].path, label=None)
-    deployment, frames = deployed(config, source, console)
+    source = shipped(CALIBRATION_CLIPS)[0]
+    deployment, frames = deployed(config, source, merge, console)
     signals = run_integer(deployment.integer, frames)
     logits = deployment.integer.logits(signals)[0]
     clip = ClipResult(source=source, float_logits=logits, integer_logits=logits, logits=logits, seconds=0.0)
@@ -73,7 +78,14 @@ def measure(config: SVFormerConfig, console: Console) -> dict[str, Any]:
 
 def print_result(found: dict[str, Any], console: Console) -> None:
     print_estimate(found, console)
-    models = found["energy"]["models"]
+    totals = sum((OpCounts(**counts) for counts in found["counts"].values()), OpCounts())
+    for name, value in vars(totals).items():
+        console.print(f"{name}: {value:,}")
+    energy, models = found["energy"], found["energy"]["models"]
+    console.print(
+        f"{energy['geometry_difference']} Weighted layers at 45 nm FP32: {energy['ratio_to_paper']:.1%} of the paper's "
+        f"{energy['paper_mj_per_video']:g} mJ, {energy['paper']['views']['15']:.4g} mJ for 15 views"
+    )
     for model in models.values():
         if model["mj_per_video"] is not None:
             console.print(f"{model['title']}: {model['weighted_layers_mj']:.4g} mJ, all {model['mj_per_video']:.4g} mJ")
@@ -91,10 +103,11 @@ def print_result(found: dict[str, Any], console: Console) -> None:
 def main() -> None:
     parser = ArgumentParser(prog="python benchmarks/full_geometry.py", description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=sorted(PRESETS), default="ucf101")
+    parser.add_argument("--merge", default=DEFAULT_MERGE, metavar="CHIP|always|never", help=MERGE_HELP)
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     arguments = parser.parse_args()
     console = Console(soft_wrap=True)
-    found = measure(PRESETS[arguments.preset], console)
+    found = measure(PRESETS[arguments.preset], read_merge(arguments.merge), console)
     print_result(found, console)
     if arguments.out:
         with atomic_path(arguments.out) as temporary:

@@ -21,7 +21,7 @@ from hardware import energy_models, load_chip
 from svformer.checkpoint import load_checkpoint
 from svformer.model import SVFormer
 
-CHIPS = (CONVENTION, "cmos45_int8_sram", "loihi1")
+CHIPS = (CONVENTION, "cmos45_int8_sram", "cmos45_lemaire", "loihi1")
 CHECKED_CLIPS = 2
 
 

@@ -12,8 +12,9 @@ from torch import nn
 from deploy import compare
 from deploy.comparison import CHIPS
 from deploy.inputs import InputFormat, from_files
-from deploy.twin import _Counter, run_twin
-from hardware import OpCounts
+from deploy.twin import run_twin
+from deploy.twin_counts import Counter
+from hardware import OpCounts, energy_models, load_chip
 from svformer import SVFormer, SVFormerConfig
 from svformer.checkpoint import save_checkpoint
 from svformer.cli import run_cli
@@ -33,28 +34,70 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(tmp_path_factory.mktemp("procedural"), groups=2, clips_per_group=1, workers=1)
 
 
-def test_products_of_a_convolution_by_hand() -> None:
+def test_a_convolution_of_the_twin_by_hand() -> None:
     """3 x 3 with padding on 2 x 2 pixels: a value in a corner of so small an image reaches all 4 outputs."""
-    conv, counter = nn.Conv2d(1, 2, 3, padding=1), _Counter()
+    conv, counter = nn.Conv2d(1, 2, 3, padding=1), Counter()
     x = torch.tensor([[[[[1.0, 0.0], [0.0, -2.0]]]]])  # [T, B, C, H, W], two values that are not 0
     counter.convolution(conv, (x,), torch.empty(0))
+    (found,) = counter.layers.values()
     # 2 values x 4 positions x 2 channels; dense 4 x 4 x 2; with padding 4 outputs x 9 taps x 2
-    expected = OpCounts(macs=16, dense_macs=32, padded_macs=72)
-    assert counter.counts == expected
+    assert found.counts(4) == OpCounts(
+        macs=16,
+        dense_macs=32,
+        padded_macs=72,
+        weight_bits_read=16 * 4,
+        bias_adds=8,  # 4 pixels x 2 channels
+        parameter_reads=16 + 8,
+        parameter_reach=16 * (18 * 4) + 8 * (2 * 13),  # 18 weights of 4 bits, 2 biases of 13
+        state_reads=16,  # an activation a product
+        state_writes=8,
+        state_reach=16 * (4 * 8) + 8 * (8 * 8),  # 4 values of 8 bits, 8 results
+    )
+    assert found.dense().counts(4).macs == found.dense().counts(4).state_reads == 32
 
 
-def test_products_of_attention_by_hand() -> None:
+def test_layers_add_over_clips_and_memories_do_not_grow() -> None:
+    conv, counter = nn.Conv2d(1, 2, 3, padding=1), Counter()
+    x = torch.tensor([[[[[1.0, 0.0], [0.0, -2.0]]]]])
+    for _ in range(3):
+        counter.convolution(conv, (x,), torch.empty(0))
+    (found,) = counter.layers.values()
+    once = Counter()
+    once.convolution(conv, (x,), torch.empty(0))
+    (single,) = once.layers.values()
+    assert found.counts(8) == sum([single.counts(8)] * 3, OpCounts())
+
+
+def test_attention_of_the_twin_by_hand() -> None:
     """2 tokens, 2 channels of one head; q k^T multiplies pairs of non-zero factors, the softmax has no zeros."""
     q = torch.tensor([[1.0, 2.0], [0.0, 3.0]])  # [C, N]
     k = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     v = torch.tensor([[0.0, 5.0], [6.0, 7.0]])
-    counter = _Counter()
+    counter = Counter()
     model = SVFormer(TWIN)
     attn = model.stage3.block0.attn
+    attn.heads = 1
     for part in (q, k, v):
-        counter.attention(attn, attn.plif_q, (), part.reshape(1, 1, 2, 1, 2))
+        counter.softmax(attn, attn.plif_q, (), part.reshape(1, 1, 2, 1, 2))
+    (found,) = counter.attention.values()
     # channel 0: 2 q x 1 k, channel 1: 1 q x 0 k; then 3 values of v x 2 rows of the softmax
-    assert counter.attention_counts == OpCounts(macs=2 * 1 + 0 + 3 * 2, dense_attention_ops=2 * 2 * 2 * 2)
+    macs = 2 * 1 + 0 + 3 * 2
+    assert found.counts(8) == OpCounts(
+        macs=macs,
+        dense_attention_ops=2 * 2 * 2 * 2,
+        state_reads=2 * macs,  # two activations each
+        state_writes=4 + 4,  # the softmax of 2 x 2 tokens, and 2 channels of 2 tokens
+        state_reach=2 * macs * (12 * 8) + 8 * (8 * 8),
+    )
+
+
+def test_a_shortcut_of_the_twin_by_hand() -> None:
+    """A block adds twice: 2 frames of 6 values, each sum of two values that are fetched."""
+    block, counter = SVFormer(TWIN).stage1.block0, Counter()
+    counter.shortcuts(block, (), torch.ones(2, 1, 6, 1, 1))
+    (found,) = counter.layers.values()
+    counted = found.counts(8)
+    assert (counted.relay_adds, counted.state_reads, counted.state_writes, counted.macs) == (24, 48, 24, 0)
 
 
 def test_the_twin_is_counted_as_its_geometry_says(tmp_path: Path) -> None:
@@ -68,13 +111,18 @@ def test_the_twin_is_counted_as_its_geometry_says(tmp_path: Path) -> None:
     wanted = InputFormat(frames=4, shape=(3, 32, 32))
     found = run_twin(model, from_files(paths), wanted, classes=("a", "b", *"cdefghijkl"))
     expected = sizes(TWIN)
-    assert found.counts.padded_macs == 3 * expected.dense_macs
-    assert found.attention.dense_attention_ops == 3 * expected.attention_macs
+    assert sum(layer.padded_macs for layer in found.layers) == 3 * expected.dense_macs
+    assert sum(layer.dense_macs for layer in found.attention) == 3 * expected.attention_macs
     clip, dense = (run.per_clip(weight_bits=4, attention=True) for run in (found, found.dense()))
     assert 0 < clip.macs < dense.macs <= expected.dense_macs + expected.attention_macs
     weighted = found.dense().per_clip(weight_bits=4, attention=False)
     assert weighted.macs == weighted.dense_macs
     assert weighted.weight_bits_read == pytest.approx(4 * weighted.macs, abs=4)
+    memory = [
+        energy_models({"all": counts}, [load_chip("cmos45_lemaire")])["cmos45_lemaire"]["mj_per_video"] or 0.0
+        for counts in (clip, dense)
+    ]
+    assert 0 < memory[0] < memory[1], "zeros are not fetched"
     assert 0 < found.activity < 1
     with torch.no_grad():
         best = model(torch.from_numpy(np.stack([np.load(p) for p in paths])).transpose(1, 2)).argmax(1).tolist()

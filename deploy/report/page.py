@@ -14,19 +14,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from deploy.report import plot
+from deploy.report.by_cause import SECOND_MODEL, all_causes, main_models, memory_as_one, redrawn
 from deploy.report.cost_chart import cost_chart
 from deploy.report.markdown import markdown
 from deploy.report.typeset import FILTERS
-from hardware.energy import RULES
 from svformer.files import atomic_path
 
 CLIPS_LISTED = 500  # rows of the table of clips; report.json holds them all
 REGISTERS_SHOWN = 8  # closest registers shown at once; the rest is folded away
-SECOND_MODEL = "loihi1"  # beside the field's convention
 VARIED = ("cmos45_lemaire", SECOND_MODEL)  # models whose constants are varied
 CHARTED = ("cmos45_fp32", "cmos45_lemaire")  # models whose cost is drawn against the rate
 
-MEMORY = {rule.cause for rule in RULES if rule.memory}
 LIBRARIES = ("svformer-loihi", "torch", "norse", "nir", "lava-nc", "lava-dl", "numpy")
 
 # Lines of the ledger: key of report["totals"], its name, what one of them is.
@@ -91,6 +89,7 @@ def render(report: dict[str, Any], spikes: dict[str, NDArray[np.uint8]], frames:
             models=main_models(report["energy"]),
             causes=all_causes(report["energy"]),
             memory_as_one=memory_as_one,
+            redrawn=redrawn(report),
             varied=[report["energy"]["models"][name] for name in VARIED if name in report["energy"]["models"]],
             charts=[chart for name in CHARTED if (chart := cost_chart(report, name))],
             markdown=markdown(report),
@@ -118,24 +117,6 @@ def environment() -> Environment:
     )
     found.filters.update(FILTERS)
     return found
-
-
-def main_models(energy: dict[str, Any]) -> list[dict[str, Any]]:
-    """The energy models whose layers are drawn: the convention, and beside it one chip."""
-    return [energy["models"][name] for name in (energy["convention"], SECOND_MODEL) if name in energy["models"]]
-
-
-def memory_as_one(parts: dict[str, float]) -> dict[str, float]:
-    """Parts of an energy with all that memory costs, addressing included, as one of them."""
-    shown = {cause: mj for cause, mj in parts.items() if cause not in MEMORY}
-    memory = sum(mj for cause, mj in parts.items() if cause in MEMORY)
-    return {**shown, "memory": memory} if memory else shown
-
-
-def all_causes(energy: dict[str, Any]) -> list[str]:
-    """Every cause that costs anything on any chip, in the order of the ledger; the place decides the colour."""
-    models = (memory_as_one(model["breakdown"]) for model in energy["models"].values())
-    return list(dict.fromkeys(cause for parts in models for cause, mj in parts.items() if mj))
 
 
 def grouped(obstacles: list[str]) -> list[Obstacle]:
