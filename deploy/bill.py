@@ -18,6 +18,8 @@ from deploy.passes.chain_cost import count_relay, count_row
 from deploy.passes.schedule import Plan
 from hardware import OpCounts, count_accesses, count_parameter_reads
 
+CHAINS = "convolutions without a neuron between"
+
 Counts = Mapping[str, OpCounts]  # of the mean clip, by population
 
 
@@ -115,10 +117,7 @@ def _weighted(network: IntNetwork, name: str, counts: Counts, *, times: int) -> 
 
 
 def _chains(network: IntNetwork, before: Network, counts: Counts) -> list[BillItem]:
-    return [
-        BillItem(item="convolutions without a neuron between", **vars(form))
-        for form in chain_forms(network, before, counts)
-    ]
+    return [BillItem(item=CHAINS, **vars(form)) for form in chain_forms(network, before, counts)]
 
 
 def _gains(network: IntNetwork, counts: Counts) -> list[BillItem]:

@@ -168,6 +168,36 @@ def test_the_difference_at_the_border_is_that_of_rate_and_reach() -> None:
     assert counts(network, frame)["out"].macs == 9
 
 
+@given(st.data())
+def test_borders_and_delays_are_all_of_the_difference(
+    int_networks: st.SearchStrategy[tuple[IntNetwork, NDArray[Any]]], data: st.DataObject
+) -> None:
+    """Any network, any layer: traced = rate x synapses + borders + delays, each from its definition.
+
+    Borders: sum over positions of (messages there - messages of the mean position) x the neurons that one reaches.
+    Delays: (messages of the frames that arrive - as many frames of the mean frame) x synapses / inputs.
+    """
+    network, frames = data.draw(int_networks)
+    signals = run_integer(network, frames)
+    counted = count_operations(network, signals)
+    sent = {name: np.count_nonzero(signal) / len(frames) for name, signal in signals.items()}
+    for name, expected in expected_operations(network, sent).items():
+        found = counted[name]
+        traced = (found.synaptic_ops + found.macs + found.relay_adds) / len(frames)
+        borders = delays = 0.0
+        for c in network.into(name):
+            if isinstance(c.operation, IntAttention):
+                continue
+            geometry, arrive = c.operation.geometry, max(network.frames - c.delay, 0)
+            sent_HW = np.count_nonzero(signals[c.source][:, :arrive], axis=(0, 1, 2)) / len(frames)
+            reach = geometry.fan_out_map()
+            borders += ((sent_HW - sent_HW.mean()) * reach).sum()
+            delays += (sent_HW.sum() - sent[c.source] * arrive / network.frames) * reach.mean()
+        assert traced == pytest.approx(expected.ops + borders + delays)
+        assert ("borders" in expected.reasons) or borders == pytest.approx(0, abs=1e-6)
+        assert ("delays" in expected.reasons) or delays == pytest.approx(0, abs=1e-6)
+
+
 def test_a_delay_cuts_off_the_last_frames(two_layers: IntNetwork) -> None:
     """3 spikes in two frames: 0.5 a neuron and frame, one frame seen of two: 3 additions; the first two arrived: 4."""
     first, second = two_layers.connections

@@ -17,6 +17,7 @@ from deploy.export import export_checkpoint
 from deploy.inputs import shipped
 from deploy.pipeline import Tally, deploy, run
 from deploy.report import plot, typeset
+from deploy.report.by_cause import redrawn
 from deploy.report.cost_chart import cost_chart
 from deploy.report.markdown import markdown
 from deploy.report.page import LEDGER, grouped, render, write_page
@@ -275,6 +276,20 @@ def test_page_shows_every_part_of_the_energy_ledger(real: tuple[dict[str, Any], 
         assert fitted["advice"] in text
 
 
+def test_the_ledger_can_be_drawn_again_for_any_model(real: tuple[dict[str, Any], Tally], real_page: Page) -> None:
+    """The script's data are the report's energies, memory as one cause; a chip without a price is not offered."""
+    report = real[0]
+    models, data = report["energy"]["models"], redrawn(report)
+    priced = [model for model in models.values() if model["mj_per_video"] is not None]
+    assert [model["title"] for model in data["models"]] == [model["title"] for model in priced]
+    for drawn, model in zip(data["models"], priced, strict=True):
+        assert np.sum(drawn["parts"]) == pytest.approx(model["mj_per_video"], rel=1e-3)
+        assert np.shape(drawn["parts"]) == (len(report["layers"]), len(data["causes"]))
+    loihi = next(model for model in data["models"] if model["title"] == models["loihi1"]["title"])
+    assert dict(zip(data["causes"], loihi["stand_in"], strict=True))["MACs of graded messages"] is True
+    assert {"ledger", "ledger-legend", "ledger-controls", "ledger-data"} <= set(real_page.ids)
+
+
 def test_static_and_traced_counts_differ_at_borders_and_delays_alone(real: tuple[dict[str, Any], Tally]) -> None:
     layers = {layer["name"]: layer for layer in real[0]["layers"]}
     for layer in layers.values():
@@ -295,7 +310,7 @@ def test_markdown_says_what_the_report_says(real: tuple[dict[str, Any], Tally], 
             assert typeset.energy(model["mj_per_video"]) in text
     assert "no match is claimed" in " ".join(text.split())
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 4
+    assert len(tables) == 6
     for table in tables:
         assert len({line.count("|") for line in table}) == 1, "every row has as many cells"
 

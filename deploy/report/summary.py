@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from deploy.bill import CHAINS
 from deploy.report.fixed_point import fixed_point_table
 from deploy.report.plan import print_mapping, print_plan
 
@@ -44,6 +45,7 @@ def print_summary(report: dict[str, Any], console: Console) -> None:
             f"the paper's network at the rates measured here: {same['mj']:.4g} mJ a view, weighted layers "
             f"({100 * same['ratio_to_paper']:.0f} % of the paper's figure), {same['mj_15_views']:.4g} mJ for 15 views"
         )
+    _print_forms(energy, console)
     _print_break_even(energy["break_even"], console)
     _print_fit(report, console)
     timing = report["timing"]
@@ -95,6 +97,19 @@ def _print_parity(report: dict[str, Any], console: Console) -> None:
     )
     if rounded["inputs_clipped"]:
         console.print(f"{100 * rounded['inputs_clipped']:.3g} % of the input lay outside the calibrated range, clipped")
+
+
+def _print_forms(energy: dict[str, Any], console: Console) -> None:
+    """What convolutions in a row cost as they were deployed, and as they could be (--merge)."""
+    forms = [entry for entry in energy["bill"] if entry["item"] == CHAINS]
+    if not forms:
+        return
+    chips = [energy["models"][chip]["title"] for chip in forms[0]["mj"]]
+    table = Table("form", *chips, title=f"{CHAINS.capitalize()}, mJ (--merge)")
+    for entry in forms:
+        choice = f"{entry['choice']}{' (deployed)' if entry['deployed'] else ''}"
+        table.add_row(choice, *(f"{mj:.3g}" if mj else "" for mj in entry["mj"].values()))
+    console.print(table)
 
 
 def _print_break_even(found: dict[str, Any] | None, console: Console) -> None:

@@ -84,6 +84,11 @@ def stacked(parts: Mapping[str, float], full: float) -> list[Segment]:
     return segments
 
 
+def plural(number: int, what: str) -> str:
+    """A count with its noun: "1 chip", "7,119 cores"."""
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
+
+
 def words(key: str) -> str:
     """A key of report.json as words: "neuron updates"."""
     return WORDS.get(key, key.replace("_", " "))
