@@ -1,7 +1,7 @@
 """NIR graph -> lowered network, one pass after the other; every network on the way can be looked at."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,13 +43,22 @@ class LoweringStep:
 
 
 def lowering_steps(
-    graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None, merge: Merge | None = None
+    graph: nir.NIRGraph,
+    *,
+    frames: int | None = None,
+    dt_s: float | None = None,
+    merge: Merge | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> Iterator[LoweringStep]:
     """The network as read, then after every pass; raises `InputError` for what cannot be mapped exactly.
 
-    `merge` decides about chains of convolutions: a chip by its energy, "always" or "never" (see `merge_linear_chains`).
+    `merge` decides about chains of convolutions: a chip by its energy at the firing `rates` of the layers (default: a
+    rate that is assumed), "always" or "never" (see `merge_linear_chains`).
     """
-    passes: dict[Callable[..., Network], dict[str, Any]] = {merge_linear_chains: {"merge": merge}, normalise_gains: {}}
+    passes: dict[Callable[..., Network], dict[str, Any]] = {
+        merge_linear_chains: {"merge": merge, "rates": rates},
+        normalise_gains: {},
+    }
     network = from_nir(graph, frames=frames, dt_s=dt_s)
     yield _checked(network, "from_nir", "Every node becomes a population or a connection.")
     for lowering, options in passes.items():
@@ -64,8 +73,13 @@ def _checked(network: Network, name: str, what: str) -> LoweringStep:
 
 
 def lower(
-    graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None, merge: Merge | None = None
+    graph: nir.NIRGraph,
+    *,
+    frames: int | None = None,
+    dt_s: float | None = None,
+    merge: Merge | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> Network:
     """NIR graph -> network of populations, by all passes; the arguments and errors are those of `lowering_steps`."""
-    *_, last = lowering_steps(graph, frames=frames, dt_s=dt_s, merge=merge)
+    *_, last = lowering_steps(graph, frames=frames, dt_s=dt_s, merge=merge, rates=rates)
     return last.network

@@ -32,6 +32,7 @@ from deploy.stages import WEIGHT_BITS, Backend, Blocks, Simulation, as_images, l
 from hardware import OpCounts
 
 BATCH = 32  # clips that stream through the network at a time
+RATED_CLIPS = 2  # calibration clips that show the firing rates by which forms of the network are chosen
 KEPT_CLIPS = 8  # clips whose spikes are kept for spikes.h5
 
 Signals = dict[str, NDArray[Any]]
@@ -79,13 +80,15 @@ def deploy(
 
     Raises `InputError`, before anything runs, when calibration needs more memory than there is.
     """
-    network = lower(graph, merge=merge)
-    say(f"lowered: {len(graph.nodes)} nodes -> {len(network.populations)} populations")
-    for note in network.notes:
-        say(f"  {note}")
+    network = lower(graph, merge="never")
     require_memory(float_need(network), len(calibration), "calibration")
     wanted = input_format(graph, network.frames)
     _, clips = next(batches(calibration, wanted, len(calibration)))
+    if network.notes and merge != "never":  # there are chains to decide about
+        network = lower(graph, merge=merge, rates=firing_rates(graph, network, clips[:RATED_CLIPS]))
+    say(f"lowered: {len(graph.nodes)} nodes -> {len(network.populations)} populations")
+    for note in network.notes:
+        say(f"  {note}")
     integer = quantize(network, clips, weight_bits=weight_bits, input_range=known_range(calibration))
     headroom = prove(integer)
     tightest = max(headroom, key=lambda h: h.share)
@@ -108,6 +111,12 @@ def deploy(
         calibration_clips=len(clips),
         fixed_point=fixed_point,
     )
+
+
+def firing_rates(graph: nir.NIRGraph, network: Network, clips: NDArray[Any]) -> dict[str, float]:
+    """Spikes per neuron and time step of every neuron layer, in real numbers."""
+    names = [name for name in network.populations if network.spiking(name)]
+    return {name: float(signal.mean()) for name, signal in interpret(graph, clips, keep=names).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -281,6 +281,16 @@ def test_the_cost_model_decides(merge: str, merges: bool) -> None:
     assert ("as asked" in result.notes[0]) is (merge in ("always", "never"))
 
 
+@pytest.mark.parametrize(("rate", "merges"), [(0.05, True), (0.5, False)])
+def test_the_rate_decides(rate: float, merges: bool) -> None:
+    """W = 32 as above: merged 531 nJ times the rate, with a relay 86 nJ and more: even at a rate of 17 %."""
+    shape = (32, 6, 6)
+    network = behind_neurons(conv(shape, 32, 1), depthwise(shape, 5, padding=2))
+    result = merge_linear_chains(network, rates={"first": rate})
+    assert kept(result) == ([] if merges else ["relay0"])
+    assert "nJ a time step at measured rates" in result.notes[0]
+
+
 @pytest.mark.parametrize("merge", ["loihi2", "sometimes"])
 def test_only_a_chip_with_figures_can_decide(merge: str) -> None:
     with pytest.raises(InputError, match=f"--merge {merge}; allowed: always, never, or a chip with energy"):

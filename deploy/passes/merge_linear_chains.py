@@ -9,12 +9,13 @@ less of an inner bias, so the map is not the same at every pixel. A relay that s
 Which form is better depends on what is paid for. At 45 nm in arithmetic alone an addition of a spike costs a fifth of a
 multiply-accumulate, so merged kernels win; where every operation fetches a weight and a potential, or costs as much as
 every other, the many operations of a merged kernel lose against the few of a chain. So the choice is an argument: a
-chip, whose energy of a time step decides chain by chain (`chain_cost`, at the assumed firing rate `RATE`), or one form
-for all. Every form computes the same.
+chip, whose energy of a time step decides chain by chain (`chain_cost`, at firing rates that were measured or assumed),
+or one form for all. Every form computes the same.
 """
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,7 +28,7 @@ from deploy.passes.compose import composable, composed_geometry, exact_in_row, j
 from hardware import Chip, ChipError, OpCounts, load_chip, price
 from svformer.errors import InputError
 
-RATE = 0.1
+RATE = 0.1  # spikes per neuron and time step, where none was measured
 WEIGHT_BITS = 8  # of the weights whose memory is priced
 LONGEST_CHAIN = 6  # relays for which every choice is tried
 PJ_PER_NJ = 1e3
@@ -53,16 +54,19 @@ def read_merge(text: str) -> Merge:
     return chip
 
 
-def merge_linear_chains(network: Network, *, merge: Merge | None = None) -> Network:
+def merge_linear_chains(
+    network: Network, *, merge: Merge | None = None, rates: Mapping[str, float] | None = None
+) -> Network:
     """Remove the relays that cost more than they save, or that a loop has no time for.
 
     `merge` is the chip whose energy decides (default: `DEFAULT_MERGE`), "always" (every relay goes that can), or
-    "never" (only those go that have nothing to do, and those of loops).
+    "never" (only those go that have nothing to do, and those of loops). `rates` are firing rates by neuron layer
+    (default: `RATE` for all).
     """
     chosen = read_merge(DEFAULT_MERGE) if merge is None else merge
     network = _shorten_loops(_remove_free_relays(network))
     for chain in _chains(network):
-        network = _cut_best(network, chain, chosen)
+        network = _cut_best(network, chain, chosen, rates or {})
     return network
 
 
@@ -147,15 +151,16 @@ def _chains(network: Network) -> list[list[str]]:
     return [chain[:LONGEST_CHAIN] for chain in chains]
 
 
-def _cut_best(network: Network, chain: list[str], merge: Merge) -> Network:
+def _cut_best(network: Network, chain: list[str], merge: Merge, rates: Mapping[str, float]) -> Network:
     subsets = itertools.chain.from_iterable(itertools.combinations(chain, n) for n in range(len(chain) + 1))
-    choices = [_choice(network, chain, kept, merge) for kept in subsets]
+    choices = [_choice(network, chain, kept, merge, rates) for kept in subsets]
     best = _best([choice for choice in choices if choice.exact], merge)
     result = network
     for name in chain:
         if name not in best.kept:
             result = _remove(result, name)
-    return replace(result, notes=(*network.notes, _explain(chain, best, choices, merge)))
+    note = _explain(chain, best, choices, merge, "measured rates" if rates else f"a rate of {RATE:.0%}")
+    return replace(result, notes=(*network.notes, note))
 
 
 def _best(choices: list[_Choice], merge: Merge) -> _Choice:
@@ -164,27 +169,28 @@ def _best(choices: list[_Choice], merge: Merge) -> _Choice:
     return min(choices, key=lambda choice: (choice.pj, len(choice.kept)))
 
 
-def _explain(chain: list[str], best: _Choice, choices: list[_Choice], merge: Merge) -> str:
+def _explain(chain: list[str], best: _Choice, choices: list[_Choice], merge: Merge, rates: str) -> str:
     decision = f"keeps {', '.join(best.kept)} as graded relay" if best.kept else "merges into one convolution"
-    return f"{' -> '.join(chain)}: {decision} ({_why(best, choices[0], choices[-1], merge)})"
+    merged, all_kept = choices[0], choices[-1]
+    if isinstance(merge, Chip):
+        one = f"{merged.pj / PJ_PER_NJ:,.4g}" if merged.exact else "not exact"
+        why = (
+            f"{merge.title}: merged {one}, all relays {all_kept.pj / PJ_PER_NJ:,.4g}, chosen "
+            f"{best.pj / PJ_PER_NJ:,.4g} nJ a time step at {rates}"
+        )
+    else:
+        why = f"as asked: {merge}" if merged.exact else f"as asked: {merge}; merged not exact"
+    return f"{' -> '.join(chain)}: {decision} ({why})"
 
 
-def _why(best: _Choice, merged: _Choice, all_kept: _Choice, merge: Merge) -> str:
-    if not isinstance(merge, Chip):
-        return f"as asked: {merge}" if merged.exact else f"as asked: {merge}; merged not exact"
-    one = f"{merged.pj / PJ_PER_NJ:,.4g}" if merged.exact else "not exact"
-    return (
-        f"{merge.title}: merged {one}, all relays {all_kept.pj / PJ_PER_NJ:,.4g}, chosen {best.pj / PJ_PER_NJ:,.4g} nJ "
-        f"a time step at a rate of {RATE:.0%}"
-    )
-
-
-def _choice(network: Network, chain: list[str], kept: tuple[str, ...], merge: Merge) -> _Choice:
+def _choice(
+    network: Network, chain: list[str], kept: tuple[str, ...], merge: Merge, rates: Mapping[str, float]
+) -> _Choice:
     rows, relays = _form(network, chain, kept)
     exact = all(map(exact_in_row, rows))
     if not exact or not isinstance(merge, Chip):
         return _Choice(kept=kept, exact=exact, pj=0.0)
-    counts = sum((_count_row(network, row) for row in rows), OpCounts())
+    counts = sum((_count_row(network, row, rates) for row in rows), OpCounts())
     for relay in relays:
         counts += count_relay(relay.shape, steps=1) + count_biases(relay.bias, relay.shape, steps=1)
     return _Choice(kept=kept, exact=True, pj=price(counts, merge).total_pj)
@@ -203,9 +209,9 @@ def _form(network: Network, chain: list[str], kept: tuple[str, ...]) -> tuple[li
     return [*done, *rows], [p for name in kept if isinstance(p := network.populations[name], Relay)]
 
 
-def _count_row(network: Network, row: list[Connection]) -> OpCounts:
+def _count_row(network: Network, row: list[Connection], rates: Mapping[str, float]) -> OpCounts:
     source = row[0].source
     spiking = network.spiking(source)
-    messages = math.prod(network.populations[source].shape) * (RATE if spiking else 1.0)
+    messages = math.prod(network.populations[source].shape) * (rates.get(source, RATE) if spiking else 1.0)
     geometry = composed_geometry([connection.operation for connection in row])
     return count_row(geometry, messages=messages, binary=spiking, weight_bits=WEIGHT_BITS)
