@@ -50,8 +50,10 @@ def chip_titles() -> list[str]:
 
 def print_tables(rows: Sequence[Row], console: Console) -> None:
     """All figures, a row for every network and width."""
-    for title, columns in (("Accuracy", ACCURACY), ("A clip costs", (ACCURACY[0], *WORK, *ENERGY))):
-        numbers = (TableColumn(heading, justify="right") for heading, _ in columns)
+    bits = ACCURACY[0]
+    shown = {"Accuracy": ACCURACY, "A clip's operations": (bits, *WORK), "A clip costs": (bits, *ENERGY)}
+    for title, columns in shown.items():
+        numbers = (TableColumn(heading, justify="right", overflow="fold") for heading, _ in columns)
         table = Table(TableColumn("network", no_wrap=True), *numbers, title=title)
         for row in rows:
             table.add_row(row.short_name, *(write(row) for _, write in columns))
