@@ -7,7 +7,7 @@ result = deploy.simulate(integer, clips, backend="lava")
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
