@@ -6,12 +6,12 @@ TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test notebooks lint clean lock
+.PHONY: help setup demo test test-triton notebooks lint clean lock
 
 IN_VENV := .venv/bin/python
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
 
 setup: ## Make .venv with the pinned versions; nothing to do when it is ready
 	@tools/setup.sh
@@ -25,6 +25,11 @@ test: lint ## Lint, check the types, run the tests and the notebooks
 notebooks: setup ## Run the notebooks, keep their outputs, and draw the picture of the README
 	$(IN_VENV) tools/run_notebooks.py
 	$(IN_VENV) tools/readme_picture.py
+
+# The CPU build of torch brings no Triton; this one stays in a folder of its own, where only this command finds it.
+test-triton: setup ## Run the neuron's GPU kernels in Triton's interpreter, on any machine
+	$(IN_VENV) -m pip install --quiet --no-deps --upgrade --target .venv/triton -c requirements/constraints.txt triton
+	TRITON_INTERPRET=1 PYTHONPATH=.venv/triton $(IN_VENV) -m pytest tests/test_multistep_triton.py
 
 lint: setup ## ruff (lint and format) and mypy
 	$(IN_VENV) -m ruff check .

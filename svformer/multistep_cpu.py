@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+DTYPES = (torch.float32, torch.float64)
 BLOCK = 8192  # neurons, a power of two: long enough to stream, short enough for the cache
 WORTH_A_THREAD = 2**18  # values; to compute them takes longer than to start a thread
 OPENMP = ctypes.CDLL(None)  # what torch has loaded; GOMP_parallel is what GCC makes of `#pragma omp parallel`
@@ -63,7 +64,7 @@ def _cell(decay: Tensor, threshold: Tensor, leak: float, reset: float, alpha: fl
 
 def forward(x: Tensor, decay: Tensor, threshold: Tensor, *, v_leak: float, v_reset: float) -> Tensor:
     """Spikes [T, ...] of currents [T, ...]."""
-    x_TBM, spikes = _rows(x), x.new_empty(x.shape)
+    x_TBM, spikes = as_rows(x), x.new_empty(x.shape)
     cell = _cell(decay, threshold, v_leak, v_reset, 0.0, x.dtype)
     rows = Rows.of(x_TBM), Rows.of(spikes.view(x_TBM.shape))
     steps, _, width = x_TBM.shape
@@ -82,7 +83,7 @@ def backward(
     alpha: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the currents [T, ...], of the decay and of the threshold."""
-    x_TBM, grad_x = _rows(x), x.new_empty(x.shape)
+    x_TBM, grad_x = as_rows(x), x.new_empty(x.shape)
     cell = _cell(decay, threshold, v_leak, v_reset, alpha, x.dtype)
     like_x = (tensor.view(x_TBM.shape) for tensor in (grad_spikes.contiguous(), grad_x))
     rows = [Rows.of(tensor) for tensor in (x_TBM, *like_x)]
@@ -93,7 +94,7 @@ def backward(
     return grad_x, of_decay.to(decay.dtype), of_threshold.to(threshold.dtype)
 
 
-def _rows(x: Tensor) -> Tensor:
+def as_rows(x: Tensor) -> Tensor:
     """[T, ...] as [T, B, M]: no copy where a time step lies in one piece, or each of B pieces (chunked channels)."""
     if x.ndim > 2 and not x.is_contiguous() and x[0, 0].is_contiguous():
         return x.flatten(2)

@@ -123,7 +123,7 @@ class PLIF(SNN):
         if not multistep.takes(input_tensor):
             return self.step_loop(input_tensor)
         p = self.p
-        threshold = torch.as_tensor(p.threshold, dtype=input_tensor.dtype, device=input_tensor.device)
+        threshold = multistep.number(p.threshold, like=input_tensor)
         return multistep.lif_box(
             input_tensor, self.dt * p.tau_mem_inv, threshold, v_leak=p.v_leak, v_reset=p.v_reset, alpha=p.alpha
         )

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -343,13 +344,38 @@ def test_tracers_see_the_loop() -> None:
     assert torch.equal(torch.export.export(plif, (x,)).module()(x), wanted)
 
 
+# On a GPU; the kernels for it are tested in tests/test_multistep_triton.py
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
-def test_a_gpu_goes_through_the_loop() -> None:
+def test_a_gpu_computes_the_same() -> None:
+    pytest.importorskip("triton", reason="no Triton beside this GPU")
     plif, x = PLIF(tau=2.0).double(), currents(5, 40)
     wanted = run(plif, x, plif.p.w)
     on_gpu = copy.deepcopy(plif).cuda()
+    assert multistep.takes(x.cuda())
     for found, expected in zip(run(on_gpu, x.cuda(), on_gpu.p.w), wanted, strict=True):
         torch.testing.assert_close(found.cpu(), expected)
+
+
+def test_a_gpu_without_triton_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or without a C compiler, which Triton needs."""
+
+    class NoCompiler:
+        @staticmethod
+        def check(device: torch.device) -> None:
+            raise RuntimeError("Failed to find C compiler.")
+
+    absent = {"triton": None, "svformer.multistep_triton": None}, "multistep_triton"
+    for modules, reason in (absent, ({"svformer.multistep_triton": NoCompiler}, "C compiler")):
+        monkeypatch.delattr("svformer.multistep_triton", raising=False)
+        for name, module in modules.items():
+            monkeypatch.setitem(sys.modules, name, module)
+        multistep._kernels.cache_clear()
+        with pytest.warns(RuntimeWarning, match=f"step by step on this GPU.*{reason}"):
+            assert multistep._kernels("cuda") is None
+        assert multistep._kernels("cuda") is None  # not once more: a warning is an error here
+    multistep._kernels.cache_clear()
 
 
 # Compiled code
