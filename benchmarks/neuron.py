@@ -40,7 +40,8 @@ from svformer.errors import InputError
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
 
-BATCHES = {"tiny": 32}  # of the other presets: 1
+BATCHES = {"tiny": 32}  # of the other presets: the least
+LEAST_BATCH = 2  # the norm before the classifier has one value for each clip
 OURS = "multi-step"
 
 
@@ -235,14 +236,17 @@ def versions() -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(prog="python benchmarks/neuron.py", description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
-    parser.add_argument("--batch", type=int, help="clips (default: 32 of the tiny preset, else 1)")
+    parser.add_argument("--batch", type=int, help="clips (default: 32 of the tiny preset, else 2)")
     parser.add_argument("--repeats", type=int, default=11, help="of which the median is taken (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's, %(default)s")
     parser.add_argument("--compile", action="store_true", help="also SpikingJelly under torch.compile")
     options = parser.parse_args()
-    options.batch = BATCHES.get(options.preset, 1) if options.batch is None else options.batch
-    if min(options.batch, options.repeats, options.threads) < 1:
-        raise InputError(f"--batch {options.batch} --repeats {options.repeats} --threads {options.threads}: all from 1")
+    options.batch = BATCHES.get(options.preset, LEAST_BATCH) if options.batch is None else options.batch
+    if options.batch < LEAST_BATCH or min(options.repeats, options.threads) < 1:
+        raise InputError(
+            f"--batch {options.batch} --repeats {options.repeats} --threads {options.threads}; allowed: from "
+            f"{LEAST_BATCH} (in training a norm needs two clips), from 1, from 1"
+        )
     return options
 
 
