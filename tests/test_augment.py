@@ -280,8 +280,8 @@ class Fake:
 
 
 class Fakes(ClipDataset):
-    def random_view(self, index: int, rng: np.random.Generator) -> Tensor:
-        return self.view(index) + torch.tensor(100 * rng.random()).to(torch.uint8)
+    def random_view(self, clip_TCHW: Tensor, rng: np.random.Generator) -> Tensor:
+        return clip_TCHW + torch.tensor(100 * rng.random()).to(torch.uint8)
 
 
 def fakes(clips: int) -> Fakes:
@@ -312,10 +312,12 @@ def test_repeats_of_a_clip_stand_side_by_side_and_differ() -> None:
     assert sorted(label for part in labels(parts) for label in part) == sorted([*range(12), *range(12)])
 
 
-def test_without_augmentation_repeats_are_the_clip_itself() -> None:
+def test_without_augmentation_repeats_are_views_of_the_clip() -> None:
     (clips, found), *_ = loaded(Recipe(batch_size=4, repeats=3))
     assert clips.shape == (12, 2, 3, 8, 8)
-    assert torch.equal(clips[0], clips[2])
+    added = clips[:, 0, 0, 0, 0].int() - found  # by `random_view`
+    assert ((added >= 0) & (added <= 100)).all()
+    assert len(set(added.tolist())) > 6
     assert found.tolist() == [label for label in found[::3].tolist() for _ in range(3)]
 
 

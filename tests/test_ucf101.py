@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -95,6 +96,27 @@ def test_flip_mirrors_about_half_of_the_training_items_and_no_test_item(root: Pa
     assert 40 <= mirrored <= 80  # of 120
     test = (Ucf101(root, train=False, size=16, flip=flip)[0][0] for flip in (False, True))
     assert torch.equal(*test)
+
+
+def test_repeats_of_a_clip_are_cut_and_mirrored_each_on_its_own(root: Path) -> None:
+    """The same pictures of the video, which is read once; the first is the item without repeats."""
+    data = Ucf101(root, train=True, size=16, flip=True)
+    read, mirrored = [], set()
+    data.random_clip = lambda index, rng: read.append(index) or Ucf101.random_clip(data, index, rng)
+    for index in range(len(data)):
+        views, label = data.repeated(index, 3)
+        assert label == data.entries[index].label
+        rng = np.random.default_rng((data.seed, 0, index))
+        whole_TCHW = data.view(index, rng.random(), None)
+        squares = [whole_TCHW[..., left : left + 16] for left in range(whole_TCHW.shape[-1] - 15)]
+        for number, view in enumerate(views):
+            assert any(torch.equal(view, square) or torch.equal(view, square.flip(-1)) for square in squares)
+            if any(torch.equal(view, square.flip(-1)) for square in squares):
+                mirrored.add((index, number))
+        assert torch.equal(views[0], data[index][0])
+    assert read == [index for index in range(len(data)) for _ in range(2)]  # for the repeats, and for the item
+    alone = {(index, number) for index, number in mirrored if not {(index, n) for n in range(3)} <= mirrored}
+    assert len(alone) > 3  # of 12 clips with three coins each
 
 
 def test_loader_workers_that_live_on_see_the_epoch(root: Path) -> None:

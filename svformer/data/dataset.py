@@ -99,8 +99,8 @@ class Options(TypedDict, total=False):
 class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
     """The training or held-out part of a data set: items are (clip [T, C, size, size], label).
 
-    Held-out items are the middle view. Training items are views drawn from (seed, epoch, index), so a run repeats
-    exactly with any number of loader workers; call `set_epoch` before each epoch.
+    Held-out items are the middle view. Training items are views drawn from (seed, epoch, index, number of the repeat),
+    so a run repeats exactly with any number of loader workers; call `set_epoch` before each epoch.
 
     Of a training clip that cannot be read the next one takes the place. A held-out clip that cannot be read raises
     InputError, and a batch of a `DataLoader` goes without it.
@@ -140,21 +140,31 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
         """A clip from `start`, a fraction of the possible ones, cut at `crop`; raises InputError where unreadable."""
         return self.entries[index].load(size=self.size, sampling=self.sampling, start=start, crop=crop)
 
+    def random_clip(self, index: int, rng: np.random.Generator) -> Tensor:
+        """What training views of a clip are cut from; raises InputError where it cannot be read."""
+        return self.view(index)
+
     @abstractmethod
-    def random_view(self, index: int, rng: np.random.Generator) -> Tensor:
-        """A view for training."""
+    def random_view(self, clip_TCHW: Tensor, rng: np.random.Generator) -> Tensor:
+        """A view for training, of a `random_clip`."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")
-        return self._training_item(index) if self.train else (self.view(index), self.entries[index].label)
+        if not self.train:
+            return self.view(index), self.entries[index].label
+        (view_TCHW,), label = self.repeated(index, 1)
+        return view_TCHW, label
 
-    def _training_item(self, index: int) -> tuple[Tensor, int]:
+    def repeated(self, index: int, repeats: int) -> tuple[list[Tensor], int]:
+        """Training views of one clip, which is read once: the same times, each view drawn on its own."""
         for step in range(len(self)):
             i = (index + step) % len(self)
-            rng = np.random.default_rng((self.seed, int(self._epoch), index))
+            keys = ((self.seed, int(self._epoch), index, repeat) for repeat in range(repeats))
+            rngs = [np.random.default_rng(key) for key in keys]
             try:
-                return self.random_view(i, rng), self.entries[i].label
+                clip_TCHW = self.random_clip(i, rngs[0])
+                return [self.random_view(clip_TCHW, rng) for rng in rngs], self.entries[i].label
             except InputError as error:
                 self.unreadable.add(i, error)
         raise UnreadableError(f"none of the {len(self)} training files can be read")

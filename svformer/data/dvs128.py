@@ -67,10 +67,10 @@ class Dvs128(ClipDataset):
             )
         super().__init__(CLASSES, entries, train=train, **options)
 
-    def random_view(self, index: int, rng: np.random.Generator) -> Tensor:
+    def random_view(self, clip_TCHW: Tensor, rng: np.random.Generator) -> Tensor:
         reach = int(self.size * SHIFT)
         right, down = rng.integers(-reach, reach + 1, 2).tolist()
-        return shifted(self.view(index), right, down)
+        return shifted(clip_TCHW, right, down)
 
 
 def shifted(clip_TCHW: Tensor, right: int, down: int) -> Tensor:

@@ -73,10 +73,13 @@ class VideoDataset(ClipDataset):
         self.flip = flip
         self._videos = self._decode_all(entries) if cache else None
 
-    def random_view(self, index: int, rng: np.random.Generator) -> Tensor:
-        start, crop, coin = rng.random(3).tolist()
-        clip_TCHW = self.view(index, start, None if self.whole else crop)
-        return clip_TCHW.flip(-1) if self.flip and coin < 0.5 else clip_TCHW
+    def random_clip(self, index: int, rng: np.random.Generator) -> Tensor:
+        return self.view(index, rng.random(), None)
+
+    def random_view(self, clip_TCHW: Tensor, rng: np.random.Generator) -> Tensor:
+        crop, coin = rng.random(2).tolist()
+        view_TCHW = cut(clip_TCHW, self.size, None if self.whole else crop)
+        return view_TCHW.flip(-1) if self.flip and coin < 0.5 else view_TCHW
 
     def view(self, index: int, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
         if self._videos is None:

@@ -30,8 +30,8 @@ class Key(NamedTuple):
 class Samples(Dataset[tuple[Tensor, int]]):
     """Training clips by `Key`: (uint8 or int16 [repeats, T, C, size, size], label).
 
-    A clip is read once and augmented `repeats` times. Opening a `Samples` sets the data set's seed, and has it give
-    whole pictures where the augmentation crops them.
+    A clip is read once; its `repeats` samples are cut, mirrored and augmented each on its own. Opening a `Samples` sets
+    the data set's seed, and has it give whole pictures where the augmentation crops them.
     """
 
     def __init__(self, data: ClipDataset, recipe: Recipe, *, size: int) -> None:
@@ -40,12 +40,12 @@ class Samples(Dataset[tuple[Tensor, int]]):
         self.data, self.recipe, self.size = data, recipe, size
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
-        clip_TCHW, label = self.data[key.clip]
+        views, label = self.data.repeated(key.clip, self.recipe.repeats)
         plan = self.recipe.augmentation
-        if plan is None:
-            return clip_TCHW.expand(self.recipe.repeats, *clip_TCHW.shape), label
-        draws = (np.random.default_rng((self.recipe.seed, *key, repeat)) for repeat in range(self.recipe.repeats))
-        return torch.stack([augmented(clip_TCHW, plan, size=self.size, rng=rng) for rng in draws]), label
+        if plan is not None:
+            draws = (np.random.default_rng((self.recipe.seed, *key, repeat)) for repeat in range(len(views)))
+            views = [augmented(view, plan, size=self.size, rng=rng) for view, rng in zip(views, draws, strict=True)]
+        return torch.stack(views), label
 
 
 def epoch_order(clips: int, seed: int) -> list[int]:
