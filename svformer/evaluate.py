@@ -32,8 +32,9 @@ from svformer.data.datasets import add_dataset_arguments, open_dataset
 from svformer.devices import add_device_argument, choose_device
 from svformer.errors import InputError
 from svformer.files import atomic_path
+from svformer.memory import shortage_explained
 from svformer.neurons import PLIF
-from svformer.views import DEFAULT_VIEWS, Views, parse_views
+from svformer.views import DEFAULT_VIEWS, Views, collated, parse_views
 
 TOP = 5
 PROGRESS = Console(stderr=True)  # standard output is for results
@@ -64,10 +65,13 @@ def as_batch(clips_BTCHW: Tensor) -> Tensor:
     return normalise(clips_BTCHW).transpose(1, 2)
 
 
-def one_frame(batch_BCTHW: Tensor) -> Tensor:
-    """Every time step replaced by one frame: clip b shows frame b modulo T, so that all frames are tried alike."""
+def one_frame(batch_BCTHW: Tensor, first: int = 0) -> Tensor:
+    """Every time step replaced by one frame: clip b shows frame b modulo T, so that all frames are tried alike.
+
+    `first` is the number of the batch's first clip.
+    """
     clips, frames = batch_BCTHW.shape[0], batch_BCTHW.shape[2]
-    chosen = batch_BCTHW[torch.arange(clips), :, torch.arange(clips) % frames]
+    chosen = batch_BCTHW[torch.arange(clips), :, (first + torch.arange(clips)) % frames]
     return chosen.unsqueeze(2).expand_as(batch_BCTHW)
 
 
@@ -109,24 +113,29 @@ class SpikeCounter:
 def measure(
     model: nn.Module, dataset: Dataset[tuple[Tensor, int]], *, batch_size: int = 32, workers: int = 0
 ) -> Evaluation:
-    """Run a data set of clips [T, C, H, W], or the `Views` of one; `batch_size` counts views."""
+    """Run a data set of clips [T, C, H, W], or the `Views` of one; no more than `batch_size` views are run at once."""
     model.eval()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     views = len(dataset.places) if isinstance(dataset, Views) else 1
     spikes = SpikeCounter(model)
     classes, none = 1, torch.zeros((), dtype=torch.int64)
-    counts, hits, one_frame_hits = none, none, none
-    loader = DataLoader(dataset, batch_size=max(1, batch_size // views), num_workers=workers)
-    for clips, labels in track(loader, "evaluate", transient=True, console=PROGRESS, disable=not PROGRESS.is_terminal):
+    counts, hits, one_frame_hits, seen = none, none, none, 0
+    loader = DataLoader(dataset, batch_size=max(1, batch_size // views), num_workers=workers, collate_fn=collated)
+    for batch in track(loader, "evaluate", transient=True, console=PROGRESS, disable=not PROGRESS.is_terminal):
+        if batch is None:  # none of its files can be read
+            continue
+        clips, labels = batch
         right, clips = labels.to(device), clips.to(device)
         clips_BVTCHW = clips if isinstance(dataset, Views) else clips[:, None]
         with spikes.counting():
-            scores = model(as_batch(clips_BVTCHW.flatten(0, 1))).softmax(1).unflatten(0, (-1, views)).mean(1)
+            parts = [model(as_batch(part)).softmax(1) for part in clips_BVTCHW.flatten(0, 1).split(batch_size)]
+        scores = torch.cat(parts).unflatten(0, (-1, views)).mean(1)
         classes = scores.shape[1]
         counts = counts + torch.bincount(right * classes + scores.argmax(1), minlength=classes**2)
         hits = hits + (scores.topk(min(TOP, classes)).indices == right[:, None]).any(1).sum()
         middle = as_batch(clips_BVTCHW[:, views // 2])
-        one_frame_hits = one_frame_hits + (model(one_frame(middle)).argmax(1) == right).sum()
+        one_frame_hits = one_frame_hits + (model(one_frame(middle, seen)).argmax(1) == right).sum()
+        seen += len(labels)
     confusion = counts.reshape(classes, classes).cpu()
     total = int(confusion.sum())
     accuracy = Accuracy(
@@ -196,7 +205,10 @@ def main() -> None:
     model = load_checkpoint(arguments.checkpoint, head_dim=arguments.head_dim).to(device)
     data = open_dataset(arguments, size=model.config.image_size, frames=model.config.frames, train=False)
     check_fit(model.config, data)
-    evaluation = measure(model, Views(data, grid), batch_size=arguments.batch_size, workers=arguments.workers)
+    batch_size, workers = arguments.batch_size, arguments.workers
+    advice = "lower --batch-size, or compute on another --device"
+    with shortage_explained(f"--batch-size {batch_size} views at once on {device}", advice, workers=workers):
+        evaluation = measure(model, Views(data, grid), batch_size=batch_size, workers=workers)
     facts = as_json(evaluation, data.classes)
     if arguments.out:
         with atomic_path(arguments.out / "evaluation.json") as temporary:

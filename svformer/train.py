@@ -32,7 +32,7 @@ from svformer.evaluate import describe, evaluate
 from svformer.model import SVFormer
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
-from svformer.training.loop import STATE, train
+from svformer.training.loop import STATE, memory_explained, train
 from svformer.training.optimise import parameter_groups
 from svformer.training.recipe import FINE_TUNING, RECIPES, Recipe, add_recipe_arguments, fine_tuning, overridden
 from svformer.training.record import Facts, begin_record, end_record
@@ -41,6 +41,7 @@ from svformer.training.trainer import Trainer
 __all__ = ["FINE_TUNING", "Recipe", "Trainer", "parameter_groups", "train"]
 
 MOST_WORKERS = 8
+MOST_EVALUATED = 32  # clips at once
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -67,6 +68,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("run")
     group.add_argument("--out", type=Path, help="folder for the results (default: runs/PRESET, runs/PRESET_qatN)")
     group.add_argument("--resume", action="store_true", help="go on where an earlier run in --out stopped")
+    group.add_argument("--force", action="store_true", help="start anew in an --out that holds a run")
     group.add_argument("--save-every", type=int, default=0, metavar="STEPS", help="besides after every epoch")
     group.add_argument("--dry-run", action="store_true", help="print shapes, memory and time, and train nothing")
     group.add_argument("--workers", type=int, help="processes that read clips (default: with augmentation one a core)")
@@ -120,6 +122,16 @@ def build(config: SVFormerConfig, state: State | None, *, classes: int, channels
     return model
 
 
+def choose_out(arguments: argparse.Namespace, config: SVFormerConfig) -> Path:
+    """The folder for the results; raises `InputError` where it holds a run that is neither resumed nor given up."""
+    name = arguments.preset + (f"_qat{config.weight_bits}" if arguments.qat else "")
+    out: Path = arguments.out or Path("runs") / name
+    starts = not (arguments.resume or arguments.force or arguments.dry_run)
+    if starts and (out / STATE).exists():
+        raise InputError(f"{out}: holds a run; go on with --resume, choose another --out, or replace it with --force")
+    return out
+
+
 def open_parts(
     arguments: argparse.Namespace, recipe: Recipe, config: SVFormerConfig
 ) -> tuple[ClipDataset, ClipDataset]:
@@ -140,6 +152,7 @@ def count_workers(arguments: argparse.Namespace, recipe: Recipe, processes: Proc
 def main() -> None:
     arguments = parse_arguments()
     recipe, (config, state) = choose_recipe(arguments), starting_point(arguments)
+    out = choose_out(arguments, config)
     with joined(arguments.device) as processes:
         with processes.first_alone():
             data, held_out = open_parts(arguments, recipe, config)
@@ -155,9 +168,6 @@ def main() -> None:
         if arguments.dry_run:
             dry_run(trainer)
             return
-        out = arguments.out or Path("runs") / (
-            arguments.preset + (f"_qat{config.weight_bits}" if arguments.qat else "")
-        )
         if arguments.resume:
             trainer.load(out / STATE)
         command = shlex.join(["python", "-m", "svformer.train", *sys.argv[1:]])
@@ -168,14 +178,16 @@ def main() -> None:
 
 
 def dry_run(trainer: Trainer) -> None:
-    estimated = estimate(trainer)
+    with memory_explained(trainer):
+        estimated = estimate(trainer)
     if trainer.processes.writes:
         Console().print(report(trainer, estimated))
 
 
 def finish(trainer: Trainer, held_out: ClipDataset, record: Facts, out: Path) -> None:
     """Evaluate the trained network and write what a run leaves."""
-    accuracy = evaluate(trainer.result, held_out)
+    at_once = min(MOST_EVALUATED, trainer.clips_at_once * trainer.recipe.repeats)  # takes less than training did
+    accuracy = evaluate(trainer.result, held_out, batch_size=at_once)
     save_checkpoint(trainer.result, out / "checkpoint.safetensors", end_record(record, trainer, accuracy, out))
     print(describe(accuracy))
     print(f"checkpoint, curve and record in {out}")

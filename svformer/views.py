@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from svformer.data.dataset import ClipDataset
 from svformer.errors import InputError
@@ -47,13 +47,17 @@ class Views(Dataset[tuple[Tensor, int]]):
         return torch.stack(clips), self.data.entries[index].label
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
-        """What a `DataLoader` asks for a batch: the clips that can be read."""
+        """What a `DataLoader` asks for a batch: the clips that can be read, which may be none."""
         items = list[tuple[Tensor, int]]()
         for index in indices:
             try:
                 items.append(self[index])
             except InputError as error:
                 self.data.unreadable.add(index, error)
-        if not items:
-            raise InputError(f"none of the {len(indices)} files of a batch can be read; choose a larger --batch-size")
         return items
+
+
+def collated(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor] | None:
+    """A batch for a `DataLoader`; None of no items."""
+    batch: tuple[Tensor, Tensor] | None = default_collate(items) if items else None
+    return batch

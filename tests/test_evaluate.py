@@ -98,6 +98,22 @@ def test_one_frame_shows_frame_b_modulo_t_of_clip_b() -> None:
     assert torch.equal(shown, expected[:, None, None, None, None].expand(clips, 3, frames, 2, 2))
 
 
+def test_one_frame_goes_on_counting_over_batches() -> None:
+    """Clips of 3 frames with the values 0, 1, 2, in batches of 1: the frames shown are 0, 1, 2, 0."""
+    seen: list[float] = []
+
+    class Seeing(nn.Module):
+        def forward(self, batch_BCTHW: Tensor) -> Tensor:
+            frames = batch_BCTHW[:, 0, :, 0, 0]
+            if (frames == frames[:, :1]).all():
+                seen.extend(((frames[:, 0] * 0.225 + 0.45) * 255).tolist())
+            return torch.zeros(len(batch_BCTHW), 2)
+
+    clip = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 2, 2)
+    measure(Seeing(), [(clip, 0)] * 4, batch_size=1)  # type: ignore[arg-type]
+    assert seen == pytest.approx([0, 1, 2, 0], abs=1e-4)
+
+
 def test_a_batch_is_normalised_with_channels_before_time() -> None:
     clips = torch.zeros(2, 4, 3, 5, 5, dtype=torch.uint8)
     clips[1, 2, 0] = 255
@@ -212,10 +228,32 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_counted(capsys: pytest.Captu
     assert "left out: clip 0: not a readable video" in capsys.readouterr().err
 
 
-def test_a_batch_of_nothing_is_refused() -> None:
+def test_a_batch_of_nothing_is_passed_over() -> None:
     data = fake_videos(View(0, label=0, readable=False), View(10, label=0))
-    with pytest.raises(InputError, match="none of the 1 files of a batch can be read"):
-        measure(Brightness(), Views(data, (2, 1)), batch_size=2)
+    assert measure(Brightness(), Views(data, (2, 1)), batch_size=2).accuracy.clips == 1
+    nothing = fake_videos(View(0, label=0, readable=False), View(10, label=0, readable=False))
+    with pytest.raises(InputError, match="2 of 2 files cannot be read"):
+        measure(Brightness(), Views(nothing, (2, 1)), batch_size=2)
+
+
+class Sizes(Brightness):
+    """Remembers how many views it saw at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def forward(self, batch_BCTHW: Tensor) -> Tensor:
+        self.sizes.append(len(batch_BCTHW))
+        return super().forward(batch_BCTHW)
+
+
+def test_no_more_views_than_the_batch_size_are_run_at_once() -> None:
+    """Six views of each of two clips, four at once: 4 + 2 and one repeated frame for each clip."""
+    data, network = fake_videos(View(20, label=1), View(0, label=0)), Sizes()
+    small = measure(network, Views(data, (2, 3)), batch_size=4)
+    assert network.sizes == [4, 2, 1, 4, 2, 1]
+    assert small.confusion_KK.tolist() == measure(Sizes(), Views(data, (2, 3))).confusion_KK.tolist()
 
 
 # Confusion
@@ -313,3 +351,39 @@ def test_a_network_of_other_classes_is_refused(
         "the checkpoint tells 3 classes apart by 3 channels, the data have 12 and 3; evaluate on"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory with --batch-size 4 views at once on cpu; lower"),
+        (MemoryError(), "out of memory with --batch-size 4 views at once"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "lower --workers (now 0)"),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    error: Exception,
+    message: str,
+    root: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(evaluate_module, "measure", fail)
+    options = ("--checkpoint", checkpoint, "--dataset", "ucf101", "--root", root, "--batch-size", 4)
+    assert run_main(monkeypatch, *options) == 2
+    text = capsys.readouterr().err
+    assert message in text
+    assert text.count("\n") == 1
+
+
+def test_other_errors_stay_what_they_are(root: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(evaluate_module, "measure", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run_main(monkeypatch, "--checkpoint", checkpoint, "--dataset", "ucf101", "--root", root)

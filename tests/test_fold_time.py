@@ -13,13 +13,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from svformer import InputError, SVFormer, SVFormerConfig, fold_time, load_checkpoint, save_checkpoint
+from svformer import InputError, SVFormer, SVFormerConfig, agreement, fold_time, load_checkpoint, save_checkpoint
+from svformer.agreement import measure
 from svformer.cli import run_cli
 from svformer.data.clips import Sampling
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
 from svformer.evaluate import evaluate
-from svformer.fold_time import REFERENCE, Moments, PairedNorm, fold, measure
+from svformer.fold_time import REFERENCE, Moments, PairedNorm, fold
 from svformer.layers import TimeNorm
 from svformer.recording import Spikes, run_recorded
 
@@ -238,7 +239,7 @@ class Recorded(nn.Module):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_a_comparison_by_hand(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold_time, "run_recorded", lambda model, batch: model.run(batch))
+    monkeypatch.setattr(agreement, "run_recorded", lambda model, batch: model.run(batch))
     models = {
         REFERENCE: Recorded([0, 1], {"a": [1, 1, 0, 0], "b": [0] * 6}),
         "other": Recorded([1, 0], {"a": [1, 0, 1, 0], "b": [0, 0, 0, 0, 0, 1]}),

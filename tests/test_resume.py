@@ -153,7 +153,10 @@ def test_the_running_mean_is_what_is_kept(data: Ucf101, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 3}, "epochs 2 then, 3 now; every step depends on all of it, so resume with the same options, or"),
+        (
+            {"epochs": 3},
+            r"epochs 2 then, 3 now \(the rate .* no run grows longer\); every step depends on all of it, so resume",
+        ),
         ({"seed": 1}, "seed 6666 then, 1 now"),
         ({"ema": 0.9, "repeats": 2}, "repeats 1 then, 2 now; ema 0.0 then, 0.9 now"),
     ],

@@ -350,7 +350,7 @@ def test_a_run_leaves_checkpoint_curve_logs_and_record(
     sessions = json.loads((tmp_path / "run.json").read_text())["sessions"]
     assert [session["first_step"] for session in sessions] == [0, 6]
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--resume") == 2
-    assert "epochs 2 then, 3 now; every step depends on all of it" in capsys.readouterr().err
+    assert "epochs 2 then, 3 now (the rate of every step" in capsys.readouterr().err
     assert_equal_state(load_checkpoint(tmp_path / "checkpoint.safetensors"), model)
 
 
@@ -395,6 +395,38 @@ def test_the_whole_recipe_of_the_paper_runs_from_the_shell(
     assert recipe["augmentation"]["crop_area"] == [0.08, 1.0]
     losses = [float(row["loss"]) for row in table(tmp_path / "curve.csv")]
     assert all(0 < loss < 5 for loss in losses)
+
+
+def test_a_run_is_not_replaced_unasked(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / "state.pt"
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "2") == 0
+    first = state.read_bytes()
+    capsys.readouterr()
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "3") == 2
+    assert (
+        "holds a run; go on with --resume, choose another --out, or replace it with --force" in capsys.readouterr().err
+    )
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--resume") == 2
+    error = capsys.readouterr().err
+    assert "epochs 2 then, 3 now (the rate of every step follows from their number: no run grows longer)" in error
+    assert error.count("\n") == 1
+    assert state.read_bytes() == first
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--dry-run") == 0
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--force") == 0
+    assert len(json.loads((tmp_path / "run.json").read_text())["sessions"]) == 1
+
+
+def test_too_little_memory_in_a_dry_run_is_one_line(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_trainer: Trainer) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(train_module, "estimate", fail)
+    assert run_main(monkeypatch, root, tmp_path, "--dry-run") == 2
+    assert "out of memory with 8 clips x 1 at once on cpu; raise --accumulate" in capsys.readouterr().err
 
 
 def test_fine_tuning_with_rounded_weights(

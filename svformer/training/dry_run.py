@@ -47,7 +47,7 @@ def estimate(trainer: Trainer) -> Estimate:
     """Read a few clips and train on them twice; after it the trainer is of no other use."""
     recipe, processes = trainer.recipe, trainer.processes
     clips = recipe.batch_size // processes.count
-    at_once, on_gpu = clips // recipe.accumulate, processes.device.type == "cuda"
+    at_once, on_gpu = trainer.clips_at_once, processes.device.type == "cuda"
     size = sizes(trainer.model.config)
     samples = max(LEAST_SAMPLES, MEASURED_MACS // size.dense_macs)
     measured = at_once if on_gpu else min(at_once, max(1, samples // recipe.repeats))

@@ -3,14 +3,14 @@
 import errno
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from svformer.curve import Point, write_curve
 from svformer.errors import InputError
+from svformer.memory import shortage_explained
 from svformer.training.trainer import Trainer
 
 STATE = "state.pt"
@@ -101,7 +101,8 @@ def check_space(trainer: Trainer, out: Path) -> None:
 def failures_explained(trainer: Trainer, out: Path) -> Iterator[None]:
     """Turn a full disk and too little memory into one line that says what to change."""
     try:
-        yield
+        with memory_explained(trainer):
+            yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -109,26 +110,14 @@ def failures_explained(trainer: Trainer, out: Path) -> Iterator[None]:
             f"{out}: the disk is full after step {trainer.steps_done}; free {state_bytes(trainer) / 1e6:.0f} MB and "
             "go on from the last saved state with --resume (or move the folder and name it with --out)"
         ) from error
-    except RuntimeError as error:
-        advice = _advice(error, trainer)
-        if advice is None:
-            raise
-        raise InputError(advice) from error
 
 
-def _advice(error: RuntimeError, trainer: Trainer) -> str | None:
-    """What to change; None where the error is not about memory."""
-    recipe, text = trainer.recipe, str(error)
-    if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
-        clips = recipe.batch_size // (trainer.processes.count * recipe.accumulate)
-        return (
-            f"out of memory with {clips} clips x {recipe.repeats} at once on {trainer.processes.device}; raise "
-            f"--accumulate (now {recipe.accumulate}), add --checkpoint-activations or --precision bf16, take more "
-            "processes, or lower --batch-size; --dry-run estimates the memory"
-        )
-    if "DataLoader worker" in text:
-        return (
-            f"a process that reads clips was killed, most often for want of memory or of shared memory (/dev/shm): "
-            f"{text}; lower --workers (now {trainer.workers})"
-        )
-    return None
+def memory_explained(trainer: Trainer) -> AbstractContextManager[None]:
+    """Turn too little memory into one line that says what to change."""
+    recipe = trainer.recipe
+    work = f"{trainer.clips_at_once} clips x {recipe.repeats} at once on {trainer.processes.device}"
+    advice = (
+        f"raise --accumulate (now {recipe.accumulate}), add --checkpoint-activations or --precision bf16, take more "
+        "processes, or lower --batch-size; --dry-run estimates the memory"
+    )
+    return shortage_explained(work, advice, workers=trainer.workers)

@@ -31,10 +31,12 @@ def read_state(path: Path, *, run: dict[str, Any]) -> State:
         raise InputError(f"{path}: not the state of a training run; start without --resume") from error
     if found != FORMAT or saved is None:
         raise InputError(f"{path}: a run of another version ({found}); start without --resume")
+    epochs_differ = saved.get("epochs") != run.get("epochs")
     changes = [f"{name} {saved.get(name)} then, {now} now" for name, now in run.items() if saved.get(name) != now]
     if changes:
+        rates = " (the rate of every step follows from their number: no run grows longer)" if epochs_differ else ""
         raise InputError(
-            f"{path}: saved by another run: {'; '.join(changes)}; every step depends on all of it, so resume with the "
-            "same options, or start another run in another --out"
+            f"{path}: saved by another run: {'; '.join(changes)}{rates}; every step depends on all of it, so resume "
+            "with the same options, or start another run in another --out"
         )
     return state

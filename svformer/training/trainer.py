@@ -97,6 +97,11 @@ class Trainer:
     def steps_done(self) -> int:
         return len(self.curve) * self.steps_per_epoch + self.step
 
+    @property
+    def clips_at_once(self) -> int:
+        """Clips of one part of a batch in one process."""
+        return self.recipe.batch_size // (self.processes.count * self.recipe.accumulate)
+
     # Running
 
     def _start_epoch(self) -> None:
