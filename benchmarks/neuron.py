@@ -1,6 +1,6 @@
 """What the multi-step neuron gains over a loop over time steps, and how it stands beside SpikingJelly's.
 
-    python benchmarks/neuron.py [--preset NAME] [--batch N] [--repeats N] [--threads N] [--compile]
+    python benchmarks/neuron.py [--preset NAME] [--batch N] [--repeats N] [--threads N] [--device cpu|cuda] [--compile]
 
 Two pieces of work, forward and backward each: one layer of neurons (that of the preset's first block), and a training
 step of the whole SVFormer (AdamW, clipped gradients). All contenders do the same work, which is checked first, in turns
@@ -8,8 +8,8 @@ in one process; the figures are medians. The peak memory of each is that of a pr
 before the step.
 
 SpikingJelly is no dependency of this project: `pip install --no-deps spikingjelly loguru` (its own requirements would
-bring another torch). Its neuron for CPU is a loop; with --compile also under torch.compile, which needs a C++ compiler
-and minutes.
+bring another torch). It chooses by itself how it computes on a device; with --compile also under torch.compile, which
+needs a C++ compiler and minutes. On a GPU (not tried where this was written) the memory is what torch has allocated.
 """
 
 import argparse
@@ -36,6 +36,7 @@ from torch import Tensor, nn
 
 from svformer.cli import ArgumentParser, run_cli
 from svformer.config import PRESETS
+from svformer.devices import add_device_argument, choose_device
 from svformer.errors import InputError
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
@@ -110,14 +111,15 @@ class Job:
     preset: str
     batch: int
     threads: int
+    device: str
 
 
 def layer(job: Job) -> Callable[[], tuple[Tensor, Tensor]]:
     """Forward and backward of one layer; gives its spikes and the gradient of its input."""
     config = PRESETS[job.preset]
     shape = (config.frames, job.batch, config.embed_dims[0], *2 * (config.stage_sizes[0],))
-    neurons, generator = CONTENDERS[job.contender](), torch.Generator().manual_seed(0)
-    x, grad = (torch.randn(shape, generator=generator) for _ in range(2))
+    neurons, generator = CONTENDERS[job.contender]().to(job.device), torch.Generator().manual_seed(0)
+    x, grad = (torch.randn(shape, generator=generator).to(job.device) for _ in range(2))
     x = x.mul_(2).requires_grad_()
 
     def run() -> tuple[Tensor, Tensor]:
@@ -137,8 +139,9 @@ def training_step(job: Job) -> Callable[[], tuple[Tensor, Tensor]]:
         for name, child in module.named_children():
             if isinstance(child, PLIF):
                 setattr(module, name, CONTENDERS[job.contender]())
-    clips = torch.randn(job.batch, config.in_channels, config.frames, config.image_size, config.image_size)
-    labels = torch.arange(job.batch) % config.num_classes
+    model = model.to(job.device)
+    clips = torch.randn(job.batch, config.in_channels, config.frames, *2 * (config.image_size,)).to(job.device)
+    labels = (torch.arange(job.batch) % config.num_classes).to(job.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)  # a benchmark: the weights are to stay where they are
 
     def run() -> tuple[Tensor, Tensor]:
@@ -167,7 +170,13 @@ def check(runs: dict[str, Callable[[], tuple[Tensor, Tensor]]]) -> None:
             torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-4, msg=f"{name}: {{}}".format)
 
 
-def seconds(runs: dict[str, Callable[[], Any]], *, repeats: int, title: str) -> dict[str, float]:
+def wait(device: str) -> None:
+    """A GPU works on while Python goes ahead."""
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def seconds(runs: dict[str, Callable[[], Any]], *, device: str, repeats: int, title: str) -> dict[str, float]:
     """Medians, all contenders in turns, so that what else the machine does meets each alike.
 
     One run before each that counts: as in training, the memory that it takes is that of the step before.
@@ -176,8 +185,10 @@ def seconds(runs: dict[str, Callable[[], Any]], *, repeats: int, title: str) -> 
     for _ in track(range(repeats), title):
         for name, run in runs.items():
             run()
+            wait(device)
             started = time.perf_counter()
             run()
+            wait(device)
             times[name].append(time.perf_counter() - started)
     return {name: statistics.median(values) for name, values in times.items()}
 
@@ -195,6 +206,11 @@ def _peak_bytes_here(job: Job) -> int:
     run = WORKS[job.work](job)
     run()  # compiles, and allocates what stays
     gc.collect()
+    if job.device != "cpu":
+        torch.cuda.reset_peak_memory_stats(job.device)
+        before = torch.cuda.memory_allocated(job.device)
+        run()
+        return torch.cuda.max_memory_allocated(job.device) - before
     Path("/proc/self/clear_refs").write_text("5")  # Linux: sets VmHWM to VmRSS
     before = _memory_field("VmRSS")
     run()
@@ -207,17 +223,14 @@ def _memory_field(name: str) -> int:
 
 
 def measure(work: str, names: list[str], options: argparse.Namespace) -> Table:
-    jobs = {
-        name: Job(work=work, contender=name, preset=options.preset, batch=options.batch, threads=options.threads)
-        for name in names
-    }
+    what = {name: getattr(options, name) for name in ("preset", "batch", "threads", "device")}
+    jobs = {name: Job(work=work, contender=name, **what) for name in names}
     runs = {name: WORKS[work](job) for name, job in jobs.items()}
     check(runs)
-    times = seconds(runs, repeats=options.repeats, title=f"{work}, time")
+    times = seconds(runs, device=options.device, repeats=options.repeats, title=f"{work}, time")
     peaks = {name: peak_bytes(job) for name, job in track(jobs.items(), f"{work}, memory")}
-    table = Table(
-        title=f"{work}: {options.preset}, batch {options.batch}, {options.threads} threads", title_style="bold"
-    )
+    where = f"{options.threads} threads" if options.device == "cpu" else torch.cuda.get_device_name(options.device)
+    table = Table(title=f"{work}: {options.preset}, batch {options.batch}, {where}", title_style="bold")
     table.add_column("neurons", no_wrap=True)
     for heading in ("ms", "times ours", "peak MB", "times ours"):
         table.add_column(heading, justify="right")
@@ -229,7 +242,9 @@ def measure(work: str, names: list[str], options: argparse.Namespace) -> Table:
 
 
 def versions() -> str:
-    installed = (name for name in ("torch", "norse", "numba", "spikingjelly") if importlib.util.find_spec(name))
+    installed = (
+        name for name in ("torch", "norse", "numba", "triton", "spikingjelly") if importlib.util.find_spec(name)
+    )
     return ", ".join(f"{name} {metadata.version(name)}" for name in installed)
 
 
@@ -239,6 +254,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="clips (default: 32 of the tiny preset, else 2)")
     parser.add_argument("--repeats", type=int, default=11, help="of which the median is taken (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's, %(default)s")
+    add_device_argument(parser)
     parser.add_argument("--compile", action="store_true", help="also SpikingJelly under torch.compile")
     options = parser.parse_args()
     options.batch = BATCHES.get(options.preset, LEAST_BATCH) if options.batch is None else options.batch
@@ -247,6 +263,7 @@ def parse_arguments() -> argparse.Namespace:
             f"--batch {options.batch} --repeats {options.repeats} --threads {options.threads}; allowed: from "
             f"{LEAST_BATCH} (in training a norm needs two clips), from 1, from 1"
         )
+    options.device = str(choose_device(options.device))
     return options
 
 

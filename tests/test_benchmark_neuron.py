@@ -6,7 +6,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 from svformer.errors import InputError
 
@@ -29,12 +28,8 @@ def parsed(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: s
 
 def test_all_contenders_compute_the_same_at_the_least_batch(benchmark: ModuleType) -> None:
     for build in benchmark.WORKS.values():
-        jobs = {
-            name: benchmark.Job(
-                work="", contender=name, preset="tiny", batch=benchmark.LEAST_BATCH, threads=torch.get_num_threads()
-            )
-            for name in benchmark.contenders(compiled=False)
-        }
+        what = {"work": "", "preset": "tiny", "batch": benchmark.LEAST_BATCH, "threads": 1, "device": "cpu"}
+        jobs = {name: benchmark.Job(contender=name, **what) for name in benchmark.contenders(compiled=False)}
         assert {benchmark.OURS, "step loop (unbind)", "norse's SNN.forward"} <= jobs.keys()
         benchmark.check({name: build(job) for name, job in jobs.items()})
 

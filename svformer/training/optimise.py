@@ -27,7 +27,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
     """The rate of every step; raises `InputError` where there are too few steps for it to rise and fall."""
     if steps * recipe.warm_up <= 1:
-        raise InputError(f"{steps} steps are too few for a rising and a falling rate; train more epochs")
+        raise InputError(
+            f"{steps} steps are too few for a rising and a falling rate; train more epochs, or smaller batches"
+        )
     if recipe.schedule == "one_cycle":
         return OneCycleLR(optimizer, max_lr=recipe.peak_lr, total_steps=steps, pct_start=recipe.warm_up)
     return LambdaLR(optimizer, lambda step: cosine(recipe, step, steps) / recipe.peak_lr)
