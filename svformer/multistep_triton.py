@@ -8,8 +8,8 @@ so two runs give the same digits.
 
 Currents, spikes and gradients may be of half precision; potentials are float32 then. Nothing here waits for the GPU.
 
-No GPU was at hand where this was written: it was run in Triton's interpreter only (`make test-triton`), against the
-step loop, and compiled for sm_80 and sm_90 without being run there. CUDA builds of torch bring Triton.
+No GPU was at hand where this was written: it was run in Triton's interpreter only, against the step loop, and compiled
+for sm_80 and sm_90 without being run there (both: `make test-triton`). CUDA builds of torch bring Triton.
 """
 
 import math

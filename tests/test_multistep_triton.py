@@ -8,7 +8,10 @@ import importlib
 import importlib.util
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -20,6 +23,7 @@ from torch import Tensor
 from svformer import multistep
 from svformer.neurons import PLIF
 
+ROOT = Path(__file__).parents[1]
 ON_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if ON_GPU else "cpu"
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton reads it when it is imported
@@ -148,6 +152,45 @@ def test_what_is_no_number_spreads_as_in_the_loop() -> None:
     x[1, 0], x[2, 1], x[0, 2], x[3, 3] = math.nan, math.inf, -math.inf, 3e38
     for found, wanted in zip(run(plif, x), run(plif.step_loop, x), strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
+
+
+COMPILE = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from svformer import multistep_triton as kernels
+
+POINTERS = ("x", "spikes", "grad", "grad_x", "potentials", "sums", "decay", "threshold")
+
+def ptx(kernel, numbers, types):
+    given = {name: value for name, value in numbers.items() if name in kernel.arg_names}
+    signature = {name: "i32" for name in kernel.arg_names}
+    signature |= {name: "*" + types.get(name, types["x"]) for name in POINTERS if name in kernel.arg_names}
+    signature |= dict.fromkeys(given, "constexpr")
+    source = ASTSource(fn=kernel, signature=signature, constexprs=given)
+    compiled = triton.compile(source, target=GPUTarget("cuda", CAPABILITY, 32), options={"enable_fp_fusion": False})
+    assert compiled.asm["cubin"]
+    return compiled.asm["ptx"]
+
+for of_x, state in (("fp32", "fp32"), ("fp64", "fp64"), ("bf16", "fp32")):
+    numbers = {"LEAK": 0.1, "RESET": 0.0, "STATE": {"fp32": kernels.tl.float32, "fp64": kernels.tl.float64}[state]}
+    numbers |= {"BLOCK": kernels.BLOCK, "HEIGHT": 1.0, "SLOPE": 3.141592653589793}
+    types = {"x": of_x, "potentials": state, "threshold": state, "decay": "fp32", "sums": "fp64"}
+    texts = [ptx(kernel, numbers, types) for kernel in (kernels._forward, kernels._backward)]
+    assert not any("fma" in text for text in texts), "a rounding less than in the step loop"
+    assert ("div.rn.f64" if state == "fp64" else "div.rn.f32") in texts[1]
+    assert "div.full" not in texts[1] and "div.approx" not in texts[1]
+"""
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+def test_kernels_compile_for_gpus_without_losing_a_rounding(capability: int, tmp_path: Path) -> None:
+    """No GPU is needed to compile for one; the interpreter must be off, hence another process."""
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    code = COMPILE.replace("CAPABILITY", str(capability))
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_second_derivative_is_refused() -> None:

@@ -184,11 +184,11 @@ def test_what_is_no_state_is_refused(data: Ucf101, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"state\.pt: nothing to resume; start without --resume"):
         new_trainer(data).load(path)
     torch.save({"format": "svformer-training/1"}, path)
-    with pytest.raises(InputError, match=r"a run of another version \(svformer-training/1\); start without --resume"):
+    with pytest.raises(InputError, match=r"a run of another version \(svformer-training/1\); start anew with --force"):
         new_trainer(data).load(path)
     new_trainer(data).save(path)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"state\.pt: not the state of a training run; start without --resume"):
+    with pytest.raises(InputError, match=r"state\.pt: not the state of a training run; start anew with --force"):
         new_trainer(data).load(path)
 
 

@@ -28,9 +28,9 @@ def read_state(path: Path, *, run: dict[str, Any]) -> State:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
         found, saved = state["format"], state.get("run")
     except Exception as error:  # what a damaged pickle raises depends on the damage
-        raise InputError(f"{path}: not the state of a training run; start without --resume") from error
+        raise InputError(f"{path}: not the state of a training run; start anew with --force") from error
     if found != FORMAT or saved is None:
-        raise InputError(f"{path}: a run of another version ({found}); start without --resume")
+        raise InputError(f"{path}: a run of another version ({found}); start anew with --force")
     epochs_differ = saved.get("epochs") != run.get("epochs")
     changes = [f"{name} {saved.get(name)} then, {now} now" for name, now in run.items() if saved.get(name) != now]
     if changes:
