@@ -18,7 +18,7 @@ from deploy.gates import Agreement
 from deploy.passes.schedule import Plan
 from hardware import OpCounts
 from hardware.energy import RULES, EnergyBreakdown
-from svformer.palette import BLUE, BROWN, CAUSES, GREEN, GREY, INK, LINE, ORANGE, PURPLE, SERIES, SOFT, VERMILLION
+from svformer.palette import BLUE, CAUSES, GREEN, GREY, INK, LINE, ORANGE, SERIES, SOFT, VERMILLION
 from svformer.plot import SMALL, new_axes
 
 UJ_PER_PJ = 1e-6
@@ -29,7 +29,7 @@ OPERATIONS = {  # counts of the ledger that are drawn: name, colour
     "attention_ops": ("additions in attention", VERMILLION),
     "relay_adds": ("shortcut currents added", GREEN),
     "bias_adds": ("biases", GREY),
-    "neuron_updates": ("neuron updates", PURPLE),
+    "neuron_updates": ("neuron updates", CAUSES["neuron_updates"]),
 }
 CAUSE_NAMES = {  # of energy, in the order of svformer.palette.CAUSES
     "synaptic_ops": "additions by spikes",
@@ -130,7 +130,7 @@ def energy_bars(energies: Mapping[str, EnergyBreakdown], ax: Axes | None = None)
         ax.annotate(f" {uj:,.0f} µJ" if uj >= ROUNDED_FROM_UJ else f" {uj:.3g} µJ", (uj, name), va="center")
     ax.set_xlabel("microjoule")
     ax.margins(x=0.12)
-    shown = [Patch(color=colour, label=CAUSE_NAMES.get(cause, cause)) for cause, colour in _colours(parts).items()]
+    shown = [Patch(color=colour, label=CAUSE_NAMES[cause]) for cause, colour in _colours(parts).items()]
     ax.legend(handles=shown, ncols=4, loc="lower left", bbox_to_anchor=(0, 1), handlelength=1)
     return ax
 
@@ -176,10 +176,9 @@ def cores(by_chip: Mapping[str, Mapping[str, int]], ax: Axes | None = None) -> A
 
 
 def _colours(parts: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """Colours of the causes that cost anything in any row, in the order of the ledger."""
+    """Colours of the causes that cost anything in any row, in the order of the palette."""
     costs = {cause for row in parts.values() for cause, amount in row.items() if amount}
-    ordered = [cause for cause in (*CAUSES, *sorted(costs - CAUSES.keys())) if cause in costs]
-    return {cause: CAUSES.get(cause, BROWN) for cause in ordered}
+    return {cause: colour for cause, colour in CAUSES.items() if cause in costs}
 
 
 def _stacked(

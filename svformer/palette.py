@@ -15,16 +15,17 @@ SERIES = (BLUE, ORANGE, VERMILLION, GREEN, GREY, SKY, PURPLE, BROWN)
 QUERY, KEY, VALUE = GREEN, ORANGE, BLUE
 BRIGHTER, DARKER = VERMILLION, BLUE  # polarities of events
 HEAT = "cividis"  # colour map of amounts, even in lightness; spikes are ink on paper ("Greys")
-CAUSES = MappingProxyType(  # of energy, by the names of the ledger; "memory" stands for all that memory costs
+CAUSES = MappingProxyType(  # of energy, in the report's order, by its names; "memory" stands for all that memory costs
     {
         "synaptic_ops": BLUE,
         "graded_macs": ORANGE,
         "attention": VERMILLION,
         "relays": GREEN,
         "biases": GREY,
-        "neuron_updates": PURPLE,
-        "spike_transport": SKY,
-        "memory": BROWN,
+        "neuron_updates": SKY,
+        "memory": PURPLE,
+        "spike_transport": BROWN,
+        "step_gains": SOFT,
     }
 )
 

@@ -22,6 +22,7 @@ from deploy.gates import Agreement
 from deploy.passes.schedule import Plan
 from deploy.plot_graph import COLUMNS
 from hardware import OpCounts, load_chip, price
+from hardware.energy import RULES
 from svformer import plot
 from svformer.animation import play
 from svformer.curve import Point, draw_curve, read_curve, write_curve
@@ -187,6 +188,11 @@ def test_memory_is_one_part() -> None:
     assert sum(parts.values()) == pytest.approx(energy.total_pj / 1e6)
     assert parts["memory"] > 0
     assert "weight_reads" not in parts
+
+
+def test_every_cause_has_a_colour_and_a_name() -> None:
+    causes = {deploy_plot.MEMORY if rule.memory else rule.cause for rule in RULES}
+    assert causes == CAUSES.keys() == deploy_plot.CAUSE_NAMES.keys()
 
 
 def test_a_ledger_goes_on_where_it_was(ax: Axes) -> None:
