@@ -173,14 +173,16 @@ def _explain(chain: list[str], best: _Choice, choices: list[_Choice], merge: Mer
     decision = f"keeps {', '.join(best.kept)} as graded relay" if best.kept else "merges into one convolution"
     merged, all_kept = choices[0], choices[-1]
     if isinstance(merge, Chip):
-        one = f"{merged.pj / PJ_PER_NJ:,.4g}" if merged.exact else "not exact"
-        why = (
-            f"{merge.title}: merged {one}, all relays {all_kept.pj / PJ_PER_NJ:,.4g}, chosen "
-            f"{best.pj / PJ_PER_NJ:,.4g} nJ a time step at {rates}"
-        )
+        one = _nj(merged) if merged.exact else "not exact"
+        why = f"{merge.title}: merged {one}, all relays {_nj(all_kept)}, chosen {_nj(best)} nJ a time step at {rates}"
     else:
         why = f"as asked: {merge}" if merged.exact else f"as asked: {merge}; merged not exact"
     return f"{' -> '.join(chain)}: {decision} ({why})"
+
+
+def _nj(choice: _Choice) -> str:
+    nj = choice.pj / PJ_PER_NJ
+    return f"{nj:,.0f}" if nj >= 1000 else f"{nj:.4g}"
 
 
 def _choice(
