@@ -3,6 +3,7 @@
 import mmap
 import os
 import tracemalloc
+from multiprocessing.synchronize import SemLock
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,6 @@ from hardware import ConvGeometry
 from svformer.errors import InputError
 
 # isort: split
-from lava.magma.compiler.channels import pypychannel
 from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
 
 FRAMES = 4
@@ -180,22 +180,22 @@ def test_shared_memory_that_the_system_refuses_is_one_line() -> None:
         shared_zeros((1 << 40, 1 << 10), np.int8)
 
 
-def executable(channels: int) -> Any:
-    return SimpleNamespace(channel_builders=[None] * channels, sync_channel_builders=[None] * 2)
-
-
 def test_full_dev_shm_is_said_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """12 channels with 2 semaphores of a page each: 96 KB of 4096-byte pages."""
-    needed = 12 * 2 * mmap.PAGESIZE
-    for blocks in (needed // 1024, needed // 1024 - 1):
-        monkeypatch.setattr(os, "statvfs", lambda _, blocks=blocks: SimpleNamespace(f_bavail=blocks, f_frsize=1024))
-        if blocks * 1024 >= needed:
-            require_semaphores(executable(10))
-    with pytest.raises(
-        InputError, match=f"needs {needed // 1024} KB there for the semaphores of 12 channels"
-    ) as caught:
-        require_semaphores(executable(10))
-    assert "--shm-size" in str(caught.value)
+    """10 channels between processes and 2 of the runtime, 2 semaphores each; 5 processes and a service, 3 each."""
+    network = SimpleNamespace(
+        channel_builders=[None] * 10,
+        sync_channel_builders=[None] * 2,
+        proc_builders=dict.fromkeys(range(5)),
+        runtime_service_builders={"service": None},
+    )
+    assert actors.semaphores(network) == 2 * 12 + 3 * 6
+    needed = 42 * mmap.PAGESIZE
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=needed // 1024, f_frsize=1024))
+    require_semaphores(network)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=needed // 1024 - 1, f_frsize=1024))
+    with pytest.raises(InputError, match=f"needs {needed // 1024} KB there for 42 semaphores") as caught:
+        require_semaphores(network)
+    assert "docker run --shm-size=64m" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -210,12 +210,11 @@ def executables(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_semaphores_of_a_run_are_as_many_as_are_asked_for(
     executables: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
-    monkeypatch.setattr(pypychannel, "Semaphore", lambda n, make=pypychannel.Semaphore: made.append(n) or make(n))
-    simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), timeout_s=60)
+    made, make = [], SemLock.__init__
+    monkeypatch.setattr(SemLock, "__init__", lambda lock, *args, **options: made.append(make(lock, *args, **options)))
+    simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), processes=3, timeout_s=60)
     (built,) = executables
-    channels = len(built.channel_builders) + len(list(built.sync_channel_builders))
-    assert len(made) == actors.SEMAPHORES_PER_CHANNEL * channels
+    assert len(made) == actors.semaphores(built) > 12
 
 
 def test_a_channel_holds_one_message(executables: list[Any]) -> None:

@@ -41,6 +41,7 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 MADV_POPULATE_WRITE = 23  # <linux/mman.h>
 SEMAPHORE_FOLDER = "/dev/shm"  # where sem_open of glibc makes them
 SEMAPHORES_PER_CHANNEL = 2  # a request and an acknowledgement
+SEMAPHORES_PER_ACTOR = 3  # of the queue that Lava makes for its exceptions
 _LIBC = ctypes.CDLL(None)
 
 
@@ -64,13 +65,17 @@ def _shared_memory(size: int) -> mmap.mmap:
         ) from error
 
 
-def require_semaphores(executable: Executable) -> None:
-    """Raise `InputError` when /dev/shm has no room for the semaphores of the channels, a page of memory for each.
+def semaphores(executable: Executable) -> int:
+    """How many a network takes; each has a page of memory in /dev/shm."""
+    channels = [*executable.channel_builders, *(executable.sync_channel_builders or ())]
+    actors = [*executable.proc_builders, *(executable.runtime_service_builders or ())]
+    return SEMAPHORES_PER_CHANNEL * len(channels) + SEMAPHORES_PER_ACTOR * len(actors)
 
-    The messages themselves are elsewhere (`_NamelessMemory`).
-    """
-    channels = len(executable.channel_builders) + len(executable.sync_channel_builders or ())
-    needed = SEMAPHORES_PER_CHANNEL * channels * mmap.PAGESIZE
+
+def require_semaphores(executable: Executable) -> None:
+    """Raise `InputError` when /dev/shm has no room for them; messages are elsewhere (`_NamelessMemory`)."""
+    count = semaphores(executable)
+    needed = count * mmap.PAGESIZE
     try:
         free = os.statvfs(SEMAPHORE_FOLDER)
     except OSError as error:
@@ -80,8 +85,8 @@ def require_semaphores(executable: Executable) -> None:
     if free.f_bavail * free.f_frsize < needed:
         raise InputError(
             f"{SEMAPHORE_FOLDER} has {free.f_bavail * free.f_frsize // 1024:,} KB free, this run needs "
-            f"{needed // 1024:,} KB there for the semaphores of {channels} channels; remove files from it, or give it "
-            "more (docker run --shm-size=64m, or mount -o remount,size=64m /dev/shm)"
+            f"{needed // 1024:,} KB there for {count} semaphores; remove files from it, or give it more (docker "
+            "run --shm-size=64m, or mount -o remount,size=64m /dev/shm)"
         )
 
 
