@@ -6,7 +6,7 @@ TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-triton notebooks lint clean lock
+.PHONY: help setup demo test test-triton notebooks lint docs clean lock
 
 IN_VENV := .venv/bin/python
 
@@ -35,6 +35,10 @@ lint: setup ## ruff (lint and format) and mypy
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy
+
+docs: setup ## Build docs/_build/html, the code's reference included, with warnings as errors
+	$(IN_VENV) -m sphinx -W --keep-going -q -d docs/_build/trees docs docs/_build/html
+	@echo look at docs/_build/html/index.html
 
 lock: ## Write requirements/constraints.txt anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --fork-strategy fewest --all-extras --upgrade \

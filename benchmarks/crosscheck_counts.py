@@ -1,6 +1,8 @@
+# PYTHON_ARGCOMPLETE_OK
 """Count the same small network with NeuroBench and with SpikingJelly 2, and keep what they said.
 
-    python benchmarks/crosscheck_counts.py [--out tests/data/crosscheck_counts.json]
+    python benchmarks/crosscheck_counts.py                   # writes tests/data/crosscheck_counts.json
+    python benchmarks/crosscheck_counts.py --out mine.json
 
 Neither tool is a requirement of this project: both declare torch builds of their own. Without these they run well:
 
@@ -189,7 +191,7 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=FIXTURE)
     arguments: argparse.Namespace = parser.parse_args()
     network = small_network()

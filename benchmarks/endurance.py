@@ -1,6 +1,8 @@
+# PYTHON_ARGCOMPLETE_OK
 """Many runs on Lava in one Python session: nothing may grow and nothing may stay behind.
 
-    python benchmarks/endurance.py [--runs 200] [--out FILE.json]
+    python benchmarks/endurance.py --out endurance.json      # 200 runs
+    python benchmarks/endurance.py --runs 10                 # a first look
 
 Each run builds a new network with its own weights (about 16 MB), streams two clips and compares with the integer
 interpreter. Afterwards memory, open files, threads, child processes, mappings and files in /dev/shm must be what they
@@ -17,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from deploy.errors import SimulatorError
 from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, run_integer
@@ -26,6 +27,7 @@ from hardware import ConvGeometry
 from svformer.cli import ArgumentParser, run_cli
 from svformer.errors import InputError
 from svformer.files import atomic_path
+from svformer.terminal import new_console
 
 CHANNELS, FRAMES, CLIPS = 2000, 3, 2
 WARM_UP = 5  # runs after which compiled kernels and pools of memory are there
@@ -117,13 +119,13 @@ def grown(states: list[dict[str, float]]) -> list[str]:
 
 
 def main() -> None:
-    parser = ArgumentParser(prog="python benchmarks/endurance.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=200)
+    parser = ArgumentParser(prog="python benchmarks/endurance.py", description=__doc__)
+    parser.add_argument("--runs", type=int, default=200, help="default: %(default)s")
     parser.add_argument("--out", type=Path, help="write the state after every run as JSON")
     arguments = parser.parse_args()
     if arguments.runs < 1:
         raise InputError(f"--runs {arguments.runs}; allowed: 1 or more")
-    console = Console(soft_wrap=True)
+    console = new_console()
     states = endure(arguments.runs, console.print)
     if arguments.out:
         with atomic_path(arguments.out) as temporary:

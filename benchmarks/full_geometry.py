@@ -1,6 +1,9 @@
+# PYTHON_ARGCOMPLETE_OK
 """The energy ledger of the published geometry, deployed: 224 x 224 pixels, 16 frames, the published firing rates.
 
-    python benchmarks/full_geometry.py [--preset ucf101] [--merge CHIP|always|never] [--out FILE.json]
+    python benchmarks/full_geometry.py --out full.json
+    python benchmarks/full_geometry.py --merge never         # a relay behind every convolution
+    python benchmarks/full_geometry.py --preset tiny         # a try in seconds
 
 The weights are random; every neuron layer's threshold is set so that it fires at its published rate on a real clip
 (`lava_clip.calibrated_model`). So operations, traffic, memory and cores are those of such a network, and no accuracy
@@ -35,6 +38,7 @@ from svformer.assets import CALIBRATION_CLIPS
 from svformer.cli import ArgumentParser, run_cli
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.files import atomic_path
+from svformer.terminal import new_console
 
 
 def deployed(
@@ -101,17 +105,20 @@ def print_result(found: dict[str, Any], console: Console) -> None:
 
 
 def main() -> None:
-    parser = ArgumentParser(prog="python benchmarks/full_geometry.py", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python benchmarks/full_geometry.py", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="ucf101")
     parser.add_argument("--merge", default=DEFAULT_MERGE, metavar="CHIP|always|never", help=MERGE_HELP)
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
     arguments = parser.parse_args()
-    console = Console(soft_wrap=True)
+    console = new_console()
     found = measure(PRESETS[arguments.preset], read_merge(arguments.merge), console)
     print_result(found, console)
     if arguments.out:
         with atomic_path(arguments.out) as temporary:
             temporary.write_text(json.dumps(found, indent=2) + "\n")
+    if arguments.json:
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
+# PYTHON_ARGCOMPLETE_OK
 """How the cost of a clip on Lava grows with time steps, image size, firing rate and depth, beside dense PyTorch.
 
-    python benchmarks/growth.py [--clips 8] [--repeats 3] [--out FILE.json] [--picture FILE.png]
+    python benchmarks/growth.py --out growth.json --picture growth.png
+    python benchmarks/growth.py --clips 2 --repeats 1        # a first look
 
 One quantity at a time departs from the middle: the tiny preset's channels at 96 x 96 pixels, T = 16, layers firing at
 10 %. Seconds of a clip are those of a stream of clips, so the depth of the pipeline is shared by them; memory is what
@@ -38,6 +40,7 @@ from svformer.errors import InputError
 from svformer.files import atomic_path
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
+from svformer.terminal import new_console
 
 MIDDLE_RATE = 0.1
 LOOK_S = 0.01
@@ -174,7 +177,7 @@ def print_table(points: Iterable[dict[str, Any]], console: Console) -> None:
 
 
 def main() -> None:
-    parser = ArgumentParser(prog="python benchmarks/growth.py", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python benchmarks/growth.py", description=__doc__)
     parser.add_argument("--clips", type=int, default=8, help="clips that stream back to back (default: 8)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each, of which the median counts (default: 3)")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
@@ -182,7 +185,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if min(arguments.clips, arguments.repeats) < 1:
         raise InputError("--clips and --repeats; allowed: 1 or more")
-    console, made = Console(), provenance()
+    console, made = new_console(), provenance()
     points: list[dict[str, Any]] = []
     measured: dict[Any, dict[str, Any]] = {}
     for quantity, values in SWEEPS.items():

@@ -1,6 +1,8 @@
+# PYTHON_ARGCOMPLETE_OK
 """Time the spike kernels of deploy/engine against float32 in NumPy and torch, on the layers of the ucf101 preset.
 
-    python benchmarks/kernels.py [--cores 1] [--rounds 9] [--only NAME ...] [--json]
+    python benchmarks/kernels.py                             # all layers, a minute
+    python benchmarks/kernels.py --only fc1 attention --rounds 3 --json
 
 The float competitors get their operands ready: float32, patches already gathered for NumPy. The kernels take int8
 spikes as they come from the network, and list, pack or gather them within the time. In every round all competitors
@@ -23,8 +25,6 @@ import llvmlite.binding
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
@@ -37,6 +37,7 @@ from deploy.ir.integer import IntAttention, IntConvolution, IntLif, fire
 from hardware import AttentionGeometry, ConvGeometry
 from svformer.cli import ArgumentParser, run_cli
 from svformer.errors import InputError
+from svformer.terminal import new_console, track
 
 Array = NDArray[Any]
 Competitors = dict[str, Callable[[], Any]]
@@ -182,10 +183,10 @@ def medians_ms(competitors: Competitors, rounds: int, clock_ns: Callable[[], int
     return {name: statistics.median(ns) / 1e6 for name, ns in times.items()}
 
 
-def timings(names: list[str], rounds: int, clock_ns: Callable[[], int], console: Console) -> Iterator[Timing]:
+def timings(names: list[str], rounds: int, clock_ns: Callable[[], int]) -> Iterator[Timing]:
     makers = {**dict.fromkeys(CONVOLUTIONS, convolution), **dict.fromkeys(ATTENTIONS, attention)}
     makers |= dict.fromkeys(NEURONS, neurons)
-    for name in track(names, "layers", console=console, transient=True, disable=console.quiet):
+    for name in track(names, "layers"):
         by_rate: list[dict[str, float]] = []
         for rate in RATES:
             operations, competitors = makers[name](name, rate)
@@ -226,7 +227,7 @@ def slowest(results: list[Timing]) -> Iterator[str]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("--cores", type=int, default=1, help="threads of NumPy and torch (default: 1); ours take one")
     parser.add_argument("--rounds", type=int, default=9, help="runs of which the median counts (default: 9)")
     parser.add_argument("--only", nargs="+", help="layers whose name contains one of these")
@@ -242,11 +243,11 @@ def main() -> None:
         raise InputError(f"--only {' '.join(arguments.only)}: no such layer; allowed: parts of {', '.join(every)}")
     if min(arguments.cores, arguments.rounds) < 1:
         raise InputError(f"--cores {arguments.cores} --rounds {arguments.rounds}: both must be at least 1")
-    console = Console(quiet=arguments.json)
+    console = new_console()
     torch.set_num_threads(arguments.cores)
     clock_ns = time.thread_time_ns if arguments.cores == 1 else time.perf_counter_ns
     with threadpool_limits(arguments.cores):
-        results = list(timings(names, arguments.rounds, clock_ns, console))
+        results = list(timings(names, arguments.rounds, clock_ns))
     if arguments.json:
         print(json.dumps({"machine": machine(arguments.cores), "rates": RATES, "layers": [vars(r) for r in results]}))
     console.print(shown(results, arguments.cores))

@@ -1,6 +1,9 @@
+# PYTHON_ARGCOMPLETE_OK
 """A clip through the whole network on Lava's CPU backend, against PyTorch, the integer interpreter and stock Lava.
 
-    python benchmarks/lava_clip.py [--preset ucf101] [--clips 8] [--stock] [--out FILE.json]
+    python benchmarks/lava_clip.py                           # the published geometry, 8 clips streamed
+    python benchmarks/lava_clip.py --preset tiny --clips 2   # a try in seconds
+    python benchmarks/lava_clip.py --stock --out lava_clip.json
 
 The weights are random; every neuron layer's threshold is set so that it fires at the rate that the published network
 has (hardware/data/svformer_ucf101_layers.csv), on a real clip. Everything runs on the same cores in the same run.
@@ -39,6 +42,7 @@ from svformer.config import PRESETS, SVFormerConfig
 from svformer.files import atomic_path
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
+from svformer.terminal import new_console, size
 
 DEFAULT_RATE = 0.12  # of a layer that the published table does not have
 REPEATS = 3
@@ -245,24 +249,27 @@ def print_result(found: dict[str, Any], console: Console) -> None:
         table.add_row(name, f"{seconds:.2f}", f"{seconds / torch_s:.2f}")
     console.print(table)
     console.print(
-        f"built in {found['lava_build_s']:.1f} s; {found['peak_mb']:.0f} MB of all processes together, "
-        f"{found['shared_mb']:.0f} MB of it shared memory; mean firing rate {100 * found['mean_rate']:.1f} %"
+        f"built in {found['lava_build_s']:.1f} s; {size(1e6 * found['peak_mb'])} of all processes together, "
+        f"{size(1e6 * found['shared_mb'])} of it shared memory; mean firing rate {100 * found['mean_rate']:.1f} %"
     )
 
 
 def main() -> None:
-    parser = ArgumentParser(prog="python benchmarks/lava_clip.py", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python benchmarks/lava_clip.py", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="ucf101")
     parser.add_argument("--clips", type=int, default=8, help="clips that stream back to back (default: 8)")
     parser.add_argument("--stock", action="store_true", help="time Lava's own Conv on every layer, too (minutes)")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
     arguments = parser.parse_args()
-    console = Console()
+    console = new_console()
     found = measure(PRESETS[arguments.preset], arguments.clips, arguments.stock, console)
     print_result(found, console)
     if arguments.out:
         with atomic_path(arguments.out) as temporary:
             temporary.write_text(json.dumps(found, indent=2) + "\n")
+    if arguments.json:
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
+# PYTHON_ARGCOMPLETE_OK
 """What the multi-step neuron gains over a loop over time steps, and how it stands beside SpikingJelly's.
 
-    python benchmarks/neuron.py [--preset NAME] [--batch N] [--repeats N] [--threads N] [--device cpu|cuda] [--compile]
+    python benchmarks/neuron.py                              # the tiny preset, batches of 32
+    python benchmarks/neuron.py --preset ucf101 --batch 1 --repeats 5
+    python benchmarks/neuron.py --device cuda                # on a GPU
 
 Two pieces of work, forward and backward each: one layer of neurons (that of the preset's first block), and a training
 step of the whole SVFormer (AdamW, clipped gradients). All contenders do the same work, which is checked first, in turns
@@ -29,8 +32,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -40,6 +41,7 @@ from svformer.devices import add_device_argument, choose_device
 from svformer.errors import InputError
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
+from svformer.terminal import new_console, track
 
 BATCHES = {"tiny": 32}  # of the other presets: the least
 LEAST_BATCH = 2  # the norm before the classifier has one value for each clip
@@ -249,7 +251,7 @@ def versions() -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(prog="python benchmarks/neuron.py", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python benchmarks/neuron.py", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
     parser.add_argument("--batch", type=int, help="clips (default: 32 of the tiny preset, else 2)")
     parser.add_argument("--repeats", type=int, default=11, help="of which the median is taken (default: %(default)s)")
@@ -268,7 +270,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    options, console = parse_arguments(), Console()
+    options, console = parse_arguments(), new_console()
     torch.set_num_threads(options.threads)
     names = contenders(compiled=options.compile)
     if "SpikingJelly" not in names:

@@ -1,6 +1,8 @@
+# PYTHON_ARGCOMPLETE_OK
 """Every layer and step of full-geometry clips on Lava, bit for bit against the integer interpreter.
 
-    python benchmarks/parity.py [--preset ucf101] [--clips 2] [--out FILE.json]
+    python benchmarks/parity.py --out parity.json            # the published geometry, two clips
+    python benchmarks/parity.py --preset tiny --clips 4      # a try in seconds
 
 The weights are random; every neuron layer's threshold is set so that it fires at its published rate on a real clip
 (`lava_clip.calibrated_model`). The clips are different videos, streamed back to back. The full geometry takes some
@@ -32,6 +34,7 @@ from svformer.cli import ArgumentParser, run_cli
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.errors import InputError
 from svformer.files import atomic_path
+from svformer.terminal import new_console
 
 ROOT = Path(__file__).parents[1]
 
@@ -116,12 +119,12 @@ def _added(before: dict[str, Any], found: dict[str, Any], *, clips: int) -> dict
 
 
 def main() -> None:
-    parser = ArgumentParser(prog="python benchmarks/parity.py", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python benchmarks/parity.py", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="ucf101")
     parser.add_argument("--clips", type=int, default=2, help="different clips, back to back (default: 2)")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     arguments = parser.parse_args()
-    console = Console(soft_wrap=True)
+    console = new_console()
     found = measure(PRESETS[arguments.preset], arguments.clips, console)
     if arguments.out:
         with atomic_path(arguments.out) as temporary:

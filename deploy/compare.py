@@ -1,6 +1,9 @@
+# PYTHON_ARGCOMPLETE_OK
 """Deploy several checkpoints on the same clips and set accuracy, operations, memory and energy side by side.
 
-    python deploy/compare.py CHECKPOINT ... --dataset NAME [--root DIR] [--weight-bits 8 4 3] [--out DIR]
+    python deploy/compare.py svformer/assets/tiny/checkpoint.safetensors --weight-bits 8 4 3
+    python deploy/compare.py runs/tiny/checkpoint.safetensors runs/relu/checkpoint.safetensors --limit 50
+    python deploy/compare.py a.safetensors b.safetensors --dataset folder --root DIR --out runs/a_or_b
 
 Spiking networks run in the integer machine at every asked width (those of `svformer.train --qat` at the one they were
 trained for), the ReLU twin in PyTorch. The out folder receives comparison.json and comparison.html.
@@ -23,10 +26,11 @@ from svformer.cli import ArgumentParser, run_cli
 from svformer.data.datasets import add_dataset_arguments
 from svformer.errors import InputError
 from svformer.files import atomic_path
+from svformer.terminal import new_console
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help=".safetensors or .pyth")
     parser.add_argument("--head-dim", type=int, default=64, help="channels of a head, of an authors' .pyth")
     parser.add_argument("--weight-bits", type=int, nargs="+", default=[WEIGHT_BITS], help="2 to 8 (default: 8)")
@@ -60,7 +64,7 @@ def compare(arguments: argparse.Namespace, console: Console) -> list[Row]:
 
 def main() -> None:
     arguments = parse_arguments()
-    console = Console(quiet=arguments.json, soft_wrap=not sys.stdout.isatty())
+    console = new_console()
     rows = compare(arguments, console)
     values = [dataclasses.asdict(row) for row in rows]
     with atomic_path(arguments.out / "comparison.json") as temporary:

@@ -13,13 +13,13 @@ from deploy.counting import layer_needs
 from deploy.export import check_export, class_names, export_checkpoint, training_facts
 from deploy.inputs import ClipSource, InputFormat, batches
 from deploy.pipeline import Deployment, deploy, input_format, run
-from deploy.progress import clip_progress
 from deploy.report.record import BITS_PER_KIB, CONVENTION, record
 from deploy.stages import WEIGHT_BITS, Backend
 from deploy.twin import TwinRun, run_twin
 from hardware import energy_models, load_chip
 from svformer.checkpoint import load_checkpoint
 from svformer.model import SVFormer
+from svformer.terminal import counting
 
 CHIPS = (CONVENTION, "cmos45_int8_sram", "cmos45_lemaire", "loihi1")
 CHECKED_CLIPS = 2
@@ -93,7 +93,7 @@ def _spiking_row(
     check_export(model, graph, frames)
     deployment = deploy(graph, calibration, console.print, weight_bits=bits, merge=arguments.merge)
     backend: Backend = arguments.backend
-    with clip_progress(len(clips), f"{name}, {bits} bits", console) as on_clips:
+    with counting(len(clips), f"{name}, {bits} bits") as on_clips:
         tally = run(deployment, clips, backend=backend, on_clips=on_clips)
     report = record(deployment, tally, backend=backend)
     return _row_of_report(name, describe(model), report, _is_static(deployment))
@@ -142,7 +142,7 @@ def _twin_rows(
 ) -> list[Row]:
     config = model.config
     wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
-    with clip_progress(len(clips), name, console) as on_clips:
+    with counting(len(clips), name) as on_clips:
         found = run_twin(model, clips, wanted, classes=classes, on_clips=on_clips)
     forms = {"every product": found.dense(), "zeros skipped": found}
     return [

@@ -1,7 +1,11 @@
+# PYTHON_ARGCOMPLETE_OK
 """Export a checkpoint to a NIR file and prove that it gives the model's spikes; without arguments, the shipped one.
 
-python deploy/export_nir.py [--checkpoint FILE] [--head-dim N] [--out FILE.nir] [--json]
-                            [--portable [--dt SECONDS] [--max-neurons N]]
+    python deploy/export_nir.py                                       # the shipped network, to runs/model.nir
+    python deploy/export_nir.py --checkpoint runs/tiny/checkpoint.safetensors --out runs/mine.nir
+    python deploy/export_nir.py --checkpoint published.pyth --head-dim 64 --out runs/published.nir
+    python deploy/export_nir.py --checkpoint small.safetensors --portable --dt 1e-4     # for snnTorch
+    python deploy/export_nir.py --json | jq .spikes_compared          # for scripts
 
 --portable writes only nodes that stock simulators import (docs/nir_portable.md).
 """
@@ -22,12 +26,13 @@ from deploy.ir.graph import write_nir
 from svformer.assets import TINY_CHECKPOINT
 from svformer.cli import ArgumentParser, run_cli
 from svformer.errors import InputError
+from svformer.terminal import new_console, size, working
 
 CHECKED_CLIPS = 3
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=TINY_CHECKPOINT, help=".safetensors, or an authors' .pyth")
     parser.add_argument("--head-dim", type=int, default=64, help="channels of a head, of an authors' .pyth")
     parser.add_argument("--out", type=Path, help="default: runs/model.nir, or runs/portable.nir")
@@ -57,7 +62,7 @@ def make_portable(graph: nir.NIRGraph, arguments: argparse.Namespace, console: C
 
 def main() -> None:
     arguments = parse_arguments()
-    console = Console(quiet=arguments.json)
+    console = new_console()
     model, graph = export_checkpoint(arguments.checkpoint, head_dim=arguments.head_dim)
     config = model.config
     tie_margin = TIE_MARGIN
@@ -65,7 +70,8 @@ def main() -> None:
         graph, tie_margin = make_portable(graph, arguments, console), portable.TIE_MARGIN * config.threshold
     wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
     clips = example_clips(wanted, CHECKED_CLIPS)
-    check = check_export(model, graph, clips, tie_margin=tie_margin)
+    with working("comparing PyTorch and NIR, spike by spike"):
+        check = check_export(model, graph, clips, tie_margin=tie_margin)
     write_nir(graph, arguments.out)
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), "nodes": len(graph.nodes), **dataclasses.asdict(check)}))
@@ -76,7 +82,7 @@ def main() -> None:
         f"PyTorch = NIR on {len(clips)} clips: {check.spikes_compared:,} spikes compared (every layer, every time "
         f"step), {check.ties} differ at ties{logits}"
     )
-    console.print(f"written: {arguments.out} ({arguments.out.stat().st_size / 1e6:.2f} MB)")
+    console.print(f"written: {arguments.out} ({size(arguments.out.stat().st_size)})")
 
 
 if __name__ == "__main__":

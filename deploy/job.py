@@ -14,6 +14,7 @@ from deploy.ir.interpreter import graph_dt_s
 from deploy.pipeline import input_format
 from deploy.reference import clip_format, is_recording, read_spikes
 from deploy.stages import WEIGHT_BITS
+from hardware import Chip, ChipError, load_chip, shipped_chips
 from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT
 from svformer.data.datasets import check_dataset_arguments, open_dataset
 from svformer.data.events import BINNINGS
@@ -51,8 +52,26 @@ def check_weight_bits(bits: int) -> None:
         raise InputError(f"--weight-bits {bits}; allowed: 2 to {WEIGHT_BITS}")
 
 
+def read_chips(files: list[str]) -> list[Chip]:
+    """A user's own chip files; raises `InputError` with all that is wrong in the first that is."""
+    chips: list[Chip] = []
+    for file in files:
+        try:
+            chips.append(load_chip(file))
+        except ChipError as error:
+            raise InputError(str(error)) from error
+        taken = [*shipped_chips(), *(chip.name for chip in chips[:-1])]
+        if chips[-1].name in taken:
+            raise InputError(
+                f"--chip {file}: a chip named {chips[-1].name} is in the table already; give it another name"
+            )
+    return chips
+
+
 def default_out(arguments: argparse.Namespace) -> Path:
-    """runs/demo, or a folder of its own for clips and data sets."""
+    """runs/demo, or a folder of its own for clips, data sets and estimates, whose report has no page beside it."""
+    if arguments.estimate:
+        return Path("runs/estimate")
     return Path("runs") / (arguments.dataset or ("clips" if arguments.clip else "demo"))
 
 

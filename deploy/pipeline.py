@@ -30,6 +30,7 @@ from deploy.passes.merge_linear_chains import Merge
 from deploy.passes.schedule import Plan, schedule
 from deploy.stages import WEIGHT_BITS, Backend, Blocks, Simulation, as_images, lower, quantize, simulate
 from hardware import OpCounts
+from svformer.terminal import working
 
 BATCH = 32  # clips that stream through the network at a time
 RATED_CLIPS = 2  # calibration clips that show the firing rates by which forms of the network are chosen
@@ -89,13 +90,15 @@ def deploy(
     say(f"lowered: {len(graph.nodes)} nodes -> {len(network.populations)} populations")
     for note in network.notes:
         say(f"  {note}")
-    integer = quantize(network, clips, weight_bits=weight_bits, input_range=known_range(calibration))
+    with working(f"choosing scales and exponents on {len(clips)} clips"):
+        integer = quantize(network, clips, weight_bits=weight_bits, input_range=known_range(calibration))
     headroom = prove(integer)
     tightest = max(headroom, key=lambda h: h.share)
     fullest = f"the fullest, {tightest.where} ({tightest.what}), to {100 * tightest.share:.1f} % in the worst case"
     bits = widest_weight_bits(integer)
     say(f"quantised on {len(clips)} clips: {bits}-bit weights, 12-bit decays; no register can overflow, {fullest}")
-    fixed_point = fidelity(network, integer, as_images(clips, network))
+    with working("measuring what rounding costs"):
+        fixed_point = fidelity(network, integer, as_images(clips, network))
     say(f"  {summary(fixed_point)}")
     for warning in warnings(fixed_point):
         say(f"  warning: {warning}")

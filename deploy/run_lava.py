@@ -1,9 +1,13 @@
+# PYTHON_ARGCOMPLETE_OK
 """Run a network on Lava's CPU backend, check it bit for bit, and price the spikes that were fired.
 
-    python deploy/run_lava.py [--nir FILE.nir] [--clip FILE ...] [--dataset NAME --root DIR] [--out DIR]
+    python deploy/run_lava.py                                      # the shipped network on the shipped clips
+    python deploy/run_lava.py --clip my.mp4 --out runs/my          # ... on a video of yours
+    python deploy/run_lava.py --dataset folder --root DIR --limit 50 --chip mine.yaml
+    python deploy/run_lava.py --nir FILE.nir --clip FILE.npy --dt 1e-4       # a network of another framework
+    python deploy/run_lava.py --estimate                           # does it fit? nothing is simulated
 
-Without arguments: the shipped network on the shipped clips. `--chip` adds chips to the energy table. The out folder
-receives report.json, report.html, report.md, spikes.h5 and model.nir.
+The out folder receives report.json, report.html, report.md, spikes.h5 and model.nir.
 """
 
 import argparse
@@ -11,16 +15,13 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from deploy.chip_run import print_chip_run, run_chip
 from deploy.inputs import ClipSource, batches
 from deploy.ir.interpreter import graph_dt_s
-from deploy.job import calibration_clips, check_arguments, choose_clips, default_out, read_network
+from deploy.job import calibration_clips, check_arguments, choose_clips, default_out, read_chips, read_network
 from deploy.passes.fidelity import plain
 from deploy.passes.merge_linear_chains import DEFAULT_MERGE, MERGE_HELP, read_merge
 from deploy.pipeline import KEPT_CLIPS, Deployment, Tally, deploy, run
-from deploy.progress import clip_progress
 from deploy.reference import compare, lines
 from deploy.report.files import write_json, write_markdown
 from deploy.report.page import write_page
@@ -28,14 +29,13 @@ from deploy.report.record import estimate, record
 from deploy.report.spikes import write_spikes
 from deploy.report.summary import print_estimate, print_summary
 from deploy.stages import WEIGHT_BITS
-from hardware import Chip, ChipError, load_chip, shipped_chips
 from svformer.cli import ArgumentParser, run_cli
 from svformer.data.datasets import add_dataset_arguments
-from svformer.errors import InputError
+from svformer.terminal import counting, new_console
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
     clip_help = "video files, events (.aedat, .npy), or .npy [T, *input shape]"
     parser.add_argument("--clip", type=Path, nargs="+", help=clip_help)
@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--backend", choices=("lava", "integer", "loihi2"), default="lava")
     parser.add_argument("--blocks", choices=("fused", "stock"), default="fused", help="stock: Lava's own Conv and LIF")
     parser.add_argument("--processes", type=int, default=1, help="Lava processes that share the layers (default: 1)")
-    parser.add_argument("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET)")
+    parser.add_argument("--out", type=Path, help="default: runs/demo, /clips, /DATASET, /estimate")
     parser.add_argument("--timeout", type=float, help="seconds that one batch of clips may take on Lava")
     parser.add_argument("--chip", nargs="+", default=[], metavar="FILE", help="chip files of your own (hardware/chips)")
     parser.add_argument("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
@@ -62,26 +62,8 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def read_chips(files: list[str]) -> list[Chip]:
-    """A user's own chip files; raises `InputError` with all that is wrong in the first that is."""
-    chips: list[Chip] = []
-    for file in files:
-        try:
-            chips.append(load_chip(file))
-        except ChipError as error:
-            raise InputError(str(error)) from error
-        taken = [*shipped_chips(), *(chip.name for chip in chips[:-1])]
-        if chips[-1].name in taken:
-            raise InputError(
-                f"--chip {file}: a chip named {chips[-1].name} is in the table already; give it another name"
-            )
-    return chips
-
-
-def run_with_progress(
-    deployment: Deployment, sources: list[ClipSource], arguments: argparse.Namespace, console: Console
-) -> Tally:
-    with clip_progress(len(sources), f"{len(sources)} clips on {arguments.backend}", console) as on_clips:
+def run_with_progress(deployment: Deployment, sources: list[ClipSource], arguments: argparse.Namespace) -> Tally:
+    with counting(len(sources), f"{len(sources)} clips on {arguments.backend}") as on_clips:
         return run(
             deployment,
             sources,
@@ -95,7 +77,7 @@ def run_with_progress(
 
 def main() -> None:
     arguments = parse_arguments()
-    console = Console(quiet=arguments.json, soft_wrap=not sys.stdout.isatty())
+    console = new_console()
     graph = read_network(arguments, console.print)
     sources = choose_clips(arguments, graph)
     calibration = calibration_clips(arguments, graph, sources)
@@ -109,7 +91,7 @@ def main() -> None:
         report = {**estimate(deployment, chips=arguments.chip), "fixed_point": plain(deployment.fixed_point)}
         print_estimate(report, console)
     else:
-        tally = run_with_progress(deployment, sources, arguments, console)
+        tally = run_with_progress(deployment, sources, arguments)
         report = record(deployment, tally, backend=arguments.backend, chips=arguments.chip)
         if arguments.reference:
             _, frames = next(batches(sources, deployment.input_format, KEPT_CLIPS))

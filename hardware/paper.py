@@ -1,10 +1,17 @@
 """The 21 mJ per video of the SVFormer paper, beside what its published rates add up to.
 
+    python -m hardware.paper                            # the ledger of `paper_ledger`, term by term
+    python -m hardware.paper --json | jq .recomputed_mj # for scripts
+
 Paper: Yu et al., "SVFormer: A Direct Training Spiking Transformer for Efficient Video Action Recognition",
-arXiv 2406.15034. `python -m hardware.paper` prints the ledger of `paper_ledger`.
+arXiv 2406.15034.
 """
 
+import argparse
+import dataclasses
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -112,9 +119,41 @@ def _static_line() -> str:
     )
 
 
+def facts() -> dict[str, Any]:
+    """The ledger for machines, millijoules a video of one view."""
+    priced = {chip.name: price(total(load_layers()), chip) for chip in map(load_chip, shipped_chips()) if chip.energy}
+    return {
+        "paper_mj": PAPER_MJ_PER_VIDEO,
+        "recomputed_mj": recomputed_mj(),
+        "terms": [{**dataclasses.asdict(term), "mj": term.mj} for term in ledger()],
+        "other_readings_mj": other_readings(),
+        "chips_mj": {
+            name: {"total": found.total_mj, "by_cause": found.by_cause_mj()} for name, found in priced.items()
+        },
+    }
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The manners of `svformer.cli` as far as they apply: this package imports none of the others."""
+    summary, examples, source = (__doc__ or "").split("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m hardware.paper",
+        description=summary,
+        epilog=f"examples:\n{examples}\n\n{source}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print the ledger as JSON")
+    parser.add_argument("--no-color", action="store_true", help="no colours; the variable NO_COLOR does the same")
+    return parser.parse_args()
+
+
 def main() -> None:
     """Print the ledger."""
-    console = Console(highlight=False, soft_wrap=True)
+    arguments = parse_arguments()
+    if arguments.json:
+        print(json.dumps(facts()))
+        return
+    console = Console(highlight=False, soft_wrap=True, no_color=arguments.no_color or None)
     counts = total(load_layers())
     console.print(
         f"Dense: {counts.padded_macs:,} MACs per video of one view ({counts.dense_macs:,} without padding). "

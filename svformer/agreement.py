@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rich.progress import track
 from rich.table import Column, Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from svformer.evaluate import PROGRESS, as_batch
+from svformer.evaluate import as_batch
 from svformer.model import SVFormer
 from svformer.recording import run_recorded
+from svformer.terminal import track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def measure(
     """Run all networks over the same clips and compare each with the first, the reference."""
     tallies = {name: _Tally() for name in models}
     loader = DataLoader(data, batch_size=batch_size)
-    for clips, labels in track(loader, "measure", transient=True, console=PROGRESS):
+    for clips, labels in track(loader, "measure"):
         batch, reference = as_batch(clips), None
         for name, model in models.items():
             logits, spikes = run_recorded(model, batch)

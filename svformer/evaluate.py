@@ -1,6 +1,10 @@
+# PYTHON_ARGCOMPLETE_OK
 """Accuracy on held-out clips, and on the same clips with one frame repeated (what is left without motion).
 
-    python -m svformer.evaluate [--checkpoint FILE] [--dataset NAME --root DIR] [--views 5x3] [--out DIR] [--json]
+    python -m svformer.evaluate                                              # the shipped network
+    python -m svformer.evaluate --checkpoint runs/tiny/checkpoint.safetensors --out runs/tiny
+    python -m svformer.evaluate --checkpoint FILE --dataset ucf101 --root DIR --views 5x3
+    python -m svformer.evaluate --json | jq .top1
 
 DIR receives evaluation.json (accuracies, every class, confusion matrix, firing rate of every layer) and confusion.png.
 """
@@ -16,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -34,10 +36,10 @@ from svformer.errors import InputError
 from svformer.files import atomic_path
 from svformer.memory import shortage_explained
 from svformer.neurons import PLIF
+from svformer.terminal import new_console, say, track
 from svformer.views import DEFAULT_VIEWS, Views, collated, parse_views
 
 TOP = 5
-PROGRESS = Console(stderr=True)  # standard output is for results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,7 @@ def measure(
     classes, none = 1, torch.zeros((), dtype=torch.int64)
     counts, hits, one_frame_hits, seen = none, none, none, 0
     loader = DataLoader(dataset, batch_size=max(1, batch_size // views), num_workers=workers, collate_fn=collated)
-    for batch in track(loader, "evaluate", transient=True, console=PROGRESS, disable=not PROGRESS.is_terminal):
+    for batch in track(loader, "evaluate"):
         if batch is None:  # none of its files can be read
             continue
         clips, labels = batch
@@ -163,7 +165,7 @@ def describe(accuracy: Accuracy, views: int = 1) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(prog="python -m svformer.evaluate", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python -m svformer.evaluate", description=__doc__)
     parser.add_argument("--checkpoint", default=TINY_CHECKPOINT, help="default: the one that ships")
     parser.add_argument("--head-dim", type=int, default=64, help="of an authors' .pyth; ours hold it")
     add_dataset_arguments(parser)
@@ -218,8 +220,8 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(facts))
         return
-    Console().print(class_table(facts["classes"]), layer_table(evaluation.firing_rates))
-    print(describe(evaluation.accuracy, evaluation.views))
+    new_console().print(class_table(facts["classes"]), layer_table(evaluation.firing_rates))
+    say(describe(evaluation.accuracy, evaluation.views))
 
 
 if __name__ == "__main__":

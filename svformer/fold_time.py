@@ -1,7 +1,8 @@
+# PYTHON_ARGCOMPLETE_OK
 """Fold the published norm, a set of statistics for every time step, into one set for all steps, which a chip can hold.
 
-    python -m svformer.fold_time CHECKPOINT [--head-dim N] --out SHARED.safetensors [--dataset NAME --root DIR]
-                                 [--calibration-clips N] [--epochs N] [--lr RATE] [--batch-size N] [--json] [--force]
+    python -m svformer.fold_time runs/per_step/checkpoint.safetensors --out runs/shared.safetensors
+    python -m svformer.fold_time published.pyth --out shared.safetensors --dataset ucf101 --root DIR --epochs 4
 
 Weights that stay as they are over time leave one gain and one bias for a channel. `fold` chooses them from training
 clips, layer by layer from front to back, since each folded norm changes what the later ones get:
@@ -37,8 +38,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import Progress, track
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
@@ -50,10 +49,11 @@ from svformer.config import SVFormerConfig
 from svformer.data.dataset import ClipDataset
 from svformer.data.datasets import add_dataset_arguments, open_dataset
 from svformer.errors import InputError
-from svformer.evaluate import PROGRESS, as_batch
+from svformer.evaluate import as_batch
 from svformer.files import atomic_path
 from svformer.layers import TimeNorm
 from svformer.model import SVFormer
+from svformer.terminal import new_console, progress, track
 from svformer.train import Recipe, Trainer
 
 CALIBRATION_CLIPS = 256
@@ -147,7 +147,7 @@ def fold(per_step: SVFormer, batches: Iterable[Tensor]) -> SVFormer:
     currents = [torch.cat([batch, batch]).permute(2, 0, 1, 3, 4) for batch in batches]
     if not currents:
         raise InputError("no clips to take statistics from; allowed: 1 or more")
-    for unit in track(_trunk(paired), "fold", transient=True, console=PROGRESS):
+    for unit in track(_trunk(paired), "fold"):
         _fit(unit, currents)
         for i, current in enumerate(currents):
             currents[i] = unit(current)
@@ -193,7 +193,7 @@ def read_notes(path: Path) -> dict[str, str]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(prog="python -m svformer.fold_time", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python -m svformer.fold_time", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help=".safetensors of ours, or an authors' .pyth")
     parser.add_argument("--head-dim", type=int, default=64, help="of an authors' .pyth; ours hold it")
     parser.add_argument("--out", type=Path, required=True, help=".safetensors; a .json with the figures goes beside it")
@@ -248,7 +248,7 @@ def calibration_batches(data: ClipDataset, *, clips: int, batch_size: int) -> It
     """Normalised batches [B, C, T, H, W] of clips spread evenly over the data, so that all classes have their part."""
     chosen = [i * len(data) // clips for i in range(clips)]
     loader = DataLoader(Subset(data, chosen), batch_size)
-    for batch, _ in track(loader, "read calibration clips", transient=True, console=PROGRESS):
+    for batch, _ in track(loader, "read calibration clips"):
         yield as_batch(batch)
 
 
@@ -262,9 +262,9 @@ def new_trainer(config: SVFormerConfig, data: ClipDataset, arguments: argparse.N
 
 def fine_tune(trainer: Trainer, folded: SVFormer) -> SVFormer:
     trainer.model.load_state_dict(folded.state_dict())
-    with Progress(transient=True, console=PROGRESS) as progress:
+    with progress() as bars:
         for _ in range(trainer.recipe.epochs):
-            trainer.run_epoch(progress)
+            trainer.run_epoch(bars)
     return trainer.model.eval()
 
 
@@ -315,7 +315,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(report))
         return
-    console = Console()
+    console = new_console()
     console.print(totals_table(measured), layer_table(measured))
     console.print(f"{arguments.out}: the {list(networks)[-1]} network; figures in {arguments.out.stem}.json")
 

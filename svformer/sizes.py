@@ -1,17 +1,19 @@
+# PYTHON_ARGCOMPLETE_OK
 """What a geometry costs when everything is dense: parameters, multiply-accumulates, normalised values of one clip.
 
-    python -m svformer.sizes [--preset NAME]
+    python -m svformer.sizes                                 # all presets beside each other
+    python -m svformer.sizes --preset ucf101 --json
 
 The model runs on torch's meta device, which works out shapes and no values.
 """
 
 import dataclasses
+import json
 import math
 import sys
 from dataclasses import dataclass
 
 import torch
-from rich.console import Console
 from rich.table import Column, Table
 from torch import Tensor, nn
 
@@ -20,6 +22,7 @@ from svformer.cli import ArgumentParser, run_cli
 from svformer.config import PRESETS, AttentionOrder, SVFormerConfig
 from svformer.model import SVFormer
 from svformer.neurons import PLIF
+from svformer.terminal import new_console
 
 Convolution = (nn.Conv2d, nn.Conv3d, nn.Linear)
 Norm = (nn.BatchNorm2d, nn.BatchNorm3d)
@@ -78,15 +81,20 @@ def sizes(config: SVFormerConfig) -> Sizes:
 
 
 def main() -> None:
-    parser = ArgumentParser(prog="python -m svformer.sizes", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python -m svformer.sizes", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), help="default: all")
-    chosen = parser.parse_args().preset
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    arguments = parser.parse_args()
+    chosen = arguments.preset
     counted = {name: sizes(PRESETS[name]) for name in ([chosen] if chosen else PRESETS)}
+    if arguments.json:
+        print(json.dumps({name: dataclasses.asdict(found) for name, found in counted.items()}))
+        return
     table = Table("one clip", *(Column(name, justify="right", no_wrap=True) for name in counted))
     for field in dataclasses.fields(Sizes):
         figures = (f"{getattr(size, field.name):,}" for size in counted.values())
         table.add_row(field.name.replace("_", " "), *figures)
-    Console().print(table)
+    new_console().print(table)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train an SVFormer; without arguments the tiny preset on procedural clips, which are generated when missing.
 
-    python -m svformer.train [--preset NAME] [--dataset NAME --root DIR] [--out DIR] [--resume] [--dry-run]
-    python -m svformer.train --qat --weight-bits N [--checkpoint FILE] [...]
-    torchrun --nproc-per-node 4 -m svformer.train [...]
+    python -m svformer.train                                  # the tiny preset, to runs/tiny
+    python -m svformer.train --dataset folder --root DIR --out runs/mine --dry-run     # memory and time first
+    python -m svformer.train --qat --weight-bits 4 --checkpoint runs/tiny/checkpoint.safetensors
+    torchrun --nproc-per-node 4 -m svformer.train --preset ucf101 --dataset ucf101 --root DIR --resume
 
-The second form fine-tunes a trained network with rounded weights, decays and thresholds in the loop (qat.py), the third
-takes several processes, which share every batch. The out folder receives checkpoint.safetensors, curve.csv, curve.png,
+`--qat` fine-tunes a trained network with rounded weights, decays and thresholds in the loop (qat.py). Several processes
+share every batch. The out folder receives checkpoint.safetensors, curve.csv, curve.png,
 run.json, tensorboard/ and state.pt (what --resume needs).
 """
 
 import argparse
 import dataclasses
+import json
 import os
 import shlex
 import sys
@@ -18,7 +21,6 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from rich.console import Console
 
 from svformer.assets import TINY_CHECKPOINT
 from svformer.checkpoint import State, load_checkpoint, save_checkpoint
@@ -30,6 +32,7 @@ from svformer.devices import add_device_argument
 from svformer.errors import InputError
 from svformer.evaluate import describe, evaluate
 from svformer.model import SVFormer
+from svformer.terminal import SCREEN, new_console, say
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
 from svformer.training.loop import STATE, memory_explained, train
@@ -45,7 +48,7 @@ MOST_EVALUATED = 32  # clips at once
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(prog="python -m svformer.train", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python -m svformer.train", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="geometry and recipe")
     parser.add_argument("--norm", choices=get_args(Norm), help="norm statistics over time (default: the preset's)")
     parser.add_argument("--activation", choices=get_args(Activation), help="relu: the twin without spikes")
@@ -74,6 +77,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--workers", type=int, help="processes that read clips (default: with augmentation one a core)")
     group.add_argument("--checkpoint-activations", action="store_true", help="compute twice: less memory, more time")
     add_device_argument(group)
+    group.add_argument("--json", action="store_true", help="print the accuracy, or the figures of --dry-run, as JSON")
 
 
 def check_qat_arguments(arguments: argparse.Namespace) -> None:
@@ -181,7 +185,9 @@ def dry_run(trainer: Trainer) -> None:
     with memory_explained(trainer):
         estimated = estimate(trainer)
     if trainer.processes.writes:
-        Console().print(report(trainer, estimated))
+        new_console().print(report(trainer, estimated))
+        if SCREEN.json:
+            print(json.dumps(dataclasses.asdict(estimated)))
 
 
 def finish(trainer: Trainer, held_out: ClipDataset, record: Facts, out: Path) -> None:
@@ -189,8 +195,10 @@ def finish(trainer: Trainer, held_out: ClipDataset, record: Facts, out: Path) ->
     at_once = min(MOST_EVALUATED, trainer.clips_at_once * trainer.recipe.repeats)  # takes less than training did
     accuracy = evaluate(trainer.result, held_out, batch_size=at_once)
     save_checkpoint(trainer.result, out / "checkpoint.safetensors", end_record(record, trainer, accuracy, out))
-    print(describe(accuracy))
-    print(f"checkpoint, curve and record in {out}")
+    if SCREEN.json:
+        print(json.dumps({"out": str(out), **dataclasses.asdict(accuracy)}))
+    say(describe(accuracy))
+    say(f"checkpoint, curve and record in {out}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.run_lava import read_chips
+from deploy.job import read_chips
 from hardware import Chip, ChipError, load_chip, shipped_chips
 from svformer.errors import InputError
 

@@ -1,5 +1,6 @@
 """The paper's ledger to the digit, from the shipped table."""
 
+import sys
 from dataclasses import replace
 from itertools import accumulate
 
@@ -167,7 +168,8 @@ def test_geometry_of_a_row():
     assert head.counts.parameter_reach == 8 * (16 * geometry.weights * head.counts.synaptic_ops + 1024 * 1024)
 
 
-def test_command_prints_the_ledger(capsys):
+def test_command_prints_the_ledger(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["paper"])
     paper.main()
     printed = " ".join(capsys.readouterr().out.split())
     for expected in (

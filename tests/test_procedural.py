@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from svformer.cli import run_cli
 from svformer.data import procedural, scenes
 from svformer.data.procedural import CLASSES, generate, main
 from svformer.data.scenes import HEIGHT_PX, MOTIONS, draw_clip, draw_scene, trajectory
@@ -226,9 +228,10 @@ def test_clips_of_two_seeds_never_mix(root: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [["--groups", "1"], ["--clips-per-group", "0"], ["--workers", "0"]])
 def test_the_command_refuses_wrong_counts_with_code_2(
-    tmp_path: Path, wrong: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wrong: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(tmp_path / "out"), *wrong]) == 2
+    monkeypatch.setattr(sys, "argv", ["procedural", str(tmp_path / "out"), *wrong])
+    assert run_cli(main) == 2
     message = capsys.readouterr().err
     assert "allowed: " in message
     assert message.count("\n") == 1

@@ -232,7 +232,10 @@ def test_a_diverged_run_says_so_and_keeps_the_last_good_state(data: Ucf101, tmp_
         ),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory with 8 clips"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), r"lower --workers \(now 0\)"),
-        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full after step 0; free .* MB and go on from"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "the disk is full after step 0; free .* [kM]B and go on from",
+        ),
     ],
 )
 def test_too_little_memory_or_disk_is_one_line_that_says_what_to_change(
@@ -271,7 +274,7 @@ def test_a_disk_without_room_is_refused_before_the_first_step(
     needed = parameters * 4 * 3 * 3  # float32; weights and two moments; the old state, the new one and the rest
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed - 1))
-    with pytest.raises(InputError, match=r"MB are free, a run of this size takes .* MB; free space, or choose"):
+    with pytest.raises(InputError, match=r"B are free, a run of this size takes .*B; free space, or choose"):
         train(trainer, tmp_path / "new" / "folder")
     assert list(tmp_path.iterdir()) == []
     assert trainer.steps_done == 0

@@ -78,7 +78,7 @@ install() {
         "${PIP[@]}" install -c "$CONSTRAINTS" --no-deps --index-url "$TORCH_INDEX" torch
     fi
     stage "3/5 torch and the other libraries (the large download)"
-    "${PIP[@]}" install -c "$CONSTRAINTS" --no-build-isolation -e ".[dev]"
+    "${PIP[@]}" install -c "$CONSTRAINTS" --no-build-isolation -e ".[dev,docs]"
     stage "4/5 Lava, norse and tonic, without what they declare but do not need here"
     "${PIP[@]}" install --no-deps --no-build-isolation --ignore-requires-python -r "$WITHOUT_DEPS"
     stage "5/5 check"

@@ -96,7 +96,7 @@ def print_plan(report: dict[str, Any], console: Console) -> None:
             _share(layer["sum"]),
         )
     # A console of its own: as wide as the table, which is of no use with its columns cut.
-    Console(file=console.file, width=TABLE_WIDTH, quiet=console.quiet).print(table)
+    Console(file=console.file, width=TABLE_WIDTH, quiet=console.quiet, no_color=console.no_color).print(table)
     held = sum(line["bytes"] for layer in layers for line in layer["delay_lines"])
     console.print(
         "delay: longest wait in a synapse, time steps; current: of the 2^17 that a neuron takes, sum: of the 2^23 that "

@@ -8,6 +8,7 @@ from rich.table import Table
 from deploy.bill import CHAINS
 from deploy.report.fixed_point import fixed_point_table
 from deploy.report.plan import print_mapping, print_plan
+from svformer.terminal import duration, size
 
 CLIPS_SHOWN = 12
 
@@ -50,8 +51,8 @@ def print_summary(report: dict[str, Any], console: Console) -> None:
     _print_fit(report, console)
     timing = report["timing"]
     console.print(
-        f"{timing['seconds_per_clip']:.2f} s a clip on {report['backend']}, built in {timing['build_s']:.1f} s, "
-        f"at most {timing['peak_rss_mb']:.0f} MB a process"
+        f"{duration(timing['seconds_per_clip'])} a clip on {report['backend']}, built in "
+        f"{duration(timing['build_s'])}, at most {size(1e6 * timing['peak_rss_mb'])} a process"
     )
 
 

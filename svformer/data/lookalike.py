@@ -1,6 +1,8 @@
+# PYTHON_ARGCOMPLETE_OK
 """Small look-alikes of the official data sets, in their form on disk, with procedural clips in them.
 
-    python -m svformer.data.lookalike ucf101|ntu60|dvs128 OUT [--seed 0]
+    python -m svformer.data.lookalike dvs128 data/dvs128_like
+    python -m svformer.train --preset dvs128_gesture --dataset dvs128 --root data/dvs128_like --epochs 1
 
 ucf101: OUT/UCF-101 and OUT/ucfTrainTestlist, the easy procedural set with two groups.
 ntu60: OUT/nturgb+d_rgb/S001C001P001R001A001_rgb.avi, the 12 easy motions as actions 1 to 12; performer 1 trains, 3
@@ -9,7 +11,6 @@ dvs128: the first 11 easy motions as gestures, seen by a model of an event camer
 (with the archives and the 100 files a part without which tonic would download), OUT/DvsGesture as IBM published it.
 """
 
-import argparse
 import csv
 import io
 import itertools
@@ -22,7 +23,6 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from svformer.cli import ArgumentParser, run_cli
 from svformer.data import procedural, scenes
@@ -35,6 +35,7 @@ from svformer.data.ntu60 import Sample
 from svformer.data.recordings import US_PER_MS
 from svformer.errors import InputError
 from svformer.files import atomic_path, write_bytes
+from svformer.terminal import say, track
 
 NTU_PERFORMERS = (1, 3)  # a training and a test performer of xsub
 NTU_SIZES_PX = {1: (171, 97), 2: (213, 119), 3: (161, 121)}  # width and height by camera; odd, to see that they work
@@ -54,7 +55,7 @@ def ntu60(out: str | Path, *, seed: int = 0, actions: int = len(scenes.CLASSES))
     """Every performer in every camera, once for each action."""
     folder = _new(Path(out) / "nturgb+d_rgb")
     jobs = list(itertools.product(NTU_PERFORMERS, NTU_SIZES_PX, range(1, actions + 1)))
-    for performer, camera, action in track(jobs, "writing videos", transient=True):
+    for performer, camera, action in track(jobs, "writing videos"):
         sample = Sample(setup=1, camera=camera, performer=performer, replication=1, action=action)
         pictures = scenes.draw_clip(scenes.CLASSES[action - 1], seed=seed, group=performer, clip=camera)
         with atomic_path(folder / sample.file_name) as temporary:
@@ -88,7 +89,7 @@ def dvs128(out: str | Path, *, seed: int = 0, users: int = 2, lights: Sequence[s
     tonics, ibms = _new(Path(out) / "DVSGesture"), _new(Path(out) / "DvsGesture")
     recorded = _recordings(seed, users, lights)
     names: dict[bool, list[str]] = {True: [], False: []}
-    for recording in track(recorded, "recording events", total=2 * users * len(lights), transient=True):
+    for recording in track(recorded, "recording events", total=2 * users * len(lights)):
         _write_for_tonic(recording, tonics / TONIC_FOLDERS[recording.train] / recording.name)
         _write_as_ibm(recording, ibms)
         names[recording.train].append(f"{recording.name}.aedat")
@@ -171,14 +172,13 @@ LOOKALIKES = {"ucf101": ucf101, "ntu60": ntu60, "dvs128": dvs128}
 def main() -> None:
     parser = ArgumentParser(
         prog="python -m svformer.data.lookalike",
-        description=(__doc__ or ""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__,
     )
     parser.add_argument("dataset", choices=tuple(LOOKALIKES))
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
     arguments = parser.parse_args()
-    print(LOOKALIKES[arguments.dataset](arguments.out, seed=arguments.seed))
+    say(f"{LOOKALIKES[arguments.dataset](arguments.out, seed=arguments.seed)}")
 
 
 if __name__ == "__main__":

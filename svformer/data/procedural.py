@@ -1,13 +1,14 @@
+# PYTHON_ARGCOMPLETE_OK
 """Procedural action clips that only motion tells apart, as real .avi files in UCF101's layout.
 
-    python -m svformer.data.procedural OUT [--set easy|hard] [--groups 25] [--clips-per-group 4] [--seed 0]
+    python -m svformer.data.procedural data/easy
+    python -m svformer.data.procedural data/hard --set hard --groups 10 --clips-per-group 1 --seed 7
 
 The easy set has 12 motions of one object (`svformer.data.scenes`); the hard one has 20 actions of a jointed figure
 (`svformer.data.actions`) among clutter and behind posts, seen by a moving camera (`svformer.data.people`).
 A group is one scene (shapes, colours, clutter, noise, tempo, size), the same for every class; its clips vary it.
 """
 
-import argparse
 import contextlib
 import functools
 import json
@@ -23,13 +24,13 @@ from typing import Protocol
 import av
 import numpy as np
 from numpy.typing import NDArray
-from rich import get_console
-from rich.progress import track
 
+from svformer.cli import ArgumentParser, run_cli
 from svformer.data import actions, people, scenes
 from svformer.data.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX
-from svformer.errors import InputError, UserFacingError
+from svformer.errors import InputError
 from svformer.files import atomic_path
+from svformer.terminal import say, track
 
 __all__ = ["CLASSES", "WORLDS", "World", "generate"]
 
@@ -124,8 +125,7 @@ def _write_clips(jobs: list[Job], work: Callable[[Job], None], workers: int) -> 
         if workers > 1:
             spawn = multiprocessing.get_context("spawn")  # forking a process that has threads may deadlock
             done = stack.enter_context(ProcessPoolExecutor(workers, spawn)).map(work, jobs, chunksize=8)
-        quiet = not get_console().is_terminal  # a log, a pipe, a notebook
-        for _ in track(done, description="writing clips", total=len(jobs), transient=True, disable=quiet):
+        for _ in track(done, "writing clips", total=len(jobs)):
             pass
 
 
@@ -161,22 +161,16 @@ def _write_lines(path: Path, lines: list[str]) -> None:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    summary = (__doc__ or "").split("\n\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m svformer.data.procedural", description=summary)
+def main() -> None:
+    parser = ArgumentParser(prog="python -m svformer.data.procedural", description=__doc__ or "")
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument("--set", dest="world", choices=tuple(WORLDS), default="easy", help="of clips (default easy)")
     parser.add_argument("--groups", type=int, default=25, help="scenes (default 25)")
     parser.add_argument("--clips-per-group", type=int, default=4, help="of each class and scene (default 4)")
     parser.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
-    try:
-        print(generate(**vars(parser.parse_args(arguments))))
-    except UserFacingError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    say(f"{generate(**vars(parser.parse_args()))}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cli(main))

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import ClassVar, Unpack
 
 import numpy as np
-from rich import get_console
-from rich.progress import track
 from torch import Tensor
 
 from svformer.data.clips import (
@@ -23,6 +21,7 @@ from svformer.data.clips import (
 )
 from svformer.data.dataset import ClipDataset, Options
 from svformer.errors import InputError
+from svformer.terminal import track
 
 
 @dataclass(frozen=True)
@@ -101,9 +100,7 @@ class VideoDataset(ClipDataset):
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # FFmpeg releases Python's lock while it decodes
             decoded = pool.map(decode, entries)
-            quiet = not get_console().is_terminal  # a log, a pipe, a notebook
-            told = track(decoded, description="decoding videos", total=len(entries), transient=True, disable=quiet)
-            videos = list(told)
+            videos = list(track(decoded, "decoding videos", total=len(entries)))
         for index, video in enumerate(videos):
             if isinstance(video, InputError):
                 self.unreadable.add(index, video)

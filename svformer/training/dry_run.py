@@ -4,7 +4,6 @@ import dataclasses
 import resource
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 
 import torch
 from rich.table import Column, Table
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from svformer.config import SVFormerConfig
 from svformer.model import SVFormer
 from svformer.sizes import Sizes, sizes
+from svformer.terminal import duration, size
 from svformer.training.loop import SPACE_FOR_STATES, state_bytes
 from svformer.training.record import machine
 from svformer.training.samples import Key
@@ -48,8 +48,8 @@ def estimate(trainer: Trainer) -> Estimate:
     recipe, processes = trainer.recipe, trainer.processes
     clips = recipe.batch_size // processes.count
     at_once, on_gpu = trainer.clips_at_once, processes.device.type == "cuda"
-    size = sizes(trainer.model.config)
-    samples = max(LEAST_SAMPLES, MEASURED_MACS // size.dense_macs)
+    dense = sizes(trainer.model.config)
+    samples = max(LEAST_SAMPLES, MEASURED_MACS // dense.dense_macs)
     measured = at_once if on_gpu else min(at_once, max(1, samples // recipe.repeats))
     batch, labels, read_s = _read(trainer, measured)
     few = measured if on_gpu else max(1, measured // 2, 2 // recipe.repeats)  # a norm needs two samples
@@ -61,7 +61,7 @@ def estimate(trainer: Trainer) -> Estimate:
     clip_bytes = (more - warm) / (measured - few) if measured > few else (more - before) / measured
     weights = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
     return Estimate(
-        sizes=size,
+        sizes=dense,
         steps=trainer.steps_per_epoch * recipe.epochs,
         samples=at_once * recipe.repeats,
         measured_samples=measured * recipe.repeats,
@@ -136,16 +136,14 @@ def report(trainer: Trainer, estimated: Estimate) -> Table:
     table.add_row("steps", f"{e.steps:,}: {recipe.epochs} epochs of {trainer.steps_per_epoch}")
     table.add_row("samples of a step", f"{recipe.batch_size} clips x {recipe.repeats}, in all processes")
     table.add_row("samples at once", f"{e.samples}, measured with {e.measured_samples}")
-    table.add_row("memory, about", f"{_size(e.weights_bytes)} for weights, {_size(e.activation_bytes)} for activations")
-    table.add_row("disk", f"{_size(SPACE_FOR_STATES * state_bytes(trainer))} for saved states")
-    table.add_row("a step, about", f"{e.step_s:.2f} s: {e.compute_s:.2f} s to compute, {e.read_s:.2f} s to read")
-    table.add_row("the run, about", str(timedelta(seconds=round(e.steps * e.step_s))))
+    table.add_row("memory, about", f"{size(e.weights_bytes)} for weights, {size(e.activation_bytes)} for activations")
+    table.add_row("disk", f"{size(SPACE_FOR_STATES * state_bytes(trainer))} for saved states")
+    table.add_row(
+        "a step, about", f"{duration(e.step_s)}: {duration(e.compute_s)} to compute, {duration(e.read_s)} to read"
+    )
+    table.add_row("the run, about", duration(e.steps * e.step_s))
     return table
 
 
 def _shape(sizes: list[int]) -> str:
     return " x ".join(map(str, sizes))
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from svformer.curve import Point, write_curve
 from svformer.errors import InputError
 from svformer.memory import shortage_explained
+from svformer.terminal import duration, new_console, size
+from svformer.terminal import progress as progress_bars
 from svformer.training.trainer import Trainer
 
 STATE = "state.pt"
@@ -50,12 +52,12 @@ def train(trainer: Trainer, out: Path, *, save_every: int = 0) -> None:
 
 def _progress(trainer: Trainer) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, disable=not trainer.processes.writes)
+    return progress_bars(*columns, on=new_console(), show=trainer.processes.writes)
 
 
 def _line(point: Point) -> str:
     top1 = 100 * point.train_top1
-    return f"epoch {point.epoch}: loss {point.loss:.3f}, training top-1 {top1:.1f} %, {point.seconds:.0f} s"
+    return f"epoch {point.epoch}: loss {point.loss:.3f}, training top-1 {top1:.1f} %, {duration(point.seconds)}"
 
 
 @contextmanager
@@ -92,7 +94,7 @@ def check_space(trainer: Trainer, out: Path) -> None:
     needed, free = SPACE_FOR_STATES * state_bytes(trainer), shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
-            f"{out}: {free / 1e6:.0f} MB are free, a run of this size takes {needed / 1e6:.0f} MB; "
+            f"{out}: {size(free)} are free, a run of this size takes {size(needed)}; "
             "free space, or choose an --out on another disk"
         )
 
@@ -107,7 +109,7 @@ def failures_explained(trainer: Trainer, out: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(
-            f"{out}: the disk is full after step {trainer.steps_done}; free {state_bytes(trainer) / 1e6:.0f} MB and "
+            f"{out}: the disk is full after step {trainer.steps_done}; free {size(state_bytes(trainer))} and "
             "go on from the last saved state with --resume (or move the folder and name it with --out)"
         ) from error
 
