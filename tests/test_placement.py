@@ -40,21 +40,29 @@ def test_little_work_gets_one_thread() -> None:
     assert threads(100 * WORTH_A_THREAD_NS, 0) == 1  # more processes than cores
 
 
-def test_every_name_is_worked_on_once() -> None:
-    names, done = [str(i) for i in range(500)], []
-    Workers(4).each(done.append, names)
-    assert sorted(done) == sorted(names)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_every_name_is_worked_on_once(threads: int) -> None:
+    names, done, workers = [str(i) for i in range(500)], [], Workers(threads)
+    for _ in range(2):
+        workers.begin(done.append, names)
+        workers.finish()
+    assert sorted(done) == sorted(2 * names)
 
 
-def test_threads_work_at_the_same_time_and_what_one_raises_is_raised() -> None:
-    """Each of two waits for the other: one alone would never get on."""
-    together = threading.Barrier(2, timeout=60)
-    Workers(2).each(lambda name: together.wait() and None, ["a", "b"])
+def test_threads_work_at_the_same_time_and_beside_the_caller() -> None:
+    """Each of three waits for the others: fewer would never get on."""
+    together, workers = threading.Barrier(3, timeout=60), Workers(2)
+    workers.begin(lambda name: together.wait() and None, ["a", "b"])
+    together.wait()
+    workers.finish()
 
-    def fail_beside(name: str) -> None:
-        together.wait()
-        if threading.current_thread() is not threading.main_thread():
-            raise ValueError(name)
 
+def test_what_a_thread_raises_is_raised_where_its_end_is_waited_for() -> None:
+    def fail(name: str) -> None:
+        raise ValueError(name)
+
+    workers = Workers(2)
+    workers.begin(fail, ["a", "b"])
     with pytest.raises(ValueError, match=r"^[ab]$"):
-        Workers(2).each(fail_beside, ["a", "b"])
+        workers.finish()
+    workers.finish()  # nothing is left of it

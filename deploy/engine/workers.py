@@ -1,25 +1,32 @@
 """Threads that share the layers of a time step. The kernels hold no lock of Python's, so they run at the same time."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class Workers:
-    """So many threads, the caller's among them."""
+    """So many threads; one alone is the caller's."""
 
     def __init__(self, threads: int) -> None:
-        self.others = threads - 1
-        self.pool = ThreadPoolExecutor(self.others) if self.others else None
+        self.threads = threads
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self.begun: list[Future[None]] = []
 
-    def each(self, work: Callable[[str], None], names: Iterable[str]) -> None:
-        """Do `work` for every name, each as soon as a thread is free; what a thread raises is raised here."""
+    def begin(self, work: Callable[[str], None], names: Iterable[str]) -> None:
+        """Do `work` for every name, each as soon as a thread is free; the caller goes on, and calls `finish` later."""
         left = iter(names)
 
         def take() -> None:
             for name in left:  # `next` of an iterator is one step for Python's threads: none is taken twice
                 work(name)
 
-        futures = [self.pool.submit(take) for _ in range(self.others)] if self.pool else []
-        take()
-        for future in futures:
+        if self.pool is None:
+            take()
+        else:
+            self.begun = [self.pool.submit(take) for _ in range(self.threads)]
+
+    def finish(self) -> None:
+        """Wait until all that was begun is done; what a thread raised is raised here."""
+        begun, self.begun = self.begun, []
+        for future in begun:
             future.result()

@@ -94,6 +94,8 @@ class _LayersModel(PyLoihiProcessModel):
             self._record(name, 1)
 
     def run_spk(self) -> None:
+        """The next step is got ready while Lava ends this one."""
+        self.workers.finish()
         step = self.time_step
         messages = {name: layer.messages for name, layer in self.layers.items()}
         for index, name in enumerate(self.tells):
@@ -106,7 +108,7 @@ class _LayersModel(PyLoihiProcessModel):
             layer.advance(step, [messages[source] for source in layer.sources])
             self._record(name, step + 1)
 
-        self.workers.each(advance, self.layers)
+        self.workers.begin(advance, self.layers)
 
     def _record(self, name: str, step: int) -> None:
         layer = self.layers[name]
