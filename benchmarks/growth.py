@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lava_clip import Memory, _children, _fit_threshold, _rollup, calibrated_model, median_s, on_lava
+from lava_clip import Memory, _children, _fit_threshold, _rollup, calibrated_model, median_s
 from matplotlib.figure import Figure
 from parity import provenance
 from rich.console import Console
@@ -115,11 +115,11 @@ def measure(quantity: str, value: float, *, clips: int, repeats: int) -> dict[st
     with torch.no_grad():
         model(clip)
         torch_s = median_s(lambda: model(clip), repeats)
-    runs = [on_lava(network, np.repeat(frames, clips, axis=0)) for _ in range(repeats)]
+    runs = [simulate(network, np.repeat(frames, clips, axis=0)) for _ in range(repeats)]
     with Growing() as memory:  # a run of its own, since looking so often takes time
         simulate(network, np.repeat(frames, clips, axis=0))
     spiking = [name for name, p in network.populations.items() if isinstance(p, IntLif)]
-    signals = runs[0].pop("signals")
+    signals = runs[0].signals
     fired = sum(int(signals[name].sum()) for name in spiking)
     return {
         "quantity": quantity,
@@ -130,8 +130,8 @@ def measure(quantity: str, value: float, *, clips: int, repeats: int) -> dict[st
         "neurons": sum(int(np.prod(network.populations[name].shape)) for name in spiking),
         "rate": fired / sum(signals[name].size for name in spiking),
         "torch_s_per_clip": torch_s,
-        "lava_s_per_clip": statistics.median(run["run_s"] for run in runs) / clips,
-        "lava_build_s": statistics.median(run["build_s"] for run in runs),
+        "lava_s_per_clip": statistics.median(run.run_s for run in runs) / clips,
+        "lava_build_s": statistics.median(run.build_s for run in runs),
         "lava_mb": memory.added_mb,
     }
 
