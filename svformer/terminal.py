@@ -12,8 +12,11 @@ from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 Item = TypeVar("Item")
+
+UNLIMITED = 10_000  # columns of a terminal
 
 
 @dataclass
@@ -40,6 +43,12 @@ def say(text: str) -> None:
     """Print a line on standard output, as it is; not with --quiet or --json."""
     if not (SCREEN.quiet or SCREEN.json):
         print(text)
+
+
+def print_wide(table: Table, console: Console) -> None:
+    """A table as wide as it is: with its columns cut to the terminal it would be of no use."""
+    width = max(console.width, Console(width=UNLIMITED).measure(table).maximum)
+    Console(file=console.file, width=width, quiet=console.quiet, no_color=console.no_color).print(table)
 
 
 # Progress

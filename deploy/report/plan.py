@@ -17,8 +17,8 @@ from deploy.needs import layer_needs
 from deploy.passes.bounds import Headroom
 from deploy.passes.schedule import Plan
 from hardware.fit import BITS_PER_KIB
+from svformer.terminal import print_wide
 
-TABLE_WIDTH = 120
 CURRENT, SUM = "input current", "synaptic sum"  # names of `deploy.passes.bounds`
 
 
@@ -95,8 +95,7 @@ def print_plan(report: dict[str, Any], console: Console) -> None:
             _share(layer["current"]),
             _share(layer["sum"]),
         )
-    # A console of its own: as wide as the table, which is of no use with its columns cut.
-    Console(file=console.file, width=TABLE_WIDTH, quiet=console.quiet, no_color=console.no_color).print(table)
+    print_wide(table, console)
     held = sum(line["bytes"] for layer in layers for line in layer["delay_lines"])
     console.print(
         "delay: longest wait in a synapse, time steps; current: of the 2^17 that a neuron takes, sum: of the 2^23 that "

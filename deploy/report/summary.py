@@ -8,7 +8,7 @@ from rich.table import Table
 from deploy.bill import CHAINS
 from deploy.report.fixed_point import fixed_point_table
 from deploy.report.plan import print_mapping, print_plan
-from svformer.terminal import duration, size
+from svformer.terminal import duration, print_wide, size
 
 CLIPS_SHOWN = 12
 
@@ -16,7 +16,7 @@ CLIPS_SHOWN = 12
 def print_estimate(report: dict[str, Any], console: Console) -> None:
     """Fixed point (where the report has it), size, plan and fit of a network that was not run."""
     if layers := report.get("fixed_point"):
-        console.print(fixed_point_table(layers))
+        print_wide(fixed_point_table(layers), console)
     network, plan = report["network"], report["plan"]
     console.print(
         f"{network['neurons']:,} neurons, {network['parameters']:,} parameters of {network['weight_bits']} bits, "
