@@ -151,7 +151,7 @@ def draw(points: Iterable[dict[str, Any]], made: dict[str, str], clips: int, pat
         memory.plot(x, [p["lava_mb"] for p in swept], "o-", color=LAVA)
         memory.set_xlabel(label)
         for panel in (seconds, memory):
-            panel.set_ylim(bottom=0)
+            panel.set_ylim(0, 1.1 * panel.dataLim.y1)
             panel.grid(alpha=0.3)
             panel.spines[["top", "right"]].set_visible(False)
         seconds.set_xticks(x)
