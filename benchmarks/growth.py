@@ -43,6 +43,7 @@ from svformer.neurons import PLIF
 from svformer.terminal import new_console
 
 MIDDLE_RATE = 0.1
+TORCH_REPEATS = 25  # a forward pass of some 20 ms: single ones differ by a factor of two
 LOOK_S = 0.01
 MIDDLE = dataclasses.replace(PRESETS["tiny"], image_size=96, frames=16)
 SWEEPS: dict[str, tuple[float, ...]] = {
@@ -114,7 +115,7 @@ def measure(quantity: str, value: float, *, clips: int, repeats: int) -> dict[st
     model.float()
     with torch.no_grad():
         model(clip)
-        torch_s = median_s(lambda: model(clip), repeats)
+        torch_s = median_s(lambda: model(clip), TORCH_REPEATS)
     runs = [simulate(network, np.repeat(frames, clips, axis=0)) for _ in range(repeats)]
     with Growing() as memory:  # a run of its own, since looking so often takes time
         simulate(network, np.repeat(frames, clips, axis=0))
