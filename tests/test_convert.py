@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from svformer import load_checkpoint
-from svformer.convert import convert
+from svformer.convert import convert, describe
 from svformer.errors import InputError
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "tiny_rgb.pyth"
@@ -16,7 +16,7 @@ needs_golden = pytest.mark.skipif(not GOLDEN.is_file(), reason="the shared golde
 @needs_golden
 def test_a_converted_checkpoint_holds_the_same_weights(tmp_path: Path) -> None:
     target = tmp_path / "tiny.safetensors"
-    said = convert(GOLDEN, target, head_dim=16, force=False)
+    said = describe(convert(GOLDEN, target, head_dim=16, force=False))
     assert "204,672 parameters, 7 classes, T = 16, 64 x 64 pixels, norm per_step" in said
     expected, found = load_checkpoint(GOLDEN, head_dim=16), load_checkpoint(target)
     assert found.config == expected.config
