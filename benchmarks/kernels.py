@@ -131,7 +131,7 @@ def neurons(name: str, rate: float) -> tuple[int, Competitors]:
         shape=shape, scale=1.0, bias_mantissa=one, bias_exponent=6, decay=2048 * one, threshold=threshold * one
     )
     currents = rng.integers(0, 100, size=shape)
-    kernel, currents_int32 = Neurons(lif, 1), currents.astype(np.int32)
+    kernel, currents_int32, spikes = Neurons(lif, 1), currents.astype(np.int32), np.empty(shape, Neurons.dtype)
     x, v = torch.from_numpy(currents).float(), torch.zeros(shape)
 
     def torch_step() -> Array:
@@ -150,7 +150,7 @@ def neurons(name: str, rate: float) -> tuple[int, Competitors]:
     competitors: Competitors = {
         "numpy": lambda: fire(lif, currents[None, None])[0, 0],
         "torch": first_step(torch_step, v),
-        "one pass": first_step(lambda: kernel.update(currents_int32, 0), kernel.v),
+        "one pass": first_step(lambda: kernel.update([currents_int32], 0, spikes), kernel.v),
     }
     return int(np.prod(shape)), checked(competitors, fire(lif, currents[None, None])[0, 0])
 

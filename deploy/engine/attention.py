@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.engine.events import LARGEST_IN_16_BITS, EventList, Rows, Window, flat_spikes, gather, list_events
+from deploy.engine.events import LARGEST_IN_16_BITS, EventList, Rows, Window, flat_spikes, for_sums, gather, list_events
 from deploy.engine.memory import zeros
 from deploy.engine.ranges import IntType, exact_type, scaled, sum_type
-from deploy.engine.simd import BLOCK, NARROW, WIDE, WORD, jit, pack, popcount
+from deploy.engine.simd import NARROW, WIDE, WORD, jit, pack, popcount
 from deploy.ir.integer import IntAttention
 
 Array = NDArray[Any]
@@ -37,8 +37,8 @@ class PackedAttention:
         self.keys = np.zeros((g.head_dim, words), np.uint64)
         self.values = np.zeros((words, g.head_dim), np.uint64)
         self.queries = EventList.for_up_to(g.head_dim, g.tokens)
-        self.sums = np.zeros(BLOCK * width, np.int32)
-        self.attended = zeros((g.heads, g.head_dim * g.tokens), np.int32)
+        kind = sum_type(g.tokens * g.head_dim, 0)
+        self.sums, self.attended = for_sums((g.heads, g.head_dim * g.tokens), width, kind)
         channels, *size = operation.in_shape
         self.out = zeros((channels // 3, *size), _out_type(operation))
 

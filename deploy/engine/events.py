@@ -3,16 +3,17 @@
 Work grows with the number of spikes. There are no products, and 8-bit weights are added in 16-bit lanes, 32 at a time.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.engine.memory import constant, zeros
-from deploy.engine.ranges import SPIKES, are_bytes, sum_type, worst_sum
+from deploy.engine.ranges import SPIKES, IntType, are_bytes, sum_type, worst_sum
 from deploy.engine.simd import (
-    BLOCK,
     NARROW,
+    VECTOR,
     WIDE,
     WORD,
     add_narrow_rows,
@@ -21,6 +22,7 @@ from deploy.engine.simd import (
     inlined,
     jit,
     pack,
+    paired,
     store_transposed,
     transpose_bits,
 )
@@ -76,7 +78,8 @@ class Rows(NamedTuple):
         dtype = np.int8 if are_bytes(weight_OIHW.min(), weight_OIHW.max()) else np.int16
         padded = np.zeros((tiles * width, *rest), dtype)
         padded[:outputs] = weight_OIHW
-        flat = constant(padded.reshape(tiles, width, *rest).transpose(0, 3, 4, 2, 1).ravel())
+        rows = padded.reshape(tiles, width, *rest).transpose(0, 3, 4, 2, 1)
+        flat = constant((paired(rows) if dtype == np.int8 else rows).ravel())
         largest = max(1, int(np.abs(weight_OIHW.astype(np.int64)).max()))
         return cls(flat, width, max(1, LARGEST_IN_16_BITS // largest))  # a single -2^15 fits, too
 
@@ -112,8 +115,8 @@ class GatheredEvents:
         weight_GOIHW = operation.mantissa.reshape(geometry.groups, self.window.out_channels, -1, *geometry.kernel)
         self.rows = [Rows.of(weight_OIHW) for weight_OIHW in weight_GOIHW]
         self.list = EventList.for_up_to(self.window.channels, self.window.height * self.window.width)
-        self.sums = np.zeros(BLOCK * self.rows[0].width, np.int32)
-        self.out = zeros(geometry.out_shape, sum_type(worst_sum(operation, SPIKES), operation.exponent))
+        kind = sum_type(worst_sum(operation, SPIKES), operation.exponent)
+        self.sums, self.out = for_sums(geometry.out_shape, self.rows[0].width, kind)
         self.left, self.right = max(0, operation.exponent), max(0, -operation.exponent)
 
     def __call__(self, messages: Array) -> Array:
@@ -123,6 +126,13 @@ class GatheredEvents:
             list_events(spikes, group * inputs, window.channels, window.height, window.width, self.list)
             gather(self.list, rows, window, self.sums, out[group], self.left, self.right)
         return self.out
+
+
+def for_sums(shape: tuple[int, ...], width: int, kind: IntType) -> tuple[Array, Array]:
+    """What `gather` works on and writes to: sums of a block of pixels, and an array that may be overrun by a vector."""
+    lanes = VECTOR // (8 * np.dtype(kind).itemsize)
+    size = math.prod(shape)
+    return np.zeros(lanes * width, kind), zeros((size + lanes,), kind)[:size].reshape(shape)
 
 
 def flat_spikes(messages: Array) -> Array:
@@ -157,24 +167,24 @@ def list_events(spikes: Array, first: int, channels: int, height: int, width: in
 
 @jit
 def gather(spikes: EventList, rows: Rows, window: Window, sums: Array, out: Array, left: int, right: int) -> None:
-    """out[o, p] = the sum over the spikes under the kernel at p, shifted; `sums` holds BLOCK pixels of a tile."""
-    pixels = window.out_height * window.out_width
+    """out[o, p] = the sum over the spikes under the kernel at p, shifted; `sums` and `out` are those of `for_sums`.
+
+    Blocks of pixels are stored whole. What the last of them writes too much lies at the beginning of the next outputs,
+    which are stored afterwards: blocks come from last to first, outputs from first to last.
+    """
+    pixels, lanes = window.out_height * window.out_width, sums.size // rows.width
     for first in range(0, window.out_channels, rows.width):
         outputs = min(rows.width, window.out_channels - first)
-        out_y = out_x = 0
-        for pixel in range(0, pixels, BLOCK):
-            block = min(BLOCK, pixels - pixel)
+        whole = outputs // lanes * lanes
+        for pixel in range((pixels - 1) // lanes * lanes, -1, -lanes):
             sums[:] = 0
-            for i in range(block):
+            for i in range(min(lanes, pixels - pixel)):
+                out_y, out_x = divmod(pixel + i, window.out_width)
                 add_patch(spikes, rows, window, first // rows.width, out_y, out_x, sums, i * rows.width)
-                out_x += 1
-                if out_x == window.out_width:
-                    out_y, out_x = out_y + 1, 0
-            whole = outputs // BLOCK * BLOCK if block == BLOCK else 0
-            for o in range(0, whole, BLOCK):
+            for o in range(0, whole, lanes):
                 store_transposed(sums, o, rows.width, out, (first + o) * pixels + pixel, pixels, left, right)
             for o in range(whole, outputs):
-                for i in range(block):
+                for i in range(min(lanes, pixels - pixel)):
                     out[(first + o) * pixels + pixel + i] = sums[i * rows.width + o] << left >> right
 
 

@@ -81,7 +81,7 @@ class Layer:
         depth = max((s.lag for s in synapses), default=0) + 1
         self.lines: list[deque[Messages]] = [deque(maxlen=depth) for _ in sources]
         for kind in (np.int16, np.int32):  # compiled here, so that a process that is forked later has it
-            self.neurons.update(self.no_currents.astype(kind), 0, next(self.buffers))
+            self.neurons.update([self.no_currents.astype(kind)], 0, next(self.buffers))
         self.messages = self.rest
         self._begin(1)  # a population that hears nobody has its first frame at once
 
@@ -110,18 +110,21 @@ class Layer:
             line.clear()
         self.neurons.reset()
 
-    def _collect(self, frame_of_clip: int) -> Currents:
+    def _collect(self, frame_of_clip: int) -> list[Currents]:
+        """The currents of the step, in at most two parts, whose types do not change from step to step."""
         # a clip does not see the one before it
         active = [synapse for synapse in self.synapses if frame_of_clip >= synapse.delay]
         parts = [synapse(self.lines[synapse.source][-1 - synapse.lag], frame_of_clip) for synapse in active]
-        if len(parts) < 2:
-            return parts[0] if parts else self.no_currents
+        if not parts:
+            return [self.no_currents]
+        if len(self.synapses) <= 2 and len(active) == len(self.synapses):
+            return parts
         kind = np.result_type(np.int32, *parts)
         total = self.total if kind == np.int32 else np.empty(self.total.shape, kind)
-        np.add(parts[0], parts[1], out=total, dtype=kind)
-        for part in parts[2:]:
+        np.add(parts[0], 0, out=total, dtype=kind)
+        for part in parts[1:]:
             total += part
-        return total
+        return [total]
 
 
 def build_layer(network: IntNetwork, plan: Plan, name: str, *, clips: int) -> Layer:

@@ -16,13 +16,14 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 WORD = 64  # values of a packed word
-LANES = 32  # 16-bit values of a vector
-BLOCK = 16  # rows and columns that are transposed at a time
+VECTOR = 512  # bits that compiled code works on at a time
+LANES = VECTOR // 16  # 16-bit values of a vector
 
 _I1, _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 _ALL_ONES = (1 << WORD) - 1
 
 Codegen = Callable[[Any, ir.IRBuilder, Any, Any], Any]
+Arrays = Mapping[int, tuple[types.Type, ...]]  # types that the argument at a place may have
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -46,7 +47,7 @@ def _operation(describe: Callable[..., tuple[Any, Codegen]]) -> Callable[..., An
     return intrinsic(describe)
 
 
-def _typed(arrays: Mapping[int, tuple[types.Type, ...]], signature: Any, generate: Codegen) -> tuple[Any, Codegen]:
+def _typed(arrays: Arrays, signature: Any, generate: Codegen) -> tuple[Any, Codegen]:
     """A signature whose arguments are flat arrays of one of these types at these places, and integers elsewhere."""
     for place, allowed in arrays.items():
         array = signature.args[place]
@@ -138,7 +139,6 @@ def transpose_bits(typingctx: Any, words: Any, at: Any) -> tuple[Any, Codegen]:
 
 def _row_adder(width: int) -> Callable[..., Any]:
     """An intrinsic for rows of `width` weights, which it holds in vector registers while it adds."""
-    columns = range(0, width, LANES)
 
     @_operation
     def add_rows(
@@ -146,7 +146,8 @@ def _row_adder(width: int) -> Callable[..., Any]:
     ) -> tuple[Any, Codegen]:
         """sums[at : at + width] += the rows weights[base + event * width :] of events[begin : end].
 
-        The rows are added up in 16 bits: the caller sees to it that these suffice for `end - begin` weights.
+        The rows are added up in 16 bits: the caller sees to it that these suffice for `end - begin` weights. Rows of
+        int8 are as `paired` lays them out.
         """
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
@@ -155,42 +156,68 @@ def _row_adder(width: int) -> Callable[..., Any]:
                 _pointer(context, builder, signature.args[place], args[place], offset)
                 for place, offset in ((0, at), (2, base), (4, ir.Constant(_I64, 0)))
             )
-            weight = ir.IntType(signature.args[2].dtype.bitwidth)
-            total = ir.VectorType(_I16, LANES)
+            total, sum_ = ir.VectorType(_I16, LANES), ir.IntType(signature.args[0].dtype.bitwidth)
+            in_pairs = signature.args[2].dtype == types.int8
             before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
             builder.cbranch(builder.icmp_signed("<", begin, end), loop, after)
 
             builder.position_at_end(loop)
             event = builder.phi(_I64)
-            so_far = [builder.phi(total) for _ in columns]
+            so_far = [builder.phi(total) for _ in range(width // LANES)]
             row = builder.sext(builder.load(builder.gep(events_at, [event]), typ=_I32), _I64)
             row_at = builder.gep(weights_at, [builder.mul(row, ir.Constant(_I64, width))])
-            added = []
-            for column, partial in zip(columns, so_far, strict=True):
-                part = _load(builder, builder.gep(row_at, [ir.Constant(_I64, column)]), weight, LANES)
-                added.append(builder.add(partial, part if weight == _I16 else builder.sext(part, total)))
+            parts = []
+            for column in range(0, width, 2 * LANES if in_pairs else LANES):
+                parts.append(_load(builder, builder.gep(row_at, [ir.Constant(_I64, column)]), _I16, LANES))
+                if in_pairs:
+                    parts.append(builder.ashr(parts[-1], _constants(_I16, [8] * LANES)))
+            added = [builder.add(partial, part) for partial, part in zip(so_far, parts, strict=True)]
             following = builder.add(event, ir.Constant(_I64, 1))
             builder.cbranch(builder.icmp_signed("<", following, end), loop, after)
 
             builder.position_at_end(after)
-            results = [builder.phi(total) for _ in columns]
+            results = [builder.phi(total) for _ in added]
             event.add_incoming(begin, before)
             event.add_incoming(following, loop)
             for partial, result, new in zip(so_far, results, added, strict=True):
                 for phi in (partial, result):
                     phi.add_incoming(ir.Constant(total, None), before)
                     phi.add_incoming(new, loop)
-            for column, result in zip(columns, results, strict=True):
-                place = builder.gep(sums_at, [ir.Constant(_I64, column)])
-                old = _load(builder, place, _I32, LANES)
-                _store(builder, builder.add(old, builder.sext(result, old.type)), place)
+            if in_pairs:
+                rows = builder.trunc(builder.sub(end, begin), _I16)
+                results = _unpaired(builder, results, _repeated(builder, rows, LANES))
+            for column, result in enumerate(results):
+                place = builder.gep(sums_at, [ir.Constant(_I64, column * LANES)])
+                old = _load(builder, place, sum_, LANES)
+                _store(builder, builder.add(old, result if sum_ == _I16 else builder.sext(result, old.type)), place)
             return context.get_dummy_value()
 
         i = types.int64
-        arrays = {0: (types.int32,), 2: (types.int8, types.int16), 4: (types.int32,)}
+        arrays: Arrays = {0: (types.int16, types.int32), 2: (types.int8, types.int16), 4: (types.int32,)}
         return _typed(arrays, types.void(sums, i, weights, i, events, i, i), generate)
 
     return add_rows
+
+
+def paired(rows: Any) -> Any:
+    """Rows of int8 weights [..., width] as `add_narrow_rows` and `add_wide_rows` take them.
+
+    A lane of 16 bits holds two weights, 32 outputs apart, the first of them plus 128. So a lane is added as it is, and
+    once more without its lower byte: sums of 16 bits wrap, and what the upper bytes brought is taken off at the end.
+    Widening every weight to 16 bits would take more instructions.
+    """
+    pairs = rows.reshape(*rows.shape[:-1], -1, 2, LANES)
+    first, second = pairs[..., 0, :] ^ np.int8(-128), pairs[..., 1, :]
+    return np.stack([first, second], axis=-1).reshape(rows.shape)
+
+
+def _unpaired(builder: ir.IRBuilder, sums: list[Any], rows: Any) -> list[Any]:
+    """Sums of lanes and of their upper bytes, in turn, of so many `rows` -> sums of the weights."""
+    byte, results = _constants(_I16, [8] * LANES), []
+    extra = builder.mul(rows, _constants(_I16, [1 << 7] * LANES))
+    for lanes, upper in zip(sums[::2], sums[1::2], strict=True):
+        results += [builder.sub(builder.sub(lanes, builder.shl(upper, byte)), extra), upper]
+    return results
 
 
 NARROW, WIDE = 2 * LANES, 4 * LANES
@@ -201,31 +228,34 @@ add_narrow_rows, add_wide_rows = _row_adder(NARROW), _row_adder(WIDE)
 def store_transposed(
     typingctx: Any, sums: Any, at: Any, pitch: Any, out: Any, to: Any, out_pitch: Any, left: Any, right: Any
 ) -> tuple[Any, Codegen]:
-    """out[to + j * out_pitch + i] = sums[at + i * pitch + j] << left >> right, for i and j below 16."""
+    """out[to + j * out_pitch + i] = sums[at + i * pitch + j] << left >> right for i and j below the length of a vector.
+
+    The rows of `out` are written in order, each as a whole.
+    """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         _, at, pitch, _, to, out_pitch, left, right = args
-        element = ir.IntType(signature.args[3].dtype.bitwidth)
+        element = ir.IntType(signature.args[0].dtype.bitwidth)
+        size = VECTOR // element.width
 
         def row_at(place: int, start: Any, step: Any, index: int) -> Any:
             offset = builder.add(start, builder.mul(step, ir.Constant(_I64, index)))
             return _pointer(context, builder, signature.args[place], args[place], offset)
 
-        rows = [_load(builder, row_at(0, at, pitch, i), _I32, BLOCK) for i in range(BLOCK)]
-        for size in (8, 4, 2, 1):
-            low = _constants(_I32, [j if not j & size else j - size + BLOCK for j in range(BLOCK)])
-            high = _constants(_I32, [j + size if not j & size else j + BLOCK for j in range(BLOCK)])
-            for i in range(BLOCK):
-                if not i & size:
-                    pair = rows[i], rows[i + size]
-                    rows[i], rows[i + size] = (builder.shuffle_vector(*pair, order) for order in (low, high))
-        left, right = (_repeated(builder, builder.trunc(amount, _I32), BLOCK) for amount in (left, right))
+        rows = [_load(builder, row_at(0, at, pitch, i), element, size) for i in range(size)]
+        half = size // 2
+        while half:
+            low = _constants(_I32, [j if not j & half else j - half + size for j in range(size)])
+            high = _constants(_I32, [j + half if not j & half else j + size for j in range(size)])
+            for i in range(size):
+                if not i & half:
+                    pair = rows[i], rows[i + half]
+                    rows[i], rows[i + half] = (builder.shuffle_vector(*pair, order) for order in (low, high))
+            half //= 2
+        left, right = (_repeated(builder, builder.trunc(amount, element), size) for amount in (left, right))
         for j, row in enumerate(rows):
-            shifted = builder.ashr(builder.shl(row, left), right)
-            narrow = shifted if element == _I32 else builder.trunc(shifted, ir.VectorType(element, BLOCK))
-            _store(builder, narrow, row_at(3, to, out_pitch, j))
+            _store(builder, builder.ashr(builder.shl(row, left), right), row_at(3, to, out_pitch, j))
         return context.get_dummy_value()
 
-    i = types.int64
-    arrays = {0: (types.int32,), 3: (types.int16, types.int32)}
-    return _typed(arrays, types.void(sums, i, i, out, i, i, i, i), generate)
+    i, kinds = types.int64, (types.int16, types.int32)
+    return _typed({0: kinds, 3: (sums.dtype,)}, types.void(sums, i, i, out, i, i, i, i), generate)
