@@ -5,7 +5,6 @@ The result of a kernel lies in a buffer that its next call overwrites.
 
 import functools
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,9 +51,13 @@ class ByteProduct:
         self.is_whole = self.product.size == np.prod(geometry.out_shape)  # nothing to cut off
         self.out = self.product.reshape(geometry.out_shape) if self.is_whole else zeros(geometry.out_shape, np.int32)
 
+    def multiply(self, messages: Array, product: Array) -> None:
+        """product[group] = weights x patches, with the columns that are cut off."""
+        for weight, patches, of_group in zip(self.weights, self.patches(messages), product, strict=True):
+            torch._int_mm(weight, torch.from_numpy(patches), out=torch.from_numpy(of_group))
+
     def __call__(self, messages: Array) -> Array:
-        for weight, patches, product in zip(self.weights, self.patches(messages), self.product, strict=True):
-            torch._int_mm(weight, torch.from_numpy(patches), out=torch.from_numpy(product))
+        self.multiply(messages, self.product)
         if not self.is_whole:
             np.copyto(self.out, self.patches.planes.cropped(self.product))
         return shift(self.out, self.exponent)
@@ -67,14 +70,29 @@ class TwoByteProducts:
     most = (1 << 15) - (1 << 7) - 1  # the largest message whose upper byte fits into int8
 
     def __init__(self, operation: IntConvolution) -> None:
-        self.bytes, self.exponent = ByteProduct(replace(operation, exponent=0)), operation.exponent
+        self.bytes, exponent = ByteProduct(operation), operation.exponent
+        self.left, self.right = max(0, exponent), max(0, -exponent)
+        self.upper, self.lower = zeros(self.bytes.product.shape, np.int32), self.bytes.product
         self.out = zeros(operation.geometry.out_shape, np.int32)
 
     def __call__(self, messages: Array) -> Array:
         lower = messages.astype(np.int8)  # what is left of them modulo 256, from -128 to 127
-        np.left_shift(self.bytes((messages - lower) >> 8), 8, out=self.out)
-        np.add(self.out, self.bytes(lower), out=self.out)
-        return shift(self.out, self.exponent)
+        self.bytes.multiply((messages - lower) >> 8, self.upper)
+        self.bytes.multiply(lower, self.lower)
+        upper_OP, lower_OP = (product.reshape(len(self.out), -1) for product in (self.upper, self.lower))
+        join(upper_OP, lower_OP, self.bytes.patches.planes.pitch, self.left, self.right, self.out)
+        return self.out
+
+
+@jit
+def join(upper_OP: Array, lower_OP: Array, pitch: int, left: int, right: int, out_OHW: Array) -> None:
+    """256 upper + lower, shifted, of rows of `pitch` values whose first are meant; all in 32 bits."""
+    outputs, height, width = out_OHW.shape
+    for o in range(outputs):
+        for y in range(height):
+            upper, lower, out = upper_OP[o, y * pitch :], lower_OP[o, y * pitch :], out_OHW[o, y]
+            for x in range(width):
+                out[x] = np.int32(np.int32((upper[x] << 8) + lower[x]) << left) >> right
 
 
 class RowProduct:

@@ -31,7 +31,7 @@ Currents = NDArray[Any]  # [O, H', W'], in the narrowest type that the bounds al
 
 Variants = dict[str, Callable[[], Kernel]]
 
-COMPILED = {"rows", "gathered", "scattered", "planes", "packed"}  # by numba
+COMPILED = {"rows", "two bytes", "gathered", "scattered", "planes", "packed"}  # by numba
 
 
 def compile_kernel(operation: IntOperation, messages: MessageRange, *, variant: str | None = None) -> Kernel:
