@@ -7,7 +7,7 @@ import nir
 import numpy as np
 import pytest
 import torch
-from hypothesis import reject, settings
+from hypothesis import HealthCheck, reject, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -31,8 +31,14 @@ from hardware import AttentionGeometry, ConvGeometry
 from svformer import SVFormer, SVFormerConfig
 from svformer.errors import InputError
 
-# How long an example takes depends on the machine; no test of ours is about time.
-settings.register_profile("svformer", deadline=None)
+# How long an example takes to draw or to run depends on the machine, and no test of ours is about time. The examples
+# are the same in every run, so that a change is to blame for what fails; other ones are drawn by
+# `pytest --hypothesis-profile explore`.
+UNTIMED = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], print_blob=True
+)
+settings.register_profile("svformer", UNTIMED, derandomize=True, database=None)
+settings.register_profile("explore", UNTIMED, derandomize=False)
 settings.load_profile("svformer")
 
 Frames = NDArray[Any]  # [N, T, C, H, W]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,25 +90,15 @@ def work(root: Path, out: Path) -> None:
         torch.save([dataclasses.asdict(point) for point in trainer.curve], out / "curve.pt")
 
 
-def start(rank: int, port: int, *arguments: object) -> subprocess.Popen[bytes]:
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in place.items()}}
-    return subprocess.Popen([sys.executable, __file__, *map(str, arguments)], env=environment)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def two(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes left."""
-    out, port = tmp_path_factory.mktemp("two"), free_port()
-    both = [start(rank, port, root, out) for rank in range(2)]
-    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    """What two processes left; torchrun finds a free port for them and keeps it."""
+    out = tmp_path_factory.mktemp("two")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2")
+    command = [sys.executable, *torchrun, __file__, str(root), str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
     return out
 
 

@@ -97,7 +97,10 @@ def test_the_numbers_are_those_of_the_step_loop(layout: str, fixed_point: bool, 
     assert_same(plif, LAYOUTS[layout](x))
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    suppress_health_check=[*settings.default.suppress_health_check, HealthCheck.function_scoped_fixture],
+)
 @given(
     steps=st.integers(1, 6),
     batch=st.integers(1, 3),

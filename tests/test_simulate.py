@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy import lower, quantize, simulate
@@ -77,7 +77,7 @@ def test_no_processes_are_refused(network: IntNetwork, clips: np.ndarray) -> Non
         simulate(network, clips, processes=0)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(max_examples=10)
 @given(data=st.data())
 def test_random_networks_of_any_geometry(data: st.DataObject, int_networks: Any) -> None:
     """Convolutions with groups, strides and dilation, attention, fan-in, delays, gains; several clips back to back, in

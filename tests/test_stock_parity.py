@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, run_integer
@@ -71,7 +71,7 @@ def test_stock_conv_and_lif_give_the_same_spikes(seed: int) -> None:
     assert 0 < expected["out"].mean() < 1
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(max_examples=6)
 @given(data=st.data())
 def test_random_networks_of_stock_processes(data: st.DataObject, int_networks: Any) -> None:
     """With what stock Lava lacks beside it: relays, identities, attention, delays, gains of every time step."""
