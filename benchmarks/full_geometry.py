@@ -21,12 +21,13 @@ from lava_clip import calibrated_model
 from numpy.typing import NDArray
 from rich.console import Console
 
+from deploy.arguments import DEFAULT_MERGE, MERGE_HELP
 from deploy.counting import count_by_step
 from deploy.frontend.from_svformer import export
 from deploy.inputs import ClipSource, InputFormat, known_range, load, shipped
 from deploy.ir.integer import run_integer
 from deploy.passes.bounds import prove
-from deploy.passes.merge_linear_chains import DEFAULT_MERGE, MERGE_HELP, Merge, read_merge
+from deploy.passes.merge_linear_chains import Merge, read_merge
 from deploy.passes.schedule import schedule
 from deploy.pipeline import ClipResult, Deployment, Tally
 from deploy.report.energy import energy

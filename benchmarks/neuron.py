@@ -35,9 +35,9 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor, nn
 
-from svformer.cli import ArgumentParser, run_cli
+from svformer.cli import ArgumentParser, add_device_argument, run_cli
 from svformer.config import PRESETS
-from svformer.devices import add_device_argument, choose_device
+from svformer.devices import choose_device
 from svformer.errors import InputError
 from svformer.model import SVFormer
 from svformer.neurons import PLIF

@@ -14,19 +14,19 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from deploy.comparison import Row, rows_of
-from deploy.job import CALIBRATION_VIDEOS, check_weight_bits, dataset_clips, spread
-from deploy.passes.merge_linear_chains import DEFAULT_MERGE, MERGE_HELP, read_merge
-from deploy.report.comparison import print_tables, write_comparison
-from deploy.stages import WEIGHT_BITS
+from deploy.arguments import DEFAULT_MERGE, MERGE_HELP, WEIGHT_BITS, check_weight_bits
 from svformer.cli import ArgumentParser, run_cli
-from svformer.data.datasets import add_dataset_arguments
+from svformer.data.arguments import add_dataset_arguments
 from svformer.errors import InputError
 from svformer.files import atomic_path
 from svformer.terminal import new_console
+
+if TYPE_CHECKING:
+    from deploy.comparison import Row
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -41,6 +41,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/comparison"), help="folder for the results")
     parser.add_argument("--json", action="store_true", help="print comparison.json instead of the table")
     arguments = parser.parse_args()
+
+    from deploy.passes.merge_linear_chains import read_merge
+
     arguments.merge = read_merge(arguments.merge)
     for bits in arguments.weight_bits:
         check_weight_bits(bits)
@@ -52,7 +55,10 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def compare(arguments: argparse.Namespace, console: Console) -> list[Row]:
+def compare(arguments: argparse.Namespace, console: Console) -> "list[Row]":
+    from deploy.comparison import rows_of
+    from deploy.job import CALIBRATION_VIDEOS, dataset_clips, spread
+
     held_out = dataset_clips(arguments, train=False)
     clips = held_out if arguments.limit is None else spread(held_out, arguments.limit)
     calibration = spread(dataset_clips(arguments, train=True), CALIBRATION_VIDEOS)
@@ -64,6 +70,9 @@ def compare(arguments: argparse.Namespace, console: Console) -> list[Row]:
 
 def main() -> None:
     arguments = parse_arguments()
+
+    from deploy.report.comparison import print_tables, write_comparison
+
     console = new_console()
     rows = compare(arguments, console)
     values = [dataclasses.asdict(row) for row in rows]

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from deploy.arguments import WEIGHT_BITS
 from deploy.counting import layer_needs
 from deploy.export import check_export, class_names, export_checkpoint, training_facts
 from deploy.inputs import ClipSource, InputFormat, batches
 from deploy.pipeline import Deployment, deploy, input_format, run
 from deploy.report.record import BITS_PER_KIB, CONVENTION, record
-from deploy.stages import WEIGHT_BITS, Backend
+from deploy.stages import Backend
 from deploy.twin import TwinRun, run_twin
 from hardware import energy_models, load_chip
 from svformer.checkpoint import load_checkpoint

@@ -15,18 +15,18 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nir
 from rich.console import Console
 
-from deploy.export import TIE_MARGIN, check_export, export_checkpoint, node_table
-from deploy.frontend import portable
-from deploy.inputs import InputFormat, example_clips
-from deploy.ir.graph import write_nir
+from deploy.arguments import MAX_NEURONS
 from svformer.assets import TINY_CHECKPOINT
 from svformer.cli import ArgumentParser, run_cli
 from svformer.errors import InputError
 from svformer.terminal import new_console, size, working
+
+if TYPE_CHECKING:
+    import nir
 
 CHECKED_CLIPS = 3
 
@@ -38,9 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="default: runs/model.nir, or runs/portable.nir")
     parser.add_argument("--portable", action="store_true", help="only nodes that stock simulators import")
     parser.add_argument("--dt", type=float, help="seconds of a time step of the portable file (snnTorch's: 1e-4)")
-    parser.add_argument(
-        "--max-neurons", type=int, help=f"refuse a portable file of more (default: {portable.MAX_NEURONS:,})"
-    )
+    parser.add_argument("--max-neurons", type=int, help=f"refuse a portable file of more (default: {MAX_NEURONS:,})")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
     if not arguments.portable and (arguments.dt is not None or arguments.max_neurons is not None):
@@ -53,15 +51,23 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def make_portable(graph: nir.NIRGraph, arguments: argparse.Namespace, console: Console) -> nir.NIRGraph:
+def make_portable(graph: "nir.NIRGraph", arguments: argparse.Namespace, console: Console) -> "nir.NIRGraph":
+    from deploy.frontend import portable
+
     own, added = portable.count_neurons(graph)
     console.print(f"the portable form takes {own + added:,} neurons: the model's {own:,}, {added:,} for attention")
-    most = portable.MAX_NEURONS if arguments.max_neurons is None else arguments.max_neurons
+    most = MAX_NEURONS if arguments.max_neurons is None else arguments.max_neurons
     return portable.portable(graph, dt_s=arguments.dt, max_neurons=most)
 
 
 def main() -> None:
     arguments = parse_arguments()
+
+    from deploy.export import TIE_MARGIN, check_export, export_checkpoint, node_table
+    from deploy.frontend import portable
+    from deploy.inputs import InputFormat, example_clips
+    from deploy.ir.graph import write_nir
+
     console = new_console()
     model, graph = export_checkpoint(arguments.checkpoint, head_dim=arguments.head_dim)
     config = model.config

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from deploy.reference import is_recording, load_sample, samples
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.data import dvs128, ntu60, recordings
+from svformer.data.arguments import Binning
 from svformer.data.clips import Sampling, normalise
 from svformer.data.dataset import Entry
-from svformer.data.events import Binning
 from svformer.data.recordings import EventEntry, holds_events
 from svformer.data.videos import ClipEntry
 from svformer.errors import InputError

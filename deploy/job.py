@@ -7,17 +7,17 @@ from pathlib import Path, PurePath
 
 import nir
 
+from deploy.arguments import check_weight_bits
 from deploy.export import check_export, export_checkpoint
 from deploy.inputs import ClipSource, array_frames, batches, from_files, shipped, takes, takes_video, with_views
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import graph_dt_s
 from deploy.pipeline import input_format
 from deploy.reference import clip_format, is_recording, read_spikes
-from deploy.stages import WEIGHT_BITS
 from hardware import Chip, ChipError, load_chip, shipped_chips
 from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT
-from svformer.data.datasets import check_dataset_arguments, open_dataset
-from svformer.data.events import BINNINGS
+from svformer.data.arguments import BINNINGS, check_dataset_arguments
+from svformer.data.datasets import open_dataset
 from svformer.errors import InputError
 from svformer.views import parse_views
 
@@ -44,12 +44,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     from_files(arguments.clip or [])
     if arguments.reference:
         read_spikes(arguments.reference)
-
-
-def check_weight_bits(bits: int) -> None:
-    """Raise `InputError` for widths that the integer machine does not have."""
-    if not 2 <= bits <= WEIGHT_BITS:
-        raise InputError(f"--weight-bits {bits}; allowed: 2 to {WEIGHT_BITS}")
 
 
 def read_chips(files: list[str]) -> list[Chip]:

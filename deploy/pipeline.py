@@ -15,6 +15,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.arguments import WEIGHT_BITS
 from deploy.counting import count_by_step, widest_weight_bits
 from deploy.export import class_names
 from deploy.gates import Agreement, agreement, require_equal
@@ -28,7 +29,7 @@ from deploy.passes.bounds import Headroom, prove
 from deploy.passes.fidelity import LayerFidelity, fidelity, summary, warnings
 from deploy.passes.merge_linear_chains import Merge
 from deploy.passes.schedule import Plan, schedule
-from deploy.stages import WEIGHT_BITS, Backend, Blocks, Simulation, as_images, lower, quantize, simulate
+from deploy.stages import Backend, Blocks, Simulation, as_images, lower, quantize, simulate
 from hardware import OpCounts
 from svformer.terminal import working
 

@@ -14,24 +14,16 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deploy.chip_run import print_chip_run, run_chip
-from deploy.inputs import ClipSource, batches
-from deploy.ir.interpreter import graph_dt_s
-from deploy.job import calibration_clips, check_arguments, choose_clips, default_out, read_chips, read_network
-from deploy.passes.fidelity import plain
-from deploy.passes.merge_linear_chains import DEFAULT_MERGE, MERGE_HELP, read_merge
-from deploy.pipeline import KEPT_CLIPS, Deployment, Tally, deploy, run
-from deploy.reference import compare, lines
-from deploy.report.files import write_json, write_markdown
-from deploy.report.page import write_page
-from deploy.report.record import estimate, record
-from deploy.report.spikes import write_spikes
-from deploy.report.summary import print_estimate, print_summary
-from deploy.stages import WEIGHT_BITS
+from deploy.arguments import DEFAULT_MERGE, MERGE_HELP, WEIGHT_BITS
 from svformer.cli import ArgumentParser, run_cli
-from svformer.data.datasets import add_dataset_arguments
+from svformer.data.arguments import add_dataset_arguments
 from svformer.terminal import counting, new_console
+
+if TYPE_CHECKING:
+    from deploy.inputs import ClipSource
+    from deploy.pipeline import Deployment, Tally
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -55,6 +47,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--estimate", action="store_true", help="plan and fit only, simulate nothing")
     parser.add_argument("--json", action="store_true", help="print report.json instead of the summary")
     arguments = parser.parse_args()
+
+    from deploy.job import check_arguments, default_out, read_chips
+    from deploy.passes.merge_linear_chains import read_merge
+
     check_arguments(arguments)
     arguments.merge = read_merge(arguments.merge)
     arguments.chip = read_chips(arguments.chip)
@@ -62,7 +58,9 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def run_with_progress(deployment: Deployment, sources: list[ClipSource], arguments: argparse.Namespace) -> Tally:
+def run_with_progress(deployment: "Deployment", sources: "list[ClipSource]", arguments: argparse.Namespace) -> "Tally":
+    from deploy.pipeline import run
+
     with counting(len(sources), f"{len(sources)} clips on {arguments.backend}") as on_clips:
         return run(
             deployment,
@@ -77,6 +75,20 @@ def run_with_progress(deployment: Deployment, sources: list[ClipSource], argumen
 
 def main() -> None:
     arguments = parse_arguments()
+
+    from deploy.chip_run import print_chip_run, run_chip
+    from deploy.inputs import batches
+    from deploy.ir.interpreter import graph_dt_s
+    from deploy.job import calibration_clips, choose_clips, read_network
+    from deploy.passes.fidelity import plain
+    from deploy.pipeline import KEPT_CLIPS, deploy
+    from deploy.reference import compare, lines
+    from deploy.report.files import write_json, write_markdown
+    from deploy.report.page import write_page
+    from deploy.report.record import estimate, record
+    from deploy.report.spikes import write_spikes
+    from deploy.report.summary import print_estimate, print_summary
+
     console = new_console()
     graph = read_network(arguments, console.print)
     sources = choose_clips(arguments, graph)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.arguments import WEIGHT_BITS
 from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.network import Network
@@ -24,9 +25,8 @@ from deploy.passes.calibrate import calibrate
 from deploy.passes.schedule import schedule
 from svformer.errors import InputError
 
-__all__ = ["WEIGHT_BITS", "Backend", "Blocks", "Simulation", "as_images", "lower", "quantize", "simulate"]
+__all__ = ["Backend", "Blocks", "Simulation", "as_images", "lower", "quantize", "simulate"]
 
-WEIGHT_BITS = 8  # the most that Loihi stores with a sign
 Backend = Literal["lava", "integer"]
 Blocks = Literal["fused", "stock"]
 Frames = NDArray[Any]  # [N, T, *input shape]

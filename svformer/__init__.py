@@ -5,11 +5,33 @@ spikes of every neuron layer beside them, `record_membranes` and `attention_maps
 draws it. Source: Yu et al., "SVFormer", arXiv 2406.15034.
 """
 
-from svformer.checkpoint import load_checkpoint, save_checkpoint
-from svformer.config import PRESETS, SVFormerConfig
-from svformer.errors import InputError
-from svformer.model import SVFormer
-from svformer.recording import AttentionMap, MembraneTrace, attention_maps, record_membranes, record_spikes
+from typing import TYPE_CHECKING
+
+from svformer.lazy import exported
+
+if TYPE_CHECKING:
+    from svformer.checkpoint import load_checkpoint, save_checkpoint
+    from svformer.config import PRESETS, SVFormerConfig
+    from svformer.errors import InputError
+    from svformer.model import SVFormer
+    from svformer.recording import AttentionMap, MembraneTrace, attention_maps, record_membranes, record_spikes
+else:
+    __getattr__ = exported(
+        __name__,
+        {
+            "svformer.checkpoint": ("load_checkpoint", "save_checkpoint"),
+            "svformer.config": ("PRESETS", "SVFormerConfig"),
+            "svformer.errors": ("InputError",),
+            "svformer.model": ("SVFormer",),
+            "svformer.recording": (
+                "AttentionMap",
+                "MembraneTrace",
+                "attention_maps",
+                "record_membranes",
+                "record_spikes",
+            ),
+        },
+    )
 
 __all__ = [
     "PRESETS",

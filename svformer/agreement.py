@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from svformer.evaluate import as_batch
+from svformer.accuracy import as_batch
 from svformer.model import SVFormer
 from svformer.recording import run_recorded
 from svformer.terminal import track

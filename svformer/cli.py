@@ -62,6 +62,11 @@ class ArgumentParser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
+def add_device_argument(parser: argparse._ActionsContainer) -> None:
+    """For commands that compute; `svformer.devices` reads it."""
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU where torch can use one)")
+
+
 class _Filled(argparse.HelpFormatter):
     """Fills paragraphs to the width of the terminal, and leaves indented ones and lists of examples as they are."""
 

@@ -1,14 +1,8 @@
 """Which device to compute on, for every command line tool that takes `--device`."""
 
-import argparse
-
 import torch
 
 from svformer.errors import InputError
-
-
-def add_device_argument(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU where torch can use one)")
 
 
 def choose_device(name: str | None, *, local_rank: int = 0) -> torch.device:

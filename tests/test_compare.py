@@ -18,9 +18,9 @@ from hardware import OpCounts, energy_models, load_chip
 from svformer import SVFormer, SVFormerConfig
 from svformer.checkpoint import save_checkpoint
 from svformer.cli import run_cli
+from svformer.counts import sizes
 from svformer.data.procedural import generate
 from svformer.data.scenes import CLASSES
-from svformer.sizes import sizes
 
 SMALL = SVFormerConfig(
     num_classes=12, image_size=32, frames=4, embed_dims=(4, 8, 8, 8), depths=(1, 1, 1, 1), head_dim=4

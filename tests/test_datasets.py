@@ -19,9 +19,10 @@ from deploy.ir.graph import write_nir
 from svformer import evaluate, train
 from svformer.cli import ArgumentParser, run_cli
 from svformer.config import PRESETS, SVFormerConfig
-from svformer.data import lookalike
+from svformer.data import lookalike, lookalikes
+from svformer.data.arguments import add_dataset_arguments, check_dataset_arguments
 from svformer.data.clips import Sampling
-from svformer.data.datasets import add_dataset_arguments, check_dataset_arguments, open_dataset
+from svformer.data.datasets import open_dataset
 from svformer.data.procedural import generate
 from svformer.data.ucf101 import Ucf101
 from svformer.errors import InputError
@@ -37,7 +38,7 @@ SHORT = Sampling(frames=4)
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """12 clips in each part."""
-    return lookalike.ucf101(tmp_path_factory.mktemp("ucf101"))
+    return lookalikes.ucf101(tmp_path_factory.mktemp("ucf101"))
 
 
 @pytest.fixture
@@ -283,7 +284,7 @@ def test_the_command_writes_look_alikes(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = []
-    monkeypatch.setitem(lookalike.LOOKALIKES, dataset, lambda out, seed: written.append((out, seed)) or out)
+    monkeypatch.setitem(lookalikes.WRITERS, dataset, lambda out, seed: written.append((out, seed)) or out)
     assert run(lookalike, monkeypatch, dataset, tmp_path, "--seed", 3) == 0
     assert written == [(tmp_path, 3)]
     assert capsys.readouterr().out.strip() == str(tmp_path)

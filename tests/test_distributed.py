@@ -19,9 +19,9 @@ from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
 from svformer.devices import choose_device
 from svformer.layers import TimeNorm
-from svformer.train import Recipe, Trainer
 from svformer.training.distributed import Processes, first_host, joined, launched, synchronise_norms
-from svformer.training.recipe import RECIPES
+from svformer.training.recipe import RECIPES, Recipe
+from svformer.training.trainer import Trainer
 
 CONFIG = SVFormerConfig(
     num_classes=len(CLASSES), image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4

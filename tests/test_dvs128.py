@@ -17,7 +17,7 @@ from deploy.ir.graph import write_nir
 from svformer import evaluate, train
 from svformer.cli import run_cli
 from svformer.config import PRESETS, SVFormerConfig
-from svformer.data import lookalike
+from svformer.data import lookalikes
 from svformer.data.clips import Sampling
 from svformer.data.dvs128 import CLASSES, Dvs128, shifted
 from svformer.data.recordings import read_events
@@ -31,13 +31,13 @@ TINY = SVFormerConfig(
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two users in each part, in all five lights: the 110 files a part that tonic wants to see."""
-    return lookalike.dvs128(tmp_path_factory.mktemp("dvs128"))
+    return lookalikes.dvs128(tmp_path_factory.mktemp("dvs128"))
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One user in each part in two lights, 22 recordings a part."""
-    return lookalike.dvs128(tmp_path_factory.mktemp("small"), users=1, lights=("lab", "led"))
+    return lookalikes.dvs128(tmp_path_factory.mktemp("small"), users=1, lights=("lab", "led"))
 
 
 def test_the_look_alike_is_tonics_to_tonic(root: Path) -> None:

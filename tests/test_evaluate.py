@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from svformer import InputError, SVFormer, SVFormerConfig, record_spikes, save_checkpoint
+from svformer import InputError, SVFormer, SVFormerConfig, accuracy, record_spikes, save_checkpoint
 from svformer import evaluate as evaluate_module
+from svformer.accuracy import as_batch, evaluate, measure, one_frame
 from svformer.cli import run_cli
 from svformer.confusion import draw_confusion, per_class
 from svformer.data.clips import Sampling
 from svformer.data.dataset import ClipDataset
 from svformer.data.procedural import CLASSES, generate
-from svformer.evaluate import as_batch, evaluate, measure, one_frame
 from svformer.recording import firing_rates
 from svformer.views import Views, parse_views, spread
 
@@ -372,7 +372,7 @@ def test_too_little_memory_is_one_line(
     def fail(*_arguments: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr(evaluate_module, "measure", fail)
+    monkeypatch.setattr(accuracy, "measure", fail)
     options = ("--checkpoint", checkpoint, "--dataset", "ucf101", "--root", root, "--batch-size", 4)
     assert run_main(monkeypatch, *options) == 2
     text = capsys.readouterr().err
@@ -384,6 +384,6 @@ def test_other_errors_stay_what_they_are(root: Path, checkpoint: Path, monkeypat
     def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(evaluate_module, "measure", fail)
+    monkeypatch.setattr(accuracy, "measure", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         run_main(monkeypatch, "--checkpoint", checkpoint, "--dataset", "ucf101", "--root", root)

@@ -13,14 +13,23 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from svformer import InputError, SVFormer, SVFormerConfig, agreement, fold_time, load_checkpoint, save_checkpoint
+from svformer import (
+    InputError,
+    SVFormer,
+    SVFormerConfig,
+    agreement,
+    fold_time,
+    folding,
+    load_checkpoint,
+    save_checkpoint,
+)
+from svformer.accuracy import evaluate
 from svformer.agreement import measure
 from svformer.cli import run_cli
 from svformer.data.clips import Sampling
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
-from svformer.evaluate import evaluate
-from svformer.fold_time import REFERENCE, Moments, PairedNorm, fold
+from svformer.folding import REFERENCE, Moments, PairedNorm, fold
 from svformer.layers import TimeNorm
 from svformer.recording import Spikes, run_recorded
 
@@ -396,22 +405,22 @@ def test_force_overwrites(checkpoint: Path, root: Path, monkeypatch: pytest.Monk
     assert run_main(monkeypatch, root, checkpoint, *options) == 0
     assert load_checkpoint(checkpoint).config.norm == "shared"
     with pytest.raises(InputError, match="norms are shared over time already; allowed: norm per_step"):
-        fold_time.load_per_step(checkpoint, head_dim=8)
+        folding.load_per_step(checkpoint, head_dim=8)
 
 
 def test_a_network_without_spikes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "relu.safetensors"
     save_checkpoint(SVFormer(dataclasses.replace(CONFIG, activation="relu", attention_order="qk_first")), path)
     with pytest.raises(InputError, match=r"relu\.safetensors: has activation='relu' and no spikes"):
-        fold_time.load_per_step(path, head_dim=8)
+        folding.load_per_step(path, head_dim=8)
 
 
 def test_other_classes_are_refused(root: Path, seven_classes: Path) -> None:
     data, seven = Ucf101(root, train=True), Ucf101(seven_classes, train=True)
-    fold_time.check_classes(CONFIG, {}, data)
-    fold_time.check_classes(CONFIG, {"classes": json.dumps(CLASSES)}, data)
+    folding.check_classes(CONFIG, {}, data)
+    folding.check_classes(CONFIG, {"classes": json.dumps(CLASSES)}, data)
     with pytest.raises(InputError, match="tells 12 classes apart, the data have 7; fold on the data that it was"):
-        fold_time.check_classes(CONFIG, {}, seven)
+        folding.check_classes(CONFIG, {}, seven)
     others = json.dumps([CLASSES[0], "Juggling", *CLASSES[2:]])
     with pytest.raises(InputError, match=f"first: it has Juggling, the data {CLASSES[1]}"):
-        fold_time.check_classes(CONFIG, {"classes": others}, data)
+        folding.check_classes(CONFIG, {"classes": others}, data)

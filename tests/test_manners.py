@@ -272,6 +272,35 @@ def test_tab_completes_options_and_choices() -> None:
     assert {"tiny", "ucf101", "ntu60", "dvs128_gesture"} <= set(completed("sizes --preset "))
 
 
+SLOW = re.compile(r"^import time:.*\|\s+(torch|norse|numba|nir|lava|matplotlib|tonic)$", re.MULTILINE)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize("place", [place for place in commands() if place.startswith(("deploy/", "svformer/"))])
+@pytest.mark.parametrize("asked", ["help", "completion"])
+def test_what_takes_long_to_import_is_imported_after_the_command_line(place: str, asked: str) -> None:
+    """Neither --help nor Tab waits for torch: by what Python imports, not by the clock."""
+    command = [place] if invocation(place).startswith("python ") else invocation(place).split()
+    environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1", "PYTHONPATH": str(ROOT)}
+    if asked == "completion":
+        line = f"{command[-1]} --"
+        environment |= {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    shell = 'exec 8>&1 9>&2; exec "$@"'  # where argcomplete answers
+    done = subprocess.run(
+        ["bash", "-c", shell, "bash", sys.executable, *command, *(["--help"] if asked == "help" else [])],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout
+    assert "argparse" in done.stderr  # what is imported is seen at all
+    assert SLOW.findall(done.stderr) == []
+
+
 # Units
 
 

@@ -13,7 +13,7 @@ from deploy.ir.graph import write_nir
 from svformer import evaluate, train
 from svformer.cli import run_cli
 from svformer.config import PRESETS, SVFormerConfig
-from svformer.data import lookalike
+from svformer.data import lookalikes
 from svformer.data.clips import decode_video
 from svformer.data.ntu60 import CLASSES, LAST, TRAINING_PERFORMERS, Ntu60, Sample, parse_name
 from svformer.errors import InputError
@@ -29,7 +29,7 @@ TINY = SVFormerConfig(
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three actions of two performers in three cameras."""
-    return lookalike.ntu60(tmp_path_factory.mktemp("ntu60"), actions=3)
+    return lookalikes.ntu60(tmp_path_factory.mktemp("ntu60"), actions=3)
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -148,12 +148,12 @@ def test_the_look_alike_has_official_names_and_odd_sizes(root: Path) -> None:
         video = decode_video(path, size=32)
         sample = parse_name(path.name)
         assert sample is not None
-        width, height = lookalike.NTU_SIZES_PX[sample.camera]
+        width, height = lookalikes.NTU_SIZES_PX[sample.camera]
         assert width % 2 == height % 2 == 1
         assert video.frames_NCHW.shape[2:] == (32, round(width * 32 / height))
         assert 64 <= len(video.times_s) <= 80
     with pytest.raises(InputError, match="there already"):
-        lookalike.ntu60(root)
+        lookalikes.ntu60(root)
 
 
 def run(tool: object, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

@@ -21,8 +21,9 @@ from svformer.cli import run_cli
 from svformer.data.clips import Sampling
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
-from svformer.train import Recipe, Trainer, train
-from svformer.training.recipe import RECIPES
+from svformer.training.loop import train
+from svformer.training.recipe import RECIPES, Recipe
+from svformer.training.trainer import Trainer
 
 CONFIG = SVFormerConfig(
     num_classes=len(CLASSES), image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from svformer.config import PRESETS, SVFormerConfig
-from svformer.sizes import sizes
+from svformer.counts import sizes
 
 RATES = Path(__file__).parents[1] / "hardware" / "data" / "svformer_ucf101_layers.csv"
 

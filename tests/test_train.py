@@ -21,6 +21,7 @@ from torch import Tensor
 
 from svformer import PRESETS, InputError, SVFormer, SVFormerConfig, load_checkpoint, save_checkpoint
 from svformer import train as train_module
+from svformer.accuracy import evaluate
 from svformer.assets import TINY_CHECKPOINT
 from svformer.cli import run_cli
 from svformer.config import Norm
@@ -28,9 +29,12 @@ from svformer.data.clips import COUNTS, Sampling
 from svformer.data.dataset import ClipDataset
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
-from svformer.evaluate import evaluate
-from svformer.train import FINE_TUNING, Recipe, Trainer, build, parse_arguments, starting_point, train
-from svformer.training.recipe import AUGMENTATIONS, RECIPES
+from svformer.train import parse_arguments
+from svformer.training import session
+from svformer.training.loop import train
+from svformer.training.recipe import AUGMENTATIONS, FINE_TUNING, RECIPES, Recipe
+from svformer.training.session import build, starting_point
+from svformer.training.trainer import Trainer
 
 CONFIG = SVFormerConfig(
     num_classes=len(CLASSES), image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4
@@ -427,7 +431,7 @@ def test_too_little_memory_in_a_dry_run_is_one_line(
     def fail(_trainer: Trainer) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(train_module, "estimate", fail)
+    monkeypatch.setattr(session, "estimate", fail)
     assert run_main(monkeypatch, root, tmp_path, "--dry-run") == 2
     assert "out of memory with 8 clips x 1 at once on cpu; raise --accumulate" in capsys.readouterr().err
 

@@ -9,6 +9,7 @@ import networkx as nx
 import nir
 import numpy as np
 
+from deploy.arguments import MAX_NEURONS
 from deploy.frontend.coincidence import COINCIDENCE, expand_attention, neurons_of
 from deploy.frontend.from_svformer import tau_of
 from deploy.frontend.standard import Signal, StandardGraph, dense, one_hot
@@ -18,7 +19,6 @@ from deploy.ir.shapes import execution_order, predecessors
 from svformer.errors import InputError
 
 NOT_CARRIED = ("classes",)  # metadata that speak of the readout's result
-MAX_NEURONS = 1_000_000  # some minutes of a stock simulator for a clip
 TIE_MARGIN = 2.0**-23  # of the threshold, which float32 resolves no finer (see `below_float32`)
 
 

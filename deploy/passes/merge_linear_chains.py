@@ -21,6 +21,7 @@ from typing import Literal
 
 import numpy as np
 
+from deploy.arguments import DEFAULT_MERGE
 from deploy.ir.loops import grouped, is_loop
 from deploy.ir.network import Array, Connection, Identity, Network, Population, Relay
 from deploy.passes.chain_cost import count_biases, count_relay, count_row
@@ -34,11 +35,6 @@ LONGEST_CHAIN = 6  # relays for which every choice is tried
 PJ_PER_NJ = 1e3
 
 Merge = Chip | Literal["always", "never"]
-DEFAULT_MERGE = "cmos45_fp32"  # the convention of SNN papers
-MERGE_HELP = (
-    "convolutions in a row without a neuron between: merge where this chip (name or file) spends less energy, always, "
-    f"or never (default: {DEFAULT_MERGE})"
-)
 
 
 def read_merge(text: str) -> Merge:

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from svformer.data.arguments import MAX_UNREADABLE
 from svformer.data.clips import Sampling
 from svformer.errors import InputError
-
-MAX_UNREADABLE = 0.01  # share of a data set's files
 
 Item = TypeVar("Item")
 

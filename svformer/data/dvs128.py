@@ -19,8 +19,9 @@ from typing import Unpack
 import numpy as np
 from torch import Tensor
 
+from svformer.data.arguments import Binning
 from svformer.data.dataset import ClipDataset, Options
-from svformer.data.events import SENSOR_PX, Binning, check_size
+from svformer.data.events import SENSOR_PX, check_size
 from svformer.data.recordings import EventEntry, parse_name
 from svformer.errors import InputError
 

@@ -6,13 +6,12 @@ the network's frames are smaller. Counts stay whole numbers; they end at 255, wh
 reaches. `svformer.data.clips.normalise` passes them on as they are.
 """
 
-from typing import Literal, get_args
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from svformer.data.arguments import BINNINGS, Binning
 from svformer.data.clips import COUNTS
 from svformer.errors import InputError
 
@@ -21,8 +20,6 @@ MOST_COUNTS = 255  # of a pixel in a frame
 EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("p", np.bool_), ("t", np.int64)])  # tonic's; t in microseconds
 
 Events = NDArray[np.void]  # of EVENT, in order of time
-Binning = Literal["count", "time"]
-BINNINGS = get_args(Binning)
 
 
 def check_size(size: int) -> None:

@@ -13,10 +13,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple, Unpack
 
+from svformer.data.arguments import NTU60_SPLITS
 from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
 from svformer.errors import InputError
 
-SPLITS = ("xsub", "xview")
 TRAINING_PERFORMERS = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))  # of xsub
 TRAINING_CAMERAS = frozenset((2, 3))  # of xview
 
@@ -80,8 +80,8 @@ class Ntu60(VideoDataset):
     """
 
     def __init__(self, root: str | Path, *, split: str = "xsub", train: bool, **options: Unpack[VideoOptions]) -> None:
-        if split not in SPLITS:
-            raise InputError(f"split {split}: NTU RGB+D 60 has no such split; allowed: {', '.join(SPLITS)}")
+        if split not in NTU60_SPLITS:
+            raise InputError(f"split {split}: NTU RGB+D 60 has no such split; allowed: {', '.join(NTU60_SPLITS)}")
         super().__init__(CLASSES, _entries(Path(root), split, train), train=train, **options)
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from svformer.data.aedat import read_aedat
+from svformer.data.arguments import Binning
 from svformer.data.clips import Sampling
-from svformer.data.events import EVENT, SENSOR_PX, Binning, Events, count_events
+from svformer.data.events import EVENT, SENSOR_PX, Events, count_events
 from svformer.errors import InputError
 
 US_PER_MS = 1000

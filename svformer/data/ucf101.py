@@ -11,10 +11,9 @@ Clips of one group (g08) come from one source video; the official lists never sp
 from pathlib import Path
 from typing import Unpack
 
+from svformer.data.arguments import UCF101_SPLITS
 from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
 from svformer.errors import InputError
-
-SPLITS = ("1", "2", "3")
 
 
 class Ucf101(VideoDataset):
@@ -30,8 +29,8 @@ class Ucf101(VideoDataset):
 
 def _read_split(root: Path, *, split: str, train: bool) -> tuple[tuple[str, ...], tuple[ClipEntry, ...]]:
     lists = root / "ucfTrainTestlist"
-    if split not in SPLITS:
-        raise InputError(f"split {split}: UCF101 has no such split; allowed: {', '.join(SPLITS)}")
+    if split not in UCF101_SPLITS:
+        raise InputError(f"split {split}: UCF101 has no such split; allowed: {', '.join(UCF101_SPLITS)}")
     if not lists.is_dir():
         raise InputError(f"{root}: no UCF101 data set; expected ucfTrainTestlist/ beside the class folders")
     videos = root / "UCF-101" if (root / "UCF-101").is_dir() else root

@@ -10,8 +10,8 @@ from rich.table import Column, Table
 from torch import Tensor, nn
 
 from svformer.config import SVFormerConfig
+from svformer.counts import Sizes, sizes
 from svformer.model import SVFormer
-from svformer.sizes import Sizes, sizes
 from svformer.terminal import duration, size
 from svformer.training.loop import SPACE_FOR_STATES, state_bytes
 from svformer.training.record import machine

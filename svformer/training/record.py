@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import svformer
-from svformer.evaluate import Accuracy
+from svformer.accuracy import Accuracy
 from svformer.files import atomic_path
 from svformer.training.trainer import Trainer
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from svformer.accuracy import as_batch
 from svformer.config import SVFormerConfig
 from svformer.curve import Point
 from svformer.data.dataset import ClipDataset
 from svformer.errors import InputError
-from svformer.evaluate import as_batch
 from svformer.model import SVFormer
 from svformer.training.activations import recompute_activations
 from svformer.training.distributed import Processes, synchronise_norms
