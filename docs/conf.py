@@ -40,13 +40,28 @@ def as_rst(_app: object, _what: str, _name: str, _object: object, _options: obje
     """Docstrings here are plain words, `code`, lists and indented blocks; reStructuredText sees marks of its own."""
     found: list[str] = []
     for paragraph in "\n".join(lines).split("\n\n"):
-        if re.search(r"^(- |\d\. )", paragraph, re.MULTILINE):
+        if section := re.fullmatch(r"(Args|Attributes|Raises):\n(    .*)", paragraph, re.DOTALL):
+            found += [f"**{section[1]}**", "", *_definitions(section[2]), ""]
+        elif re.search(r"^(- |\d\. )", paragraph, re.MULTILINE):
             found += [*re.sub(r"(?<=[^\n])\n(- |\d\. )", r"\n\n\1", _escaped(paragraph)).split("\n"), ""]
         elif re.search(r"^ ", paragraph, re.MULTILINE):
-            found += ["::", "", *(f"    {line}" for line in paragraph.split("\n")), ""]
+            found += [".. code-block:: text", "", *(f"    {line}" for line in paragraph.split("\n")), ""]
         else:
             found += [*_escaped(paragraph).split("\n"), ""]
     lines[:] = found
+
+
+def _definitions(block: str) -> list[str]:
+    """`    name: what it is`, with deeper lines that go on, as a list."""
+    items = re.split(r"\n    (?! )", block.removeprefix("    "))
+    named = (item.partition(": ") for item in items)
+    return [f"- `{name}`: {_escaped(' '.join(text.split()))}" for name, _, text in named]
+
+
+def without_placeholders(*arguments: object) -> tuple[str, None] | None:
+    """Protocols, and classes whose base takes anything, have no signature of their own to show."""
+    signature = arguments[-2]
+    return ("", None) if signature == "(*args, **kwargs)" else None
 
 
 def _escaped(paragraph: str) -> str:
@@ -63,4 +78,5 @@ def setup(app: object) -> None:
     """Called by Sphinx."""
     if "sphinx.ext.autodoc" in extensions:
         app.connect("autodoc-process-docstring", as_rst)  # type: ignore[attr-defined]
+        app.connect("autodoc-process-signature", without_placeholders)  # type: ignore[attr-defined]
         app.connect("autodoc-skip-member", skipped)  # type: ignore[attr-defined]

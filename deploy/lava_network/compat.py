@@ -27,7 +27,7 @@ OBJECT_DETECTION = "lava.lib.dl.slayer.object_detection"
 class ModelMap(dict[type, type]):
     """Process class -> process model class, for `exception_proc_model_map` of Lava's run configurations.
 
-    Lava's compiler asks this map for process *instances*, and where it holds one, it does not search the
+    Lava's compiler asks this map for process instances, and where it holds one, it does not search the
     folder of the process for models. The search would re-execute every module of that folder once for each
     process of the network, and would not find a model that lives elsewhere.
     """

@@ -58,7 +58,10 @@ class Trainer:
         self.processes = processes or Processes()
         self.steps_per_epoch = len(data) // recipe.batch_size
         if self.steps_per_epoch == 0:
-            raise InputError(f"{len(data)} training clips are fewer than one batch of {recipe.batch_size}")
+            raise InputError(
+                f"{len(data)} training clips are fewer than one batch of {recipe.batch_size}; "
+                "give more clips, or a smaller --batch-size"
+            )
         check_shares(recipe, self.processes.count)
         _check_fit(model.config, data, recipe)
         self.model = model.to(self.processes.device)
