@@ -28,7 +28,8 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) 
     """The rate of every step; raises `InputError` where there are too few steps for it to rise and fall."""
     if steps * recipe.warm_up <= 1:
         raise InputError(
-            f"{steps} steps are too few for a rising and a falling rate; train more epochs, or smaller batches"
+            f"{steps} steps are too few for a rate that rises for {recipe.warm_up:.0%} of them; allowed: "
+            f"{int(1 / recipe.warm_up) + 1} or more, by more --epochs, a smaller --batch-size or more clips"
         )
     if recipe.schedule == "one_cycle":
         return OneCycleLR(optimizer, max_lr=recipe.peak_lr, total_steps=steps, pct_start=recipe.warm_up)

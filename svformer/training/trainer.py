@@ -60,7 +60,7 @@ class Trainer:
         if self.steps_per_epoch == 0:
             raise InputError(
                 f"{len(data)} training clips are fewer than one batch of {recipe.batch_size}; "
-                "give more clips, or a smaller --batch-size"
+                f"give more clips, or --batch-size {len(data)} or less"
             )
         check_shares(recipe, self.processes.count)
         _check_fit(model.config, data, recipe)
