@@ -29,11 +29,12 @@ from deploy.ir.integer import run_integer
 from deploy.passes.bounds import prove
 from deploy.passes.merge_linear_chains import Merge, read_merge
 from deploy.passes.schedule import schedule
-from deploy.pipeline import ClipResult, Deployment, Tally
+from deploy.pipeline import Deployment
 from deploy.report.energy import energy
 from deploy.report.record import estimate
 from deploy.report.summary import print_estimate
 from deploy.stages import lower, quantize
+from deploy.tally import ClipResult, Tally
 from hardware import OpCounts, load_chip, shipped_chips
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.cli import ArgumentParser, run_cli

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,21 @@ class ClipSource:
     entry: Entry | None = None  # how it is read; None: an array
     # Told why the file cannot be read; the run goes on without it, unless this raises. None: it does not.
     leave_out: Callable[[InputError], None] | None = field(default=None, compare=False, repr=False)
+
+
+def file_of(source: ClipSource) -> Path:
+    """The file that holds a clip."""
+    if source.entry is not None:
+        return source.entry.path
+    return source.path.with_name(source.path.name.partition("#")[0]) if is_recording(source.path) else source.path
+
+
+def absolute(source: ClipSource) -> ClipSource:
+    """The same clip, wherever it is asked for from."""
+    entry: Any = source.entry  # of any data set: a dataclass with a path
+    if entry is not None:
+        entry = dataclasses.replace(entry, path=entry.path.absolute())
+    return dataclasses.replace(source, path=source.path.absolute(), entry=entry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +210,11 @@ def batches(
         readable = list(_readable(sources[first : first + size], wanted, left_out))
         if readable:
             yield [source for source, _ in readable], np.stack([frames for _, frames in readable])
+    say_left_out(left_out, sources)
+
+
+def say_left_out(left_out: Collection[Path], sources: Sequence[ClipSource]) -> None:
+    """One line that says how many files were left out; raises `InputError` when these are all."""
     if left_out:
         count = f"{len(left_out)} of {len({source.path for source in sources})} clips cannot be read"
         if all(source.path in left_out for source in sources):

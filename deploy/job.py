@@ -37,6 +37,13 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     check_weight_bits(arguments.weight_bits)
     if arguments.processes < 1:
         raise InputError(f"--processes {arguments.processes}; allowed: 1 or more")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise InputError(f"--workers {arguments.workers}; allowed: 1 or more")
+    if arguments.scheduler == "":
+        raise InputError("--scheduler '': allowed: the address of a dask scheduler, tcp://HOST:8786")
+    for name in ("workers", "scheduler", "resume"):
+        if getattr(arguments, name) and (arguments.estimate or arguments.backend == "loihi2"):
+            raise InputError(f"--{name} is for runs on Lava or the integers; leave it out")
     if arguments.timeout is not None and arguments.timeout <= 0:
         raise InputError(f"--timeout {arguments.timeout:g}; allowed: a positive number of seconds")
     check_dataset_arguments(arguments)

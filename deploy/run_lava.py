@@ -3,16 +3,18 @@
 
     python deploy/run_lava.py                                      # the shipped network on the shipped clips
     python deploy/run_lava.py --clip my.mp4 --out runs/my          # ... on a video of yours
-    python deploy/run_lava.py --dataset folder --root DIR --limit 50 --chip mine.yaml
+    python deploy/run_lava.py --dataset folder --root DIR --workers 8     # the same again with --resume goes on
     python deploy/run_lava.py --nir FILE.nir --clip FILE.npy --dt 1e-4       # a network of another framework
     python deploy/run_lava.py --estimate                           # does it fit? nothing is simulated
 
-The out folder receives report.json, report.html, report.md, spikes.h5 and model.nir.
+The out folder receives report.json, report.html, report.md, spikes.h5 and model.nir. A run of many clips keeps its
+finished batches in OUT/parts until it ends well; --resume goes on from them after Ctrl-C or a crash.
 """
 
 import argparse
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +24,10 @@ from svformer.data.arguments import add_dataset_arguments
 from svformer.terminal import counting, new_console
 
 if TYPE_CHECKING:
+    from deploy.collection import Runner
     from deploy.inputs import ClipSource
-    from deploy.pipeline import Deployment, Tally
+    from deploy.pipeline import Deployment
+    from deploy.tally import Tally
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -42,6 +46,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="Lava processes that share the layers (default: 1)")
     parser.add_argument("--out", type=Path, help="default: runs/demo, /clips, /DATASET, /estimate")
     parser.add_argument("--timeout", type=float, help="seconds that one batch of clips may take on Lava")
+    parser.add_argument("--resume", action="store_true", help="go on where an earlier run in --out stopped")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="processes on this machine that share the clips")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers share the clips")
     parser.add_argument("--chip", nargs="+", default=[], metavar="FILE", help="chip files of your own (hardware/chips)")
     parser.add_argument("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
     parser.add_argument("--estimate", action="store_true", help="plan and fit only, simulate nothing")
@@ -49,19 +57,21 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
 
     from deploy.job import check_arguments, default_out, read_chips
+    from deploy.parts import FOLDER, PartFolder
     from deploy.passes.merge_linear_chains import read_merge
 
     check_arguments(arguments)
     arguments.merge = read_merge(arguments.merge)
     arguments.chip = read_chips(arguments.chip)
     arguments.out = arguments.out or default_out(arguments)
+    arguments.parts = PartFolder(arguments.out / FOLDER, resume=arguments.resume)
     return arguments
 
 
 def run_with_progress(deployment: "Deployment", sources: "list[ClipSource]", arguments: argparse.Namespace) -> "Tally":
     from deploy.pipeline import run
 
-    with counting(len(sources), f"{len(sources)} clips on {arguments.backend}") as on_clips:
+    with runner_of(arguments) as runner, counting(len(sources), _what(sources, arguments, runner)) as on_clips:
         return run(
             deployment,
             sources,
@@ -69,8 +79,26 @@ def run_with_progress(deployment: "Deployment", sources: "list[ClipSource]", arg
             blocks=arguments.blocks,
             processes=arguments.processes,
             timeout_s=arguments.timeout,
+            runner=runner,
+            parts=arguments.parts,
             on_clips=on_clips,
         )
+
+
+def _what(sources: "list[ClipSource]", arguments: argparse.Namespace, runner: "Runner") -> str:
+    workers = f", {runner.workers} workers" if runner.workers > 1 else ""
+    return f"{len(sources)} clips on {arguments.backend}{workers}"
+
+
+def runner_of(arguments: argparse.Namespace) -> "AbstractContextManager[Runner]":
+    """Where the clips run; dask is imported only if it is asked for."""
+    if arguments.workers is None and arguments.scheduler is None:
+        from deploy.collection import Here
+
+        return nullcontext(Here())
+    from deploy.fanout import local_workers, workers_of
+
+    return workers_of(arguments.scheduler) if arguments.scheduler else local_workers(arguments.workers)
 
 
 def main() -> None:
@@ -81,13 +109,14 @@ def main() -> None:
     from deploy.ir.interpreter import graph_dt_s
     from deploy.job import calibration_clips, choose_clips, read_network
     from deploy.passes.fidelity import plain
-    from deploy.pipeline import KEPT_CLIPS, deploy
+    from deploy.pipeline import deploy
     from deploy.reference import compare, lines
     from deploy.report.files import write_json, write_markdown
     from deploy.report.page import write_page
     from deploy.report.record import estimate, record
     from deploy.report.spikes import write_spikes
     from deploy.report.summary import print_estimate, print_summary
+    from deploy.tally import KEPT_CLIPS
 
     console = new_console()
     graph = read_network(arguments, console.print)
@@ -116,6 +145,8 @@ def main() -> None:
             console.print(line)
         report["fixed_point"] = plain(deployment.fixed_point)
     write_json(report, arguments.out / "report.json")
+    if not arguments.estimate:
+        arguments.parts.remove()
     if arguments.json:
         print(json.dumps(report))
     console.print(f"look at {arguments.out / ('report.json' if arguments.estimate else 'report.html')}")

@@ -79,13 +79,14 @@ def simulate(
     backend: Backend = "lava",
     blocks: Blocks = "fused",
     processes: int = 1,
+    cores: int | None = None,
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Simulation:
     """Run clips [N, T, *input shape] on Lava's CPU backend, or in the integer interpreter, which needs no Lava.
 
     `blocks` chooses between fused layers, in so many Lava `processes`, and, slow, Lava's own Conv and LIFReset. No
-    choice changes a message or a time step.
+    choice changes a message or a time step. Their threads share so many `cores` (default: all that there are).
 
     Raises `SimulatorError` when the simulator fails or takes longer than `timeout_s`, and `InputError`, before anything
     is started, when the clips need more memory than there is.
@@ -109,7 +110,14 @@ def simulate(
     from deploy.lava_network.simulate import simulate as simulate_on_lava  # only who asks for Lava needs it
 
     result = simulate_on_lava(
-        network, plan, frames, blocks=blocks, processes=processes, timeout_s=timeout_s, on_progress=on_progress
+        network,
+        plan,
+        frames,
+        blocks=blocks,
+        processes=processes,
+        cores=cores,
+        timeout_s=timeout_s,
+        on_progress=on_progress,
     )
     return Simulation(
         signals=result.signals,

@@ -95,8 +95,8 @@ def run_cli(main: Callable[[], None]) -> int:
         for note in getattr(error, "__notes__", ()):
             print(note, file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: nothing half-written was left", file=sys.stderr)
+    except KeyboardInterrupt as interrupted:
+        print(f"interrupted: {interrupted if interrupted.args else 'nothing half-written was left'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end

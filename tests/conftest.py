@@ -1,6 +1,8 @@
 """Settings of all tests, and the networks that several of them run: a whole SVFormer, and small random networks."""
 
+import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import nir
@@ -225,3 +227,32 @@ def _relay(shape: Shape, steps: tuple[int, ...], rng: np.random.Generator) -> In
 @pytest.fixture(scope="session")
 def int_networks() -> st.SearchStrategy[tuple[IntNetwork, Frames]]:
     return random_int_networks()
+
+
+def _small_graph() -> nir.NIRGraph:
+    """4 inputs, 5 neurons, 3 neurons."""
+    rng = np.random.default_rng(0)
+    lif = nir.LIF(
+        tau=np.full(5, 5e-3), r=np.ones(5), v_leak=np.zeros(5), v_threshold=np.full(5, 0.3), v_reset=np.zeros(5)
+    )
+    nodes = {
+        "input": nir.Input(np.array([4])),
+        "fc1": nir.Affine(rng.normal(size=(5, 4)), rng.normal(size=5) * 0.1),
+        "hidden": lif,
+        "fc2": nir.Linear(rng.normal(size=(3, 5)) * 1000),
+        "out": nir.IF(r=np.ones(3), v_threshold=np.ones(3), v_reset=np.zeros(3)),
+        "output": nir.Output(np.array([3])),
+    }
+    names = list(nodes)
+    return nir.NIRGraph(nodes, list(itertools.pairwise(names)))
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small.nir, and 11 clips 00.npy, .. [6, 4], each with another number of spikes."""
+    made = tmp_path_factory.mktemp("small")
+    nir.write(str(made / "small.nir"), _small_graph())
+    rng = np.random.default_rng(1)
+    for i in range(11):
+        np.save(made / f"{i:02}.npy", (rng.random((6, 4)) < 0.1 + 0.07 * i).astype(np.float32))
+    return made

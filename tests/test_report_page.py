@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from deploy.export import export_checkpoint
 from deploy.inputs import shipped
-from deploy.pipeline import Tally, deploy, run
+from deploy.pipeline import deploy, run
 from deploy.report import plot, typeset
 from deploy.report.by_cause import redrawn
 from deploy.report.cost_chart import cost_chart
 from deploy.report.markdown import markdown
 from deploy.report.page import LEDGER, grouped, render, write_page
 from deploy.report.record import record
+from deploy.tally import Tally
 from hardware import OpCounts, paper_ledger
 from svformer.assets import DEMO_CLIPS, TINY_CHECKPOINT
 

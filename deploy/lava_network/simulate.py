@@ -42,13 +42,14 @@ def simulate(
     *,
     blocks: Literal["fused", "stock"] = "fused",
     processes: int = 1,
+    cores: int | None = None,
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> LavaResult:
     """Stream clips of real numbers [N, T, C, H, W] back to back; `on_progress` gets the time steps done.
 
-    `blocks` chooses fused layers, placed in at most so many `processes` which share the cores as threads, or Lava's own
-    Conv and LIFReset, each in a process of its own (slow; see stock.py).
+    `blocks` chooses fused layers, placed in at most so many `processes` which share the `cores` (default: all) as
+    threads, or Lava's own Conv and LIFReset, each in a process of its own (slow; see stock.py).
 
     Raises `SimulatorError` when a process fails or `timeout_s` is over; nothing is left running then.
     """
@@ -61,7 +62,9 @@ def simulate(
     quantized = network.input.quantize(frames_NTCHW).astype(np.int32)
     frames_FCHW = quantized.reshape(clips * frames, *network.input.shape)
     if blocks == "fused":
-        some_process, models = build_blocks(network, plan, frames_FCHW, recordings, processes)
+        some_process, models = build_blocks(
+            network, plan, frames_FCHW, recordings, processes, cores or available_cores()
+        )
     else:
         some_process, models = build_stock(network, plan, frames_FCHW, recordings)
     steps = plan.steps(clips)
@@ -86,6 +89,7 @@ def build_blocks(
     frames_FCHW: NDArray[np.int32],
     recordings: dict[str, Recording],
     processes: int,
+    cores: int,
 ) -> tuple[AbstractProcess, dict[type, type]]:
     """The layers in connected blocks, at most so many; one of them, and the process models to run them."""
     layers: dict[str, Entry | Layer] = {
@@ -112,7 +116,7 @@ def build_blocks(
                 recordings={name: recordings[name] for name in run if name in recordings},
                 hears=heard,
                 tells=told,
-                threads=threads(sum(work_ns[name] for name in run), available_cores() // len(runs)),
+                threads=threads(sum(work_ns[name] for name in run), cores // len(runs)),
             ),
         )
         models[process] = model

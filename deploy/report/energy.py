@@ -11,7 +11,8 @@ from deploy.frontend.from_nir import from_nir
 from deploy.ir.network import Convolution
 from deploy.ir.network import Network as FloatNetwork
 from deploy.needs import layer_needs
-from deploy.pipeline import Deployment, Tally
+from deploy.pipeline import Deployment
+from deploy.tally import Tally
 from hardware import (
     Chip,
     ChipError,

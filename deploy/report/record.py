@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.batch import peak_rss_mb
 from deploy.counting import expected_operations, readout_layers
 from deploy.gates import Agreement
 from deploy.ir.integer import IntInput, IntLif
 from deploy.mapping import mapping
 from deploy.needs import layer_needs, parameter_count, synapse_memory_bits, widest_weight_bits
-from deploy.pipeline import ClipResult, Deployment, Tally, neurons, peak_rss_mb
+from deploy.pipeline import Deployment, neurons
 from deploy.report.energy import energy
 from deploy.report.plan import plan_rows
+from deploy.tally import ClipResult, Tally
 from hardware import Chip, OpCounts, fit, load_chip, shipped_chips
 from hardware.fit import BITS_PER_KIB
 from hardware.paper_ledger import CONVENTION
@@ -56,7 +58,7 @@ def record(deployment: Deployment, tally: Tally, *, backend: str, chips: Sequenc
             "run_s": tally.run_s,
             "seconds_per_clip": tally.run_s / clips,
             "time_steps": tally.time_steps,
-            "peak_rss_mb": peak_rss_mb(),
+            "peak_rss_mb": max(peak_rss_mb(), tally.peak_rss_mb),
         },
     }
 
