@@ -6,110 +6,36 @@ comes in the place of one that died, and only if it has the same code as we have
 again.
 """
 
-import atexit
 import logging
-import multiprocessing
 import os
-import platform
 import signal
-import socket
 import time
 import uuid
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import Any
 
 import distributed
-import torch
-from threadpoolctl import threadpool_limits
 
-from deploy.batch import Part, Work, run_batch
+from deploy.batch import Part, Work
 from deploy.collection import Batch, OnClips, Parts
+from deploy.equipment import NAME, Equipment, Facts, facts, for_the_sender, probe, run_there
 from deploy.errors import SimulatorError
-from deploy.fingerprint import versions
 from deploy.inputs import ClipSource, absolute, file_of
-from deploy.memory import available_bytes
-from deploy.parts import decode, encode
+from deploy.parts import decode
 from svformer.errors import InputError, UserFacingError
 
-logging.getLogger("distributed").setLevel(logging.CRITICAL)
+for logger in ("distributed", "distributed.client"):
+    logging.getLogger(logger).setLevel(logging.CRITICAL)  # what a user must know is told
 
-NAME = "svformer-loihi"  # of what we put on workers, and of the right to run a batch
 CONNECT_S = 20  # that a scheduler may take to answer
 JOIN_S = 60  # that its first worker may take to come, and another one when all are gone
 POLL_S = 2.0  # between looks at whether there are workers
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What a worker says of itself."""
-
-    host: str
-    cores: frozenset[int]
-    available_bytes: int
-    versions: dict[str, str]
-
-
-def facts() -> Facts:
-    found = {**versions(), "distributed": version("distributed"), "python": platform.python_version()}
-    cores = frozenset(os.sched_getaffinity(0))
-    return Facts(host=socket.gethostname(), cores=cores, available_bytes=available_bytes(), versions=found)
-
-
-class _Equipment(distributed.WorkerPlugin):
-    """What a worker needs for batches, and its right to run them, one at a time."""
-
-    name = NAME
-
-    def __init__(self, work: Work, sharing: dict[str, int], code: dict[str, str], ours: bool) -> None:
-        self.work, self.sharing, self.code, self.ours = work, sharing, code, ours
-        self.cores = 1
-
-    async def setup(self, worker: distributed.Worker) -> None:
-        here = facts()
-        if here.versions != self.code:
-            return  # without the right, it gets no batch
-        self.cores = max(1, len(here.cores) // self.sharing.get(here.host, 1))
-        multiprocessing.current_process().daemon = False  # dask's default; Lava forks, and sees to its children's end
-        threadpool_limits(self.cores)
-        torch.set_num_threads(self.cores)
-        if self.ours:
-            atexit.register(os._exit, 0)  # else taking down what torch and Lava have made takes seconds
-        await worker.set_resources(**{NAME: 1})
-
-    async def teardown(self, worker: distributed.Worker) -> None:
-        await worker.set_resources(**{NAME: 0})
-
-
-def _run_there(batch: Batch, files: Sequence[Path]) -> bytes:
-    """A batch on a worker, which has to see the `files` that its sender sees."""
-    worker = distributed.get_worker()
-    if missing := [file for file in files if not file.is_file()]:
-        raise InputError(
-            f"{missing[0]}: not there on worker {worker.address} ({socket.gethostname()}); "
-            "all machines need the data under the same path"
-        )
-    equipment = worker.plugins[NAME]
-    assert isinstance(equipment, _Equipment)
-    return encode(run_batch(equipment.work, batch.sources, first=batch.first, cores=equipment.cores))
-
-
-def _probe() -> Any:
-    """`facts` of a worker, or why it cannot say them; sent as it is, since the worker may not have this module."""
-    try:
-        from deploy import fanout
-    except ImportError as error:
-        return str(error)
-    return fanout.facts()
-
-
-_probe.__module__ = "__main__"  # or it would be sent as a name
 
 
 class Workers:
@@ -117,7 +43,7 @@ class Workers:
 
     def __init__(self, client: distributed.Client, *, ours: bool) -> None:
         self.client, self.ours = client, ours
-        found: dict[str, Any] = client.run(_probe)
+        found: dict[str, Any] = client.run(probe)
         for address, answer in found.items():
             _check(address, answer)
         on_host = Counter(answer.host for answer in found.values())
@@ -129,20 +55,26 @@ class Workers:
         }
 
     def run(self, work: Work, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Parts:
-        self.client.register_plugin(_Equipment(work, self._sharing, facts().versions, self.ours))
+        self.client.register_plugin(Equipment(work, self._sharing, facts().versions, self.ours))
         futures = {self._submit(batch): batch for batch in batches}
         try:
             for future in self._finished(set(futures)):
                 yield _result(future, futures[future], sources)
+        except (OSError, CancelledError) as error:
+            if self.client.status == "running":
+                raise
+            raise SimulatorError("the scheduler is gone") from error
         finally:
-            self.client.cancel(list(futures))
-            self.client.unregister_worker_plugin(NAME)
+            if self.client.status == "running":
+                with suppress(OSError):  # it goes in this moment
+                    self.client.cancel(list(futures))
+                    self.client.unregister_worker_plugin(NAME)
 
     def _submit(self, batch: Batch) -> distributed.Future[bytes]:
-        sent = [replace(absolute(source), leave_out=source.leave_out and _for_the_sender) for source in batch.sources]
+        sent = [replace(absolute(source), leave_out=source.leave_out and for_the_sender) for source in batch.sources]
         files = [file for file in map(file_of, sent) if file.is_file()]
         return self.client.submit(
-            _run_there,
+            run_there,
             replace(batch, sources=sent),
             files,
             resources={NAME: 1},
@@ -165,18 +97,16 @@ class Workers:
                 raise SimulatorError(f"all workers are gone, and none came back in {JOIN_S} s")
 
     def _any_worker(self) -> bool:
+        """Whether one has the right to run a batch."""
         if self.client.status != "running":
             raise SimulatorError("the scheduler is gone")
-        return bool(self.client.scheduler_info(n_workers=1)["workers"])
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return any(worker["resources"].get(NAME) for worker in workers)
 
 
 def _sharers(one: Facts, all_of_them: Iterable[Facts]) -> int:
     """How many workers, itself included, have cores that this one has, too."""
     return sum(one.host == other.host and not one.cores.isdisjoint(other.cores) for other in all_of_them)
-
-
-def _for_the_sender(error: InputError) -> None:
-    """Stands for `ClipSource.leave_out` on workers: the clip may be left out, and the sender tells its owner."""
 
 
 def _check(address: str, answer: Any) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import distributed
 import pytest
 
-from deploy import fanout, run_lava
+from deploy import equipment, fanout, run_lava
 from deploy.collection import Batch
 from deploy.errors import GateError, SimulatorError
 from deploy.inputs import ClipSource
@@ -131,6 +132,7 @@ def test_a_scheduler_gives_the_same_report_and_survives_a_killed_worker(
 
     def killing(future: Any, batch: Batch, sources: Any) -> Any:
         if not seen:
+            assert fanout.Workers._any_worker(SimpleNamespace(client=future.client))  # type: ignore[arg-type]
             os.killpg(other.pid, signal.SIGKILL)
         seen.append(batch.first)
         return original(future, batch, sources)
@@ -146,8 +148,6 @@ def test_a_scheduler_gives_the_same_report_and_survives_a_killed_worker(
 
 
 def wait_for_workers(cluster: Cluster, count: int) -> None:
-    import distributed
-
     with distributed.Client(cluster.address) as client:
         client.wait_for_workers(count, timeout=LIMIT_S)
 
@@ -309,7 +309,7 @@ def test_errors_travel_whole() -> None:
 
 
 def test_workers_with_other_code_are_refused() -> None:
-    ours = fanout.facts()
+    ours = equipment.facts()
     fanout._check("tcp://a:1", ours)
     other = dataclasses.replace(ours, versions={**ours.versions, "numpy": "1.0", "this project": "0"})
     with pytest.raises(InputError, match=r"worker tcp://a:1 has another version: numpy 1\.0, here .*; this project 0"):
@@ -321,7 +321,9 @@ def test_cores_and_memory_are_shared_by_those_who_share_them() -> None:
 
     def answer(host: str, cores: set[int], gigabytes: int) -> Any:
         memory = gigabytes * 10**9
-        return fanout.Facts(host=host, cores=frozenset(cores), available_bytes=memory, versions=fanout.facts().versions)
+        return equipment.Facts(
+            host=host, cores=frozenset(cores), available_bytes=memory, versions=equipment.facts().versions
+        )
 
     answers = {
         "1": answer("a", {0, 1}, 9),
@@ -337,17 +339,17 @@ def test_cores_and_memory_are_shared_by_those_who_share_them() -> None:
 
 def test_files_that_a_worker_does_not_see_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are not taken for clips that cannot be read, which a data set may do without."""
-    monkeypatch.setattr(fanout.distributed, "get_worker", lambda: SimpleNamespace(address="tcp://a:1"))
+    monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(address="tcp://a:1"))
     missing = tmp_path / "clip.npy"
-    source = ClipSource(path=missing, label=None, leave_out=fanout._for_the_sender)
+    source = ClipSource(path=missing, label=None, leave_out=equipment.for_the_sender)
     with pytest.raises(InputError, match=r"clip\.npy: not there on worker tcp://a:1 .*under the same path"):
-        fanout._run_there(Batch(first=0, sources=[source]), [missing])
+        equipment.run_there(Batch(first=0, sources=[source]), [missing])
 
 
 def test_what_ends_workers_is_told_in_one_line() -> None:
     batch = Batch(first=32, sources=[ClipSource(path=Path("a.npy"), label=None)] * 8)
     worker = SimpleNamespace(address="tcp://a:1")
-    killed = fanout.distributed.KilledWorker("task", worker, 3)
+    killed = distributed.KilledWorker("task", worker, 3)
     with pytest.raises(SimulatorError, match="clips 33 to 40 ended every worker that took them, the last tcp://a:1"):
         fanout._result(SimpleNamespace(status="error", exception=lambda: killed), batch, [])
     with pytest.raises(SimulatorError, match="given up the run"):
