@@ -115,12 +115,17 @@ def _tally(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]
 class PartFolder:
     """The parts of one run, in a folder of their own, which goes with the last of them.
 
-    With `resume` those of an earlier run that match are taken up; without, they are removed.
+    With `resume` those of an earlier run that match are taken up; without, `InputError` says that there are some.
     """
 
     def __init__(self, folder: Path, *, resume: bool = False) -> None:
         if resume and not folder.is_dir():
             raise InputError(f"{folder}: nothing to resume; start without --resume")
+        if not resume and (stopped := list(folder.glob("part-*.npz"))):
+            raise InputError(
+                f"{folder}: holds what a run that was stopped has done ({len(stopped)} files); go on with --resume, or "
+                "choose another --out, or remove the folder"
+            )
         self.folder, self.resume = folder, resume
         self.clips = 0  # that lie there, or were left out
         self._mark: Fingerprint = lambda first, end: ""
@@ -133,8 +138,6 @@ class PartFolder:
         )
         found = list(self._read(sources)) if self.resume else []
         self.clips = sum(part.count for part in found)
-        if not self.resume:
-            self.remove()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

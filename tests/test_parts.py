@@ -289,10 +289,11 @@ def test_a_run_goes_on_where_it_was_also_in_other_batches(
     found, clips = collected(deployment, sources, PartFolder(folder, resume=True), size=CLIPS)
     assert clips == 0
     assert_same(found, whole, deployment)
-    _, clips = collected(deployment, sources, PartFolder(folder), size=2)
-    assert clips == CLIPS  # without --resume all is started afresh
+    with pytest.raises(InputError, match=r"parts: holds what a run .* has done \(5 files\); go on with --resume"):
+        PartFolder(folder)
     parts.remove()
     assert not folder.exists()
+    PartFolder(folder)
 
 
 def test_an_error_says_how_to_go_on(deployment: Deployment, sources: list[ClipSource], tmp_path: Path) -> None:
@@ -339,7 +340,7 @@ def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
     (tmp_path / "part-000000.npz").touch()
     (tmp_path / ".part-000003-x1.npz").touch()  # half-written by a run that was killed
     (tmp_path / "mine.txt").touch()
-    PartFolder(tmp_path).remove()
+    PartFolder(tmp_path, resume=True).remove()
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 

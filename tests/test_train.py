@@ -157,7 +157,8 @@ def test_fewer_clips_than_a_batch_are_refused(data: Ucf101) -> None:
 @pytest.mark.parametrize("epochs", [1, 5])
 def test_too_few_steps_for_the_schedule_are_refused(data: Ucf101, epochs: int) -> None:
     """One step an epoch; with a warm-up of 20 % of 5 steps the rate would have to rise within none."""
-    with pytest.raises(InputError, match=f"{epochs} steps are too few for a rate that rises for 20% of them; allowed: 6 or"):
+    refused = f"{epochs} steps are too few for a rate that rises for 20% of them; allowed: 6 or more"
+    with pytest.raises(InputError, match=refused):
         new_trainer(data, Recipe(epochs=epochs, batch_size=24, warm_up=0.2))
 
 
