@@ -7,21 +7,27 @@ watchdog asks for their room.
 """
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from deploy.ir.execution import turns
 from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, IntPopulation
-from deploy.ir.network import Connection, Network, Population
+from deploy.ir.linear import frame_bytes, frames_at_once
+from deploy.ir.network import Connection, Input, Network, Population
 from hardware import ConvGeometry
 from svformer.errors import InputError
 
 FLOAT = 8  # bytes of a value in the interpreters while it is worked on
 SPIKE, GRADED = 1, 4  # of a message that is kept
+CHUNK = 1e9  # bytes; calibration clips that fill as much at a time keep the cores as busy as more would
 GB = 1e9
 WEIGHT_BYTES = 8  # of a weight in all forms that a compiled kernel keeps
+INPUTS, RESULTS = 2, 4  # arrays of what enters a connection (delayed, as real numbers) and leaves it (shifted, gained)
+FOUND_BYTES = 5 * FLOAT  # of a neuron: extremes in both executions, a sum
+STEP_VALUES = 8  # of a neuron, while it takes a time step
 NEURON_BYTES = 32  # potential, currents, and messages on both sides of a channel
 PROCESS_BYTES = 8_000_000  # what a forked process adds
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
@@ -56,14 +62,30 @@ def message_size(population: IntPopulation) -> int:
 
 
 def integer_need(network: IntNetwork) -> MemoryNeed:
-    """The integer interpreter."""
-    return MemoryNeed(fixed=0, per_clip=message_bytes(network) + _working_bytes(network))
+    """The integer interpreter, which keeps all messages."""
+    kept = {name: message_size(population) for name, population in network.populations.items()}
+    return _execution(network, kept, keep=network.populations)
 
 
 def float_need(network: Network | IntNetwork) -> MemoryNeed:
-    """The float interpreters, on the network or what it was quantised to; they keep real numbers."""
-    kept = network.frames * FLOAT * sum(map(_size, network.populations.values()))
-    return MemoryNeed(fixed=0, per_clip=kept + _working_bytes(network))
+    """The float interpreters, on the network or what it was quantised to; they keep real numbers of everything."""
+    return _execution(network, dict.fromkeys(network.populations, FLOAT), keep=network.populations)
+
+
+def calibration_need(network: Network) -> MemoryNeed:
+    """Clips through the float network, whose signals are dropped on the way, and what is found of every neuron."""
+    run = _execution(network, dict.fromkeys(network.populations, FLOAT), keep=())
+    return run + MemoryNeed(fixed=FOUND_BYTES * sum(map(_size, network.populations.values())), per_clip=0)
+
+
+def clips_at_once(network: Network, clips: int) -> int:
+    """Calibration clips that run at the same time; they are independent, so nothing that is found depends on it.
+
+    Raises `InputError` when not even one fits into the memory.
+    """
+    need = calibration_need(network)
+    require_memory(need, 1, "calibration")
+    return max(1, min(clips, need.clips_in(available_bytes()), int(CHUNK) // need.per_clip))
 
 
 def lava_need(network: IntNetwork) -> MemoryNeed:
@@ -84,19 +106,32 @@ def _size(population: Population | IntPopulation) -> int:
     return int(np.prod(population.shape))
 
 
-def _working_bytes(network: Network | IntNetwork) -> int:
-    """Of one clip in the interpreters, which take all its frames through a connection at the same time."""
-    return network.frames * max((_frame_bytes(c) for c in network.connections), default=0)
+def _execution(network: Network | IntNetwork, message: Mapping[str, int], *, keep: Container[str]) -> MemoryNeed:
+    """The interpreters (`deploy.ir.execution`), whose messages take so many bytes each; what is not kept is dropped.
+
+    Populations run with the currents of all clips there, connections clip by clip; the input stays.
+    """
+    neurons = {name: _size(population) for name, population in network.populations.items()}
+    entries = [name for name, p in network.populations.items() if isinstance(p, (Input, IntInput))]
+    sent = {name: network.frames * message[name] * count for name, count in neurons.items()}
+    there = most = 0
+    for group, ended in turns(network.populations, network.connections):
+        there += sum(sent[name] for name in group)
+        most = max(most, there + FLOAT * (network.frames + STEP_VALUES) * sum(neurons[name] for name in group))
+        there -= sum(sent[name] for name in ended if name not in keep and name not in entries)
+    return MemoryNeed(
+        fixed=max((_connection_bytes(c, network.frames) for c in network.connections), default=0),
+        per_clip=most,
+    )
 
 
-def _frame_bytes(connection: Connection | IntConnection) -> int:
-    """Of one frame: the delayed input, its windows unrolled, the product before and after it is put in order."""
+def _connection_bytes(connection: Connection | IntConnection, frames: int) -> int:
+    """One clip through a connection: the delayed input, its windows unrolled, and the result."""
     geometry = connection.operation.geometry
     if not isinstance(geometry, ConvGeometry):
-        return 4 * FLOAT * geometry.inputs
-    outputs, positions = int(np.prod(geometry.out_shape)), int(np.prod(geometry.out_shape[1:]))
-    unrolled = positions * geometry.in_shape[0] * int(np.prod(geometry.kernel))
-    return FLOAT * (2 * geometry.inputs + unrolled + 3 * outputs)
+        return FLOAT * frames * RESULTS * geometry.inputs
+    values = FLOAT * frames * (INPUTS * geometry.inputs + RESULTS * int(np.prod(geometry.out_shape)))
+    return values + min(frames, frames_at_once(geometry)) * frame_bytes(geometry) + FLOAT * geometry.weights
 
 
 def available_bytes() -> int:
@@ -148,8 +183,9 @@ def require_memory(need: MemoryNeed, clips: int, what: str) -> None:
     if need.of(clips) <= available:
         return
     fit = need.clips_in(available)
+    clips_need = "1 clip needs" if clips == 1 else f"{clips} clips at the same time need"
     advice = f"{fit} fit at the same time: give fewer" if fit else "not one fits: take a machine or container with more"
     raise InputError(
-        f"{what}: {clips} clips at the same time need about {need.of(clips) / GB:.1f} GB of memory, "
+        f"{what}: {clips_need} about {need.of(clips) / GB:.1f} GB of memory, "
         f"{available / GB:.1f} GB are free here; {advice}, or a smaller image or fewer time steps"
     )

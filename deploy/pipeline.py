@@ -25,12 +25,22 @@ from deploy.ir.graph import infer_shapes
 from deploy.ir.integer import IntInput, IntLif, IntNetwork
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network
-from deploy.memory import MemoryNeed, available_bytes, float_need, lava_need, message_bytes, require_memory
+from deploy.memory import (
+    MemoryNeed,
+    available_bytes,
+    clips_at_once,
+    float_need,
+    lava_need,
+    message_bytes,
+    require_memory,
+)
 from deploy.parts import PartFolder
 from deploy.passes.bounds import Headroom, prove
 from deploy.passes.fidelity import LayerFidelity, fidelity, summary, warnings
 from deploy.passes.merge_linear_chains import Merge
 from deploy.passes.schedule import Plan, schedule
+from deploy.passes.sums import chunks
+from deploy.passes.watch import SpikeCounts
 from deploy.stages import Backend, Blocks, as_images, lower, quantize
 from deploy.tally import KEPT_CLIPS, Tally
 from svformer.errors import InputError
@@ -81,14 +91,14 @@ def deploy(
 ) -> Deployment:
     """Lower, quantise and schedule a graph; each step says what it did.
 
-    Raises `InputError`, before anything runs, when calibration needs more memory than there is.
+    Raises `InputError`, before anything runs, when not even one clip fits into the memory.
     """
     network = lower(graph, merge="never")
-    require_memory(float_need(network), len(calibration), "calibration")
+    at_once = clips_at_once(network, len(calibration))
     wanted = input_format(graph, network.frames)
     _, clips = next(batches(calibration, wanted, len(calibration)))
     if network.notes and merge != "never":  # there are chains to decide about
-        network = lower(graph, merge=merge, rates=firing_rates(graph, network, clips[:RATED_CLIPS]))
+        network = lower(graph, merge=merge, rates=firing_rates(graph, network, clips[:RATED_CLIPS], at_once))
     say(f"lowered: {len(graph.nodes)} nodes -> {len(network.populations)} populations")
     for note in network.notes:
         say(f"  {note}")
@@ -100,7 +110,7 @@ def deploy(
     bits = widest_weight_bits(integer)
     say(f"quantised on {len(clips)} clips: {bits}-bit weights, 12-bit decays; no register can overflow, {fullest}")
     with working("measuring what rounding costs"):
-        fixed_point = fidelity(network, integer, as_images(clips, network))
+        fixed_point = fidelity(network, integer, as_images(clips, network), at_once=clips_at_once(network, len(clips)))
     say(f"  {summary(fixed_point)}")
     for warning in warnings(fixed_point):
         say(f"  warning: {warning}")
@@ -118,10 +128,14 @@ def deploy(
     )
 
 
-def firing_rates(graph: nir.NIRGraph, network: Network, clips: NDArray[Any]) -> dict[str, float]:
-    """Spikes per neuron and time step of every neuron layer, in real numbers."""
-    names = [name for name in network.populations if network.spiking(name)]
-    return {name: float(signal.mean()) for name, signal in interpret(graph, clips, keep=names).items()}
+def firing_rates(
+    graph: nir.NIRGraph, network: Network, clips: NDArray[Any], at_once: int | None = None
+) -> dict[str, float]:
+    """Spikes per neuron and time step of every neuron layer, in real numbers; so many clips at a time (None: all)."""
+    counts = SpikeCounts([name for name in network.populations if network.spiking(name)])
+    for part in chunks(clips, at_once):
+        interpret(graph, part, keep=(), on_node=lambda name, signals: counts.add(name, signals[name]))
+    return counts.rates
 
 
 def run(

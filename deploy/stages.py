@@ -19,7 +19,7 @@ from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.network import Network
 from deploy.lowering import lower
-from deploy.memory import integer_need, lava_need, require_memory
+from deploy.memory import clips_at_once, integer_need, lava_need, require_memory
 from deploy.passes import quantize as quantization
 from deploy.passes.calibrate import calibrate
 from deploy.passes.schedule import schedule
@@ -64,9 +64,11 @@ def quantize(
     """Network -> integer network, calibrated on clips [N, T, *input shape]; its registers are proven to suffice.
 
     Without `search` the first scales that fit are taken; with it, the best of several on these clips.
-    `input_range` says what an input value can be (default: what these clips show); the rest is clipped.
+    `input_range` says what an input value can be (default: what these clips show); the rest is clipped. The clips run
+    a few at a time, as many as there is memory for.
     """
-    calibration = calibrate(network, as_images(calibration_clips, network), input_range=input_range)
+    frames, at_once = as_images(calibration_clips, network), clips_at_once(network, len(calibration_clips))
+    calibration = calibrate(network, frames, input_range=input_range, at_once=at_once)
     quantized = quantization.quantize(network, calibration, weight_bits=weight_bits, search=search)
     check_integer(quantized, after="quantize")
     return quantized

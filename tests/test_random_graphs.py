@@ -175,6 +175,19 @@ def test_graph_network_and_lowered_network_are_the_same(seed: int) -> None:
     compare(lower(graph), frames, expected)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_a_clip_has_the_same_signals_alone_and_among_others(seed: int) -> None:
+    """Bit for bit, so that what calibration finds does not depend on how many clips run at the same time."""
+    graph, frames = random_graph(seed)
+    network = lower(graph)
+    together, clip = (run_float(network, as_images(x, network)) for x in (frames, frames[-1:]))
+    expected, alone = (interpret(graph, x) for x in (frames, frames[-1:]))
+    for name in network.populations:
+        np.testing.assert_array_equal(together[name][-1:], clip[name], err_msg=name)
+    for name in graph.nodes:
+        np.testing.assert_array_equal(expected[name][-1:], alone[name], err_msg=name)
+
+
 @pytest.mark.parametrize("first_seed", range(0, 60, 20))
 def test_integers_keep_the_spikes(first_seed: int) -> None:
     """8-bit weights, 12-bit decays, recurrence included: at least 94 % in every layer of every graph, 99 % on average.

@@ -10,12 +10,12 @@ Shapes: every population is (C, H, W); a signal is [N clips, T time steps, C, H,
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.execution import execute
+from deploy.ir.execution import Watching, execute
 from deploy.ir.linear import attend, convolve
 from deploy.ir.network import Shape, apply_over_time
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
@@ -242,14 +242,18 @@ def bias_by_step(population: IntRelay | IntMembrane, frames: int) -> IntArray:
 
 
 def run_integer(
-    network: IntNetwork, frames_NTCHW: NDArray[Any], start: "Callable[[str, int, int], Running] | None" = None
+    network: IntNetwork,
+    frames_NTCHW: NDArray[Any],
+    start: "Callable[[str, int, int], Running] | None" = None,
+    **options: Unpack[Watching],
 ) -> dict[str, NDArray[Any]]:
     """Messages of every population for clips of real numbers: spikes uint8, graded messages int32, [N, T, C, H, W].
 
-    `start` begins a population, by its name, for so many clips and frames, where somebody wants to watch it.
+    `start` begins a population, by its name, for so many clips and frames, where somebody wants to watch it; the
+    options are those of `execute`.
     """
     entry = (network.input_name, network.input.quantize(frames_NTCHW).astype(np.int32))
-    return execute(network.populations, network.connections, entry, start or network.begin)
+    return execute(network.populations, network.connections, entry, start or network.begin, **options)
 
 
 class Running:

@@ -25,9 +25,6 @@ from svformer.errors import InputError
 Signal = NDArray[np.float64]  # [N, T, ...]
 
 
-FRAMES_AT_ONCE = 4  # a convolution's windows take as much memory as its kernel has pixels, times these
-
-
 def interpret(
     graph: nir.NIRGraph,
     frames_NTCHW: NDArray[Any],
@@ -130,17 +127,15 @@ class _Loop:
         return sum((signal[:, step] for signal, step in sent if step >= 0), start=np.zeros_like(sent[0][0][:, 0]))
 
 
-def _by_frame(function: Callable[[Signal], Signal], x: Signal) -> Signal:
-    frames = x.reshape(-1, *x.shape[2:])
-    parts = [function(frames[i : i + FRAMES_AT_ONCE]) for i in range(0, len(frames), FRAMES_AT_ONCE)]
-    y = np.concatenate(parts)
-    return y.reshape(*x.shape[:2], *y.shape[1:])
+def _by_clip(function: Callable[[Signal], Signal], x: Signal) -> Signal:
+    """The result for a clip's frames depends on no other clip, not even in the order in which BLAS adds up."""
+    return np.stack([function(frames) for frames in x])
 
 
 def _kernel(node: nir.NIRNode, x: Signal, dt: float) -> Signal:
     weight, geometry = kernel_of(node, x.shape[2:])
     bias, out_shape = bias_of(node), kernel_output(node, x.shape[2:])
-    y = _by_frame(lambda frames: convolve(frames.reshape(-1, *geometry.in_shape), weight, geometry) + bias, x)
+    y = _by_clip(lambda frames: convolve(frames.reshape(-1, *geometry.in_shape), weight, geometry) + bias, x)
     return y.reshape(*x.shape[:2], *out_shape)
 
 
@@ -181,7 +176,7 @@ def delay_steps(node: nir.Delay, dt: float) -> NDArray[np.int64]:
 
 
 def _attention(node: SpikingAttention, x: Signal, dt: float) -> Signal:
-    return _by_frame(lambda frames: attend(frames, heads=int(node.heads)), x) * node.scale
+    return _by_clip(lambda frames: attend(frames, heads=int(node.heads)), x) * node.scale
 
 
 def _gain_bias(node: GainBias, x: Signal, dt: float) -> Signal:

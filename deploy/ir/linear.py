@@ -12,12 +12,36 @@ from hardware.geometry import ConvGeometry
 
 Array = NDArray[Any]
 
+VALUE = 8  # bytes of a number that is worked on
+WORKING_BYTES = 100_000_000  # of the frames whose windows are unrolled at the same time; more of them gain nothing
+
 
 def convolve(x_NCHW: Array, weight_OIHW: Array, geometry: ConvGeometry) -> Array:
     """2-D cross-correlation with zero padding, stride, dilation and groups; result [N, O, H', W'].
 
-    Works in the promoted type of its operands: float64 for float64, int64 for int64.
+    Works in the promoted type of its operands: float64 for float64, int64 for int64; a few frames at a time, since
+    unrolled windows take the memory of an image times the pixels of the kernel.
     """
+    out = np.empty((len(x_NCHW), *geometry.out_shape), np.result_type(x_NCHW, weight_OIHW))
+    at_once = frames_at_once(geometry)
+    for first in range(0, len(x_NCHW), at_once):
+        out[first : first + at_once] = _product(x_NCHW[first : first + at_once], weight_OIHW, geometry)
+    return out
+
+
+def frames_at_once(geometry: ConvGeometry) -> int:
+    """Of a convolution; it depends on nothing else, so that a clip has the same result alone and among others."""
+    return max(1, WORKING_BYTES // frame_bytes(geometry))
+
+
+def frame_bytes(geometry: ConvGeometry) -> int:
+    """Of one frame in a convolution: its input padded, the windows unrolled, the product, and that put in order."""
+    outputs, positions = int(np.prod(geometry.out_shape)), int(np.prod(geometry.out_shape[1:]))
+    unrolled = positions * geometry.in_shape[0] * int(np.prod(geometry.kernel))
+    return VALUE * (2 * geometry.inputs + unrolled + 3 * outputs)
+
+
+def _product(x_NCHW: Array, weight_OIHW: Array, geometry: ConvGeometry) -> Array:
     windows = _windows(x_NCHW, geometry)  # [N, C, H', W', kh, kw]
     groups = geometry.groups
     n, channels, height, width = windows.shape[:4]

@@ -10,12 +10,12 @@ Shapes: every population is (C, H, W); a signal is [N clips, T time steps, C, H,
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.execution import execute
+from deploy.ir.execution import Watching, execute
 from deploy.ir.linear import attend, convolve
 from deploy.ir.loops import grouped, is_loop
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
@@ -136,8 +136,11 @@ class Connection:
         return arrived if self.gain is None else arrived * self.gain
 
     def at(self, frame: int, x_NCHW: NDArray[Any]) -> NDArray[Any]:
-        """What arrives at one frame when the source sent x so many time steps before as the delay says."""
-        arrived = self.operation(x_NCHW)
+        """What arrives at one frame when the source sent x so many time steps before as the delay says.
+
+        Clip by clip, as `execute` does it.
+        """
+        arrived = np.concatenate([self.operation(x_NCHW[clip : clip + 1]) for clip in range(len(x_NCHW))])
         return arrived if self.gain is None else arrived * self.gain[frame % len(self.gain)]
 
 
@@ -233,15 +236,19 @@ def with_input_bias(population: Relay | Lif | Integrator, bias: Array, frames: i
 
 
 def run_float(
-    network: Network, frames_NTCHW: NDArray[Any], start: "Callable[[str, int, int], Running] | None" = None
+    network: Network,
+    frames_NTCHW: NDArray[Any],
+    start: "Callable[[str, int, int], Running] | None" = None,
+    **options: Unpack[Watching],
 ) -> dict[str, Array]:
     """Messages of every population for a batch of clips: spikes (0 or 1) or graded values, [N, T, C, H, W].
 
-    `start` begins a population, by its name, for so many clips and frames, where somebody wants to watch it.
+    `start` begins a population, by its name, for so many clips and frames, where somebody wants to watch it; the
+    options are those of `execute`.
     """
     entry = next(name for name, population in network.populations.items() if isinstance(population, Input))
     signal = np.asarray(frames_NTCHW, dtype=np.float64)
-    return execute(network.populations, network.connections, (entry, signal), start or network.begin)
+    return execute(network.populations, network.connections, (entry, signal), start or network.begin, **options)
 
 
 class Running:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.network import Network, run_float
+from deploy.passes.sums import MessageSums, chunks
 from deploy.passes.watch import Watch
 from svformer.errors import InputError
 
@@ -26,13 +27,20 @@ class Calibration:
     means: dict[str, NDArray[np.float64]]  # mean message of every neuron, [C, H, W]
     depths: dict[str, float]  # how far below zero the potentials of a layer of neurons go
     frames_NTCHW: NDArray[Any]  # the clips themselves
+    at_once: int | None  # clips that run at the same time (None: all)
     results: NDArray[np.float64]  # of the float network for them, [N, K]
 
 
 def calibrate(
-    network: Network, frames_NTCHW: NDArray[Any], *, input_range: tuple[float, float] | None = None
+    network: Network,
+    frames_NTCHW: NDArray[Any],
+    *,
+    input_range: tuple[float, float] | None = None,
+    at_once: int | None = None,
 ) -> Calibration:
     """Run the float network on clips; `input_range` is what an input can be (default: what these clips show).
+
+    At most `at_once` clips are in memory at the same time (default: all); nothing that is found depends on it.
 
     Raises `InputError` when there are no clips, or when they show nothing.
     """
@@ -40,17 +48,24 @@ def calibrate(
         raise InputError("calibration needs at least one clip, found none")
     if not np.any(frames_NTCHW):
         raise InputError("calibration clips that are all zero tell nothing of the input's range; give real clips")
-    watch = Watch(network.begin)
-    signals = run_float(network, frames_NTCHW, watch.begin)
-    activity = {n: np.maximum((signal**2).mean(axis=(0, 1, 3, 4)), SILENT) for n, signal in signals.items()}
+    watch, sums, results = Watch(network.begin), dict[str, MessageSums](), []
+
+    def add(name: str, messages_NTCHW: NDArray[Any]) -> None:
+        for clip in map(MessageSums.of, messages_NTCHW):
+            sums[name] = sums[name] + clip if name in sums else clip
+
+    for chunk in chunks(frames_NTCHW, at_once):
+        signals = run_float(network, chunk, watch.begin, keep=[network.output], on_population=add)
+        results.append(signals[network.output][:, -1].reshape(len(chunk), -1))
     return Calibration(
         input_range=input_range or (float(frames_NTCHW.min()), float(frames_NTCHW.max())),
         input_steps=grid_steps(np.unique(frames_NTCHW)),
-        activity=activity,
-        means={name: signal.mean(axis=(0, 1)) for name, signal in signals.items()},
+        activity={name: np.maximum(found.mean_square, SILENT) for name, found in sums.items()},
+        means={name: found.mean for name, found in sums.items()},
         depths={name: max(-float(v.min()), 0.0) for name, v in watch.lowest.items()},
         frames_NTCHW=frames_NTCHW,
-        results=signals[network.output][:, -1].reshape(len(frames_NTCHW), -1),
+        at_once=at_once,
+        results=np.concatenate(results),
     )
 
 

@@ -28,7 +28,8 @@ from deploy.ir.integer import (
 from deploy.ir.network import Attention, Connection, Convolution, Lif, Membrane, Network, run_float
 from deploy.passes.bounds import Headroom, prove
 from deploy.passes.rounding import round_gain
-from deploy.passes.watch import Watch
+from deploy.passes.sums import chunks
+from deploy.passes.watch import SpikeCounts, Watch
 
 Values = NDArray[Any]
 
@@ -67,34 +68,44 @@ class LayerFidelity:
         return self.rate == 0 and bool(self.float_rate)
 
 
-def fidelity(exact: Network, rounded: IntNetwork, frames_NTCHW: NDArray[Any]) -> list[LayerFidelity]:
-    """Compare a network with what `quantize` made of it, on calibration clips."""
-    float_watch = Watch(exact.begin)
-    signals = run_float(exact, frames_NTCHW, float_watch.begin)
-    watch = Watch(rounded.begin, limit=STATE_LIMIT - 1)
-    int_signals = run_integer(rounded, frames_NTCHW, watch.begin)
+def fidelity(
+    exact: Network, rounded: IntNetwork, frames_NTCHW: NDArray[Any], *, at_once: int | None = None
+) -> list[LayerFidelity]:
+    """Compare a network with what `quantize` made of it, on calibration clips, so many at the same time (None: all)."""
+    spiking = [name for name in rounded.populations if rounded.spiking(name)]
+    float_watch, float_spikes = Watch(exact.begin), SpikeCounts(spiking)
+    watch, spikes = Watch(rounded.begin, limit=STATE_LIMIT - 1), SpikeCounts(spiking)
+    for part in chunks(frames_NTCHW, at_once):
+        run_float(exact, part, float_watch.begin, keep=(), on_population=float_spikes.add)
+        run_integer(rounded, part, watch.begin, keep=(), on_population=spikes.add)
     headroom = prove(rounded)
     layers = []
     for name, population in rounded.populations.items():
         if isinstance(population, IntInput):
             continue
-        spiking, before = isinstance(population, IntLif), exact.populations[name]
+        before = exact.populations[name]
         layers.append(
             LayerFidelity(
                 name=name,
-                kind="neurons" if spiking else "integrators" if isinstance(population, IntMembrane) else "relay",
+                kind=_kind(population),
                 scale=population.scale,
                 **_rounding_of_weights(exact, rounded, name),
                 **_rounding_of_neurons(before, population),
                 **_fullest(headroom, name),
                 saturated=watch.saturated(name),
-                float_rate=float(signals[name].mean()) if spiking else None,
-                rate=float(int_signals[name].mean()) if spiking else None,
+                float_rate=float_spikes.rates.get(name),
+                rate=spikes.rates.get(name),
                 peak=_peak(watch, name, population),
                 float_peak=_peak(float_watch, name, before),
             )
         )
     return layers
+
+
+def _kind(population: integer.IntPopulation) -> str:
+    if isinstance(population, IntLif):
+        return "neurons"
+    return "integrators" if isinstance(population, IntMembrane) else "relay"
 
 
 def plain(layers: Iterable[LayerFidelity]) -> list[dict[str, Any]]:

@@ -36,6 +36,7 @@ from deploy.passes.bounds import prove
 from deploy.passes.calibrate import Calibration
 from deploy.passes.rounding import round_bias, round_factor, round_gain, round_weights
 from deploy.passes.scales import choose_scales, message_scale, shifts_right
+from deploy.passes.sums import chunks
 from svformer.errors import InputError
 
 Values = NDArray[np.float64]
@@ -68,8 +69,9 @@ def quantize(network: Network, calibration: Calibration, *, weight_bits: int = 8
 
 def result_error(network: IntNetwork, calibration: Calibration) -> float:
     """Root mean square difference to the float network's results on the calibration clips."""
-    results = network.logits(run_integer(network, calibration.frames_NTCHW))
-    return float(np.sqrt(np.mean((results - calibration.results) ** 2)))
+    parts = chunks(calibration.frames_NTCHW, calibration.at_once)
+    results = [network.logits(run_integer(network, part, keep=[network.output])) for part in parts]
+    return float(np.sqrt(np.mean((np.concatenate(results) - calibration.results) ** 2)))
 
 
 def _quantize(network: Network, calibration: Calibration, weight_bits: int, reserve: float) -> IntNetwork:

@@ -1,12 +1,30 @@
-"""Look at the potentials of a running network without keeping them all."""
+"""Look at the potentials and spikes of a running network without keeping them all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.passes.sums import Count
+
 Values = NDArray[Any]
+
+
+class SpikeCounts:
+    """Spikes of neuron layers in runs; `add` is what `on_population` of `run_float` and `run_integer` takes."""
+
+    def __init__(self, layers: Iterable[str]) -> None:
+        self._counts = dict.fromkeys(layers, Count())
+
+    def add(self, name: str, messages: Values) -> None:
+        if name in self._counts:
+            self._counts[name] += Count(found=int(messages.sum()), of=messages.size)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Spikes of a neuron in a time step, of every layer."""
+        return {name: count.share for name, count in self._counts.items()}
 
 
 class Watch:
@@ -16,7 +34,7 @@ class Watch:
         self._begin, self._limit = begin, limit
         self.highest: dict[str, Values] = {}  # of every neuron, over clips and time steps
         self.lowest: dict[str, Values] = {}
-        self._at_limit: dict[str, list[float]] = {}
+        self._at_limit: dict[str, Count] = {}
 
     def begin(self, name: str, clips: int, frames: int) -> Any:
         running = self._begin(name, clips, frames)
@@ -25,11 +43,12 @@ class Watch:
 
     def saturated(self, name: str) -> float | None:
         """Share of potentials at the ends of a register of `limit`; None where a population has none."""
-        return float(np.mean(self._at_limit[name])) if name in self._at_limit else None
+        return self._at_limit[name].share if name in self._at_limit else None
 
     def _see(self, name: str, v: Values) -> None:
         highest, lowest = v.max(axis=0), v.min(axis=0)
         self.highest[name] = np.maximum(self.highest.get(name, highest), highest)
         self.lowest[name] = np.minimum(self.lowest.get(name, lowest), lowest)
         if self._limit is not None:
-            self._at_limit.setdefault(name, []).append(float((np.abs(v) >= self._limit).mean()))
+            found = Count(found=int((np.abs(v) >= self._limit).sum()), of=v.size)
+            self._at_limit[name] = self._at_limit.get(name, Count()) + found
