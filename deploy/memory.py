@@ -10,6 +10,7 @@ import resource
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -29,7 +30,8 @@ INPUTS, RESULTS = 2, 4  # arrays of what enters a connection (delayed, as real n
 FOUND_BYTES = 5 * FLOAT  # of a neuron: extremes in both executions, a sum
 STEP_VALUES = 8  # of a neuron, while it takes a time step
 NEURON_BYTES = 32  # potential, currents, and messages on both sides of a channel
-PROCESS_BYTES = 8_000_000  # what a forked process adds
+PROCESS_BYTES = 10_000_000  # what a forked process adds
+RUNTIME_SERVICES = 1  # processes of Lava's own
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
@@ -88,7 +90,7 @@ def clips_at_once(network: Network, clips: int) -> int:
     return max(1, min(clips, need.clips_in(available_bytes()), int(CHUNK) // need.per_clip))
 
 
-def lava_need(network: IntNetwork) -> MemoryNeed:
+def lava_need(network: IntNetwork, *, blocks: Literal["fused", "stock"] = "fused", processes: int = 1) -> MemoryNeed:
     """Lava's processes with their channels, and the recordings; the messages that come back are counted, too."""
     populations = [p for p in network.populations.values() if not isinstance(p, IntInput)]
     spikes = sum(_size(p) for p in populations if isinstance(p, IntLif))
@@ -97,9 +99,18 @@ def lava_need(network: IntNetwork) -> MemoryNeed:
     return MemoryNeed(
         fixed=WEIGHT_BYTES * weights
         + NEURON_BYTES * sum(map(_size, populations))
-        + PROCESS_BYTES * len(network.populations),
+        + PROCESS_BYTES * (RUNTIME_SERVICES + lava_processes(network, blocks, processes)),
         per_clip=network.frames * (recorded + spikes + FLOAT * _size(network.input)),
     )
+
+
+def lava_processes(network: IntNetwork, blocks: Literal["fused", "stock"], processes: int) -> int:
+    """How many there are at most. Stock ones: neurons and recorder of each population; line, Conv and shift of each
+    connection (lava_network/stock.py).
+    """
+    if blocks == "stock":
+        return 2 * len(network.populations) + 3 * len(network.connections)
+    return min(processes, len(network.populations))
 
 
 def _size(population: Population | IntPopulation) -> int:

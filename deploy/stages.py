@@ -98,7 +98,7 @@ def simulate(
     if processes < 1:
         raise InputError(f"{processes} Lava processes were asked for; allowed: 1 or more")
     frames, plan = as_images(clips, network), schedule(network)
-    need = integer_need(network) if backend == "integer" else lava_need(network)
+    need = integer_need(network) if backend == "integer" else lava_need(network, blocks=blocks, processes=processes)
     require_memory(need, len(frames), f"the {backend} backend")
     if backend == "integer":
         started_s = time.monotonic()

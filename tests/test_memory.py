@@ -89,7 +89,17 @@ def test_bytes_of_a_clip_by_hand() -> None:
     assert float_need(net) == MemoryNeed(fixed=work, per_clip=4 * 8 * (48 + 80) + 7_680)
     assert lava_need(net).per_clip == 4 * (10 + 4 + 80 + 48 * 8)
     weights = 5 * 27 + 80
-    assert lava_need(net).fixed == 8 * weights + 32 * 81 + 3 * memory.PROCESS_BYTES
+    assert lava_need(net).fixed == 8 * weights + 32 * 81 + 2 * memory.PROCESS_BYTES
+
+
+def test_processes_of_lava_by_hand() -> None:
+    """Three populations and two connections: one process for all and Lava's service; asked for 2 or for more than there
+    are layers, 2 and 3; stock, 2 * 3 + 3 * 2 at most.
+    """
+    net = network()
+    others = lava_need(net).fixed - 2 * memory.PROCESS_BYTES
+    for options, count in (({}, 1), ({"processes": 2}, 2), ({"processes": 9}, 3), ({"blocks": "stock"}, 12)):
+        assert lava_need(net, **options).fixed == others + (1 + count) * memory.PROCESS_BYTES
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
