@@ -25,6 +25,9 @@ from svformer.views import spread
 
 Frames = NDArray[np.float32]  # [T, *input shape]
 
+PROBE_SIZE = 32  # pixels; what a frame costs is its decoding
+READ_BEFORE = 8  # clips that are read as a whole before the run, of which they are a small part
+
 UNLABELLED = -1  # of entries for single files, whose label is a name
 KINDS = {3: "a video", 2: "a recording of events"}  # what an entry of so many channels is
 
@@ -126,6 +129,26 @@ def array_frames(path: Path) -> int:
         return int(np.load(path, mmap_mode="r", allow_pickle=False).shape[0])
     except (OSError, ValueError, EOFError, AttributeError, IndexError) as error:
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
+
+
+def require_readable(sources: Sequence[ClipSource]) -> None:
+    """Raise `InputError` for files that cannot be read, whatever the graph takes: a few videos are decoded over the
+    time that a clip usually takes, of many files one frame each.
+    """
+    for source in sources:
+        if source.entry is not None:
+            whole = len(sources) <= READ_BEFORE and source.entry.channels == 3
+            source.entry.load(size=PROBE_SIZE, sampling=Sampling() if whole else Sampling(frames=1))
+        elif not is_recording(source.path):
+            array_frames(source.path)
+
+
+def require_fit(sources: Sequence[ClipSource], wanted: InputFormat) -> None:
+    """Raise `InputError` for clips that do not fit a graph, all of the first read for a try."""
+    for source in sources:
+        check_fits(source, wanted)
+    for source in sources[:READ_BEFORE]:
+        load(source, wanted)
 
 
 def known_range(sources: Sequence[ClipSource]) -> tuple[float, float] | None:

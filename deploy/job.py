@@ -9,11 +9,24 @@ import nir
 
 from deploy.arguments import check_weight_bits
 from deploy.export import check_export, export_checkpoint
-from deploy.inputs import ClipSource, array_frames, batches, from_files, shipped, takes, takes_video, with_views
+from deploy.frontend.from_nir import graph_frames
+from deploy.inputs import (
+    ClipSource,
+    array_frames,
+    batches,
+    from_files,
+    require_fit,
+    require_readable,
+    shipped,
+    takes,
+    takes_video,
+    with_views,
+)
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import graph_dt_s
 from deploy.pipeline import input_format
-from deploy.reference import clip_format, is_recording, read_spikes
+from deploy.reference import clip_format, is_recording, read_spikes, require_comparable
+from deploy.stages import lower
 from hardware import Chip, ChipError, load_chip, shipped_chips
 from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT
 from svformer.data.arguments import BINNINGS, check_dataset_arguments
@@ -48,9 +61,17 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise InputError(f"--timeout {arguments.timeout:g}; allowed: a positive number of seconds")
     check_dataset_arguments(arguments)
     parse_views(arguments.views)
-    from_files(arguments.clip or [])
+    require_readable(from_files(arguments.clip or []))
     if arguments.reference:
         read_spikes(arguments.reference)
+
+
+def check_files(arguments: argparse.Namespace, graph: nir.NIRGraph, sources: list[ClipSource]) -> None:
+    """Refuse, before the long work, files of the user that do not fit the graph."""
+    if arguments.clip:
+        require_fit(sources, input_format(graph, graph_frames(graph)))
+    if arguments.reference:
+        require_comparable(arguments.reference, lower(graph, merge="never"), graph_dt_s(graph))
 
 
 def read_chips(files: list[str]) -> list[Chip]:

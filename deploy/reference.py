@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.interpreter import graph_dt_s, interpret
+from deploy.ir.network import Network
 from svformer.errors import InputError
 
 Grid = NDArray[Any]  # [N samples, T, neurons]
@@ -78,6 +79,15 @@ def _spikes_on_grid(path: Path, dt_s: float) -> dict[str, Grid]:
     if other:
         raise InputError(f"{path}: time steps other than the graph's {dt_s:g} s: {', '.join(other)}; see --dt")
     return {name: _on_grid(observable, dt_s).astype(bool) for name, observable in found.items()}
+
+
+def require_comparable(path: Path, network: Network, dt_s: float) -> None:
+    """Raise `InputError`, before anything runs, for what `compare` would refuse."""
+    recorded = _spikes_on_grid(path, dt_s)
+    layers = [name for name in network.populations if network.spiking(name)]
+    for theirs, ours in _matched(path, recorded, dict.fromkeys(layers)).items():
+        silence = np.zeros((1, network.frames, *network.populations[ours].shape), dtype=bool)
+        _like(path, ours, recorded[theirs][:1], silence)
 
 
 def compare(

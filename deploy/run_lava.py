@@ -107,7 +107,7 @@ def main() -> None:
     from deploy.chip_run import print_chip_run, run_chip
     from deploy.inputs import batches
     from deploy.ir.interpreter import graph_dt_s
-    from deploy.job import calibration_clips, choose_clips, read_network
+    from deploy.job import calibration_clips, check_files, choose_clips, read_network
     from deploy.passes.fidelity import plain
     from deploy.pipeline import deploy
     from deploy.reference import compare, lines
@@ -121,6 +121,7 @@ def main() -> None:
     console = new_console()
     graph = read_network(arguments, console.print)
     sources = choose_clips(arguments, graph)
+    check_files(arguments, graph, sources)
     calibration = calibration_clips(arguments, graph, sources)
     deployment = deploy(graph, calibration, console.print, weight_bits=arguments.weight_bits, merge=arguments.merge)
     if arguments.backend == "loihi2" and not arguments.estimate:

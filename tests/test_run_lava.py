@@ -128,6 +128,35 @@ def test_a_corrupted_video_is_one_line_and_exit_code_2(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_broken_clip_is_told_before_the_long_work(
+    model_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also behind many good ones, of which one frame each is read; and before the shipped network is exported."""
+    good = sorted(DEMO_CLIPS.rglob("*.avi"))
+    broken = tmp_path / "broken.avi"
+    broken.write_bytes(good[0].read_bytes()[:3000])
+    monkeypatch.setattr("deploy.job.read_network", lambda *_: pytest.fail("work was begun"))
+    for clips in ([broken], [*good, broken]):
+        assert run(run_lava, monkeypatch, "--clip", *clips, "--out", tmp_path / "out") == 2
+        assert "broken.avi: not a readable video" in one_line(capsys)
+
+
+def test_clips_and_references_that_do_not_fit_are_told_before_the_long_work(
+    model_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("deploy.pipeline.deploy", lambda *_, **__: pytest.fail("work was begun"))
+    options = ("--nir", model_nir, "--out", tmp_path / "out", "--clip")
+    small, good = tmp_path / "small.npy", sorted(DEMO_CLIPS.rglob("*.avi"))[0]
+    np.save(small, np.zeros((16, 3, 8, 8)))
+    assert run(run_lava, monkeypatch, *options, good, small) == 2
+    assert "small.npy: shape [16, 3, 8, 8], this graph takes [16, 3, 64, 64]" in one_line(capsys)
+    spikes = nir.TimeGriddedData(np.zeros((1, 16, 4), dtype=bool), dt=1e-3)
+    recording = nir.NIRGraphData({"other": nir.NIRNodeData({"spikes": spikes})})
+    nir.write_data(str(tmp_path / "other.h5"), recording)
+    assert run(run_lava, monkeypatch, *options, good, "--reference", tmp_path / "other.h5") == 2
+    assert "other" in one_line(capsys)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

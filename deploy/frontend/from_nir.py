@@ -72,7 +72,7 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
     Raises `InputError` that lists every node which has no exact counterpart.
     """
     dt = graph_dt_s(graph) if dt_s is None else dt_s
-    frames = _frames(graph) if frames is None else frames
+    frames = graph_frames(graph) if frames is None else frames
     try:
         graph = canonical(graph)
         shapes = {name: _as_image(shape) for name, shape in infer_shapes(graph).items()}
@@ -126,7 +126,7 @@ def _late_note(edge: tuple[str, str], steps: int) -> str:
     return f"{edge[0]} -> {edge[1]} closes a loop: late by {steps} time step{'s' if steps > 1 else ''}"
 
 
-def _frames(graph: nir.NIRGraph) -> int:
+def graph_frames(graph: nir.NIRGraph) -> int:
     if "T" not in graph.metadata:
         raise InputError("the graph's metadata has no 'T' (time steps of a clip); give a .npy clip that shows it")
     frames = graph.metadata["T"]
