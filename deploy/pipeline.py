@@ -169,20 +169,34 @@ def run(
     for source in sources:
         check_fits(source, work.wanted)
     runner = runner or Here()
-    at_once = batch_size(work, len(sources), workers=runner.workers, available=runner.available_bytes)
+    at_once = batch_size(
+        work.integer,
+        len(sources),
+        blocks=blocks,
+        processes=processes,
+        workers=runner.workers,
+        available=runner.available_bytes,
+    )
     return collect(work, sources, size=at_once, runner=runner, parts=parts, on_clips=on_clips)
 
 
-def batch_size(work: Work, clips: int, *, workers: int = 1, available: int | None = None) -> int:
+def batch_size(
+    network: IntNetwork,
+    clips: int,
+    *,
+    blocks: Blocks = "fused",
+    processes: int = 1,
+    workers: int = 1,
+    available: int | None = None,
+) -> int:
     """Clips that stream through all executions at a time; they are independent, so results do not depend on it.
 
     `available` bytes are what each of the workers may take (default: what there is here).
     """
-    network = work.integer
     messages = MemoryNeed(
         fixed=min(clips, KEPT_CLIPS) * message_bytes(network), per_clip=message_bytes(network)
     )  # those for spikes.h5, and those of the integer interpreter while Lava runs
-    need = float_need(network) + messages + lava_need(network, blocks=work.blocks, processes=work.processes)
+    need = float_need(network) + messages + lava_need(network, blocks=blocks, processes=processes)
     if available is None:
         require_memory(need, 1, "one clip in all executions")
         available = available_bytes()
