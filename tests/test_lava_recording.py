@@ -18,7 +18,7 @@ def test_graded_messages_of_any_size(largest: int, seed: int) -> None:
     recording = Recording(4, SHAPE, GRADED)
     for frame, of_frame in enumerate(messages.reshape(4, *SHAPE)):
         recording.keep(frame, of_frame)
-    found = recording.signal(2)
+    found = recording.take(2)
     assert found.dtype == np.int32
     np.testing.assert_array_equal(found, messages)
     assert recording.is_wide[3] == (largest >= 2**15)
@@ -30,7 +30,8 @@ def test_upper_halves_are_kept_of_frames_that_need_them_alone() -> None:
     recording.keep(1, np.array([-32769, 32768, -1, 0], np.int32))
     assert recording.is_wide.tolist() == [False, True, False]
     assert recording.upper.tolist() == [[0, 0, 0, 0], [-1, 0, -1, 0], [0, 0, 0, 0]]
-    assert recording.signal(1).tolist() == [[[-32768, 32767, -1, 0], [-32769, 32768, -1, 0], [0, 0, 0, 0]]]
+    assert recording.take(1).tolist() == [[[-32768, 32767, -1, 0], [-32769, 32768, -1, 0], [0, 0, 0, 0]]]
+    assert not recording.memory.any(), "given back"
 
 
 def test_spikes_take_a_bit_each_and_other_steps_are_left_out() -> None:
@@ -39,4 +40,4 @@ def test_spikes_take_a_bit_each_and_other_steps_are_left_out() -> None:
     for frame in (-1, 1, 2):
         recording.keep(frame, spikes)
     assert recording.memory.shape == (2, 3), "18 bits take 3 bytes"
-    np.testing.assert_array_equal(recording.signal(1), [[np.zeros(SHAPE), spikes]])
+    np.testing.assert_array_equal(recording.take(1), [[np.zeros(SHAPE), spikes]])

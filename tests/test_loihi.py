@@ -167,7 +167,7 @@ def test_the_network_for_the_chip_gives_the_integers_on_the_cpu(seed: int) -> No
     run_cfg = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=ModelMap(IN_CPU))
     with LavaRun(recorder, run_cfg=run_cfg, timeout_s=60) as run:
         run.step(plan.steps(len(frames)))
-    np.testing.assert_array_equal(recording.signal(len(frames)), expected["out"])
+    np.testing.assert_array_equal(recording.take(len(frames)), expected["out"])
     assert 0 < expected["out"].mean() < 1
     assert 0 < expected["hidden"].mean() < 1
 

@@ -96,6 +96,12 @@ def populate(shared: NDArray[Any]) -> None:
         shared.base.madvise(MADV_POPULATE_WRITE)  # type: ignore[union-attr]
 
 
+def release(shared: NDArray[Any]) -> None:
+    """Give the pages of `shared_zeros` back to the system, where it can take them (Linux); they are zeros again."""
+    with contextlib.suppress(OSError, AttributeError):
+        shared.base.madvise(mmap.MADV_REMOVE)  # type: ignore[union-attr]
+
+
 class WatchedRuntime(Runtime):
     """Lava's runtime on watched actors; its end cannot hang."""
 

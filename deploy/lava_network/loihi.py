@@ -122,7 +122,7 @@ def run_on_chip(network: IntNetwork, frames_NTCHW: NDArray[Any]) -> ChipRun:
         if recorder.runtime is not None:
             recorder.stop()
     readings = {name: _readings(probe, READINGS[name]) for name, probe in probes.items()}
-    return ChipRun(output=finish(recording.signal(clips)), readings=readings, time_steps=steps)
+    return ChipRun(output=finish(recording.take(clips)), readings=readings, time_steps=steps)
 
 
 def split_readout(network: IntNetwork) -> tuple[IntNetwork, Callable[[NDArray[Any]], NDArray[Any]]]:

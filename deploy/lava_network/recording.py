@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.engine.simd import jit
-from deploy.lava_network.actors import populate, shared_zeros
+from deploy.lava_network.actors import populate, release, shared_zeros
 
 Shape = tuple[int, ...]
 HALF = 16  # bits
@@ -46,14 +46,18 @@ class Recording:
         elif keep_lower(flat, self.memory[frame]):
             self.upper[frame], self.is_wide[frame] = flat >> HALF, True
 
-    def signal(self, clips: int) -> NDArray[Any]:
-        """All of it: spikes uint8, graded messages int32, [N clips, T, C, H, W]."""
+    def take(self, clips: int) -> NDArray[Any]:
+        """All of it, once: spikes uint8, graded messages int32, [N clips, T, C, H, W]. The shared memory is given back,
+        so that all recordings are never there in both forms.
+        """
         if self.packed:
             flat = np.unpackbits(self.memory, axis=1, count=self.values)
         else:
             flat = self.memory.astype(np.int32)
             for frame in np.flatnonzero(self.is_wide):
                 flat[frame] = (self.upper[frame].astype(np.int32) << HALF) + self.memory[frame].view(np.uint16)
+            release(self.upper)
+        release(self.memory)
         return flat.reshape(clips, -1, *self.shape)
 
 

@@ -74,7 +74,7 @@ def simulate(
         run.step(steps, on_progress=on_progress)
         run_s = time.monotonic() - started_s
         build_s = run.build_s
-    signals = {network.input_name: quantized} | {name: r.signal(clips) for name, r in recordings.items()}
+    signals = {network.input_name: quantized} | {name: r.take(clips) for name, r in recordings.items()}
     return LavaResult(signals=signals, time_steps=steps, build_s=build_s, run_s=run_s)
 
 
