@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from deploy.engine import stream as engine_stream
 from deploy.engine.kernels import compile_kernel
-from deploy.engine.layers import Entry, build_layer, message_range
+from deploy.engine.layers import message_range
 from deploy.engine.neurons import message_type
 from deploy.engine.ranges import SPIKES, MessageRange
+from deploy.engine.stream import fastest, stream
 from deploy.ir.integer import (
     IntConnection,
     IntIdentity,
@@ -22,36 +24,8 @@ from deploy.ir.integer import (
     IntRelay,
     run_integer,
 )
-from deploy.passes.schedule import schedule
 
 Messages = NDArray[Any]
-
-
-def stream(network: IntNetwork, frames_NTCHW: Messages) -> dict[str, Messages]:
-    """Send clips back to back through one layer a population, as Lava does; what each sent, [N, T, C, H, W].
-
-    The source sends its frame f at step f + 1; every other message takes one step to the next population.
-    """
-    plan, clips = schedule(network), len(frames_NTCHW)
-    frames = network.input.quantize(frames_NTCHW).astype(np.int32).reshape(-1, *network.input.shape)
-    layers = {
-        name: Entry(frames) if isinstance(population, IntInput) else build_layer(network, plan, name, clips=clips)
-        for name, population in network.populations.items()
-    }
-    sent: dict[str, list[Messages]] = {name: [] for name in network.populations}
-    for step in range(1, plan.steps(clips) + 1):
-        now = {name: layer.messages for name, layer in layers.items()}
-        for name, messages in now.items():
-            sent[name].append(messages.copy())
-        for layer in layers.values():
-            layer.advance(step, [now[source] for source in layer.sources])
-    first = {name: plan.first_step(name) - 1 for name in sent}
-    return {
-        name: np.stack(all_steps[first[name] : first[name] + len(frames)]).reshape(
-            clips, plan.frames, *all_steps[0].shape
-        )
-        for name, all_steps in sent.items()
-    }
 
 
 @given(data=st.data())
@@ -61,6 +35,20 @@ def test_streamed_clips_are_what_the_interpreter_says_of_each_alone(data: st.Dat
     expected, found = run_integer(network, frames), stream(network, frames)
     for name in network.populations:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@given(data=st.data(), threads=st.integers(1, 3))
+def test_the_fastest_way_says_the_same(data: st.DataObject, threads: int, int_networks: Any) -> None:
+    """The result alone, interpreted and, by any number of threads, streamed."""
+    network, frames = data.draw(int_networks)
+    expected = run_integer(network, frames)[network.output]
+    for worth_it in (0, 10**9):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine_stream, "WORTH_IT", worth_it)
+            patch.setattr(engine_stream, "threads", lambda work_ns, cores: threads)
+            found = fastest(network, frames, keep=[network.output])
+        assert found.keys() == {network.output}
+        np.testing.assert_array_equal(found[network.output], expected)
 
 
 def test_an_identity_kernel_flattens_in_channel_order() -> None:

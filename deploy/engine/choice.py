@@ -100,7 +100,7 @@ def _measure(kernel: Kernel, messages: MessageRange, shape: Shape) -> Cost:
 
 def fastest_ns(work: Callable[[], object]) -> float:
     """CPU time of one thread, as a Lava process has: what else the machine does is not counted."""
-    with _one_thread():
+    with one_thread():
         work()
         return min(_call_ns(work) for _ in range(REPEATS))
 
@@ -117,7 +117,8 @@ def _thread_pools() -> ThreadpoolController:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """NumPy's and torch's own threads, one: for work that has threads of its own, or is timed."""
     threads = torch.get_num_threads()
     with _thread_pools().limit(limits=1):
         torch.set_num_threads(1)

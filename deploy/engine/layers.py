@@ -7,6 +7,7 @@ Conv sends what it received a step earlier and LIF answers at once.
 
 import itertools
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +126,32 @@ class Layer:
         for part in parts[1:]:
             total += part
         return [total]
+
+
+Layers = Mapping[str, Entry | Layer]  # by population, in the order of the network
+
+
+def step_of(layers: Layers, step: int, received: Mapping[str, Messages] | None = None) -> Callable[[str], None]:
+    """What every layer, by its name, has to do in a time step, in any order or at the same time.
+
+    `received` are the messages of populations that are not among the layers.
+    """
+    messages = {name: layer.messages for name, layer in layers.items()} | dict(received or {})
+
+    def advance(name: str) -> None:
+        layer = layers[name]
+        layer.advance(step, [messages[source] for source in layer.sources])
+
+    return advance
+
+
+def build_layers(network: IntNetwork, plan: Plan, frames_FCHW: NDArray[np.int32]) -> dict[str, Entry | Layer]:
+    """All layers of a network, for these frames of whole clips back to back."""
+    clips = len(frames_FCHW) // plan.frames
+    return {
+        name: Entry(frames_FCHW) if isinstance(population, IntInput) else build_layer(network, plan, name, clips=clips)
+        for name, population in network.populations.items()
+    }
 
 
 def build_layer(network: IntNetwork, plan: Plan, name: str, *, clips: int) -> Layer:

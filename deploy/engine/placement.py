@@ -4,19 +4,18 @@ All processes work at the same time, so a time step takes as long as the busiest
 copied, messages within one are not; its threads share what there is to do. The work is measured at the start of a run.
 """
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
 
 from deploy.engine.choice import fastest_ns
 from deploy.engine.kernels import Messages
-from deploy.engine.layers import Entry, Layer, message_range
+from deploy.engine.layers import Entry, Layer, Layers, message_range
 from deploy.ir.integer import IntNetwork, IntPopulation
 
 RATE = 0.1  # of the spikes that the work is measured with
 WORTH_A_THREAD_NS = 1_000_000  # of a time step: less is done before a second thread has woken up
-
-Layers = Mapping[str, Entry | Layer]
 
 
 def place(work: Mapping[str, float], processes: int) -> list[list[str]]:
@@ -39,6 +38,11 @@ def place(work: Mapping[str, float], processes: int) -> list[list[str]]:
 def threads(work_ns: float, cores: int) -> int:
     """How many threads a process should have for a time step of so much work, of so many that it may have."""
     return max(1, min(cores, int(work_ns / WORTH_A_THREAD_NS)))
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measured_work(network: IntNetwork, layers: Layers) -> dict[str, float]:

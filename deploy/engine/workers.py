@@ -25,6 +25,13 @@ class Workers:
         else:
             self.begun = [self.pool.submit(take) for _ in range(self.threads)]
 
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
     def finish(self) -> None:
         """Wait until all that was begun is done; what a thread raised is raised here."""
         begun, self.begun = self.begun, []

@@ -21,7 +21,7 @@ from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from deploy.engine.layers import Entry, Layer
+from deploy.engine.layers import Layers, step_of
 from deploy.engine.workers import Workers
 from deploy.lava_network.recording import Recording
 
@@ -49,7 +49,7 @@ class LayersBlock(AbstractBlock):
         self,
         *,
         name: str,
-        layers: Mapping[str, Entry | Layer],
+        layers: Layers,
         recordings: Mapping[str, Recording],
         hears: Ports,
         tells: Ports,
@@ -84,7 +84,7 @@ class _LayersModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
-        self.layers: Mapping[str, Entry | Layer] = proc_params["layers"]
+        self.layers: Layers = proc_params["layers"]
         self.recordings: Mapping[str, Recording] = proc_params["recordings"]
         self.hears: tuple[str, ...] = proc_params["hears"]
         self.tells: tuple[str, ...] = proc_params["tells"]
@@ -97,18 +97,17 @@ class _LayersModel(PyLoihiProcessModel):
         """The next step is got ready while Lava ends this one."""
         self.workers.finish()
         step = self.time_step
-        messages = {name: layer.messages for name, layer in self.layers.items()}
         for index, name in enumerate(self.tells):
-            getattr(self, f"out_{index}").send(messages[name])
+            getattr(self, f"out_{index}").send(self.layers[name].messages)
         # Each in-port has one source: its channel is read directly, without Lava's sum over channels.
-        messages |= {name: getattr(self, f"in_{i}").csp_ports[0].recv() for i, name in enumerate(self.hears)}
+        received = {name: getattr(self, f"in_{i}").csp_ports[0].recv() for i, name in enumerate(self.hears)}
+        advance = step_of(self.layers, step, received)
 
-        def advance(name: str) -> None:
-            layer = self.layers[name]
-            layer.advance(step, [messages[source] for source in layer.sources])
+        def advance_and_record(name: str) -> None:
+            advance(name)
             self._record(name, step + 1)
 
-        self.workers.begin(advance, self.layers)
+        self.workers.begin(advance_and_record, self.layers)
 
     def _record(self, name: str, step: int) -> None:
         layer = self.layers[name]

@@ -1,8 +1,7 @@
 """Run an integer network on Lava's CPU backend: build the blocks, stream the clips through, collect what was sent."""
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,9 +10,9 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_configs import Loihi2SimCfg
 from numpy.typing import NDArray
 
-from deploy.engine.layers import Entry, Layer, build_layer
+from deploy.engine.layers import Layers, build_layers
 from deploy.engine.neurons import message_type
-from deploy.engine.placement import measured_work, place, threads
+from deploy.engine.placement import available_cores, measured_work, place, threads
 from deploy.ir.integer import IntInput, IntNetwork
 from deploy.lava_network import compat
 from deploy.lava_network.blocks import LayersBlock, PortSpec, layers_model
@@ -78,11 +77,6 @@ def simulate(
     return LavaResult(signals=signals, time_steps=steps, build_s=build_s, run_s=run_s)
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def build_blocks(
     network: IntNetwork,
     plan: Plan,
@@ -92,12 +86,7 @@ def build_blocks(
     cores: int,
 ) -> tuple[AbstractProcess, dict[type, type]]:
     """The layers in connected blocks, at most so many; one of them, and the process models to run them."""
-    layers: dict[str, Entry | Layer] = {
-        name: Entry(frames_FCHW)
-        if isinstance(population, IntInput)
-        else build_layer(network, plan, name, clips=len(frames_FCHW) // plan.frames)
-        for name, population in network.populations.items()
-    }
+    layers = build_layers(network, plan, frames_FCHW)
     work_ns = measured_work(network, layers)
     runs = place(work_ns, processes)
     block_of: dict[str, LayersBlock] = {}
@@ -126,7 +115,7 @@ def build_blocks(
     return block_of[network.output], models
 
 
-def _sources(layers: Mapping[str, Entry | Layer], names: Sequence[str]) -> list[str]:
+def _sources(layers: Layers, names: Sequence[str]) -> list[str]:
     """Whom these layers hear."""
     return list(dict.fromkeys(source for name in names for source in layers[name].sources))
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.engine.stream import fastest
 from deploy.ir.integer import (
     DECAY_ONE,
     STATE_SHIFT,
@@ -29,7 +30,6 @@ from deploy.ir.integer import (
     IntOperation,
     IntPopulation,
     IntRelay,
-    run_integer,
 )
 from deploy.ir.network import Attention, Connection, Convolution, Input, Lif, Membrane, Network, Population, Relay
 from deploy.passes.bounds import prove
@@ -70,7 +70,7 @@ def quantize(network: Network, calibration: Calibration, *, weight_bits: int = 8
 def result_error(network: IntNetwork, calibration: Calibration) -> float:
     """Root mean square difference to the float network's results on the calibration clips."""
     parts = chunks(calibration.frames_NTCHW, calibration.at_once)
-    results = [network.logits(run_integer(network, part, keep=[network.output])) for part in parts]
+    results = [network.logits(fastest(network, part, keep=[network.output])) for part in parts]
     return float(np.sqrt(np.mean((np.concatenate(results) - calibration.results) ** 2)))
 
 

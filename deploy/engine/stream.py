@@ -1,0 +1,49 @@
+"""Clips through the layers of a network in this process, without Lava: the messages of the integer interpreter, sooner.
+
+The interpreter stays the judge of what a network says; this is for those who ask the same network many times.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.engine.choice import one_thread
+from deploy.engine.layers import build_layers, step_of
+from deploy.engine.placement import available_cores, measured_work, threads
+from deploy.engine.workers import Workers
+from deploy.ir.integer import IntNetwork, run_integer
+from deploy.passes.schedule import schedule
+
+Signals = dict[str, NDArray[Any]]
+
+WORTH_IT = 512  # neurons of a layer, on average: a time step of fewer is done before Python has called its kernels
+
+
+def fastest(network: IntNetwork, frames_NTCHW: NDArray[Any], *, keep: Collection[str]) -> Signals:
+    """Messages [N, T, C, H, W] of these populations, streamed or interpreted: they are the same."""
+    sizes = [int(np.prod(population.shape)) for population in network.populations.values()]
+    return (stream if np.mean(sizes) >= WORTH_IT else run_integer)(network, frames_NTCHW, keep=keep)
+
+
+def stream(network: IntNetwork, frames_NTCHW: NDArray[Any], *, keep: Collection[str] | None = None) -> Signals:
+    """Send clips of real numbers [N, T, C, H, W] back to back through the layers, as Lava does.
+
+    Returns the messages [N, T, C, H, W] of the populations in `keep` (default: all). Raises `InputError` where the
+    network cannot be scheduled.
+    """
+    plan, clips = schedule(network), len(frames_NTCHW)
+    quantized = network.input.quantize(frames_NTCHW).astype(np.int32).reshape(-1, *network.input.shape)
+    layers = build_layers(network, plan, quantized)
+    work_ns = sum(measured_work(network, layers).values())
+    kept = {name: np.empty((len(quantized), *layers[name].rest.shape), layers[name].rest.dtype) for name in layers}
+    kept = {name: signal for name, signal in kept.items() if keep is None or name in keep}
+    with one_thread(), Workers(threads(work_ns, available_cores())) as workers:
+        for step in range(1, plan.steps(clips) + 1):
+            for name, signal in kept.items():
+                if 0 <= (frame := step - layers[name].first_step) < len(signal):
+                    signal[frame] = layers[name].messages
+            workers.begin(step_of(layers, step), layers)
+            workers.finish()
+    return {name: signal.reshape(clips, plan.frames, *signal.shape[1:]) for name, signal in kept.items()}
