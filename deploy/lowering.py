@@ -12,6 +12,7 @@ from deploy.ir.contracts import check_network
 from deploy.ir.network import Convolution, Network, Relay
 from deploy.passes.merge_linear_chains import Merge, merge_linear_chains
 from deploy.passes.normalise_gains import normalise_gains
+from deploy.passes.split_relays import split_relays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ def lowering_steps(
     passes: dict[Callable[..., Network], dict[str, Any]] = {
         merge_linear_chains: {"merge": merge, "rates": rates},
         normalise_gains: {},
+        split_relays: {},
     }
     network = from_nir(graph, frames=frames, dt_s=dt_s)
     yield _checked(network, "from_nir", "Every node becomes a population or a connection.")

@@ -9,7 +9,7 @@ from deploy.ir.network import run_float
 
 def test_every_pass_is_a_step_and_none_changes_the_result(exported) -> None:
     steps = list(lowering_steps(exported.graph))
-    assert [step.name for step in steps] == ["from_nir", "merge_linear_chains", "normalise_gains"]
+    assert [step.name for step in steps] == ["from_nir", "merge_linear_chains", "normalise_gains", "split_relays"]
     assert all(step.what.endswith(".") and "\n" not in step.what for step in steps)
     expected = interpret(exported.graph, exported.frames_NTCHW)["output"][:, -1]
     for step in steps:
@@ -19,7 +19,7 @@ def test_every_pass_is_a_step_and_none_changes_the_result(exported) -> None:
 
 
 def test_merging_takes_relays_away(exported) -> None:
-    read, merged, last = lowering_steps(exported.graph)
+    read, merged, *_, last = lowering_steps(exported.graph)
     assert read.populations == len(exported.graph.nodes)
     assert read.relays > merged.relays
     assert read.populations - merged.populations == read.relays - merged.relays  # no neuron is lost

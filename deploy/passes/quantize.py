@@ -10,6 +10,7 @@ shares of the registers are tried, and the integer network whose results on the 
 float ones is kept: where a spike flips is chance, and a flipped spike reaches hundreds of neurons.
 """
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -85,6 +86,7 @@ def _quantize(network: Network, calibration: Calibration, weight_bits: int, rese
         n: _population(p, scales[n], drifts.get(n, NO_DRIFT), calibration, network.frames)
         for n, p in network.populations.items()
     }
+    populations |= _rounding_to_nearest(populations, connections)
     quantized = IntNetwork(
         populations=populations,
         connections=tuple(connections),
@@ -94,6 +96,26 @@ def _quantize(network: Network, calibration: Calibration, weight_bits: int, rese
     )
     prove(quantized)
     return quantized
+
+
+def _rounding_to_nearest(
+    populations: dict[str, IntPopulation], connections: list[IntConnection]
+) -> dict[str, IntPopulation]:
+    """Relays whose one reader only shifts their messages to the right, with half of its least significant bit more.
+
+    On the chip a shift rounds down; `split_relays` makes such pairs.
+    """
+    readers = Counter(c.source for c in connections)
+    rounding: dict[str, IntPopulation] = {}
+    for c in connections:
+        relay, operation = populations[c.source], c.operation
+        if readers[c.source] > 1 or not isinstance(relay, IntRelay) or not isinstance(operation, IntConvolution):
+            continue
+        factor, inputs = int(operation.mantissa.flat[0]), operation.mantissa[0].size
+        if operation.exponent < 0 and inputs == 1 and factor > 0 and (operation.mantissa == factor).all():
+            half = round(2.0 ** (-operation.exponent - 1) / factor)
+            rounding[c.source] = replace(relay, bias=relay.bias + half)
+    return rounding
 
 
 def _population(

@@ -30,7 +30,7 @@ def choose_scales(network: Network, calibration: Calibration, *, weight_bits: in
         if isinstance(population, Input)
     }
     for stream in streams(network):
-        proven = min(_largest_scale(network, n, ranges[n], weight_bits) for n in stream)
+        proven = min(largest_scale(network, n, ranges[n], weight_bits) for n in stream)
         allowed = min(proven, *(_unsaturated_scale(network, n, calibration) for n in stream))
         entering = [c for c in network.connections if c.target in stream]
         candidates = _candidates(network, min(reserve * allowed, LARGEST_SCALE), entering)
@@ -69,12 +69,12 @@ def _input_scale(network: Network, name: str, calibration: Calibration, weight_b
     if calibration.input_steps == 1.0:
         return 1.0
     low, high = (np.full(network.populations[name].shape[0], x) for x in calibration.input_range)
-    allowed = reserve * _largest_scale(network, name, Interval(low=low, high=high), weight_bits)
+    allowed = reserve * largest_scale(network, name, Interval(low=low, high=high), weight_bits)
     grid = calibration.input_steps
     return grid if grid and grid <= allowed else min(INPUT_STEPS, allowed)
 
 
-def _largest_scale(network: Network, name: str, found: Interval, weight_bits: int) -> float:
+def largest_scale(network: Network, name: str, found: Interval, weight_bits: int) -> float:
     """Scale at which the worst case of a population just fills its registers, or those of what it sends graded to."""
     population = network.populations[name]
     if isinstance(population, Lif):
