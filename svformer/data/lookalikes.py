@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import av
 import numpy as np
@@ -154,4 +155,9 @@ def _new(folder: Path) -> Path:
     return folder
 
 
-WRITERS = dict(zip(LOOKALIKES, (ucf101, ntu60, dvs128), strict=True))
+class Writer(Protocol):
+    def __call__(self, out: str | Path, *, seed: int = 0) -> Path: ...
+
+
+_WRITERS: tuple[Writer, ...] = (ucf101, ntu60, dvs128)
+WRITERS = dict(zip(LOOKALIKES, _WRITERS, strict=True))
