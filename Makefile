@@ -29,7 +29,7 @@ notebooks: setup ## Run the notebooks, keep their outputs, and draw the picture 
 # The CPU build of torch brings no Triton; this one stays in a folder of its own, where only this command finds it.
 test-triton: setup ## Run the neuron's GPU kernels in Triton's interpreter, on any machine
 	$(IN_VENV) -m pip install --quiet --no-deps --upgrade --target .venv/triton -c requirements/constraints.txt triton
-	TRITON_INTERPRET=1 PYTHONPATH=.venv/triton $(IN_VENV) -m pytest tests/test_multistep_triton.py
+	TRITON_INTERPRET=1 PYTHONPATH=.venv/triton $(IN_VENV) -m pytest tests/model/test_multistep_triton.py
 
 lint: setup ## ruff (lint and format) and mypy
 	$(IN_VENV) -m ruff check .

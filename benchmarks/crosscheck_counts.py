@@ -1,7 +1,7 @@
 # PYTHON_ARGCOMPLETE_OK
 """Count the same small network with NeuroBench and with SpikingJelly 2, and keep what they said.
 
-    python benchmarks/crosscheck_counts.py                   # writes tests/data/crosscheck_counts.json
+    python benchmarks/crosscheck_counts.py                   # writes tests/fixtures/crosscheck_counts.json
     python benchmarks/crosscheck_counts.py --out mine.json
 
 Neither tool is a requirement of this project: both declare torch builds of their own. Without these they run well:
@@ -9,8 +9,8 @@ Neither tool is a requirement of this project: both declare torch builds of thei
     python -m pip install --no-deps --target DIR neurobench snntorch spikingjelly loguru
     PYTHONPATH=DIR python benchmarks/crosscheck_counts.py
 
-`tests/test_crosscheck.py` compares our counts with the file, and with the tools where they can be imported. What the
-tools count differently, and why: docs/counting.md.
+`tests/costs/test_crosscheck.py` compares our counts with the file, and with the tools where they can be imported. What
+the tools count differently, and why: docs/counting.md.
 """
 
 import argparse
@@ -28,9 +28,9 @@ import torch
 from torch import Tensor, nn
 
 from hardware import ConvGeometry, OpCounts, count_attention, count_connection
-from svformer.cli import ArgumentParser, run_cli
-from svformer.errors import InputError
-from svformer.files import atomic_path
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.errors import InputError
+from svformer.common.files import atomic_path
 
 FIXTURE = Path(__file__).parents[1] / "tests" / "data" / "crosscheck_counts.json"
 STEPS, SIZE, HEADS, HEAD_DIM = 3, 8, 2, 3

@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 
 from deploy.errors import SimulatorError
+from deploy.execution.simulate import simulate
 from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, run_integer
-from deploy.stages import simulate
 from hardware import ConvGeometry
-from svformer.cli import ArgumentParser, run_cli
-from svformer.errors import InputError
-from svformer.files import atomic_path
-from svformer.terminal import new_console
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.errors import InputError
+from svformer.common.files import atomic_path
+from svformer.common.terminal import new_console
 
 CHANNELS, FRAMES, CLIPS = 2000, 3, 2
 WARM_UP = 5  # runs after which compiled kernels and pools of memory are there

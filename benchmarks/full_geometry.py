@@ -22,25 +22,28 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from deploy.arguments import DEFAULT_MERGE, MERGE_HELP
-from deploy.counting import count_by_step
+from deploy.clips.files import shipped
+from deploy.clips.read import known_range, load
+from deploy.clips.source import ClipSource, InputFormat
+from deploy.costs.counting import count_by_step
+from deploy.execution.deployment import Deployment
+from deploy.execution.tally import ClipResult, Tally
 from deploy.frontend.from_svformer import export
-from deploy.inputs import ClipSource, InputFormat, known_range, load, shipped
 from deploy.ir.integer import run_integer
 from deploy.passes.bounds import prove
+from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import Merge, read_merge
 from deploy.passes.schedule import schedule
-from deploy.pipeline import Deployment
+from deploy.pipeline import quantize
 from deploy.report.energy import energy
 from deploy.report.record import estimate
 from deploy.report.summary import print_estimate
-from deploy.stages import lower, quantize
-from deploy.tally import ClipResult, Tally
 from hardware import OpCounts, load_chip, shipped_chips
 from svformer.assets import CALIBRATION_CLIPS
-from svformer.cli import ArgumentParser, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.files import atomic_path
+from svformer.common.terminal import new_console
 from svformer.config import PRESETS, SVFormerConfig
-from svformer.files import atomic_path
-from svformer.terminal import new_console
 
 
 def deployed(

@@ -29,15 +29,15 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from deploy.engine.dense import byte_product_is_exact
+from deploy.engine.im2col import Patches
 from deploy.engine.kernels import compile_kernel, variants
 from deploy.engine.neurons import Neurons
-from deploy.engine.planes import Patches
 from deploy.engine.ranges import SPIKES
 from deploy.ir.integer import IntAttention, IntConvolution, IntLif, fire
 from hardware import AttentionGeometry, ConvGeometry
-from svformer.cli import ArgumentParser, run_cli
-from svformer.errors import InputError
-from svformer.terminal import new_console, track
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.errors import InputError
+from svformer.common.terminal import new_console, track
 
 Array = NDArray[Any]
 Competitors = dict[str, Callable[[], Any]]

@@ -31,17 +31,21 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from deploy.clips.files import shipped
+from deploy.clips.read import known_range, load
+from deploy.clips.source import InputFormat
+from deploy.execution.simulate import simulate
 from deploy.frontend.from_svformer import export
-from deploy.inputs import InputFormat, known_range, load, shipped
 from deploy.ir.integer import IntConvolution, IntLif, IntNetwork, run_integer
-from deploy.stages import lower, quantize, simulate
+from deploy.passes.lowering import lower
+from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS
-from svformer.cli import ArgumentParser, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.files import atomic_path
+from svformer.common.terminal import new_console, size
 from svformer.config import PRESETS, SVFormerConfig
-from svformer.files import atomic_path
-from svformer.model import SVFormer
-from svformer.neurons import PLIF
-from svformer.terminal import new_console, size
+from svformer.model.neurons import PLIF
+from svformer.model.svformer import SVFormer
 
 DEFAULT_RATE = 0.12  # of a layer that the published table does not have
 REPEATS = 5

@@ -35,13 +35,13 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor, nn
 
-from svformer.cli import ArgumentParser, add_device_argument, run_cli
+from svformer.common.cli import ArgumentParser, add_device_argument, run_cli
+from svformer.common.devices import choose_device
+from svformer.common.errors import InputError
+from svformer.common.terminal import new_console, track
 from svformer.config import PRESETS
-from svformer.devices import choose_device
-from svformer.errors import InputError
-from svformer.model import SVFormer
-from svformer.neurons import PLIF
-from svformer.terminal import new_console, track
+from svformer.model.neurons import PLIF
+from svformer.model.svformer import SVFormer
 
 BATCHES = {"tiny": 32}  # of the other presets: the least
 LEAST_BATCH = 2  # the norm before the classifier has one value for each clip

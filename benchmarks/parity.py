@@ -24,17 +24,21 @@ from lava_clip import calibrated_model
 from numpy.typing import NDArray
 from rich.console import Console
 
+from deploy.clips.files import shipped
+from deploy.clips.read import known_range, load
+from deploy.clips.source import InputFormat
 from deploy.errors import GateError
+from deploy.execution.simulate import simulate
 from deploy.frontend.from_svformer import export
-from deploy.inputs import InputFormat, known_range, load, shipped
 from deploy.ir.integer import IntLif, IntNetwork, run_integer
-from deploy.stages import lower, quantize, simulate
+from deploy.passes.lowering import lower
+from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS
-from svformer.cli import ArgumentParser, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.errors import InputError
+from svformer.common.files import atomic_path
+from svformer.common.terminal import new_console
 from svformer.config import PRESETS, SVFormerConfig
-from svformer.errors import InputError
-from svformer.files import atomic_path
-from svformer.terminal import new_console
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,20 +1,21 @@
-"""From a NIR graph to spikes on Lava, checked bit for bit after every step: see `deploy.stages`."""
+"""From a NIR graph to spikes on Lava, checked bit for bit after every step: see `deploy.execution.simulate`."""
 
 from typing import TYPE_CHECKING
 
-from svformer.lazy import exported
+from svformer.common.lazy import exported
 
 if TYPE_CHECKING:
+    from deploy.execution.simulate import Simulation, simulate
     from deploy.ir.graph import read_nir, write_nir
-    from deploy.lowering import LoweringStep, lower, lowering_steps
-    from deploy.stages import Simulation, quantize, simulate
+    from deploy.passes.lowering import LoweringStep, lower, lowering_steps
+    from deploy.pipeline import quantize
 else:
     __getattr__ = exported(
         __name__,
         {
             "deploy.ir.graph": ("read_nir", "write_nir"),
-            "deploy.lowering": ("LoweringStep", "lower", "lowering_steps"),
-            "deploy.stages": ("Simulation", "quantize", "simulate"),
+            "deploy.passes.lowering": ("LoweringStep", "lower", "lowering_steps"),
+            "deploy.execution.simulate": ("Simulation", "quantize", "simulate"),
         },
     )
 

@@ -1,8 +1,8 @@
 """What the commands of this folder share on their command lines; nothing here takes long to import."""
 
-from svformer.errors import InputError
+from deploy.ir.machine import WEIGHT_BITS
+from svformer.common.errors import InputError
 
-WEIGHT_BITS = 8  # the most that Loihi stores with a sign
 DEFAULT_MERGE = "cmos45_fp32"  # the convention of SNN papers
 MERGE_HELP = (
     "convolutions in a row without a neuron between: merge where this chip (name or file) spends less energy, always, "

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from deploy.arguments import DEFAULT_MERGE, MERGE_HELP, WEIGHT_BITS, check_weight_bits
-from svformer.cli import ArgumentParser, run_cli
+from deploy.arguments import DEFAULT_MERGE, MERGE_HELP, check_weight_bits
+from deploy.ir.machine import WEIGHT_BITS
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.errors import InputError
+from svformer.common.files import atomic_path
+from svformer.common.terminal import new_console
 from svformer.data.arguments import add_dataset_arguments
-from svformer.errors import InputError
-from svformer.files import atomic_path
-from svformer.terminal import new_console
 
 if TYPE_CHECKING:
-    from deploy.comparison import Row
+    from deploy.comparison.rows import Row
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -56,8 +57,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def compare(arguments: argparse.Namespace, console: Console) -> "list[Row]":
-    from deploy.comparison import rows_of
-    from deploy.job import CALIBRATION_VIDEOS, dataset_clips, spread
+    from deploy.clips.choose import CALIBRATION_VIDEOS, dataset_clips, spread
+    from deploy.comparison.rows import rows_of
 
     held_out = dataset_clips(arguments, train=False)
     clips = held_out if arguments.limit is None else spread(held_out, arguments.limit)
@@ -71,7 +72,7 @@ def compare(arguments: argparse.Namespace, console: Console) -> "list[Row]":
 def main() -> None:
     arguments = parse_arguments()
 
-    from deploy.report.comparison import print_tables, write_comparison
+    from deploy.comparison.tables import print_tables, write_comparison
 
     console = new_console()
     rows = compare(arguments, console)

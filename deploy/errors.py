@@ -1,6 +1,6 @@
 """What can end a deployment, beside bad input. Each class carries the exit code of the command line tools."""
 
-from svformer.errors import UserFacingError
+from svformer.common.errors import UserFacingError
 
 
 class GateError(UserFacingError):

@@ -21,9 +21,9 @@ from rich.console import Console
 
 from deploy.arguments import MAX_NEURONS
 from svformer.assets import TINY_CHECKPOINT
-from svformer.cli import ArgumentParser, run_cli
-from svformer.errors import InputError
-from svformer.terminal import new_console, size, working
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.errors import InputError
+from svformer.common.terminal import new_console, size, working
 
 if TYPE_CHECKING:
     import nir
@@ -63,10 +63,13 @@ def make_portable(graph: "nir.NIRGraph", arguments: argparse.Namespace, console:
 def main() -> None:
     arguments = parse_arguments()
 
-    from deploy.export import TIE_MARGIN, check_export, export_checkpoint, node_table
+    from deploy.clips.read import example_clips
+    from deploy.clips.source import InputFormat
     from deploy.frontend import portable
-    from deploy.inputs import InputFormat, example_clips
+    from deploy.frontend.export import export_checkpoint
+    from deploy.gates.export import TIE_MARGIN, check_export
     from deploy.ir.graph import write_nir
+    from deploy.report.nodes import node_table
 
     console = new_console()
     model, graph = export_checkpoint(arguments.checkpoint, head_dim=arguments.head_dim)

@@ -3,29 +3,22 @@
     read -> lower -> quantize -> schedule -> (estimate stops here) -> run -> report
 
 `run` takes the clips in batches through three executions (float NIR interpreter, integer interpreter, Lava) and
-compares each with the one before (`deploy.batch`), here or on workers; what a batch leaves is added up
-(`deploy.collection`), so memory does not grow with the set.
+compares each with the one before (`deploy.execution.batch`), here or on workers; what a batch leaves is added up
+(`deploy.execution.collect`), so memory does not grow with the set.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import nir
-import numpy as np
 from numpy.typing import NDArray
 
-from deploy.arguments import WEIGHT_BITS
-from deploy.batch import Work
-from deploy.collection import Here, Runner, collect
-from deploy.counting import widest_weight_bits
-from deploy.export import class_names
-from deploy.inputs import ClipSource, InputFormat, batches, check_fits, known_range
-from deploy.ir.graph import infer_shapes
-from deploy.ir.integer import IntInput, IntLif, IntNetwork
-from deploy.ir.interpreter import interpret
-from deploy.ir.network import Network
-from deploy.memory import (
+from deploy.clips.read import batches, known_range
+from deploy.clips.source import ClipSource, check_fits, input_format
+from deploy.execution.batch import BATCH, Work
+from deploy.execution.collect import Here, Runner, collect
+from deploy.execution.deployment import Deployment
+from deploy.execution.memory import (
     MemoryNeed,
     available_bytes,
     clips_at_once,
@@ -34,51 +27,31 @@ from deploy.memory import (
     message_bytes,
     require_memory,
 )
-from deploy.parts import PartFolder
-from deploy.passes.bounds import Headroom, prove
-from deploy.passes.fidelity import LayerFidelity, fidelity, summary, warnings
+from deploy.execution.resume import PartFolder
+from deploy.execution.simulate import Backend, Blocks
+from deploy.execution.tally import KEPT_CLIPS, Tally
+from deploy.frontend.export import class_names
+from deploy.gates.fidelity import fidelity, summary, warnings
+from deploy.ir.contracts import check_integer
+from deploy.ir.integer import Frames, IntNetwork, as_images
+from deploy.ir.interpreter import interpret
+from deploy.ir.machine import WEIGHT_BITS
+from deploy.ir.network import Network
+from deploy.ir.storage import widest_weight_bits
+from deploy.passes import quantize as quantization
+from deploy.passes.bounds import prove
+from deploy.passes.calibrate import calibrate
+from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import Merge
-from deploy.passes.schedule import Plan, schedule
-from deploy.passes.sums import chunks
-from deploy.passes.watch import SpikeCounts
-from deploy.stages import Backend, Blocks, as_images, lower, quantize
-from deploy.tally import KEPT_CLIPS, Tally
-from svformer.errors import InputError
-from svformer.terminal import size, working
+from deploy.passes.probes import SpikeCounts
+from deploy.passes.schedule import schedule
+from deploy.passes.statistics import chunks
+from svformer.common.errors import InputError
+from svformer.common.terminal import size, working
 
-BATCH = 32  # clips that stream through the network at a time
 RATED_CLIPS = 2  # calibration clips that show the firing rates by which forms of the network are chosen
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployment:
-    """A network ready to run: every level of it, and what was proven on the way."""
-
-    graph: nir.NIRGraph
-    network: Network
-    integer: IntNetwork
-    plan: Plan
-    headroom: list[Headroom]
-    classes: tuple[str, ...]
-    calibration_clips: int
-    fixed_point: list[LayerFidelity] = field(default_factory=list)  # of every layer, on the calibration clips
-
-    @property
-    def spiking(self) -> list[str]:
-        """Names of the neuron layers, in order of execution."""
-        return [name for name, p in self.integer.populations.items() if isinstance(p, IntLif)]
-
-    @property
-    def input_format(self) -> InputFormat:
-        return input_format(self.graph, self.network.frames)
-
-
-def input_format(graph: nir.NIRGraph, frames: int) -> InputFormat:
-    """What clips the graph takes."""
-    name = next(iter(graph.inputs))
-    return InputFormat(frames=frames, shape=infer_shapes(graph)[name])
 
 
 def deploy(
@@ -208,5 +181,22 @@ def batch_size(
     return min(BATCH, -(-clips // workers), fit)
 
 
-def neurons(population: Any) -> int:
-    return 0 if isinstance(population, IntInput) else int(np.prod(population.shape))
+def quantize(
+    network: Network,
+    calibration_clips: Frames,
+    *,
+    weight_bits: int = WEIGHT_BITS,
+    search: bool = True,
+    input_range: tuple[float, float] | None = None,
+) -> IntNetwork:
+    """Network -> integer network, calibrated on clips [N, T, *input shape]; its registers are proven to suffice.
+
+    Without `search` the first scales that fit are taken; with it, the best of several on these clips.
+    `input_range` says what an input value can be (default: what these clips show); the rest is clipped. The clips run
+    a few at a time, as many as there is memory for.
+    """
+    frames, at_once = as_images(calibration_clips, network), clips_at_once(network, len(calibration_clips))
+    calibration = calibrate(network, frames, input_range=input_range, at_once=at_once)
+    quantized = quantization.quantize(network, calibration, weight_bits=weight_bits, search=search)
+    check_integer(quantized, after="quantize")
+    return quantized

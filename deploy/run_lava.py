@@ -18,16 +18,17 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.arguments import DEFAULT_MERGE, MERGE_HELP, WEIGHT_BITS
-from svformer.cli import ArgumentParser, run_cli
+from deploy.arguments import DEFAULT_MERGE, MERGE_HELP
+from deploy.ir.machine import WEIGHT_BITS
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.terminal import counting, new_console
 from svformer.data.arguments import add_dataset_arguments
-from svformer.terminal import counting, new_console
 
 if TYPE_CHECKING:
-    from deploy.collection import Runner
-    from deploy.inputs import ClipSource
-    from deploy.pipeline import Deployment
-    from deploy.tally import Tally
+    from deploy.clips.source import ClipSource
+    from deploy.execution.collect import Runner
+    from deploy.execution.deployment import Deployment
+    from deploy.execution.tally import Tally
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -56,9 +57,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print report.json instead of the summary")
     arguments = parser.parse_args()
 
-    from deploy.job import check_arguments, default_out, read_chips
-    from deploy.parts import FOLDER, PartFolder
+    from deploy.execution.resume import FOLDER, PartFolder
     from deploy.passes.merge_linear_chains import read_merge
+    from deploy.request import check_arguments, default_out, read_chips
 
     check_arguments(arguments)
     arguments.merge = read_merge(arguments.merge)
@@ -93,10 +94,10 @@ def _what(sources: "list[ClipSource]", arguments: argparse.Namespace, runner: "R
 def runner_of(arguments: argparse.Namespace) -> "AbstractContextManager[Runner]":
     """Where the clips run; dask is imported only if it is asked for."""
     if arguments.workers is None and arguments.scheduler is None:
-        from deploy.collection import Here
+        from deploy.execution.collect import Here
 
         return nullcontext(Here())
-    from deploy.fanout import local_workers, workers_of
+    from deploy.execution.cluster import local_workers, workers_of
 
     return workers_of(arguments.scheduler) if arguments.scheduler else local_workers(arguments.workers)
 
@@ -104,19 +105,20 @@ def runner_of(arguments: argparse.Namespace) -> "AbstractContextManager[Runner]"
 def main() -> None:
     arguments = parse_arguments()
 
-    from deploy.chip_run import print_chip_run, run_chip
-    from deploy.inputs import batches
+    from deploy.clips.choose import calibration_clips, choose_clips
+    from deploy.clips.read import batches
+    from deploy.execution.on_loihi2 import print_chip_run, run_chip
+    from deploy.execution.tally import KEPT_CLIPS
+    from deploy.gates.fidelity import plain
+    from deploy.gates.reference import compare, lines
     from deploy.ir.interpreter import graph_dt_s
-    from deploy.job import calibration_clips, check_files, choose_clips, read_network
-    from deploy.passes.fidelity import plain
     from deploy.pipeline import deploy
-    from deploy.reference import compare, lines
     from deploy.report.files import write_json, write_markdown
     from deploy.report.page import write_page
     from deploy.report.record import estimate, record
     from deploy.report.spikes import write_spikes
     from deploy.report.summary import print_estimate, print_summary
-    from deploy.tally import KEPT_CLIPS
+    from deploy.request import check_files, read_network
 
     console = new_console()
     graph = read_network(arguments, console.print)

@@ -134,7 +134,7 @@ def facts() -> dict[str, Any]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The manners of `svformer.cli` as far as they apply: this package imports none of the others."""
+    """The manners of `svformer.common.cli` as far as they apply: this package imports none of the others."""
     summary, examples, source = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(
         prog="python -m hardware.paper",

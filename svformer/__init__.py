@@ -1,29 +1,35 @@
 """SVFormer, a directly trained spiking video transformer, in PyTorch with norse neurons.
 
 Data flow: a clip [B, C, T, H, W] goes through `SVFormer` (model.py) and gives logits [B, K]; `record_spikes` gives the
-spikes of every neuron layer beside them, `record_membranes` and `attention_maps` what lies between, `svformer.plot`
-draws it. Source: Yu et al., "SVFormer", arXiv 2406.15034.
+spikes of every neuron layer beside them, `record_membranes` and `attention_maps` what lies between,
+`svformer.pictures.plot` draws it. Source: Yu et al., "SVFormer", arXiv 2406.15034.
 """
 
 from typing import TYPE_CHECKING
 
-from svformer.lazy import exported
+from svformer.common.lazy import exported
 
 if TYPE_CHECKING:
-    from svformer.checkpoint import load_checkpoint, save_checkpoint
+    from svformer.common.errors import InputError
     from svformer.config import PRESETS, SVFormerConfig
-    from svformer.errors import InputError
-    from svformer.model import SVFormer
-    from svformer.recording import AttentionMap, MembraneTrace, attention_maps, record_membranes, record_spikes
+    from svformer.evaluation.recording import (
+        AttentionMap,
+        MembraneTrace,
+        attention_maps,
+        record_membranes,
+        record_spikes,
+    )
+    from svformer.model.checkpoint import load_checkpoint, save_checkpoint
+    from svformer.model.svformer import SVFormer
 else:
     __getattr__ = exported(
         __name__,
         {
-            "svformer.checkpoint": ("load_checkpoint", "save_checkpoint"),
+            "svformer.model.checkpoint": ("load_checkpoint", "save_checkpoint"),
             "svformer.config": ("PRESETS", "SVFormerConfig"),
-            "svformer.errors": ("InputError",),
-            "svformer.model": ("SVFormer",),
-            "svformer.recording": (
+            "svformer.common.errors": ("InputError",),
+            "svformer.model.svformer": ("SVFormer",),
+            "svformer.evaluation.recording": (
                 "AttentionMap",
                 "MembraneTrace",
                 "attention_maps",

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 Norm = Literal["shared", "per_step"]
 AttentionOrder = Literal["kv_first", "qk_first"]

@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from svformer.cli import ArgumentParser, run_cli
-from svformer.errors import InputError
-from svformer.terminal import say
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.errors import InputError
+from svformer.common.terminal import say
 
 
 def convert(source: Path, target: Path, *, head_dim: int, force: bool) -> dict[str, Any]:
     """Write `target` and return what it holds; raises `InputError` rather than overwrite without `force`."""
-    from svformer.checkpoint import load_checkpoint, save_checkpoint
+    from svformer.model.checkpoint import load_checkpoint, save_checkpoint
 
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: allowed: a name that ends in .safetensors")

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svformer.assets import TINY_CHECKPOINT
-from svformer.cli import ArgumentParser, add_device_argument, run_cli
+from svformer.common.cli import ArgumentParser, add_device_argument, run_cli
+from svformer.common.errors import InputError
+from svformer.common.files import atomic_path
+from svformer.common.terminal import new_console, say
 from svformer.config import SVFormerConfig
 from svformer.data.arguments import add_dataset_arguments
-from svformer.errors import InputError
-from svformer.files import atomic_path
-from svformer.terminal import new_console, say
 
 if TYPE_CHECKING:
-    from svformer.accuracy import Evaluation
     from svformer.data.dataset import ClipDataset
+    from svformer.evaluation.accuracy import Evaluation
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -47,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def as_json(evaluation: "Evaluation", classes: tuple[str, ...]) -> dict[str, Any]:
-    from svformer.confusion import per_class
+    from svformer.evaluation.confusion import per_class
 
     return {
         **dataclasses.asdict(evaluation.accuracy),
@@ -70,13 +70,13 @@ def check_fit(config: SVFormerConfig, data: "ClipDataset") -> None:
 def main() -> None:
     arguments = parse_arguments()
 
-    from svformer.accuracy import describe, measure
-    from svformer.checkpoint import load_checkpoint
-    from svformer.confusion import class_table, draw_confusion, layer_table
-    from svformer.data.datasets import open_dataset
-    from svformer.devices import choose_device
-    from svformer.memory import shortage_explained
-    from svformer.views import DEFAULT_VIEWS, Views, parse_views
+    from svformer.common.devices import choose_device
+    from svformer.common.shortage import shortage_explained
+    from svformer.data.catalogue import open_dataset
+    from svformer.evaluation.accuracy import describe, measure
+    from svformer.evaluation.confusion import class_table, draw_confusion, layer_table
+    from svformer.evaluation.views import DEFAULT_VIEWS, Views, parse_views
+    from svformer.model.checkpoint import load_checkpoint
 
     grid = parse_views(arguments.views) if arguments.views else DEFAULT_VIEWS.get(arguments.dataset, (1, 1))
     device = choose_device(arguments.device)

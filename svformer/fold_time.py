@@ -29,9 +29,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from svformer.cli import ArgumentParser, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.errors import InputError
 from svformer.data.arguments import add_dataset_arguments
-from svformer.errors import InputError
 from svformer.training.recipe import Recipe
 
 CALIBRATION_CLIPS = 256
@@ -70,7 +70,7 @@ def _check_out(out: Path, *, force: bool) -> None:
 def main() -> None:
     arguments = parse_arguments()
 
-    from svformer.folding import run
+    from svformer.training.folding import run
 
     run(arguments)
 

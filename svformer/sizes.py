@@ -13,9 +13,9 @@ import sys
 
 from rich.table import Column, Table
 
-from svformer.cli import ArgumentParser, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.terminal import new_console
 from svformer.config import PRESETS
-from svformer.terminal import new_console
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
 
-    from svformer.counts import Sizes, sizes
+    from svformer.model.dense_counts import Sizes, sizes
 
     chosen = arguments.preset
     counted = {name: sizes(PRESETS[name]) for name in ([chosen] if chosen else PRESETS)}

@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from svformer.cli import ArgumentParser, add_device_argument, run_cli
+from svformer.common.cli import ArgumentParser, add_device_argument, run_cli
+from svformer.common.errors import InputError
 from svformer.config import PRESETS, WEIGHT_BITS, Activation, Norm
 from svformer.data.arguments import add_dataset_arguments
-from svformer.errors import InputError
 from svformer.training.recipe import add_recipe_arguments
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from deploy.frontend.from_svformer import export
 from deploy.ir.integer import (
-    DECAY_ONE,
     IntAttention,
     IntConnection,
     IntConvolution,
@@ -27,11 +26,12 @@ from deploy.ir.integer import (
     IntPopulation,
     IntRelay,
 )
+from deploy.ir.machine import DECAY_ONE
 from deploy.ir.network import Shape
 from deploy.passes.bounds import prove
 from hardware import AttentionGeometry, ConvGeometry
 from svformer import SVFormer, SVFormerConfig
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 # How long an example takes to draw or to run depends on the machine, and no test of ours is about time. The examples
 # are the same in every run, so that a change is to blame for what fails; other ones are drawn by

@@ -13,17 +13,18 @@ import numpy as np
 from PIL import Image
 
 import deploy
-from deploy import plot as deploy_plot
-from deploy.counting import count_operations
-from deploy.export import export_checkpoint
-from deploy.inputs import batches, known_range, shipped
+from deploy.clips.files import shipped
+from deploy.clips.read import batches, known_range
+from deploy.clips.source import input_format
+from deploy.costs.counting import count_operations
+from deploy.frontend.export import export_checkpoint
 from deploy.ir.integer import IntLif, IntNetwork
-from deploy.pipeline import input_format
+from deploy.report import charts as deploy_plot
 from hardware import OpCounts, load_chip, price
-from svformer import plot
 from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT
-from svformer.palette import INK, SOFT
-from svformer.pixels import frame_pixels
+from svformer.pictures import plot
+from svformer.pictures.palette import INK, SOFT
+from svformer.pictures.pixels import frame_pixels
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "clip_to_energy.png"
 CHIP = "cmos45_fp32"

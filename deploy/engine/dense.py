@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
-from deploy.engine.memory import constant, zeros
-from deploy.engine.planes import Patches, Planes
+from deploy.engine.arena import constant, zeros
+from deploy.engine.im2col import Patches, Planes
 from deploy.engine.ranges import MessageRange, exact_type, shift, sum_type, worst_sum
 from deploy.engine.simd import jit
 from deploy.ir.integer import IntConvolution

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.engine.memory import constant, zeros
+from deploy.engine.arena import constant, zeros
 from deploy.engine.ranges import SPIKES, IntType, are_bytes, sum_type, worst_sum
 from deploy.engine.simd import (
     NARROW,

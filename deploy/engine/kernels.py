@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.engine.arena import zeros
 from deploy.engine.attention import MOST_TOKENS, FloatAttention, PackedAttention
-from deploy.engine.choice import Chosen, Kernel, measured, useful
+from deploy.engine.autotune import Chosen, Kernel, measured, useful
 from deploy.engine.dense import (
     ByteProduct,
     FloatProduct,
@@ -20,7 +21,6 @@ from deploy.engine.dense import (
     byte_product_is_exact,
 )
 from deploy.engine.events import GatheredEvents
-from deploy.engine.memory import zeros
 from deploy.engine.ranges import BYTE, MessageRange, are_bytes, exact_type, scaled, sum_type, worst_sum
 from deploy.engine.scatter import ScatteredEvents
 from deploy.ir.integer import IntAttention, IntConvolution, IntIdentity, IntOperation

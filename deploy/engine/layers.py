@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.engine.choice import Kernel
+from deploy.engine.arena import zeros
+from deploy.engine.autotune import Kernel
 from deploy.engine.kernels import Currents, Messages, compile_kernel
-from deploy.engine.memory import zeros
 from deploy.engine.neurons import populated
 from deploy.engine.ranges import SPIKES, MessageRange
-from deploy.ir.integer import STATE_LIMIT, IntGain, IntInput, IntIntegrator, IntLif, IntNetwork, IntPopulation, IntRelay
-from deploy.passes.schedule import Plan
+from deploy.ir.integer import IntGain, IntInput, IntIntegrator, IntLif, IntNetwork, IntPopulation, IntRelay
+from deploy.ir.machine import STATE_LIMIT
+from deploy.ir.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)

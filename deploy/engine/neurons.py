@@ -10,19 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.engine.memory import constant, zeros
+from deploy.engine.arena import constant, zeros
 from deploy.engine.simd import inlined, jit
-from deploy.ir.integer import (
-    DECAY_ONE,
-    STATE_LIMIT,
-    STATE_SHIFT,
-    IntIntegrator,
-    IntLif,
-    IntPopulation,
-    IntRelay,
-    Running,
-    bias_by_step,
-)
+from deploy.ir.integer import IntIntegrator, IntLif, IntPopulation, IntRelay, Running, bias_by_step
+from deploy.ir.machine import DECAY_ONE, STATE_LIMIT, STATE_SHIFT
 from deploy.ir.network import Shape
 
 Array = NDArray[Any]

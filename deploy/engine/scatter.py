@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.engine.arena import zeros
 from deploy.engine.events import Window, flat_spikes
-from deploy.engine.memory import zeros
 from deploy.engine.ranges import SPIKES, shift, sum_type, worst_sum
 from deploy.engine.simd import WORD, first_bit, jit, pack
 from deploy.ir.integer import IntConvolution

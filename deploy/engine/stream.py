@@ -9,31 +9,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.engine.choice import one_thread
+from deploy.engine.autotune import one_thread
 from deploy.engine.layers import build_layers, step_of
-from deploy.engine.placement import available_cores, measured_work, threads
+from deploy.engine.partition import available_cores, measured_work, threads
 from deploy.engine.workers import Workers
 from deploy.ir.integer import IntNetwork, run_integer
-from deploy.passes.schedule import schedule
+from deploy.ir.plan import Plan
 
 Signals = dict[str, NDArray[Any]]
 
 WORTH_IT = 512  # neurons of a layer, on average: a time step of fewer is done before Python has called its kernels
 
 
-def fastest(network: IntNetwork, frames_NTCHW: NDArray[Any], *, keep: Collection[str]) -> Signals:
+def fastest(network: IntNetwork, plan: Plan, frames_NTCHW: NDArray[Any], *, keep: Collection[str]) -> Signals:
     """Messages [N, T, C, H, W] of these populations, streamed or interpreted: they are the same."""
     sizes = [int(np.prod(population.shape)) for population in network.populations.values()]
-    return (stream if np.mean(sizes) >= WORTH_IT else run_integer)(network, frames_NTCHW, keep=keep)
+    if np.mean(sizes) >= WORTH_IT:
+        return stream(network, plan, frames_NTCHW, keep=keep)
+    return run_integer(network, frames_NTCHW, keep=keep)
 
 
-def stream(network: IntNetwork, frames_NTCHW: NDArray[Any], *, keep: Collection[str] | None = None) -> Signals:
+def stream(
+    network: IntNetwork, plan: Plan, frames_NTCHW: NDArray[Any], *, keep: Collection[str] | None = None
+) -> Signals:
     """Send clips of real numbers [N, T, C, H, W] back to back through the layers, as Lava does.
 
-    Returns the messages [N, T, C, H, W] of the populations in `keep` (default: all). Raises `InputError` where the
-    network cannot be scheduled.
+    Returns the messages [N, T, C, H, W] of the populations in `keep` (default: all).
     """
-    plan, clips = schedule(network), len(frames_NTCHW)
+    clips = len(frames_NTCHW)
     quantized = network.input.quantize(frames_NTCHW).astype(np.int32).reshape(-1, *network.input.shape)
     layers = build_layers(network, plan, quantized)
     work_ns = sum(measured_work(network, layers).values())

@@ -6,8 +6,8 @@ Node names are the layer names of the model. What has no home in NIR (DESIGN):
 - a shortcut meets its branch at a `Junction`;
 - the concatenation in front of the head needs no node: neurons are elementwise and the readout's groups are pairs of
   channels, so local path and stage 4 keep neurons and readout convolutions of their own until they are summed;
-- a model trained with N-bit weights (svformer.qat) is written as it was trained: chains merged, weights on their grid,
-  and a `GainBias` node for a bias that differs at the border of the image;
+- a model trained with N-bit weights (svformer.model.qat) is written as it was trained: chains merged, weights on their
+  grid, and a `GainBias` node for a bias that differs at the border of the image;
 - a norm of its own for every time step (`norm="per_step"`) is a `GainBias` node behind its convolution;
 - the temporal convolution is T delayed 2-D convolutions, summed when the last frame arrives.
 """
@@ -21,15 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deploy.ir.graph import Shape, output_shape
 from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
-from svformer.blocks import Attention, Down, GlobalBlock, LocalBlock, LocalMixer, Mlp
-from svformer.errors import InputError
-from svformer.layers import TimeNorm
-from svformer.model import SVFormer
-from svformer.neurons import PLIF
-from svformer.qat import Connection as StoredConnection
-from svformer.qat import quantised_chain, quantised_classifier, quantised_readout
+from deploy.ir.shapes import Shape, output_shape
+from svformer.common.errors import InputError
+from svformer.model.blocks import Attention, Down, GlobalBlock, LocalBlock, LocalMixer, Mlp
+from svformer.model.layers import TimeNorm
+from svformer.model.neurons import PLIF
+from svformer.model.qat import Connection as StoredConnection
+from svformer.model.qat import quantised_chain, quantised_classifier, quantised_readout
+from svformer.model.svformer import SVFormer
 
 DT_S = 1e-3  # one frame; norse's default time step, so its importers see the time constants as we do
 Values = NDArray[np.float64]
@@ -131,7 +131,7 @@ class _Exporter:
     def _current(self, source: str, *convs: nn.Conv2d, norm: TimeNorm, base_step: float = 1.0) -> str:
         """Convolutions in a row and their norm: real weights as they are, quantised ones merged as they were trained.
 
-        See `svformer.blocks.Weighted.current`, which computes the same.
+        See `svformer.model.blocks.Weighted.current`, which computes the same.
         """
         if self.config.weight_bits is not None:
             size, bits = self.shapes[source][-1], self.config.weight_bits

@@ -16,7 +16,7 @@ from deploy.frontend.standard import Signal, StandardGraph, dense, one_hot
 from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
 from deploy.ir.shapes import execution_order, predecessors
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 NOT_CARRIED = ("classes",)  # metadata that speak of the readout's result
 TIE_MARGIN = 2.0**-23  # of the threshold, which float32 resolves no finer (see `below_float32`)

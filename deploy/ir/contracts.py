@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.errors import GateError
-from deploy.ir.integer import DECAY_ONE, IntIdentity, IntInput, IntLif, IntMembrane, IntNetwork, IntRelay
+from deploy.ir.integer import IntIdentity, IntInput, IntLif, IntMembrane, IntNetwork, IntRelay
+from deploy.ir.machine import DECAY_ONE
 from deploy.ir.network import Input, Lif, Membrane, Network, Relay, Shape, operation_shapes
 from deploy.ir.nodes import fits
 

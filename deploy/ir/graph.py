@@ -11,8 +11,8 @@ from nir.serialization import hdf2dict
 from deploy.ir.canonical import canonical
 from deploy.ir.nodes import EXTENSIONS, VERSION
 from deploy.ir.shapes import Shape, execution_order, infer_shapes, output_shape, predecessors
-from svformer.errors import InputError
-from svformer.files import write_bytes
+from svformer.common.errors import InputError
+from svformer.common.files import write_bytes
 
 __all__ = ["Shape", "execution_order", "infer_shapes", "output_shape", "predecessors", "read_nir", "write_nir"]
 

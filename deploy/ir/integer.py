@@ -15,20 +15,14 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.execution import Watching, execute
 from deploy.ir.linear import attend, convolve
-from deploy.ir.network import Shape, apply_over_time
+from deploy.ir.machine import DECAY_BITS, DECAY_ONE, STATE_LIMIT, STATE_SHIFT
+from deploy.ir.network import Network, Shape, apply_over_time
+from deploy.ir.running import Watching, execute
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
+from svformer.common.errors import InputError
 
 IntArray = NDArray[np.int64]
-
-DECAY_BITS = 12
-DECAY_ONE = 1 << DECAY_BITS  # v loses decay / 4096 of itself every time step
-STATE_SHIFT = 6  # u, v and the bias count in 1/64 of the unit of the weights
-STATE_LIMIT = 1 << 23  # 24-bit registers
-CURRENT_LIMIT = 1 << 17  # a current above this wraps in u
-BIAS_MANTISSA_LIMIT = 1 << 12  # 13 bits, signed
-GAIN_LIMIT = 1 << 12  # 12 bits and a sign
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,3 +306,16 @@ def wrapped(u: IntArray) -> IntArray:
     """A 24-bit register that overflows wraps (once, as in Lava)."""
     u = np.where(u > STATE_LIMIT, u - 2 * STATE_LIMIT, u)
     return np.where(u <= -STATE_LIMIT, u + 2 * STATE_LIMIT, u)
+
+
+Frames = NDArray[Any]  # [N, T, *input shape]
+
+
+def as_images(frames: Frames, network: Network | IntNetwork) -> Frames:
+    """Frames of any input shape as the (C, H, W) that the network's input population has."""
+    shape = next(iter(network.populations.values())).shape
+    if frames.ndim < 3 or frames[0, 0].size != np.prod(shape):
+        raise InputError(
+            f"clips have shape {list(frames.shape)}, this network takes [N, T, {', '.join(map(str, shape))}]"
+        )
+    return np.asarray(frames).reshape(*frames.shape[:2], *shape)

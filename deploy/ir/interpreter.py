@@ -20,7 +20,7 @@ from deploy.ir.network import delayed
 from deploy.ir.neurons import NEURONS, Layer, equation, run_layer
 from deploy.ir.nodes import GainBias, Junction, SpikingAttention
 from deploy.ir.shapes import Shape, infer_shapes, output_shape, predecessors
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 Signal = NDArray[np.float64]  # [N, T, ...]
 

@@ -15,9 +15,9 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.execution import Watching, execute
 from deploy.ir.linear import attend, convolve
 from deploy.ir.loops import grouped, is_loop
+from deploy.ir.running import Watching, execute
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
 
 Array = NDArray[np.float64]

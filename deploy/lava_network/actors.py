@@ -35,7 +35,7 @@ from numpy.typing import DTypeLike, NDArray
 from threadpoolctl import ThreadpoolController
 
 from deploy.errors import SimulatorError
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 MADV_POPULATE_WRITE = 23  # <linux/mman.h>

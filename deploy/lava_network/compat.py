@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 INSTALL_COMMAND = "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0"
 OBJECT_DETECTION = "lava.lib.dl.slayer.object_detection"

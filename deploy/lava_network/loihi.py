@@ -35,14 +35,15 @@ from deploy.ir.integer import (
     IntRelay,
     bias_by_step,
 )
+from deploy.ir.plan import Plan
 from deploy.lava_network import compat
 from deploy.lava_network.actors import one_line
 from deploy.lava_network.recording import Recording
 from deploy.lava_network.stock import MODELS, Frames, Recorder, channels_last, conv_process, lif_process
-from deploy.mapping import mapping, obstacles
-from deploy.passes.schedule import Plan, schedule
+from deploy.passes.mapping import mapping, obstacles
+from deploy.passes.schedule import schedule
 from hardware import ConvGeometry
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 PROFILER = "lava.utils.loihi2_profiler"
 HOST_BINARY = "nxcore/bin/nx_driver_server"  # Lava's default

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from deploy.engine.layers import Layers, build_layers
 from deploy.engine.neurons import message_type
-from deploy.engine.placement import available_cores, measured_work, place, threads
+from deploy.engine.partition import available_cores, measured_work, place, threads
 from deploy.ir.integer import IntInput, IntNetwork
+from deploy.ir.plan import Plan
 from deploy.lava_network import compat
 from deploy.lava_network.blocks import LayersBlock, PortSpec, layers_model
 from deploy.lava_network.recording import Recording
 from deploy.lava_network.stock import build_stock
 from deploy.lava_network.watchdog import LavaRun
-from deploy.passes.schedule import Plan
 
 SELECT_TAG = "fixed_pt"
 

@@ -37,10 +37,10 @@ from deploy.ir.integer import (
     IntRelay,
     shifted,
 )
+from deploy.ir.plan import Plan
 from deploy.lava_network.blocks import registered
 from deploy.lava_network.recording import Recording
-from deploy.passes.schedule import Plan
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 Shape = tuple[int, ...]
 

@@ -13,7 +13,7 @@ from lava.magma.runtime.mgmt_token_enums import MGMT_RESPONSE, enum_equal
 
 from deploy.errors import SimulatorError
 from deploy.lava_network.actors import WatchedRuntime, one_line, require_semaphores
-from svformer.errors import InputError, UserFacingError
+from svformer.common.errors import InputError, UserFacingError
 
 POLL_S = 0.2
 REPORT_GRACE_S = 10.0  # how much later than the first sign of a failure its report may come; a busy machine takes long

@@ -12,11 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.integer import (
-    BIAS_MANTISSA_LIMIT,
-    CURRENT_LIMIT,
-    DECAY_ONE,
-    STATE_LIMIT,
-    STATE_SHIFT,
     IntConnection,
     IntConvolution,
     IntIdentity,
@@ -28,9 +23,10 @@ from deploy.ir.integer import (
     IntRelay,
 )
 from deploy.ir.loops import grouped, is_loop
+from deploy.ir.machine import BIAS_MANTISSA_LIMIT, CURRENT_LIMIT, DECAY_ONE, STATE_LIMIT, STATE_SHIFT
 from deploy.ir.network import Attention, Convolution, Identity, Input, Integrator, Membrane, Network
 from hardware.geometry import ConvGeometry
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 Values = NDArray[np.float64]
 STATE_UNIT = 1 << STATE_SHIFT

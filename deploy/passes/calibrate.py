@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.network import Network, run_float
-from deploy.passes.sums import MessageSums, chunks
-from deploy.passes.watch import Watch
-from svformer.errors import InputError
+from deploy.passes.probes import Watch
+from deploy.passes.statistics import MessageSums, chunks
+from svformer.common.errors import InputError
 
 SILENT = 1e-4  # activity of a channel that no calibration clip woke: its weights are rounded with care all the same
 MOST_LEVELS = 4096  # more different values than this are no grid

@@ -7,8 +7,9 @@ chooses by it, and the bill of deployment sets the forms side by side by it.
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.ir.machine import BIAS_BITS, GRADED_BITS, STATE_BITS
 from deploy.ir.network import Shape
-from deploy.needs import BIAS_BITS, GRADED_BITS, STATE_BITS, biased
+from deploy.ir.storage import biased
 from hardware import (
     ConvGeometry,
     IdentityGeometry,

@@ -27,7 +27,7 @@ from deploy.ir.network import Array, Connection, Identity, Network, Population, 
 from deploy.passes.chain_cost import count_biases, count_relay, count_row
 from deploy.passes.compose import composable, composed_geometry, exact_in_row, joined
 from hardware import Chip, ChipError, OpCounts, load_chip, price
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 RATE = 0.1  # spikes per neuron and time step, where none was measured
 WEIGHT_BITS = 8  # of the weights whose memory is priced

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from deploy.engine.stream import fastest
 from deploy.ir.integer import (
-    DECAY_ONE,
-    STATE_SHIFT,
     IntAttention,
     IntConnection,
     IntConvolution,
@@ -32,13 +30,15 @@ from deploy.ir.integer import (
     IntPopulation,
     IntRelay,
 )
+from deploy.ir.machine import DECAY_ONE, STATE_SHIFT
 from deploy.ir.network import Attention, Connection, Convolution, Input, Lif, Membrane, Network, Population, Relay
 from deploy.passes.bounds import prove
 from deploy.passes.calibrate import Calibration
 from deploy.passes.rounding import round_bias, round_factor, round_gain, round_weights
 from deploy.passes.scales import choose_scales, message_scale, shifts_right
-from deploy.passes.sums import chunks
-from svformer.errors import InputError
+from deploy.passes.schedule import schedule
+from deploy.passes.statistics import chunks
+from svformer.common.errors import InputError
 
 Values = NDArray[np.float64]
 NO_DRIFT: Values = np.zeros((1, 1, 1))
@@ -70,8 +70,8 @@ def quantize(network: Network, calibration: Calibration, *, weight_bits: int = 8
 
 def result_error(network: IntNetwork, calibration: Calibration) -> float:
     """Root mean square difference to the float network's results on the calibration clips."""
-    parts = chunks(calibration.frames_NTCHW, calibration.at_once)
-    results = [network.logits(fastest(network, part, keep=[network.output])) for part in parts]
+    plan, parts = schedule(network), chunks(calibration.frames_NTCHW, calibration.at_once)
+    results = [network.logits(fastest(network, plan, part, keep=[network.output])) for part in parts]
     return float(np.sqrt(np.mean((np.concatenate(results) - calibration.results) ** 2)))
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.integer import BIAS_MANTISSA_LIMIT, GAIN_LIMIT, STATE_SHIFT, IntGain
+from deploy.ir.integer import IntGain
+from deploy.ir.machine import BIAS_MANTISSA_LIMIT, GAIN_LIMIT, STATE_SHIFT
 from deploy.ir.network import Convolution
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from deploy.ir.integer import CURRENT_LIMIT, STATE_LIMIT
+from deploy.ir.machine import CURRENT_LIMIT, STATE_LIMIT
 from deploy.ir.network import Attention, Connection, Convolution, Identity, Input, Integrator, Lif, Network
 from deploy.passes.bounds import POTENTIAL_LIMIT, Interval, float_ranges, through_convolution
 from deploy.passes.calibrate import Calibration
@@ -106,7 +106,7 @@ def _ratio(limit: int, worst: float) -> float:
 
 
 def _candidates(network: Network, largest: float, entering: Iterable[Connection]) -> list[float]:
-    """Scales to try, a power of two among them: it keeps weights that lie on a grid of powers of two (svformer.qat).
+    """Scales to try. One is a power of two, which keeps weights on a grid of powers of two (`svformer.model.qat`).
 
     Where spikes enter by a plain factor (attention, identities), that becomes a power of two, too: exact.
     """

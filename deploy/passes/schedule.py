@@ -9,35 +9,12 @@ A loop gives its synapses the steps that its delays hold back anyway: a spike th
 late passes one synapse on the way.
 """
 
-from dataclasses import dataclass
-
 from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.loops import grouped
-from svformer.errors import InputError
+from deploy.ir.plan import Plan
+from svformer.common.errors import InputError
 
 MAX_DELAY = 62  # time steps that a Loihi 2 synapse can hold a message back
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Depth of every population, and how many time steps every connection holds messages back."""
-
-    depths: dict[str, int]
-    lags: tuple[int, ...]  # of network.connections, in their order
-    frames: int  # T
-
-    @property
-    def depth(self) -> int:
-        """Synapses on the longest path from input to output."""
-        return max(self.depths.values())
-
-    def first_step(self, name: str) -> int:
-        """Time step (counted from 1) at which a population sees frame 0; it is reset there, and every T steps."""
-        return 1 + self.depths[name]
-
-    def steps(self, clips: int) -> int:
-        """Time steps until the last frame of so many clips, back to back, has come out."""
-        return clips * self.frames + self.depth
 
 
 def schedule(network: IntNetwork) -> Plan:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from deploy.bill import BillItem, bill
-from deploy.frontend.from_nir import from_nir
+from deploy.costs.overheads import BillItem, bill
+from deploy.costs.resources import layer_needs
+from deploy.execution.deployment import Deployment
+from deploy.execution.tally import Tally
 from deploy.ir.network import Convolution
 from deploy.ir.network import Network as FloatNetwork
-from deploy.needs import layer_needs
-from deploy.pipeline import Deployment
-from deploy.tally import Tally
+from deploy.passes.from_nir import from_nir
 from hardware import (
     Chip,
     ChipError,

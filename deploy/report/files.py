@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.report.markdown import markdown
-from svformer.files import atomic_path
+from svformer.common.files import atomic_path
 
 # A list of numbers over several lines; no string of JSON holds a line break, so none is touched.
 NUMBERS = re.compile(r"\[\n\s*(-?[\d.eE+-]+(?:,\n\s*-?[\d.eE+-]+)*)\n\s*\]")

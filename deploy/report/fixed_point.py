@@ -1,4 +1,4 @@
-"""What fixed point costs every layer, as a table on a terminal (deploy/passes/fidelity.py)."""
+"""What fixed point costs every layer, as a table on a terminal (deploy/gates/fidelity.py)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -13,12 +13,12 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from deploy.report import plot
+from deploy.report import bitmaps as plot
 from deploy.report.by_cause import SECOND_MODEL, all_causes, main_models, memory_as_one, redrawn
 from deploy.report.cost_chart import cost_chart
 from deploy.report.markdown import markdown
 from deploy.report.typeset import FILTERS
-from svformer.files import atomic_path
+from svformer.common.files import atomic_path
 
 CLIPS_LISTED = 500  # rows of the table of clips; report.json holds them all
 REGISTERS_SHOWN = 8  # closest registers shown at once; the rest is folded away

@@ -11,13 +11,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from deploy.costs.resources import layer_needs
+from deploy.execution.memory import message_size
 from deploy.ir.integer import IntInput, IntIntegrator, IntLif, IntNetwork, IntPopulation
-from deploy.memory import message_size
-from deploy.needs import layer_needs
+from deploy.ir.plan import Plan
 from deploy.passes.bounds import Headroom
-from deploy.passes.schedule import Plan
 from hardware.fit import BITS_PER_KIB
-from svformer.terminal import print_wide
+from svformer.common.terminal import print_wide
 
 CURRENT, SUM = "input current", "synaptic sum"  # names of `deploy.passes.bounds`
 

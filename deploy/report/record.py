@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.batch import peak_rss_mb
-from deploy.counting import expected_operations, readout_layers
-from deploy.gates import Agreement
+from deploy.costs.counting import expected_operations, readout_layers
+from deploy.costs.resources import layer_needs
+from deploy.execution.batch import peak_rss_mb
+from deploy.execution.deployment import Deployment
+from deploy.execution.tally import ClipResult, Tally
+from deploy.gates.agreement import Agreement
 from deploy.ir.integer import IntInput, IntLif
-from deploy.mapping import mapping
-from deploy.needs import layer_needs, parameter_count, synapse_memory_bits, widest_weight_bits
-from deploy.pipeline import Deployment, neurons
+from deploy.ir.storage import neurons, parameter_count, synapse_memory_bits, widest_weight_bits
+from deploy.passes.mapping import mapping
 from deploy.report.energy import energy
 from deploy.report.plan import plan_rows
-from deploy.tally import ClipResult, Tally
 from hardware import Chip, OpCounts, fit, load_chip, shipped_chips
 from hardware.fit import BITS_PER_KIB
 from hardware.paper_ledger import CONVENTION

@@ -7,7 +7,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from svformer.files import write_bytes
+from svformer.common.files import write_bytes
 
 
 def write_spikes(spikes: dict[str, NDArray[np.uint8]], path: Path, *, dt_s: float) -> None:

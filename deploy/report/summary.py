@@ -5,10 +5,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from deploy.bill import CHAINS
+from deploy.costs.overheads import CHAINS
 from deploy.report.fixed_point import fixed_point_table
 from deploy.report.plan import print_mapping, print_plan
-from svformer.terminal import duration, print_wide, size
+from svformer.common.terminal import duration, print_wide, size
 
 CLIPS_SHOWN = 12
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from svformer.common.errors import InputError
 from svformer.data.events import EVENT, Events
-from svformer.errors import InputError
 
 VERSION, END_OF_TEXT = b"#!AER-DAT3.1\r\n", b"#!END-HEADER\r\n"
 HEADER = struct.Struct("<hhiiiiii")

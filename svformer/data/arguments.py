@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Literal, get_args
 
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 PROCEDURAL = {"procedural": "easy", "procedural_hard": "hard"}  # data set -> world; generated in data/NAME
 DATASETS = (*PROCEDURAL, "ucf101", "ntu60", "dvs128", "folder")

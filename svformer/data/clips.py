@@ -22,7 +22,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 MEAN, STD = 0.45, 0.225
 TIME_TOLERANCE_S = 1e-3  # Matroska and others round time stamps to milliseconds
@@ -277,3 +277,8 @@ def _pick(
     if held is None:
         raise _unreadable(path, "no pictures in it")
     yield from itertools.repeat(held, len(remaining))
+
+
+def as_batch(clips_BTCHW: Tensor) -> Tensor:
+    """uint8 or int16 clips [B, T, C, H, W] -> what a network takes, float32 [B, C, T, H, W]."""
+    return normalise(clips_BTCHW).transpose(1, 2)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from svformer.common.errors import InputError
 from svformer.data.arguments import MAX_UNREADABLE
 from svformer.data.clips import Sampling
-from svformer.errors import InputError
 
 Item = TypeVar("Item")
 

@@ -19,11 +19,11 @@ from typing import Unpack
 import numpy as np
 from torch import Tensor
 
+from svformer.common.errors import InputError
 from svformer.data.arguments import Binning
 from svformer.data.dataset import ClipDataset, Options
+from svformer.data.event_files import EventEntry, parse_name
 from svformer.data.events import SENSOR_PX, check_size
-from svformer.data.recordings import EventEntry, parse_name
-from svformer.errors import InputError
 
 CLASSES = (
     *("Hand clapping", "Right hand wave", "Left hand wave", "Right arm cw", "Right arm ccw", "Left arm cw"),

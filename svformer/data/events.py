@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from svformer.common.errors import InputError
 from svformer.data.arguments import BINNINGS, Binning
 from svformer.data.clips import COUNTS
-from svformer.errors import InputError
 
 SENSOR_PX = 128
 MOST_COUNTS = 255  # of a pixel in a frame

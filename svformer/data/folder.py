@@ -11,8 +11,8 @@ import hashlib
 from pathlib import Path
 from typing import Unpack
 
+from svformer.common.errors import InputError
 from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
-from svformer.errors import InputError
 
 SUFFIXES = frozenset(
     (".avi", ".mp4", ".m4v", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".gif")

@@ -14,9 +14,9 @@ dvs128: the first 11 easy motions as gestures, seen by a model of an event camer
 import sys
 from pathlib import Path
 
-from svformer.cli import ArgumentParser, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.terminal import say
 from svformer.data.arguments import LOOKALIKES
-from svformer.terminal import say
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
     arguments = parser.parse_args()
 
-    from svformer.data.lookalikes import WRITERS
+    from svformer.data.synthetic.lookalikes import WRITERS
 
     say(f"{WRITERS[arguments.dataset](arguments.out, seed=arguments.seed)}")
 

@@ -4,9 +4,9 @@
     python -m svformer.data.procedural data/easy
     python -m svformer.data.procedural data/hard --set hard --groups 10 --clips-per-group 1 --seed 7
 
-The easy set has 12 motions of one object (`svformer.data.scenes`); the hard one has 20 actions of a jointed figure
-(`svformer.data.actions`) among clutter and behind posts, seen by a moving camera (`svformer.data.people`).
-A group is one scene (shapes, colours, clutter, noise, tempo, size), the same for every class; its clips vary it.
+The easy set has 12 motions of one object (`synthetic.scenes`); the hard one has 20 actions of a jointed figure
+(`synthetic.actions`) among clutter and behind posts, seen by a moving camera (`synthetic.people`). A group
+is one scene (shapes, colours, clutter, noise, tempo, size), the same for every class; its clips vary it.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from svformer.cli import ArgumentParser, run_cli
-from svformer.data import actions, people, scenes
-from svformer.data.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX
-from svformer.errors import InputError
-from svformer.files import atomic_path
-from svformer.terminal import say, track
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.errors import InputError
+from svformer.common.files import atomic_path
+from svformer.common.terminal import say, track
+from svformer.data.synthetic import actions, people, scenes
+from svformer.data.synthetic.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX
 
 __all__ = ["CLASSES", "WORLDS", "World", "generate"]
 

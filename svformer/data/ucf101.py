@@ -11,9 +11,9 @@ Clips of one group (g08) come from one source video; the official lists never sp
 from pathlib import Path
 from typing import Unpack
 
+from svformer.common.errors import InputError
 from svformer.data.arguments import UCF101_SPLITS
 from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
-from svformer.errors import InputError
 
 
 class Ucf101(VideoDataset):

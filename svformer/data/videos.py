@@ -10,6 +10,8 @@ from typing import ClassVar, Unpack
 import numpy as np
 from torch import Tensor
 
+from svformer.common.errors import InputError
+from svformer.common.terminal import track
 from svformer.data.clips import (
     Sampling,
     Video,
@@ -20,8 +22,6 @@ from svformer.data.clips import (
     sample_clip,
 )
 from svformer.data.dataset import ClipDataset, Options
-from svformer.errors import InputError
-from svformer.terminal import track
 
 
 @dataclass(frozen=True)

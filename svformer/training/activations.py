@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from svformer.blocks import Down, GlobalBlock, LocalBlock, LocalPath, Stem
+from svformer.model.blocks import Down, GlobalBlock, LocalBlock, LocalPath, Stem
 
 RECOMPUTED = (Stem, Down, LocalBlock, GlobalBlock, LocalPath)
 

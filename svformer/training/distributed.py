@@ -18,9 +18,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from svformer.devices import choose_device
-from svformer.errors import InputError
-from svformer.layers import TimeNorm
+from svformer.common.devices import choose_device
+from svformer.common.errors import InputError
+from svformer.model.layers import TimeNorm
 
 CPU = torch.device("cpu")
 

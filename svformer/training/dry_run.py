@@ -9,10 +9,10 @@ import torch
 from rich.table import Column, Table
 from torch import Tensor, nn
 
+from svformer.common.terminal import duration, size
 from svformer.config import SVFormerConfig
-from svformer.counts import Sizes, sizes
-from svformer.model import SVFormer
-from svformer.terminal import duration, size
+from svformer.model.dense_counts import Sizes, sizes
+from svformer.model.svformer import SVFormer
 from svformer.training.loop import SPACE_FOR_STATES, state_bytes
 from svformer.training.record import machine
 from svformer.training.samples import Key

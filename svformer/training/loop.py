@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from svformer.curve import Point, write_curve
-from svformer.errors import InputError
-from svformer.memory import shortage_explained
-from svformer.terminal import duration, new_console, size
-from svformer.terminal import progress as progress_bars
+from svformer.common.errors import InputError
+from svformer.common.files import atomic_path
+from svformer.common.shortage import shortage_explained
+from svformer.common.terminal import duration, new_console, size
+from svformer.common.terminal import progress as progress_bars
+from svformer.evaluation.curve import Point, write_curve
 from svformer.training.trainer import Trainer
 
 STATE = "state.pt"
@@ -46,8 +47,16 @@ def train(trainer: Trainer, out: Path, *, save_every: int = 0) -> None:
             if log:
                 log(point)
                 write_curve(trainer.curve, out)
+                _draw(trainer.curve, out)
                 progress.console.print(_line(point))
             trainer.save(out / STATE)
+
+
+def _draw(curve: list[Point], out: Path) -> None:
+    from svformer.pictures.plot import draw_curve  # matplotlib takes a second to import, and only the loop draws
+
+    with atomic_path(out / "curve.png") as temporary:
+        draw_curve(curve, temporary)
 
 
 def _progress(trainer: Trainer) -> Progress:

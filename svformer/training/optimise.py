@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 from svformer.training.recipe import Recipe
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from svformer.neurons import PLIF
+from svformer.model.neurons import PLIF
 from svformer.training.recipe import Precision
 
 

@@ -5,7 +5,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from svformer.errors import InputError
+from svformer.common.errors import InputError
 
 Schedule = Literal["one_cycle", "cosine"]
 Precision = Literal["fp32", "bf16"]

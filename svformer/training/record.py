@@ -1,7 +1,6 @@
 """What was run: run.json beside the results, written when a run begins and completed when it ends."""
 
 import dataclasses
-import hashlib
 import json
 import platform
 from datetime import UTC, datetime
@@ -11,9 +10,9 @@ from typing import Any
 
 import torch
 
-import svformer
-from svformer.accuracy import Accuracy
-from svformer.files import atomic_path
+from svformer.common.digest import source_digest
+from svformer.common.files import atomic_path
+from svformer.evaluation.accuracy import Accuracy
 from svformer.training.trainer import Trainer
 
 LIBRARIES = ("torch", "norse", "numpy", "av", "pillow")
@@ -61,14 +60,6 @@ def versions() -> dict[str, str]:
     found = {library: version(library) for library in LIBRARIES}
     found["torch"] = torch.__version__  # with the kind of build
     return {"python": platform.python_version(), **found, "svformer": source_digest()}
-
-
-def source_digest() -> str:
-    """The package's sources as one number, whether or not they come from a repository."""
-    folder, digest = Path(svformer.__file__).parent, hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
 
 
 def _write(facts: Facts, path: Path) -> None:

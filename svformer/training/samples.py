@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from svformer.common.errors import InputError
 from svformer.data.dataset import ClipDataset
-from svformer.errors import InputError
 from svformer.training.augment import augmented
 from svformer.training.recipe import Recipe
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import torch
 
-from svformer.accuracy import describe, evaluate
 from svformer.assets import TINY_CHECKPOINT
-from svformer.checkpoint import State, load_checkpoint, save_checkpoint
+from svformer.common.errors import InputError
+from svformer.common.terminal import SCREEN, new_console, say
 from svformer.config import PRESETS, WEIGHT_BITS, SVFormerConfig
+from svformer.data.catalogue import open_dataset
 from svformer.data.dataset import ClipDataset
-from svformer.data.datasets import open_dataset
-from svformer.errors import InputError
-from svformer.model import SVFormer
-from svformer.terminal import SCREEN, new_console, say
+from svformer.evaluation.accuracy import describe, evaluate
+from svformer.model.checkpoint import State, load_checkpoint, save_checkpoint
+from svformer.model.svformer import SVFormer
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
 from svformer.training.loop import STATE, memory_explained, train

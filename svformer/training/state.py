@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from svformer.errors import InputError
-from svformer.files import write_bytes
+from svformer.common.errors import InputError
+from svformer.common.files import write_bytes
 
 FORMAT = "svformer-training/2"
 State = dict[str, Any]

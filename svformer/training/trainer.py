@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from svformer.accuracy import as_batch
+from svformer.common.errors import InputError
 from svformer.config import SVFormerConfig
-from svformer.curve import Point
+from svformer.data.clips import as_batch
 from svformer.data.dataset import ClipDataset
-from svformer.errors import InputError
-from svformer.model import SVFormer
+from svformer.evaluation.curve import Point
+from svformer.model.svformer import SVFormer
 from svformer.training.activations import recompute_activations
 from svformer.training.distributed import Processes, synchronise_norms
 from svformer.training.mixing import Mix, draw_mix, mixed

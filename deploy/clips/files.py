@@ -1,0 +1,71 @@
+"""Files named on a command line as clips."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.clips.nir_data import is_recording, samples
+from deploy.clips.source import (
+    UNLABELLED,
+    ClipSource,
+)
+from svformer.common.errors import InputError
+from svformer.data import dvs128, ntu60
+from svformer.data import event_files as recordings
+from svformer.data.arguments import Binning
+from svformer.data.dataset import Entry
+from svformer.data.event_files import EventEntry, holds_events
+from svformer.data.videos import ClipEntry
+from svformer.evaluation.views import spread
+
+
+def from_files(paths: Sequence[Path], *, events_by: Binning = "count") -> list[ClipSource]:
+    """Clips of single files, labelled where they bear the names of UCF101, NTU RGB+D or tonic's DVS128 Gesture."""
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)}: no such clip; allowed: video files that FFmpeg decodes, recordings of events "
+            "(.aedat, .npy), or .npy"
+        )
+    expanded = [clip for path in paths for clip in (samples(path) if is_recording(path) else [path])]
+    return [ClipSource(path=path, label=_label(path), entry=_entry(path, events_by)) for path in expanded]
+
+
+def _entry(path: Path, events_by: Binning) -> Entry | None:
+    if holds_events(path):
+        return EventEntry(path=path, label=UNLABELLED, name=path.name, events_by=events_by)
+    if path.suffix == ".npy" or is_recording(path):
+        return None
+    return ClipEntry(path=path, label=UNLABELLED, name=path.name)
+
+
+def _label(path: Path) -> str | None:
+    """The class that a file's official name tells."""
+    if match := re.fullmatch(r"v_(\w+)_g\d+_c\d+", path.stem):
+        return match[1]
+    if sample := ntu60.parse_name(path.name):
+        return ntu60.CLASSES[sample.label]
+    gesture = recordings.parse_name(path)
+    return None if gesture is None or gesture >= len(dvs128.CLASSES) else dvs128.CLASSES[gesture]
+
+
+def shipped(folder: Path) -> list[ClipSource]:
+    """The video files of a folder that ships with the project, in order of their names."""
+    return from_files(sorted(folder.rglob("*.avi")))
+
+
+def with_views(sources: Sequence[ClipSource], temporal: int, spatial: int) -> list[ClipSource]:
+    """Every clip seen `temporal` x `spatial` times, evenly spread; the views of a clip follow each other."""
+    recording = next((s for s in sources if isinstance(s.entry, EventEntry)), None)
+    if recording and temporal * spatial > 1:
+        raise InputError(
+            f"--views {temporal}x{spatial}: {recording.path.name} is a recording of events, which is one view as a "
+            "whole; leave --views out"
+        )
+    return [
+        dataclasses.replace(source, start=start, crop=crop)
+        for source in sources
+        for start in spread(temporal)
+        for crop in spread(spatial)
+    ]

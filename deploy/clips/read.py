@@ -1,0 +1,141 @@
+"""Clips from files: what `run_lava.py` is given becomes frames that a graph takes."""
+
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deploy.clips.files import shipped
+from deploy.clips.nir_data import is_recording, load_sample
+from deploy.clips.source import ClipSource, Frames, InputFormat, check_fits, takes, takes_video
+from svformer.assets import CALIBRATION_CLIPS
+from svformer.common.errors import InputError
+from svformer.data.clips import Sampling, normalise
+
+PROBE_SIZE = 32  # pixels; what a frame costs is its decoding
+READ_BEFORE = 8  # clips that are read as a whole before the run, of which they are a small part
+
+
+def load(source: ClipSource, wanted: InputFormat) -> Frames:
+    """Frames of a clip [T, *shape]: a video (decoded, cropped square, normalised as in training), a recording of events
+    (binned to counts), or a .npy.
+
+    A .npy of bytes for a network that takes video holds pixels, and is normalised too; any other is taken as it is.
+
+    Raises `InputError` when the file cannot be read or does not fit the graph.
+    """
+    check_fits(source, wanted)
+    if source.entry is None:
+        if is_recording(source.path):
+            return load_sample(source.path, wanted.frames, wanted.shape).astype(np.float32)
+        values = _load_array(source.path, wanted)
+        pixels = values.dtype == np.uint8 and takes(wanted, channels=3)
+        return normalise(torch.as_tensor(values)).numpy() if pixels else values.astype(np.float32)
+    sampling = Sampling(frames=wanted.frames)
+    clip = source.entry.load(size=wanted.shape[1], sampling=sampling, start=source.start, crop=source.crop)
+    return np.asarray(normalise(clip).numpy(), dtype=np.float32)
+
+
+def _load_array(path: Path, wanted: InputFormat) -> NDArray[Any]:
+    try:
+        with path.open("rb") as file:
+            values = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy file ({error})") from error
+    if not isinstance(values, np.ndarray):
+        raise InputError(f"{path}: an archive of arrays; save one array with numpy.save")
+    expected = (wanted.frames, *wanted.shape)
+    if values.shape != expected:
+        raise InputError(f"{path}: shape {list(values.shape)}, this graph takes {list(expected)} (T, input shape)")
+    if values.dtype.kind not in "biuf" or not (np.abs(values) <= np.finfo(np.float32).max).all():
+        raise InputError(f"{path}: holds values that are not finite real numbers (of float32)")
+    return values
+
+
+def array_frames(path: Path) -> int:
+    """Number of time steps of a .npy clip; raises `InputError` when it cannot be read."""
+    try:
+        return int(np.load(path, mmap_mode="r", allow_pickle=False).shape[0])
+    except (OSError, ValueError, EOFError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: not a readable .npy file ({error})") from error
+
+
+def require_readable(sources: Sequence[ClipSource]) -> None:
+    """Raise `InputError` for files that cannot be read, whatever the graph takes: a few videos are decoded over the
+    time that a clip usually takes, of many files one frame each.
+    """
+    for source in sources:
+        if source.entry is not None:
+            whole = len(sources) <= READ_BEFORE and source.entry.channels == 3
+            source.entry.load(size=PROBE_SIZE, sampling=Sampling() if whole else Sampling(frames=1))
+        elif not is_recording(source.path):
+            array_frames(source.path)
+
+
+def require_fit(sources: Sequence[ClipSource], wanted: InputFormat) -> None:
+    """Raise `InputError` for clips that do not fit a graph, all of the first read for a try."""
+    for source in sources:
+        check_fits(source, wanted)
+    for source in sources[:READ_BEFORE]:
+        load(source, wanted)
+
+
+def known_range(sources: Sequence[ClipSource]) -> tuple[float, float] | None:
+    """What a pixel of a video can be after normalisation; None for all else, of which only the clips tell."""
+    if any(source.entry is None or source.entry.channels != 3 for source in sources):
+        return None
+    black, white = normalise(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
+    return black, white
+
+
+def example_clips(wanted: InputFormat, count: int) -> Frames:
+    """Clips [N, T, *shape] to compare executions on: shipped videos; for a network that takes none, random counts."""
+    if takes_video(wanted):
+        return np.stack([load(source, wanted) for source in shipped(CALIBRATION_CLIPS)[:count]])
+    shape = (count, wanted.frames, *wanted.shape)
+    return np.random.default_rng(0).poisson(1.0, shape).astype(np.float32)
+
+
+def batches(
+    sources: Sequence[ClipSource], wanted: InputFormat, size: int
+) -> Iterator[tuple[Sequence[ClipSource], Frames]]:
+    """Clips in batches of at most `size`: their sources and frames [N, T, *shape].
+
+    Of a data set, files that cannot be read are left out, each with one line on standard error. Raises `InputError`
+    when they are more than is allowed, or all.
+    """
+    for source in sources:
+        check_fits(source, wanted)
+    left_out = set[Path]()
+    for first in range(0, len(sources), size):
+        readable = list(_readable(sources[first : first + size], wanted, left_out))
+        if readable:
+            yield [source for source, _ in readable], np.stack([frames for _, frames in readable])
+    say_left_out(left_out, sources)
+
+
+def say_left_out(left_out: Collection[Path], sources: Sequence[ClipSource]) -> None:
+    """One line that says how many files were left out; raises `InputError` when these are all."""
+    if left_out:
+        count = f"{len(left_out)} of {len({source.path for source in sources})} clips cannot be read"
+        if all(source.path in left_out for source in sources):
+            raise InputError(f"{count}; nothing is left to run")
+        print(f"{count} and are left out", file=sys.stderr)
+
+
+def _readable(
+    sources: Sequence[ClipSource], wanted: InputFormat, left_out: set[Path]
+) -> Iterator[tuple[ClipSource, Frames]]:
+    """Clips that can be read, with their frames; adds the other files to `left_out`."""
+    for source in sources:
+        try:
+            yield source, load(source, wanted)
+        except InputError as error:
+            if source.leave_out is None:
+                raise
+            source.leave_out(error)
+            left_out.add(source.path)

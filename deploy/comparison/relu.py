@@ -1,0 +1,80 @@
+"""The twin without spikes (`activation="relu"`): accuracy and multiply-accumulates, counted in PyTorch.
+
+It has graded activations and a softmax, so it is not deployed; it is what a spiking network has to be cheaper than.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from deploy.clips.read import batches
+from deploy.clips.source import ClipSource, InputFormat
+from deploy.comparison.relu_counts import Counter, Products, watch
+from hardware import OpCounts
+from svformer.model.svformer import SVFormer
+
+BATCH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinRun:
+    """Counts of all clips together, layer by layer; products are those with a non-zero activation.
+
+    Attention is apart: weighted layers alone, what papers report, leave it out for spiking networks, too.
+    """
+
+    clips: int
+    top1: float | None
+    layers: tuple[Products, ...]
+    attention: tuple[Products, ...]
+    activity: float  # share of activations behind a ReLU that are not zero
+    weights: int
+
+    def dense(self) -> "TwinRun":
+        """Every product done, zero or not, borders exact: what hardware without zero-skipping does."""
+        return dataclasses.replace(
+            self,
+            layers=tuple(layer.dense() for layer in self.layers),
+            attention=tuple(layer.dense() for layer in self.attention),
+        )
+
+    def per_clip(self, *, weight_bits: int, attention: bool) -> OpCounts:
+        """Counts of the mean clip, where each product with a weight fetches one of `weight_bits`."""
+        layers = (*self.layers, *self.attention) if attention else self.layers
+        total = sum((layer.counts(weight_bits) for layer in layers), OpCounts())
+        return OpCounts(**{name: round(value / self.clips) for name, value in dataclasses.asdict(total).items()})
+
+
+def run_twin(
+    model: SVFormer,
+    clips: Sequence[ClipSource],
+    wanted: InputFormat,
+    *,
+    classes: Sequence[str],
+    on_clips: Callable[[float], None] = lambda clips: None,
+) -> TwinRun:
+    """Run clips through a twin in PyTorch, float32."""
+    counter, right, known, done = Counter(), 0, 0, 0
+    handles = watch(model, counter)
+    try:
+        for part, frames in batches(clips, wanted, BATCH):
+            with torch.no_grad():
+                best = model(torch.from_numpy(frames).transpose(1, 2)).argmax(1).tolist()
+            labelled = [(b, classes.index(c.label)) for b, c in zip(best, part, strict=True) if c.label in classes]
+            right, known = right + sum(b == label for b, label in labelled), known + len(labelled)
+            done += len(part)
+            on_clips(done)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return TwinRun(
+        clips=len(clips),
+        top1=right / known if known else None,
+        layers=tuple(counter.layers.values()),
+        attention=tuple(counter.attention.values()),
+        activity=counter.active / counter.values,
+        weights=sum(math.prod(p.shape) for p in model.parameters() if p.ndim > 1),
+    )

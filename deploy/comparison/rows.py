@@ -1,0 +1,186 @@
+"""What one network does on some clips, in the figures that networks are compared by."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from deploy.clips.read import batches
+from deploy.clips.source import ClipSource, InputFormat, input_format
+from deploy.comparison.relu import TwinRun, run_twin
+from deploy.costs.resources import layer_needs
+from deploy.execution.deployment import Deployment
+from deploy.execution.simulate import Backend
+from deploy.frontend.export import class_names, export_checkpoint, training_facts
+from deploy.gates.export import check_export
+from deploy.ir.machine import WEIGHT_BITS
+from deploy.pipeline import deploy, run
+from deploy.report.record import record
+from hardware import energy_models, load_chip
+from hardware.fit import BITS_PER_KIB
+from hardware.paper_ledger import CONVENTION
+from svformer.common.terminal import counting
+from svformer.model.checkpoint import load_checkpoint
+from svformer.model.svformer import SVFormer
+
+CHIPS = (CONVENTION, "cmos45_int8_sram", "cmos45_lemaire", "loihi1")
+CHECKED_CLIPS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One network at one width of its weights; operations and energy (millijoule) of the mean clip."""
+
+    name: str
+    form: str
+    weight_bits: int  # the widest weight that is stored
+    clips: int
+    float_top1: float | None  # None where no clip bears a class of the network
+    deployed_top1: float | None  # None where nothing was deployed
+    agreement: float | None  # clips with the same best class before and after quantisation
+    spike_match: float | None
+    activity: float  # firing rate, or the share of values other than zero
+    memory_kib: float  # of the weights
+    synaptic_ops: float
+    macs: float  # of graded messages, and of gains that change with the time step
+    attention_ops: float
+    neuron_updates: float
+    energy_mj: dict[str, float | None]  # chip -> weighted layers (the convention) or all that has a figure
+    static: bool  # whether the weights stay the same at all time steps
+
+    @property
+    def short_name(self) -> str:
+        """The name, and of a twin whether its zeros are skipped."""
+        return f"{self.name} ({self.form.rpartition(', ')[2]})" if self.spike_match is None else self.name
+
+
+def rows_of(
+    path: Path,
+    clips: Sequence[ClipSource],
+    calibration: Sequence[ClipSource],
+    arguments: argparse.Namespace,
+    console: Console,
+) -> list[Row]:
+    """The rows of a checkpoint: one for every width, two of each for a ReLU twin (with its zeros, and without)."""
+    model = load_checkpoint(path, head_dim=arguments.head_dim)
+    name = path.parent.name if path.stem == "checkpoint" else path.stem
+    console.rule(f"{name}: {describe(model)}")
+    if model.config.activation != "spiking":
+        return _twin_rows(name, model, class_names(training_facts(path)), clips, arguments.weight_bits, console)
+    trained = model.config.weight_bits
+    widths = arguments.weight_bits if trained is None else [WEIGHT_BITS]  # a trained grid is found and kept
+    return [_spiking_row(name, path, clips, calibration, arguments, bits, console) for bits in widths]
+
+
+def describe(model: SVFormer) -> str:
+    """Form of a network in a few words."""
+    config = model.config
+    if config.activation != "spiking":
+        return "ReLU and softmax"
+    norm = "norm shared over time" if config.norm == "shared" else "norm of every time step"
+    return norm if config.weight_bits is None else f"trained with {config.weight_bits}-bit weights"
+
+
+def _spiking_row(
+    name: str,
+    path: Path,
+    clips: Sequence[ClipSource],
+    calibration: Sequence[ClipSource],
+    arguments: argparse.Namespace,
+    bits: int,
+    console: Console,
+) -> Row:
+    model, graph = export_checkpoint(path, head_dim=arguments.head_dim)
+    _, frames = next(batches(calibration, input_format(graph, model.config.frames), CHECKED_CLIPS))
+    check_export(model, graph, frames)
+    deployment = deploy(graph, calibration, console.print, weight_bits=bits, merge=arguments.merge)
+    backend: Backend = arguments.backend
+    with counting(len(clips), f"{name}, {bits} bits") as on_clips:
+        tally = run(deployment, clips, backend=backend, on_clips=on_clips)
+    report = record(deployment, tally, backend=backend)
+    return _row_of_report(name, describe(model), report, _is_static(deployment))
+
+
+def _is_static(deployment: Deployment) -> bool:
+    return not any(need.changes_with_time for need in layer_needs(deployment.integer, deployment.plan))
+
+
+def _row_of_report(name: str, form: str, report: dict[str, Any], static: bool) -> Row:
+    totals, parity = report["totals"], report["parity"]["float_vs_integer"]
+    rates = [(layer["rate"], layer["neurons"]) for layer in report["layers"] if layer["rate"] is not None]
+    models = report["energy"]["models"]
+    return Row(
+        name=name,
+        form=form,
+        weight_bits=report["network"]["weight_bits"],
+        clips=len(report["clips"]),
+        float_top1=report["accuracy"].get("float_top1"),
+        deployed_top1=report["accuracy"].get("deployed_top1"),
+        agreement=parity["top1_agreement"],
+        spike_match=parity["spike_match"],
+        activity=float(np.average([rate for rate, _ in rates], weights=[neurons for _, neurons in rates])),
+        memory_kib=report["network"]["synapse_memory_kib"],
+        synaptic_ops=totals["synaptic_ops"],
+        macs=totals["macs"] + totals["gain_macs"],
+        attention_ops=totals["attention_coincidences"] + totals["attention_gated_adds"],
+        neuron_updates=totals["neuron_updates"],
+        energy_mj=_energies(models),
+        static=static,
+    )
+
+
+def _energies(models: dict[str, Any], chips: Sequence[str] = CHIPS) -> dict[str, float | None]:
+    """What papers report on the convention's chip (weighted layers), everything on the others."""
+    return {chip: models[chip]["weighted_layers_mj" if chip == CONVENTION else "mj_per_video"] for chip in chips}
+
+
+def _twin_rows(
+    name: str,
+    model: SVFormer,
+    classes: Sequence[str],
+    clips: Sequence[ClipSource],
+    widths: Sequence[int],
+    console: Console,
+) -> list[Row]:
+    config = model.config
+    wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
+    with counting(len(clips), name) as on_clips:
+        found = run_twin(model, clips, wanted, classes=classes, on_clips=on_clips)
+    forms = {"every product": found.dense(), "zeros skipped": found}
+    return [
+        _twin_row(name, f"ReLU and softmax, {form}", counted, bits)
+        for bits in widths
+        for form, counted in forms.items()
+    ]
+
+
+def _twin_row(name: str, form: str, found: TwinRun, bits: int) -> Row:
+    weighted, everything = (found.per_clip(weight_bits=bits, attention=attention) for attention in (False, True))
+    energies: dict[str, float | None] = {}
+    for chip in CHIPS:
+        counts = weighted if chip == CONVENTION else everything
+        models: dict[str, Any] = dict(energy_models({"all": counts}, [load_chip(chip)]))
+        energies |= _energies(models, [chip])
+    energies["loihi1"] = None  # a spiking chip does not multiply graded activations
+    return Row(
+        name=name,
+        form=form,
+        weight_bits=bits,
+        clips=found.clips,
+        float_top1=found.top1,
+        deployed_top1=None,
+        agreement=None,
+        spike_match=None,
+        activity=found.activity,
+        memory_kib=found.weights * bits / BITS_PER_KIB,
+        synaptic_ops=0.0,
+        macs=everything.macs,
+        attention_ops=0.0,
+        neuron_updates=0.0,
+        energy_mj=energies,
+        static=True,
+    )

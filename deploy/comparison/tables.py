@@ -1,0 +1,79 @@
+"""A comparison of networks as a table on a terminal and as a page."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Column as TableColumn
+from rich.table import Table
+
+from deploy.comparison.rows import CHIPS, Row
+from deploy.report import typeset
+from deploy.report.page import environment, provenance
+from hardware import load_chip
+from svformer.common.files import atomic_path
+
+Column = tuple[str, Callable[[Row], str]]  # heading, and how a row is written under it
+
+ACCURACY: tuple[Column, ...] = (
+    ("bits", lambda row: str(row.weight_bits)),
+    ("top-1 float %", lambda row: _percent(row.float_top1, 2)),
+    ("top-1 deployed %", lambda row: _percent(row.deployed_top1, 2)),
+    ("same prediction %", lambda row: _percent(row.agreement)),
+    ("spike match %", lambda row: _percent(row.spike_match)),
+    ("weights KiB", lambda row: typeset.count(round(row.memory_kib, 1))),
+)
+WORK: tuple[Column, ...] = (
+    ("active %", lambda row: _percent(row.activity)),
+    ("synaptic ops M", lambda row: typeset.significant(row.synaptic_ops / 1e6) if row.synaptic_ops else typeset.NONE),
+    ("MACs M", lambda row: typeset.significant(row.macs / 1e6)),
+)
+ENERGY: tuple[Column, ...] = tuple(
+    (f"{chip} mJ", lambda row, chip=chip: _mj(row.energy_mj[chip]))  # type: ignore[misc]
+    for chip in CHIPS
+)
+
+
+def _percent(share: float | None, digits: int = 1) -> str:
+    return typeset.NONE if share is None else f"{100 * share:.{digits}f}"
+
+
+def _mj(energy_mj: float | None) -> str:
+    return typeset.NONE if energy_mj is None else typeset.significant(energy_mj)
+
+
+def chip_titles() -> list[str]:
+    """Titles of the energy figures: the first is weighted layers alone, as papers report."""
+    first, *others = (load_chip(chip).title for chip in CHIPS)
+    return [f"{first}, weighted layers", *others]
+
+
+def print_tables(rows: Sequence[Row], console: Console) -> None:
+    """All figures, a row for every network and width."""
+    bits = ACCURACY[0]
+    shown = {"Accuracy": ACCURACY, "A clip's operations": (bits, *WORK), "A clip costs": (bits, *ENERGY)}
+    for title, columns in shown.items():
+        numbers = (TableColumn(heading, justify="right", overflow="fold") for heading, _ in columns)
+        table = Table(TableColumn("network", no_wrap=True), *numbers, title=title)
+        for row in rows:
+            table.add_row(row.short_name, *(write(row) for _, write in columns))
+        console.print(table)
+    for chip, title in zip(CHIPS, chip_titles(), strict=True):
+        console.print(f"{chip}: {title}")
+
+
+def write_comparison(rows: Sequence[Row], dataset: str, path: Path) -> None:
+    """Write the page of a comparison."""
+    html = (
+        environment()
+        .get_template("comparison.html")
+        .render(
+            rows=rows,
+            columns=(*ACCURACY, *WORK),
+            chips=list(zip(CHIPS, chip_titles(), strict=True)),
+            dataset=dataset,
+            run=provenance(),
+        )
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""From spikes to operations, and from a network to the resources that a chip has to give it."""

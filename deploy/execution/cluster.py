@@ -1,0 +1,195 @@
+"""Batches on several processes of this machine, or on the workers of a dask scheduler (distributed.dask.org).
+
+Every worker takes one batch at a time, with a Lava network of its own under the watchdog, and its share of the cores
+and the memory of its machine. What is the same for all batches reaches a worker once, also one that joins later or
+comes in the place of one that died, and only if it has the same code as we have. dask runs the batches of dead workers
+again.
+"""
+
+import logging
+import os
+import signal
+import time
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from multiprocessing import resource_tracker
+from typing import Any
+
+import distributed
+
+from deploy.clips.source import ClipSource, absolute, file_of
+from deploy.errors import SimulatorError
+from deploy.execution.batch import Part, Work
+from deploy.execution.collect import Batch, OnClips, Parts
+from deploy.execution.resume import decode
+from deploy.execution.worker import NAME, Equipment, Facts, facts, for_the_sender, probe, run_there
+from svformer.common.errors import InputError, UserFacingError
+
+for logger in ("distributed", "distributed.client"):
+    logging.getLogger(logger).setLevel(logging.CRITICAL)  # what a user must know is told
+
+CONNECT_S = 20  # that a scheduler may take to answer
+JOIN_S = 60  # that its first worker may take to come, and another one when all are gone
+POLL_S = 2.0  # between looks at whether there are workers
+
+
+class Workers:
+    """The workers of a scheduler, as a `Runner`."""
+
+    def __init__(self, client: distributed.Client, *, ours: bool) -> None:
+        self.client, self.ours = client, ours
+        found: dict[str, Any] = client.run(probe)
+        for address, answer in found.items():
+            _check(address, answer)
+        on_host = Counter(answer.host for answer in found.values())
+        self.workers = len(found)
+        self.available_bytes = min(answer.available_bytes // on_host[answer.host] for answer in found.values())
+        self._sharing = {
+            host: max(_sharers(answer, found.values()) for answer in found.values() if answer.host == host)
+            for host in on_host
+        }
+
+    def run(self, work: Work, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Parts:
+        self.client.register_plugin(Equipment(work, self._sharing, facts().versions, self.ours))
+        futures = {self._submit(batch): batch for batch in batches}
+        try:
+            for future in self._finished(set(futures)):
+                yield _result(future, futures[future], sources)
+        except (OSError, CancelledError) as error:
+            if self.client.status == "running":
+                raise
+            raise SimulatorError("the scheduler is gone") from error
+        finally:
+            if self.client.status == "running":
+                with suppress(OSError):  # it goes in this moment
+                    self.client.cancel(list(futures))
+                    self.client.unregister_worker_plugin(NAME)
+
+    def _submit(self, batch: Batch) -> distributed.Future[bytes]:
+        sent = [replace(absolute(source), leave_out=source.leave_out and for_the_sender) for source in batch.sources]
+        files = [file for file in map(file_of, sent) if file.is_file()]
+        return self.client.submit(
+            run_there,
+            replace(batch, sources=sent),
+            files,
+            resources={NAME: 1},
+            pure=False,
+            key=f"{NAME}-{batch.first}-{uuid.uuid4()}",
+        )
+
+    def _finished(self, waiting: set[distributed.Future[bytes]]) -> Iterator[distributed.Future[bytes]]:
+        seen_s = time.monotonic()
+        while waiting:
+            try:
+                done = distributed.wait(waiting, timeout=POLL_S, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                done = set()
+            yield from done
+            waiting -= done
+            if self._any_worker():
+                seen_s = time.monotonic()
+            if waiting and time.monotonic() - seen_s > JOIN_S:
+                raise SimulatorError(f"all workers are gone, and none came back in {JOIN_S} s")
+
+    def _any_worker(self) -> bool:
+        """Whether one has the right to run a batch."""
+        if self.client.status != "running":
+            raise SimulatorError("the scheduler is gone")
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return any(worker["resources"].get(NAME) for worker in workers)
+
+
+def _sharers(one: Facts, all_of_them: Iterable[Facts]) -> int:
+    """How many workers, itself included, have cores that this one has, too."""
+    return sum(one.host == other.host and not one.cores.isdisjoint(other.cores) for other in all_of_them)
+
+
+def _check(address: str, answer: Any) -> None:
+    if not isinstance(answer, Facts):
+        raise InputError(
+            f"worker {address} has not this project ({answer}); start `dask worker` from a .venv that `make setup` made"
+        )
+    ours = facts().versions
+    if other := [
+        f"{name} {answer.versions.get(name)}, here {ours[name]}"
+        for name in ours
+        if answer.versions.get(name) != ours[name]
+    ]:
+        raise InputError(
+            f"worker {address} has another version: {'; '.join(other)}; take the same commit and `make setup` there"
+        )
+
+
+def _result(future: distributed.Future[bytes], batch: Batch, sources: Sequence[ClipSource]) -> Part:
+    error = future.exception() if future.status == "error" else None
+    last = batch.first + len(batch.sources)
+    if isinstance(error, distributed.KilledWorker):
+        raise SimulatorError(
+            f"clips {batch.first + 1} to {last} ended every worker that took them, "
+            f"the last {error.last_worker.address}: "
+            "most often for want of memory; its log says more"
+        )
+    if isinstance(error, UserFacingError):
+        raise error
+    if future.status == "cancelled":
+        raise SimulatorError("the scheduler has given up the run, or was started again")
+    return decode(future.result(), sources)[0]
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block; threads and processes that begin in it, and their own, never hear of it.
+
+    A terminal sends it to all processes of a command, and it is the first that has to answer.
+    """
+    resource_tracker.ensure_running()  # its start would end what the next line begins
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def local_workers(count: int) -> Iterator[Workers]:
+    """So many processes on this machine, for as long as the block lasts."""
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # of the processes; what a user must know is told
+    with ExitStack() as stack:
+        with _ctrl_c_later():
+            cluster = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    memory_limit=0,  # `batch_size` sees to it
+                )
+            )
+        yield Workers(stack.enter_context(distributed.Client(cluster)), ours=True)
+
+
+@contextmanager
+def workers_of(address: str) -> Iterator[Workers]:
+    """The workers of a running scheduler; raises `InputError` when it does not answer, or has none."""
+    with ExitStack() as stack:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)  # `_check` says it
+                client = stack.enter_context(distributed.Client(address, timeout=CONNECT_S))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"--scheduler {address}: no dask scheduler answers there ({' '.join(str(error).split())}); start one "
+                "with `dask scheduler` and give the address that it prints, tcp://HOST:8786"
+            ) from error
+        try:
+            client.wait_for_workers(1, timeout=JOIN_S)
+        except TimeoutError as error:
+            raise InputError(
+                f"--scheduler {address}: no worker came in {JOIN_S} s; start some with `dask worker {address}`"
+            ) from error
+        yield Workers(client, ours=False)

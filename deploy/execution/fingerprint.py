@@ -1,0 +1,108 @@
+"""What a result depends on, as one number: values of any kind, and the code that computes them."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+import deploy
+import hardware
+import svformer
+from deploy.clips.source import ClipSource, absolute, file_of
+from deploy.execution.batch import Work
+
+LIBRARIES = ("av", "lava-nc", "nir", "numba", "numpy", "pillow", "scipy", "torch")  # that what comes out may depend on
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
+def fingerprint(value: Any) -> str:
+    """Of plain values, arrays, paths, and dataclasses, lists and mappings of them; the same in every process.
+
+    Raises `TypeError` for anything else, whose text may differ from process to process.
+    """
+    digest = hashlib.sha256()
+    _add(digest, value)
+    return digest.hexdigest()
+
+
+def _add(digest: _Hash, value: Any) -> None:
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype.str}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        digest.update(type(value).__qualname__.encode())
+        _add(digest, {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.compare})
+    elif isinstance(value, dict):
+        digest.update(f"dict{len(value)}".encode())
+        for name, item in value.items():
+            _add(digest, name)
+            _add(digest, item)
+    elif isinstance(value, list | tuple):
+        digest.update(f"list{len(value)}".encode())
+        for item in value:
+            _add(digest, item)
+    elif isinstance(value, np.generic):
+        _add(digest, value.item())
+    elif value is None or isinstance(value, bool | int | float | str | Path):
+        text = repr(value) if isinstance(value, float) else str(value)
+        digest.update(f"{type(value).__name__}{len(text)}:{text}".encode())
+    else:
+        raise TypeError(f"{type(value).__name__}: no fingerprint of this kind of value")
+
+
+def of_work(work: Work) -> str:
+    """Of all that decides what comes out of a clip; how fast it does is left out."""
+    return fingerprint(
+        [
+            json.dumps(versions()),
+            work.graph.nodes,
+            work.graph.edges,
+            work.integer,
+            work.wanted,
+            work.backend,
+            work.blocks,
+        ]
+    )
+
+
+def of_clips(sources: list[ClipSource]) -> str:
+    """Of clips of a list: where they are, how they are read and labelled, and whether their files have changed."""
+    return fingerprint([[absolute(source), _state(file_of(source))] for source in sources])
+
+
+def _state(path: Path) -> list[int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Of the libraries, and of this project's sources, whether or not they come from a repository."""
+    return {**{name: _version(name) for name in LIBRARIES}, "this project": _sources()}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _sources() -> str:
+    digest = hashlib.sha256()
+    for package in (deploy, hardware, svformer):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.relative_to(folder.parent).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,202 @@
+"""How much memory a run takes, known from the shapes before it starts, and how much there is.
+
+What grows with the clips that run at the same time is counted exactly where it is large: messages that are kept, the
+unrolled windows of the largest convolution, recordings. The messages of Lava's channels are not in /dev/shm (`actors`),
+so it is the memory of the machine, or of the container, that limits a run; /dev/shm holds semaphores only, and the
+watchdog asks for their room.
+"""
+
+import resource
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, IntPopulation
+from deploy.ir.linear import frame_bytes, frames_at_once
+from deploy.ir.network import Connection, Input, Network, Population
+from deploy.ir.running import turns
+from hardware import ConvGeometry
+from svformer.common.errors import InputError
+
+FLOAT = 8  # bytes of a value in the interpreters while it is worked on
+SPIKE, GRADED = 1, 4  # of a message that is kept
+CHUNK = 1e9  # bytes; calibration clips that fill as much at a time keep the cores as busy as more would
+GB = 1e9
+WEIGHT_BYTES = 8  # of a weight in all forms that a compiled kernel keeps
+INPUTS, RESULTS = 2, 4  # arrays of what enters a connection (delayed, as real numbers) and leaves it (shifted, gained)
+FOUND_BYTES = 5 * FLOAT  # of a neuron: extremes in both executions, a sum
+STEP_VALUES = 8  # of a neuron, while it takes a time step
+NEURON_BYTES = 32  # potential, currents, and messages on both sides of a channel
+PROCESS_BYTES = 10_000_000  # what a forked process adds
+RUNTIME_SERVICES = 1  # processes of Lava's own
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryNeed:
+    """Bytes that a run takes beside what is there already: once, and for every clip that runs at the same time."""
+
+    fixed: int
+    per_clip: int
+
+    def of(self, clips: int) -> int:
+        return self.fixed + clips * self.per_clip
+
+    def clips_in(self, available: int) -> int:
+        """Clips that fit at the same time."""
+        return max(0, (available - self.fixed) // self.per_clip)
+
+    def __add__(self, other: "MemoryNeed") -> "MemoryNeed":
+        return MemoryNeed(fixed=self.fixed + other.fixed, per_clip=self.per_clip + other.per_clip)
+
+
+def message_bytes(network: IntNetwork) -> int:
+    """Of all messages of one clip, as `run_integer` gives them."""
+    return network.frames * sum(message_size(p) * _size(p) for p in network.populations.values())
+
+
+def message_size(population: IntPopulation) -> int:
+    """Bytes of one message outside a channel: a spike, or a graded value."""
+    return SPIKE if isinstance(population, IntLif) else GRADED
+
+
+def integer_need(network: IntNetwork) -> MemoryNeed:
+    """The integer interpreter, which keeps all messages."""
+    kept = {name: message_size(population) for name, population in network.populations.items()}
+    return _execution(network, kept, keep=network.populations)
+
+
+def float_need(network: Network | IntNetwork) -> MemoryNeed:
+    """The float interpreters, on the network or what it was quantised to; they keep real numbers of everything."""
+    return _execution(network, dict.fromkeys(network.populations, FLOAT), keep=network.populations)
+
+
+def calibration_need(network: Network) -> MemoryNeed:
+    """Clips through the float network, whose signals are dropped on the way, and what is found of every neuron."""
+    run = _execution(network, dict.fromkeys(network.populations, FLOAT), keep=())
+    return run + MemoryNeed(fixed=FOUND_BYTES * sum(map(_size, network.populations.values())), per_clip=0)
+
+
+def clips_at_once(network: Network, clips: int) -> int:
+    """Calibration clips that run at the same time; they are independent, so nothing that is found depends on it.
+
+    Raises `InputError` when not even one fits into the memory.
+    """
+    need = calibration_need(network)
+    require_memory(need, 1, "calibration")
+    return max(1, min(clips, need.clips_in(available_bytes()), int(CHUNK) // need.per_clip))
+
+
+def lava_need(network: IntNetwork, *, blocks: Literal["fused", "stock"] = "fused", processes: int = 1) -> MemoryNeed:
+    """Lava's processes with their channels, and the recordings; the messages that come back are counted, too."""
+    populations = [p for p in network.populations.values() if not isinstance(p, IntInput)]
+    spikes = sum(_size(p) for p in populations if isinstance(p, IntLif))
+    recorded = sum(GRADED * _size(p) for p in populations if not isinstance(p, IntLif)) + spikes // 8
+    weights = sum(c.operation.mantissa.size for c in network.connections if isinstance(c.operation, IntConvolution))
+    return MemoryNeed(
+        fixed=WEIGHT_BYTES * weights
+        + NEURON_BYTES * sum(map(_size, populations))
+        + PROCESS_BYTES * (RUNTIME_SERVICES + lava_processes(network, blocks, processes)),
+        per_clip=network.frames * (recorded + spikes + FLOAT * _size(network.input)),
+    )
+
+
+def lava_processes(network: IntNetwork, blocks: Literal["fused", "stock"], processes: int) -> int:
+    """How many there are at most. Stock ones: neurons and recorder of each population; line, Conv and shift of each
+    connection (lava_network/stock.py).
+    """
+    if blocks == "stock":
+        return 2 * len(network.populations) + 3 * len(network.connections)
+    return min(processes, len(network.populations))
+
+
+def _size(population: Population | IntPopulation) -> int:
+    return int(np.prod(population.shape))
+
+
+def _execution(network: Network | IntNetwork, message: Mapping[str, int], *, keep: Container[str]) -> MemoryNeed:
+    """The interpreters (`deploy.ir.running`), whose messages take so many bytes each; what is not kept is dropped.
+
+    Populations run with the currents of all clips there, connections clip by clip; the input stays.
+    """
+    neurons = {name: _size(population) for name, population in network.populations.items()}
+    entries = [name for name, p in network.populations.items() if isinstance(p, (Input, IntInput))]
+    sent = {name: network.frames * message[name] * count for name, count in neurons.items()}
+    there = most = 0
+    for group, ended in turns(network.populations, network.connections):
+        there += sum(sent[name] for name in group)
+        most = max(most, there + FLOAT * (network.frames + STEP_VALUES) * sum(neurons[name] for name in group))
+        there -= sum(sent[name] for name in ended if name not in keep and name not in entries)
+    return MemoryNeed(
+        fixed=max((_connection_bytes(c, network.frames) for c in network.connections), default=0),
+        per_clip=most,
+    )
+
+
+def _connection_bytes(connection: Connection | IntConnection, frames: int) -> int:
+    """One clip through a connection: the delayed input, its windows unrolled, and the result."""
+    geometry = connection.operation.geometry
+    if not isinstance(geometry, ConvGeometry):
+        return FLOAT * frames * RESULTS * geometry.inputs
+    values = FLOAT * frames * (INPUTS * geometry.inputs + RESULTS * int(np.prod(geometry.out_shape)))
+    return values + min(frames, frames_at_once(geometry)) * frame_bytes(geometry) + FLOAT * geometry.weights
+
+
+def available_bytes() -> int:
+    """What this process and its children may still take: of the machine, of its container, of its own limit."""
+    return min(_limits())
+
+
+def _limits() -> Iterator[int]:
+    fields = dict(line.split(":", 1) for line in (PROC / "meminfo").read_text().splitlines())
+    yield int(fields["MemAvailable"].split()[0]) * 1024
+    yield from _container_limits()
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        pages = int((PROC / "self" / "statm").read_text().split()[0])
+        yield soft - pages * resource.getpagesize()
+
+
+def _container_limits() -> Iterator[int]:
+    """Of every control group that this process is in; files that the kernel can drop count as free.
+
+    Inside a container the group's own files lie at the root of the mount, or below it under the group's path.
+    """
+    for line in (PROC / "self" / "cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            mount, names = CGROUPS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        elif not controllers:
+            mount, names = CGROUPS, ("memory.max", "memory.current", "inactive_file")
+        else:
+            continue
+        group = Path(path.lstrip("/"))
+        for folder in (mount, *(mount / part for part in (group, *group.parents) if part.parts)):
+            if (free := _free_in(folder, *names)) is not None:
+                yield free
+
+
+def _free_in(folder: Path, limit_name: str, usage_name: str, droppable: str) -> int | None:
+    try:
+        limit, usage = (folder / limit_name).read_text().strip(), int((folder / usage_name).read_text())
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except OSError:
+        return None
+    return None if limit == "max" else int(limit) - usage + int(stat.get(droppable, 0))
+
+
+def require_memory(need: MemoryNeed, clips: int, what: str) -> None:
+    """Raise `InputError`, before anything is started, when a run would not fit."""
+    available = available_bytes()
+    if need.of(clips) <= available:
+        return
+    fit = need.clips_in(available)
+    clips_need = "1 clip needs" if clips == 1 else f"{clips} clips at the same time need"
+    advice = f"{fit} fit at the same time: give fewer" if fit else "not one fits: take a machine or container with more"
+    raise InputError(
+        f"{what}: {clips_need} about {need.of(clips) / GB:.1f} GB of memory, "
+        f"{available / GB:.1f} GB are free here; {advice}, or a smaller image or fewer time steps"
+    )

@@ -1,0 +1,177 @@
+"""Parts of a run on disk, so that a run that was stopped or killed goes on where it was.
+
+A part is one .npz file without pickled objects, written beside and renamed; every array in it has a checksum. The same
+bytes are what a worker of `deploy.execution.cluster` sends. A part is taken up again only if its fingerprint says that
+it comes from the same network, clips, backend and code.
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.clips.source import ClipSource
+from deploy.execution import fingerprint
+from deploy.execution.batch import Part, Work
+from deploy.execution.tally import ClipResult, Tally
+from deploy.gates.agreement import Agreement
+from hardware import OpCounts
+from svformer.common.errors import InputError
+from svformer.common.files import write_bytes
+
+FORMAT = "svformer-part/1"
+FOLDER = "parts"  # in the out folder
+OPS = [field.name for field in dataclasses.fields(OpCounts)]
+PLAIN = ("float_spikes", "build_s", "run_s", "peak_rss_mb", "time_steps", "clipped_inputs", "inputs")
+LOGITS = ("float_logits", "integer_logits", "logits")
+DAMAGED = (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+
+Arrays = dict[str, NDArray[Any]]
+Fingerprint = Callable[[int, int], str]  # of the clips from one place of the list to another
+
+
+def encode(part: Part, mark: str = "") -> bytes:
+    """A part as the bytes of a file; `mark` is the fingerprint of what it depends on."""
+    tally = part.tally
+    values = {
+        "format": FORMAT,
+        "fingerprint": mark,
+        "first": part.first,
+        "count": part.count,
+        "places": part.places,
+        "left_out": list(part.left_out.items()),
+        "seconds": [clip.seconds for clip in tally.clips],
+        "ops": OPS,
+        "steps": {name: [[getattr(s, op) for op in OPS] for s in steps] for name, steps in tally.steps.items()},
+        "layers": {name: dataclasses.asdict(found) for name, found in tally.layers.items()},
+        "lava": None if tally.lava is None else dataclasses.asdict(tally.lava),
+        "kept": {name: signal.shape for name, signal in tally.kept.items()},
+        **{name: getattr(tally, name) for name in PLAIN},
+    }
+    arrays: Arrays = {f"kept/{i}": np.packbits(signal) for i, signal in enumerate(tally.kept.values())}
+    arrays |= {name: np.array([getattr(clip, name) for clip in tally.clips]) for name in LOGITS}
+    if tally.shown_frames is not None:
+        arrays["shown_frames"] = tally.shown_frames
+    content = io.BytesIO()
+    text = np.frombuffer(json.dumps(values).encode(), dtype=np.uint8)
+    np.savez_compressed(content, part=text, **arrays)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
+def decode(content: bytes, sources: Sequence[ClipSource]) -> tuple[Part, str]:
+    """A part of a run over these clips, and its fingerprint.
+
+    Raises `ValueError` where the bytes are damaged, `LookupError` where they are of another version or longer list.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file)
+        values = json.loads(arrays.pop("part").tobytes())
+        if (values["format"], values["ops"]) != (FORMAT, OPS) or values["first"] + values["count"] > len(sources):
+            raise LookupError(f"not a part of this run ({values['format']})")
+        part = Part(
+            first=values["first"],
+            count=values["count"],
+            places=tuple(values["places"]),
+            left_out=dict(values["left_out"]),
+            tally=_tally(values, arrays, sources),
+        )
+        return part, values["fingerprint"]
+    except DAMAGED as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _tally(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]) -> Tally:
+    rows = zip(values["places"], values["seconds"], *(arrays[name] for name in LOGITS), strict=True)
+    return Tally(
+        clips=[
+            ClipResult(source=sources[place], seconds=seconds, **dict(zip(LOGITS, logits, strict=True)))
+            for place, seconds, *logits in rows
+        ],
+        steps={
+            name: [OpCounts(**dict(zip(OPS, step, strict=True))) for step in steps]
+            for name, steps in values["steps"].items()
+        },
+        layers={name: Agreement(**found) for name, found in values["layers"].items()},
+        lava=None if values["lava"] is None else Agreement(**values["lava"]),
+        kept={
+            name: np.unpackbits(arrays[f"kept/{i}"], count=int(np.prod(shape))).reshape(shape)
+            for i, (name, shape) in enumerate(values["kept"].items())
+        },
+        shown_frames=arrays.get("shown_frames"),
+        **{name: values[name] for name in PLAIN},
+    )
+
+
+class PartFolder:
+    """The parts of one run, in a folder of their own, which goes with the last of them.
+
+    With `resume` those of an earlier run that match are taken up; without, `InputError` says that there are some.
+    """
+
+    def __init__(self, folder: Path, *, resume: bool = False) -> None:
+        if resume and not folder.is_dir():
+            raise InputError(f"{folder}: nothing to resume; start without --resume")
+        if not resume and (stopped := list(folder.glob("part-*.npz"))):
+            raise InputError(
+                f"{folder}: holds what a run that was stopped has done ({len(stopped)} files); go on with --resume, or "
+                "choose another --out, or remove the folder"
+            )
+        self.folder, self.resume = folder, resume
+        self.clips = 0  # that lie there, or were left out
+        self._mark: Fingerprint = lambda first, end: ""
+
+    def open(self, work: Work, sources: Sequence[ClipSource]) -> list[Part]:
+        """Get ready for the parts of this run; returns those that are there already, in order."""
+        with_work = fingerprint.of_work(work)
+        self._mark = lambda first, end: fingerprint.fingerprint(
+            [with_work, fingerprint.of_clips(list(sources[first:end]))]
+        )
+        found = list(self._read(sources)) if self.resume else []
+        self.clips = sum(part.count for part in found)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be made ({error.strerror}); choose another --out") from error
+        return found
+
+    def add(self, part: Part) -> None:
+        write_bytes(self.folder / f"part-{part.first:06}.npz", encode(part, self._mark(part.first, part.end)))
+        self.clips += part.count
+
+    def remove(self) -> None:
+        """Remove all parts, half-written ones of a killed run too, and the folder, unless something else is in it."""
+        for file in (*self.folder.glob("part-*.npz"), *self.folder.glob(".part-*.npz")):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def _read(self, sources: Sequence[ClipSource]) -> Iterator[Part]:
+        others, end = 0, 0
+        for file in sorted(self.folder.glob("part-*.npz")):
+            try:
+                part, mark = decode(file.read_bytes(), sources)
+                if part.first < end or mark != self._mark(part.first, part.end):
+                    raise LookupError(f"{file}: of another run")
+            except LookupError:
+                others += 1
+            except ValueError as error:
+                print(f"{file}: damaged ({error}); its clips are run again", file=sys.stderr)
+            else:
+                end = part.end
+                yield part
+        if others:
+            print(
+                f"{self.folder}: {others} parts are of another run (network, clips, options or version of the code); "
+                "their clips are run again",
+                file=sys.stderr,
+            )

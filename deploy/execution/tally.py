@@ -1,0 +1,83 @@
+"""What a run over clips finds, as sums: of a batch, of some batches, of all of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.clips.source import ClipSource
+from deploy.gates.agreement import Agreement
+from hardware import OpCounts
+
+KEPT_CLIPS = 8  # clips whose spikes are kept for spikes.h5
+
+Value = TypeVar("Value")
+Signals = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipResult:
+    """One clip through all executions; logits [K] of each."""
+
+    source: ClipSource
+    float_logits: NDArray[np.float64]
+    integer_logits: NDArray[np.float64]
+    logits: NDArray[np.float64]  # of the backend that was asked for
+    seconds: float  # share of the batch's run
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What batches add up to, in the order of their clips; apart from times it does not depend on how they were cut."""
+
+    clips: list[ClipResult] = field(default_factory=list)
+    steps: dict[str, list[OpCounts]] = field(default_factory=dict)  # of every population, by time step of a clip
+    layers: dict[str, Agreement] = field(default_factory=dict)  # float against integer
+    lava: Agreement | None = None  # integer against Lava; None when Lava was not asked for
+    float_spikes: dict[str, int] = field(default_factory=dict)
+    kept: Signals = field(default_factory=dict)  # spikes of the first clips
+    shown_frames: NDArray[Any] | None = None  # frames of the first clip
+    build_s: float = 0.0
+    run_s: float = 0.0  # of all batches, also of those that ran at the same time
+    peak_rss_mb: float = 0.0  # of the largest process
+    time_steps: int = 0
+    clipped_inputs: int = 0  # values outside the calibrated range
+    inputs: int = 0
+
+    @property
+    def counts(self) -> dict[str, OpCounts]:
+        """Operations of every population, all clips and time steps together."""
+        return {name: sum(steps, OpCounts()) for name, steps in self.steps.items()}
+
+    @property
+    def bit_exact(self) -> bool | None:
+        return None if self.lava is None else self.lava.different == 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Add the clips that come behind these."""
+        return Tally(
+            clips=self.clips + other.clips,
+            steps=_united(self.steps, other.steps, _by_step),
+            layers=_united(self.layers, other.layers, lambda one, two: one + two),
+            lava=other.lava if self.lava is None else self.lava if other.lava is None else self.lava + other.lava,
+            float_spikes=_united(self.float_spikes, other.float_spikes, lambda one, two: one + two),
+            kept=_united(self.kept, other.kept, lambda one, two: np.concatenate([one, two])),
+            shown_frames=other.shown_frames if self.shown_frames is None else self.shown_frames,
+            build_s=self.build_s + other.build_s,
+            run_s=self.run_s + other.run_s,
+            peak_rss_mb=max(self.peak_rss_mb, other.peak_rss_mb),
+            time_steps=self.time_steps + other.time_steps,
+            clipped_inputs=self.clipped_inputs + other.clipped_inputs,
+            inputs=self.inputs + other.inputs,
+        )
+
+
+def _by_step(one: list[OpCounts], two: list[OpCounts]) -> list[OpCounts]:
+    return [a + b for a, b in zip(one, two, strict=True)]
+
+
+def _united(one: dict[str, Value], two: dict[str, Value], add: Callable[[Value, Value], Value]) -> dict[str, Value]:
+    """Both by name; what both have is added."""
+    return one | {name: add(one[name], value) if name in one else value for name, value in two.items()}

@@ -1,0 +1,241 @@
+"""NIR graph -> network, one population for a node: nothing is merged, moved or rounded yet.
+
+Everything that cannot be mapped exactly is refused, all offenders at once and by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+
+from deploy.ir.canonical import canonical
+from deploy.ir.interpreter import delay_steps, graph_dt_s
+from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, bias_of, kernel_of
+from deploy.ir.loops import late_edges
+from deploy.ir.network import (
+    Array,
+    Attention,
+    Connection,
+    Convolution,
+    Identity,
+    Input,
+    Network,
+    Operation,
+    Population,
+    Relay,
+    Shape,
+    endless_loops,
+)
+from deploy.ir.neurons import NEURONS, SPIKING, equation
+from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
+from deploy.ir.shapes import execution_order, infer_shapes, predecessors
+from deploy.passes.membranes import membrane_of, scaled
+from hardware.geometry import AttentionGeometry, ConvGeometry
+from svformer.common.errors import InputError
+
+ZERO = np.zeros((1, 1, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Site:
+    """Where a node stands: what sends to it, the shapes around it, as images, and the time step."""
+
+    sources: list[nir.NIRNode]
+    in_shape: Shape
+    out_shape: Shape
+    dt_s: float
+    frames: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """What an edge into a node does; several links carry parts of a signal that have different delays."""
+
+    operation: Operation
+    delay: int = 0
+    gain: Array | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """What a node becomes: a population, and what the edges do that end in it."""
+
+    population: Population
+    links: tuple[Link, ...]
+
+
+def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | None = None) -> Network:
+    """Map a graph; `frames` (T) and `dt_s` default to the graph's metadata.
+
+    Raises `InputError` that lists every node which has no exact counterpart.
+    """
+    dt = graph_dt_s(graph) if dt_s is None else dt_s
+    frames = graph_frames(graph) if frames is None else frames
+    try:
+        graph = canonical(graph)
+        shapes = {name: _as_image(shape) for name, shape in infer_shapes(graph).items()}
+        late = late_edges(graph.nodes, graph.edges)
+    except ValueError as error:
+        raise InputError(f"inconsistent graph: {error}") from error
+    output, sources, problems = _only_output(graph), predecessors(graph), []
+    populations: dict[str, Population] = {}
+    connections: list[Connection] = []
+    for name in execution_order(graph):
+        if isinstance(graph.nodes[name], nir.Input):
+            populations[name] = Input(shape=shapes[name])
+            continue
+        site = _Site(
+            sources=[graph.nodes[s] for s in sources[name]],
+            in_shape=shapes[sources[name][0]],
+            out_shape=shapes[name],
+            dt_s=dt,
+            frames=frames,
+        )
+        try:
+            _refuse_not_finite(graph.nodes[name])
+            mapped = _map(graph.nodes[name], site)
+        except (ValueError, InputError) as error:
+            problems.append(f"{name}: {error}")
+            continue
+        populations[name] = mapped.population
+        for source in sources[name]:
+            steps = late.get((source, name), 0)
+            connections += [_connection(source, name, link, steps) for link in mapped.links]
+    network = Network(
+        populations=populations,
+        connections=tuple(connections),
+        output=output,
+        frames=frames,
+        notes=tuple(_late_note(edge, steps) for edge, steps in late.items()),
+    )
+    problems += [
+        f"{', '.join(names)}: a loop of graded values, which nothing bounds" for names in endless_loops(network)
+    ]
+    if problems:
+        raise InputError(f"{len(problems)} nodes cannot be mapped: {'; '.join(problems)}")
+    return network
+
+
+def _connection(source: str, target: str, link: Link, late: int) -> Connection:
+    return Connection(source=source, target=target, operation=link.operation, delay=link.delay + late, gain=link.gain)
+
+
+def _late_note(edge: tuple[str, str], steps: int) -> str:
+    return f"{edge[0]} -> {edge[1]} closes a loop: late by {steps} time step{'s' if steps > 1 else ''}"
+
+
+def graph_frames(graph: nir.NIRGraph) -> int:
+    if "T" not in graph.metadata:
+        raise InputError("the graph's metadata has no 'T' (time steps of a clip); give a .npy clip that shows it")
+    frames = graph.metadata["T"]
+    if not (np.issubdtype(type(frames), np.integer) and frames >= 1):
+        raise InputError(f"T is {frames}; allowed: a whole number of time steps from 1")
+    return int(frames)
+
+
+def _only_output(graph: nir.NIRGraph) -> str:
+    inputs, outputs = list(graph.inputs), list(graph.outputs)
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise InputError(f"one Input and one Output node are needed, found {inputs} and {outputs}")
+    return str(outputs[0])
+
+
+def _as_image(shape: tuple[int, ...]) -> Shape:
+    """(C, H, W) of a signal: a line (C, N) has height 1, everything else is one pixel with many channels."""
+    if len(shape) == 3:
+        return (shape[0], shape[1], shape[2])
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else (int(np.prod(shape)), 1, 1)
+
+
+def _map(node: nir.NIRNode, site: _Site) -> Mapped:
+    for kind, rule in _RULES.items():
+        if isinstance(node, kind):
+            return rule(node, site)
+    raise ValueError(f"nodes of type {type(node).__name__} are not supported")
+
+
+def _refuse_not_finite(node: nir.NIRNode) -> None:
+    values = {name: value for name, value in vars(node).items() if isinstance(value, np.ndarray)}
+    damaged = [name for name, value in values.items() if value.dtype.kind == "f" and not np.isfinite(value).all()]
+    if damaged:
+        raise ValueError(f"{' and '.join(damaged)} with values that are not finite numbers; did the training diverge?")
+
+
+def _relay(site: _Site, *links: Link, bias: Array = ZERO) -> Mapped:
+    return Mapped(population=Relay(shape=site.out_shape, bias=bias), links=links)
+
+
+def _same(site: _Site) -> Identity:
+    return Identity(in_shape=site.in_shape, out_shape=site.out_shape)
+
+
+def _pass_on(node: nir.NIRNode, site: _Site) -> Mapped:
+    return _relay(site, Link(operation=_same(site)))
+
+
+def _kernel(node: nir.NIRNode, site: _Site) -> Mapped:
+    in_shape = site.in_shape[::2] if isinstance(node, nir.Conv1d) else site.in_shape
+    weight, geometry = kernel_of(node, in_shape)
+    bits = node.metadata.get(TRAINED_BITS)
+    operation = Convolution(weight=weight, geometry=geometry, trained_bits=None if bits is None else int(bits))
+    return _relay(site, Link(operation=operation), bias=bias_of(node))
+
+
+def _linear(node: nir.Linear | nir.Affine, site: _Site) -> Mapped:
+    if site.in_shape != (node.weight.shape[-1], 1, 1) or node.weight.ndim != 2:
+        raise ValueError(f"a dense layer takes a vector, found shape {site.in_shape}; put a Flatten in front")
+    geometry = ConvGeometry(in_shape=site.in_shape, out_channels=len(node.weight), kernel=(1, 1))
+    operation = Convolution(weight=node.weight.astype(np.float64)[:, :, None, None], geometry=geometry)
+    return _relay(site, Link(operation=operation), bias=bias_of(node))
+
+
+def _scale(node: nir.Scale, site: _Site) -> Mapped:
+    return _relay(site, Link(**scaled(node.scale.astype(np.float64), site.in_shape)))
+
+
+def _neurons(node: nir.NIRNode, site: _Site) -> Mapped:
+    membrane = membrane_of(equation(node, site.dt_s), site.out_shape, site.dt_s)
+    return Mapped(population=membrane.population, links=(Link(**scaled(membrane.gain, site.in_shape)),))
+
+
+def _delay(node: nir.Delay, site: _Site) -> Mapped:
+    steps = delay_steps(node, site.dt_s).reshape(site.in_shape)
+    parts = [(k, scaled((steps == k) * 1.0, site.in_shape)) for k in np.unique(steps).tolist()]
+    return _relay(site, *(Link(delay=k, **part) for k, part in parts))
+
+
+def _attention(node: SpikingAttention, site: _Site) -> Mapped:
+    if len(site.sources) != 1 or not isinstance(site.sources[0], SPIKING):
+        found = " + ".join(type(source).__name__ for source in site.sources)
+        raise ValueError(f"attention takes the spikes of one LIF, IF, CubaLIF or Threshold node, found {found}")
+    channels, height, width = site.out_shape
+    geometry = AttentionGeometry(channels=channels, tokens=height * width, heads=int(node.heads))
+    return _relay(site, Link(operation=Attention(geometry=geometry, in_shape=site.in_shape, scale=float(node.scale))))
+
+
+def _gain_bias(node: GainBias, site: _Site) -> Mapped:
+    if node.frames not in (1, site.frames):
+        raise ValueError(f"values for {node.frames} time steps, a clip has {site.frames}")
+    gain, bias = (_as_images(values, tuple(node.shape), site.out_shape) for values in (node.gain, node.bias))
+    return _relay(site, Link(operation=_same(site), gain=None if (gain == 1).all() else gain), bias=bias)
+
+
+def _as_images(values: Array, shape: tuple[int, ...], image: Shape) -> Array:
+    """Values that broadcast to [T, *shape], as values that broadcast to [T, C, H, W]."""
+    if values.ndim == 4:
+        return values.astype(np.float64)
+    return np.broadcast_to(values, (len(values), *shape)).reshape(len(values), *image).astype(np.float64)
+
+
+_RULES: dict[type | tuple[type, ...], Callable[[Any, _Site], Mapped]] = {
+    (*CONVOLUTIONS, *POOLINGS): _kernel,
+    (nir.Linear, nir.Affine): _linear,
+    nir.Scale: _scale,
+    (nir.Flatten, Junction, nir.Output): _pass_on,
+    nir.Delay: _delay,
+    NEURONS: _neurons,
+    SpikingAttention: _attention,
+    GainBias: _gain_bias,
+}

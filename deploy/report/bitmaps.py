@@ -1,0 +1,109 @@
+"""Pictures of a report as PNG data: spike rasters and the frames that caused them, from `svformer.pictures.pixels`.
+
+Only what has a pixel for every value is a bitmap. Bars and dots are SVG that the templates draw in per cent, so that
+they keep readable text on a phone and follow the colours of the page.
+
+Legend: T time steps, C channels, H rows, W columns, N neurons = C * H * W.
+"""
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.image import imsave
+from numpy.typing import NDArray
+
+from svformer.pictures.pixels import RASTER_ROWS, Pixels, frame_pixels, grey_pixels, raster_image, row_means
+
+__all__ = ["FRAMES_SHOWN", "Frame", "Raster", "film_strip", "raster", "raster_image", "signal_picture", "ticks"]
+
+FRAMES_SHOWN = 16  # frames of a film strip, and time steps labelled below, at most
+FRAME_SIZE = 96  # pixels of the longer side of a frame in the strip at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raster:
+    """Spikes of one layer during one clip, ready to be drawn."""
+
+    name: str
+    shape_CHW: tuple[int, ...]
+    neurons: int
+    neurons_per_row: int  # at most
+    png: str  # data URI
+    rates_T: tuple[float, ...]  # spikes per neuron at each time step
+
+    @property
+    def rate(self) -> float:
+        return float(np.mean(self.rates_T))
+
+    @property
+    def peak(self) -> float:
+        return max(self.rates_T)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One frame of the film strip."""
+
+    step: int  # counted from 1
+    png: str
+
+
+def raster(name: str, spikes_TCHW: NDArray[Any]) -> Raster:
+    """Raster of a layer's spikes [T, C, H, W]."""
+    neurons = int(np.prod(spikes_TCHW.shape[1:]))
+    return Raster(
+        name=name,
+        shape_CHW=spikes_TCHW.shape[1:],
+        neurons=neurons,
+        neurons_per_row=-(-neurons // RASTER_ROWS),
+        png=_ink(raster_image(spikes_TCHW)),
+        rates_T=tuple(float(rate) for rate in spikes_TCHW.reshape(len(spikes_TCHW), -1).mean(axis=1)),
+    )
+
+
+def film_strip(frames: NDArray[np.float32]) -> list[Frame]:
+    """Frames [T, C, H, W] as pictures, evenly spaced where there are more than fit in a row.
+
+    Colour clips are shown as they were before normalisation, others as the mean over channels in grey.
+    """
+    steps = len(frames)
+    shown = min(steps, FRAMES_SHOWN)
+    chosen = ((np.arange(shown) + 0.5) * steps / shown).astype(int)
+    pixels = frame_pixels(frames)[chosen]
+    return [Frame(step=int(step) + 1, png=_png(_shrunk(frame))) for step, frame in zip(chosen, pixels, strict=True)]
+
+
+def signal_picture(frames: NDArray[np.float32]) -> str:
+    """An input that is no picture, [T, ...]: time steps from left to right, values from top to bottom, in grey."""
+    return _png(grey_pixels(row_means(frames, RASTER_ROWS)))
+
+
+def ticks(steps: int) -> list[int]:
+    """Time steps that are labelled, from 1."""
+    return list(range(1, steps + 1, -(-steps // FRAMES_SHOWN)))
+
+
+def _shrunk(frame_HWC: Pixels) -> Pixels:
+    """Means over blocks, so that the longer side fits."""
+    block = -(-max(frame_HWC.shape[:2]) // FRAME_SIZE)
+    rows, columns = (np.arange(0, size, block) for size in frame_HWC.shape[:2])
+    sums = np.add.reduceat(np.add.reduceat(frame_HWC.astype(np.float64), rows, axis=0), columns, axis=1)
+    counts = np.outer(
+        *(np.diff([*starts, size]) for starts, size in zip((rows, columns), frame_HWC.shape, strict=False))
+    )
+    return np.round(sums / counts[..., None]).astype(np.uint8)
+
+
+def _ink(darkness: Pixels) -> str:
+    """Black ink of that opacity on nothing: the page's own background shows through."""
+    return _png(np.dstack([np.zeros((*darkness.shape, 3), np.uint8), darkness]))
+
+
+def _png(pixels: Pixels) -> str:
+    """Pixels [H, W, 3 or 4] as a data URI."""
+    buffer = io.BytesIO()
+    imsave(buffer, np.ascontiguousarray(pixels), format="png", metadata={"Software": ""})
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,200 @@
+"""Pictures of a deployed network: its pipeline, what quantisation changed, operations and energy.
+
+Every function draws into `ax` (a new one where it is None) and returns it. `deploy.report.graphs` draws graphs,
+`svformer.pictures.plot`, whose style and colours these have, what a network does with a clip.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+from matplotlib.ticker import EngFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from deploy.gates.agreement import Agreement
+from deploy.ir.plan import Plan
+from hardware import OpCounts
+from hardware.energy import RULES, EnergyBreakdown
+from svformer.pictures.palette import BLUE, CAUSES, GREEN, GREY, INK, LINE, ORANGE, SERIES, SOFT, VERMILLION
+from svformer.pictures.plot import SMALL, new_axes
+
+UJ_PER_PJ = 1e-6
+MEMORY = "memory"
+OPERATIONS = {  # counts of the ledger that are drawn: name, colour
+    "synaptic_ops": ("additions caused by spikes", BLUE),
+    "macs": ("multiply-accumulates of graded messages", ORANGE),
+    "attention_ops": ("additions in attention", VERMILLION),
+    "relay_adds": ("shortcut currents added", GREEN),
+    "bias_adds": ("biases", GREY),
+    "neuron_updates": ("neuron updates", CAUSES["neuron_updates"]),
+}
+CAUSE_NAMES = {  # of energy, in the order of svformer.pictures.palette.CAUSES
+    "synaptic_ops": "additions by spikes",
+    "graded_macs": "multiply-accumulates",
+    "attention": "attention",
+    "relays": "shortcuts",
+    "step_gains": "gains of time steps",
+    "biases": "biases",
+    "neuron_updates": "neuron updates",
+    "spike_transport": "transport of spikes",
+    MEMORY: "memory",
+}
+ROUNDED_FROM_UJ = 100.0
+BOTH, FIRST, SECOND = INK, ORANGE, BLUE  # of two recordings
+
+
+def _height(rows: int) -> float:
+    """Inches of a chart with so many rows of text, and room for a legend."""
+    return 1.0 + max(1.2, 0.17 * rows)
+
+
+def _rows(ax: Axes) -> None:
+    """The y axis holds names, the first on top."""
+    ax.tick_params(axis="y", labelsize=SMALL, length=0)
+    ax.invert_yaxis()
+    ax.margins(y=0.01)
+
+
+def pipeline(plan: Plan, ax: Axes | None = None, *, clips: int = 2) -> Axes:
+    """When every population (rows) works on which clip: a diagonal, since every synapse takes one time step."""
+    names, starts = list(plan.depths), np.array([plan.first_step(name) for name in plan.depths])
+    ax = new_axes(ax, height=_height(len(names)))
+    for clip in range(clips):
+        colour, first = SERIES[clip % len(SERIES)], starts + clip * plan.frames
+        ax.barh(names, plan.frames - 0.2, left=first - 0.4, color=colour, alpha=0.3)
+        ax.plot(first, names, "o", color=colour, markersize=5, label=f"frame 1 of clip {clip + 1}: neurons are reset")
+    ax.set(xlabel="time step", xlim=(0, plan.steps(clips) + 1))
+    _rows(ax)
+    ax.legend(loc="upper right")
+    return ax
+
+
+def difference(first_TN: NDArray[Any], second_TN: NDArray[Any], ax: Axes | None = None) -> Axes:
+    """Two recordings of the same neurons in one raster: ink where both fire, a colour where only one does."""
+    ax = new_axes(ax)
+    which = (first_TN != 0) + 2 * (second_TN != 0)
+    colours = ListedColormap(["white", FIRST, SECOND, BOTH])
+    extent = (0.5, len(which) + 0.5, which.shape[1] + 0.5, 0.5)
+    ax.imshow(which.T, cmap=colours, vmin=0, vmax=3, aspect="auto", extent=extent)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="time step", yticks=[])
+    return ax
+
+
+def agreement(layers: Mapping[str, Agreement], ax: Axes | None = None) -> Axes:
+    """Share of the values of every layer that two executions do not have in common."""
+    ax = new_axes(ax, height=_height(len(layers)))
+    ax.barh(list(layers), [100 * (1 - found.share) for found in layers.values()], color=GREY)
+    ax.set_xlabel("values that differ, %")
+    _rows(ax)
+    return ax
+
+
+def pairs(rows: Mapping[str, tuple[float, float]], names: tuple[str, str], ax: Axes | None = None) -> Axes:
+    """Two values a row, as a ring and a dot: where they are equal, the dot is in the ring."""
+    ax = new_axes(ax, height=_height(len(rows)))
+    rings, dots = ([pair[i] for pair in rows.values()] for i in range(2))
+    ax.plot(rings, list(rows), "o", color=BLUE, markersize=8, fillstyle="none", label=names[0])
+    ax.plot(dots, list(rows), "o", color=INK, markersize=3.5, label=names[1])
+    ax.grid(axis="y", color=LINE, linewidth=0.6)
+    ax.set_xlim(left=0)
+    _rows(ax)
+    ax.set_ylim(len(rows) - 0.4, -0.6)  # rings are not cut
+    ax.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def operations(counts: Mapping[str, OpCounts], ax: Axes | None = None) -> Axes:
+    """Operations of every population and of the synapses that end in it, kind by kind."""
+    ax = new_axes(ax, height=_height(len(counts)))
+    amounts = {name: {kind: getattr(count, kind) for kind in OPERATIONS} for name, count in counts.items()}
+    _stacked(ax, amounts, {kind: colour for kind, (_, colour) in OPERATIONS.items()})
+    ax.set_xlabel("operations")
+    ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    labels = [Patch(color=colour, label=label) for label, colour in OPERATIONS.values()]
+    ax.legend(handles=labels, loc="lower right")
+    return ax
+
+
+def energy_bars(energies: Mapping[str, EnergyBreakdown], ax: Axes | None = None) -> Axes:
+    """Microjoule by cause, a bar for each row; hatched where the figure of a synaptic operation stands in."""
+    ax = new_axes(ax, height=_height(2 * len(energies)))
+    parts = {name: by_cause_uj(energy) for name, energy in energies.items()}
+    stand_ins = {(name, cause.cause) for name, energy in energies.items() for cause in energy.causes if cause.stand_in}
+    _stacked(ax, parts, _colours(parts), hatched=stand_ins)
+    for name, causes in parts.items():
+        uj = sum(causes.values())
+        ax.annotate(f" {uj:,.0f} µJ" if uj >= ROUNDED_FROM_UJ else f" {uj:.3g} µJ", (uj, name), va="center")
+    ax.set_xlabel("microjoule")
+    ax.margins(x=0.12)
+    shown = [Patch(color=colour, label=CAUSE_NAMES[cause]) for cause, colour in _colours(parts).items()]
+    ax.legend(handles=shown, ncols=4, loc="lower left", bbox_to_anchor=(0, 1), handlelength=1)
+    return ax
+
+
+def by_cause_uj(energy: EnergyBreakdown) -> dict[str, float]:
+    """Microjoule of every cause, with all that memory costs as one."""
+    memory = {rule.cause for rule in RULES if rule.memory}
+    parts: dict[str, float] = {}
+    for cause in energy.causes:
+        name = MEMORY if cause.cause in memory else cause.cause
+        parts[name] = parts.get(name, 0.0) + cause.pj * UJ_PER_PJ
+    return parts
+
+
+def ledger(terms: Mapping[str, float], ax: Axes | None = None, *, target: float | None = None) -> Axes:
+    """Terms that are added up one after the other: each bar begins where the one before ended; a line at `target`."""
+    ax = new_axes(ax, height=_height(2 * len(terms)))
+    sums = np.cumsum([0.0, *terms.values()])
+    ax.barh(list(terms), list(terms.values()), left=sums[:-1], color=BLUE)
+    for name, end in zip(terms, sums[1:], strict=True):
+        ax.annotate(f" {end:.2f}", (end, name), va="center", color=SOFT)
+    if target is not None:
+        ax.axvline(target, color=VERMILLION, linewidth=1.5)
+        ax.annotate(f"{target:g} ", (target, 0), ha="right", va="center", color=VERMILLION)
+    ax.set(xlim=(0, 1.08 * max([*sums, target or 0.0])))
+    _rows(ax)
+    return ax
+
+
+def cores(by_chip: Mapping[str, Mapping[str, int]], ax: Axes | None = None) -> Axes:
+    """Cores that every layer (rows) asks of each chip."""
+    rows = list(dict.fromkeys(name for layers in by_chip.values() for name in layers))
+    ax = new_axes(ax, height=_height(len(rows)))
+    thick = 0.8 / len(by_chip)
+    for i, (chip, layers) in enumerate(by_chip.items()):
+        at = np.arange(len(rows)) + (i - (len(by_chip) - 1) / 2) * thick
+        ax.barh(at, [layers.get(name, 0) for name in rows], height=thick, color=SERIES[i], label=chip)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_xlabel("cores")
+    _rows(ax)
+    ax.legend(loc="lower right")
+    return ax
+
+
+def _colours(parts: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Colours of the causes that cost anything in any row, in the order of the palette."""
+    costs = {cause for row in parts.values() for cause, amount in row.items() if amount}
+    return {cause: colour for cause, colour in CAUSES.items() if cause in costs}
+
+
+def _stacked(
+    ax: Axes,
+    amounts: Mapping[str, Mapping[str, float]],
+    colours: Mapping[str, str],
+    *,
+    hatched: Collection[tuple[str, str]] = (),
+) -> None:
+    """A horizontal bar for every row, its kinds side by side; `hatched` are (row, kind)."""
+    left = np.zeros(len(amounts))
+    for kind, colour in colours.items():
+        width = np.array([row.get(kind, 0.0) for row in amounts.values()])
+        bars = ax.barh(list(amounts), width, left=left, color=colour)
+        for row, bar in zip(amounts, bars, strict=True):
+            if (row, kind) in hatched:
+                bar.set(hatch="////", edgecolor="white")
+        left += width
+    _rows(ax)

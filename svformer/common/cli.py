@@ -1,0 +1,110 @@
+"""What all command line tools share: options, help, completion, exit codes, one clear line for an error (DESIGN).
+
+Results go to standard output, progress and errors to standard error: `svformer.common.terminal`.
+"""
+
+import argparse
+import errno
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from svformer.common.errors import InputError, UserFacingError
+from svformer.common.terminal import SCREEN
+
+# What the user's disk and paths can lead to; any other OSError is a bug and keeps its traceback.
+UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
+INTERRUPTED = 130  # the shell's convention for Ctrl-C
+READER_GONE = 141  # and for a reader that went, as `head` does
+STARTS = ("python ", "torchrun ")  # of a paragraph with examples
+EXIT_CODES = "exit codes: 0 done, 2 bad input, 3 a gate found a mismatch, 4 the simulator failed, 130 interrupted"
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse with the manners that all commands share.
+
+    `description` is the docstring of the command's module: its first paragraph stands at the head of --help, the
+    examples and all others behind the options. Complaints are one line, like every other error. Tab completes
+    where the shell asks argcomplete.
+    """
+
+    def __init__(self, *, description: str = "", **options: Any) -> None:
+        summary, *paragraphs = description.strip().split("\n\n")
+        examples = [part for part in paragraphs if part.lstrip().startswith(STARTS)]
+        shown = [f"examples:\n{textwrap.indent(textwrap.dedent(part), '    ')}" for part in examples]
+        remarks = [part for part in paragraphs if part not in examples]
+        super().__init__(
+            description=summary,
+            epilog="\n\n".join([*shown, *remarks, EXIT_CODES]),
+            formatter_class=_Filled,
+            **options,
+        )
+        screen = self.add_argument_group("screen")
+        screen.add_argument("-q", "--quiet", action="store_true", help="no progress, no remarks: warnings and errors")
+        screen.add_argument("--no-color", action="store_true", help="no colours; the variable NO_COLOR does the same")
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """As in argparse; what is about the screen goes to `svformer.common.terminal.SCREEN` and no further."""
+        _complete(self)
+        parsed = super().parse_args(args, namespace)
+        SCREEN.quiet, SCREEN.json = vars(parsed).pop("quiet"), vars(parsed).get("json", False)
+        SCREEN.color = not vars(parsed).pop("no_color")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def add_device_argument(parser: argparse._ActionsContainer) -> None:
+    """For commands that compute; `svformer.common.devices` reads it."""
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU where torch can use one)")
+
+
+class _Filled(argparse.HelpFormatter):
+    """Fills paragraphs to the width of the terminal, and leaves indented ones and lists of examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(
+            part if "\n  " in part or part[:1] in " -" else textwrap.fill(part, width) for part in paragraphs
+        )
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell that asks what Tab can mean, and end."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete  # only then needed
+
+        argcomplete.autocomplete(parser)
+
+
+def run_cli(main: Callable[[], None]) -> int:
+    """Run `main`; errors meant for the user become one line on standard error and their exit code."""
+    try:
+        main()
+        sys.stdout.flush()
+    except UserFacingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(note, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt as interrupted:
+        print(f"interrupted: {interrupted if interrupted.args else 'nothing half-written was left'}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        return READER_GONE
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        where = error.filename or "the output folder"
+        print(f"error: cannot write {where}: {error.strerror}; free space or choose another folder", file=sys.stderr)
+        return InputError.exit_code
+    return 0

@@ -1,0 +1,23 @@
+"""Which device to compute on, for every command line tool that takes `--device`."""
+
+import torch
+
+from svformer.common.errors import InputError
+
+
+def choose_device(name: str | None, *, local_rank: int = 0) -> torch.device:
+    """The named device, or a GPU where there is one; processes on one machine take one GPU each.
+
+    Raises `InputError` for a device that is not there.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise InputError(f"--device {name}: torch knows no such device; allowed: cpu, cuda, cuda:N") from error
+    if device.type == "cpu":
+        return device
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 0
+    index = local_rank % max(gpus, 1) if device.index is None else device.index
+    if index >= gpus:
+        raise InputError(f"--device {name}: torch finds {gpus} GPUs here; allowed: cpu, or cuda:0 to cuda:{gpus - 1}")
+    return torch.device("cuda", index)

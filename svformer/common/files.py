@@ -1,0 +1,46 @@
+"""Writing files so that nothing half-written is ever found under the final name."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from svformer.common.errors import InputError
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds, remove it when it fails.
+
+    Missing parent folders are made. The temporary name keeps the suffix, since some writers choose a format by it.
+    Raises `InputError` when the folder cannot be made, or when `path` is a folder or a device.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a regular file; choose another name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot be made ({error.strerror}); choose another folder") from error
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; a result is an ordinary file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
+    """Write a whole file, beside and renamed.
+
+    For formats whose libraries write piece by piece: made in memory first, a full disk is an ordinary `OSError`
+    (HDF5 crashes on one).
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)

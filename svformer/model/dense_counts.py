@@ -1,0 +1,68 @@
+"""What one clip costs in a geometry where everything is dense, counted on torch's meta device: shapes, no values."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from svformer.config import AttentionOrder, SVFormerConfig
+from svformer.model.blocks import Attention
+from svformer.model.neurons import PLIF
+from svformer.model.svformer import SVFormer
+
+Convolution = (nn.Conv2d, nn.Conv3d, nn.Linear)
+Norm = (nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Of one clip, all time steps together."""
+
+    parameters: int
+    neurons: int  # spiking ones, in one time step
+    dense_macs: int  # convolutions and linear layers, padding counted as work, biases not
+    attention_macs: int  # both products, in the order of the configuration
+    norm_elements: int  # values that batch norms scale and shift
+
+
+class _Counter:
+    def __init__(self, order: AttentionOrder) -> None:
+        self.order = order
+        self.neurons = self.dense_macs = self.attention_macs = self.norm_elements = 0
+
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, Convolution):
+            self.dense_macs += output.numel() * math.prod(module.weight.shape[1:])
+        elif isinstance(module, Norm):
+            self.norm_elements += output.numel()
+        elif isinstance(module, PLIF):
+            self.neurons += output[0].numel()
+        elif isinstance(module, Attention):
+            head_dim, tokens = output.shape[2] // module.heads, output[0, 0, 0].numel()
+            # k^T v is head_dim x head_dim in every head, q k^T tokens x tokens
+            self.attention_macs += 2 * output.numel() * (head_dim if self.order == "kv_first" else tokens)
+
+
+def sizes(config: SVFormerConfig) -> Sizes:
+    """Count one clip through a geometry; rounded weights (`weight_bits`) change no count."""
+    config = dataclasses.replace(config, weight_bits=None)
+    with torch.device("meta"):
+        model = SVFormer(config).eval()
+        clip = torch.empty(1, config.in_channels, config.frames, config.image_size, config.image_size)
+    counter = _Counter(config.attention_order)
+    for module in model.modules():
+        if isinstance(module, (*Convolution, *Norm, PLIF, Attention)):
+            module.register_forward_hook(counter)
+    with torch.no_grad():
+        # The readout is called as a function, since its input is laid out [B, C, T, H, W]: one output position.
+        model(clip)
+    counter.dense_macs += model.head.conv3d.weight.numel()
+    return Sizes(
+        parameters=sum(p.numel() for p in model.parameters()),
+        neurons=counter.neurons,
+        dense_macs=counter.dense_macs,
+        attention_macs=counter.attention_macs,
+        norm_elements=counter.norm_elements,
+    )

@@ -1,0 +1,1 @@
+"""What a network does with a clip, drawn with matplotlib: one palette, arrays of pixels, plots, animations."""

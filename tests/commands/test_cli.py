@@ -1,0 +1,226 @@
+"""What the command line tools share: exit codes, one line for an error, files that are whole or not there."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from svformer import InputError
+from svformer.common.cli import INTERRUPTED, UNWRITABLE, ArgumentParser, run_cli
+from svformer.common.errors import UserFacingError
+from svformer.common.files import atomic_path, write_bytes
+
+Capture = pytest.CaptureFixture[str]
+
+
+class GateError(UserFacingError):
+    """Stands for those of `deploy`: run_cli knows the exit code from the class only."""
+
+    exit_code = 3
+
+
+class SimulatorError(UserFacingError):
+    exit_code = 4
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+def test_success_prints_what_main_prints(capsys: Capture) -> None:
+    assert run_cli(lambda: print("done")) == 0
+    assert capsys.readouterr() == ("done\n", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(InputError("x"), 2), (GateError("x"), 3), (SimulatorError("x"), 4), (UserFacingError("x"), 1)]
+)
+def test_an_error_for_the_user_is_one_line_and_its_exit_code(
+    error: UserFacingError, code: int, capsys: Capture
+) -> None:
+    assert run_cli(raising(error)) == code
+    assert capsys.readouterr() == ("", "error: x\n")
+
+
+def test_notes_follow_the_error(capsys: Capture) -> None:
+    error = InputError("a.avi: damaged")
+    error.add_note("while clip 3 of 5 was read")
+    error.add_note("the first two are in runs/tiny")
+    assert run_cli(raising(error)) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: a.avi: damaged",
+        "while clip 3 of 5 was read",
+        "the first two are in runs/tiny",
+    ]
+
+
+def test_an_interruption_has_the_code_of_the_shell(capsys: Capture) -> None:
+    assert run_cli(raising(KeyboardInterrupt())) == INTERRUPTED == 130
+    assert capsys.readouterr().err == "interrupted: nothing half-written was left\n"
+
+
+@pytest.mark.parametrize("number", sorted(UNWRITABLE))
+def test_a_disk_that_takes_nothing_is_told_in_one_line(number: int, capsys: Capture) -> None:
+    assert run_cli(raising(OSError(number, os.strerror(number), "runs/report.json"))) == 2
+    expected = f"error: cannot write runs/report.json: {os.strerror(number)}; free space or choose another folder\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_full_disk_that_names_no_file(capsys: Capture) -> None:
+    """As `write` does: the file was opened long before."""
+    assert run_cli(raising(OSError(errno.ENOSPC, "No space left on device"))) == 2
+    assert capsys.readouterr().err.startswith("error: cannot write the output folder: No space left on device;")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_real_full_disk(capsys: Capture) -> None:
+    def main() -> None:
+        with Path("/dev/full").open("w") as file:
+            file.write("x")
+
+    assert run_cli(main) == 2
+    assert "No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.EIO, "I/O error"), MemoryError(), SystemExit(0)])
+def test_other_errors_keep_their_traceback(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        run_cli(raising(error))
+
+
+def test_a_wrong_option_is_one_line_that_names_the_help(capsys: Capture) -> None:
+    parser = ArgumentParser(prog="python -m tool")
+    parser.add_argument("--number", type=int)
+    for arguments in (["--number", "x"], ["--nubmer", "3"], ["--number"]):
+        assert run_cli(lambda arguments=arguments: print(parser.parse_args(arguments))) == 2  # type: ignore[misc]
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("error: ")
+        assert err.endswith("; see python -m tool --help\n")
+        assert err.count("\n") == 1
+    with pytest.raises(SystemExit) as done:
+        parser.parse_args(["--help"])
+    assert done.value.code == 0
+
+
+# atomic_path
+
+
+def test_the_file_appears_at_the_end_with_its_folders(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "curve.png"
+    with atomic_path(path) as temporary:
+        temporary.write_text("whole")
+        assert temporary.suffix == ".png"  # some writers choose the format by it
+        assert temporary.parent == path.parent  # a rename is atomic within one file system only
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("half-way"), KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+@pytest.mark.parametrize("old", [None, "old"])
+def test_a_failure_leaves_what_was_there(error: BaseException, old: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    if old is not None:
+        path.write_text(old)
+    with pytest.raises(type(error)), atomic_path(path) as temporary:  # noqa: PT012 (the body is what fails)
+        temporary.write_text("half")
+        raise error
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([] if old is None else [old])
+
+
+def test_success_replaces_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old and longer")
+    with atomic_path(str(path)) as temporary:
+        temporary.write_text("new")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_writer_that_renames_over_the_temporary_file_works_too(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        (tmp_path / "other").write_text("whole")
+        (tmp_path / "other").replace(temporary)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["whole"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_result_is_an_ordinary_file(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.touch()
+        assert os.umask(umask) == umask  # reading the mask did not change it
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == mode
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with atomic_path(path) as first, atomic_path(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # the outer one ends last
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("place", ["runs/run.json", "runs/tiny/run.json"])
+def test_a_folder_that_cannot_be_made_is_told_to_the_user(place: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "runs").write_text("not a folder")
+
+    def main() -> None:
+        with atomic_path(tmp_path / place):
+            raise AssertionError("nothing can be written there")
+
+    assert run_cli(main) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {(tmp_path / place).parent}: cannot be made (")
+    assert error.count("\n") == 1
+    assert (tmp_path / "runs").read_text() == "not a folder"
+
+
+def test_a_name_that_no_file_can_have_is_told_to_the_user(tmp_path: Path, capsys: Capture) -> None:
+    assert run_cli(lambda: write_bytes(tmp_path / f"{'n' * 300}.json", b"x")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: cannot write {tmp_path}")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_folders_and_devices_are_not_replaced(make: Callable[[Path], None], tmp_path: Path, capsys: Capture) -> None:
+    make(tmp_path / "special")
+    assert run_cli(lambda: write_bytes(tmp_path / "special", b"x")) == 2
+    assert "special: not a regular file; choose another name" in capsys.readouterr().err
+    assert not (tmp_path / "special").is_file()
+
+
+@pytest.mark.parametrize("content", [b"new", memoryview(b"new"), b""])
+def test_bytes_made_in_memory_are_written_whole(content: bytes | memoryview, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "spikes.h5"
+    write_bytes(path, content)
+    assert path.read_bytes() == bytes(content)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_up_leaves_the_old_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "spikes.h5"
+    write_bytes(path, b"old")
+
+    def fill_up(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(path, b"new")
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]

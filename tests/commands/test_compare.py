@@ -1,0 +1,192 @@
+"""Networks side by side: the twin's products by hand and against the geometry, and the command as a user runs it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deploy import compare
+from deploy.clips.files import from_files
+from deploy.clips.source import InputFormat
+from deploy.comparison.relu import run_twin
+from deploy.comparison.relu_counts import Counter
+from deploy.comparison.rows import CHIPS
+from hardware import OpCounts, energy_models, load_chip
+from svformer import SVFormer, SVFormerConfig
+from svformer.common.cli import run_cli
+from svformer.data.procedural import generate
+from svformer.data.synthetic.scenes import CLASSES
+from svformer.model.checkpoint import save_checkpoint
+from svformer.model.dense_counts import sizes
+
+SMALL = SVFormerConfig(
+    num_classes=12, image_size=32, frames=4, embed_dims=(4, 8, 8, 8), depths=(1, 1, 1, 1), head_dim=4
+)
+TWIN = dataclasses.replace(SMALL, activation="relu", attention_order="qk_first")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 held-out and 12 training videos."""
+    return generate(tmp_path_factory.mktemp("procedural"), groups=2, clips_per_group=1, workers=1)
+
+
+def test_a_convolution_of_the_twin_by_hand() -> None:
+    """3 x 3 with padding on 2 x 2 pixels: a value in a corner of so small an image reaches all 4 outputs."""
+    conv, counter = nn.Conv2d(1, 2, 3, padding=1), Counter()
+    x = torch.tensor([[[[[1.0, 0.0], [0.0, -2.0]]]]])  # [T, B, C, H, W], two values that are not 0
+    counter.convolution(conv, (x,), torch.empty(0))
+    (found,) = counter.layers.values()
+    # 2 values x 4 positions x 2 channels; dense 4 x 4 x 2; with padding 4 outputs x 9 taps x 2
+    assert found.counts(4) == OpCounts(
+        macs=16,
+        dense_macs=32,
+        padded_macs=72,
+        weight_bits_read=16 * 4,
+        bias_adds=8,  # 4 pixels x 2 channels
+        parameter_reads=16 + 8,
+        parameter_reach=16 * (18 * 4) + 8 * (2 * 13),  # 18 weights of 4 bits, 2 biases of 13
+        state_reads=16,  # an activation a product
+        state_writes=8,
+        state_reach=16 * (4 * 8) + 8 * (8 * 8),  # 4 values of 8 bits, 8 results
+    )
+    assert found.dense().counts(4).macs == found.dense().counts(4).state_reads == 32
+
+
+def test_layers_add_over_clips_and_memories_do_not_grow() -> None:
+    conv, counter = nn.Conv2d(1, 2, 3, padding=1), Counter()
+    x = torch.tensor([[[[[1.0, 0.0], [0.0, -2.0]]]]])
+    for _ in range(3):
+        counter.convolution(conv, (x,), torch.empty(0))
+    (found,) = counter.layers.values()
+    once = Counter()
+    once.convolution(conv, (x,), torch.empty(0))
+    (single,) = once.layers.values()
+    assert found.counts(8) == sum([single.counts(8)] * 3, OpCounts())
+
+
+def test_attention_of_the_twin_by_hand() -> None:
+    """2 tokens, 2 channels of one head; q k^T multiplies pairs of non-zero factors, the softmax has no zeros."""
+    q = torch.tensor([[1.0, 2.0], [0.0, 3.0]])  # [C, N]
+    k = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    v = torch.tensor([[0.0, 5.0], [6.0, 7.0]])
+    counter = Counter()
+    model = SVFormer(TWIN)
+    attn = model.stage3.block0.attn
+    attn.heads = 1
+    for part in (q, k, v):
+        counter.softmax(attn, attn.plif_q, (), part.reshape(1, 1, 2, 1, 2))
+    (found,) = counter.attention.values()
+    # channel 0: 2 q x 1 k, channel 1: 1 q x 0 k; then 3 values of v x 2 rows of the softmax
+    macs = 2 * 1 + 0 + 3 * 2
+    assert found.counts(8) == OpCounts(
+        macs=macs,
+        dense_attention_ops=2 * 2 * 2 * 2,
+        state_reads=2 * macs,  # two activations each
+        state_writes=4 + 4,  # the softmax of 2 x 2 tokens, and 2 channels of 2 tokens
+        state_reach=2 * macs * (12 * 8) + 8 * (8 * 8),
+    )
+
+
+def test_a_shortcut_of_the_twin_by_hand() -> None:
+    """A block adds twice: 2 frames of 6 values, each sum of two values that are fetched."""
+    block, counter = SVFormer(TWIN).stage1.block0, Counter()
+    counter.shortcuts(block, (), torch.ones(2, 1, 6, 1, 1))
+    (found,) = counter.layers.values()
+    counted = found.counts(8)
+    assert (counted.relay_adds, counted.state_reads, counted.state_writes, counted.macs) == (24, 48, 24, 0)
+
+
+def test_the_twin_is_counted_as_its_geometry_says(tmp_path: Path) -> None:
+    """Padded products and attention of a clip are those of `svformer.sizes`; no more are done than there are."""
+    torch.manual_seed(0)
+    model = SVFormer(TWIN).eval()
+    paths = []
+    for i in range(3):
+        paths.append(tmp_path / f"v_{'ab'[i % 2]}_g01_c0{i}.npy")
+        np.save(paths[-1], np.random.default_rng(i).normal(size=(4, 3, 32, 32)).astype(np.float32))
+    wanted = InputFormat(frames=4, shape=(3, 32, 32))
+    found = run_twin(model, from_files(paths), wanted, classes=("a", "b", *"cdefghijkl"))
+    expected = sizes(TWIN)
+    assert sum(layer.padded_macs for layer in found.layers) == 3 * expected.dense_macs
+    assert sum(layer.dense_macs for layer in found.attention) == 3 * expected.attention_macs
+    clip, dense = (run.per_clip(weight_bits=4, attention=True) for run in (found, found.dense()))
+    assert 0 < clip.macs < dense.macs <= expected.dense_macs + expected.attention_macs
+    weighted = found.dense().per_clip(weight_bits=4, attention=False)
+    assert weighted.macs == weighted.dense_macs
+    assert weighted.weight_bits_read == pytest.approx(4 * weighted.macs, abs=4)
+    memory = [
+        energy_models({"all": counts}, [load_chip("cmos45_lemaire")])["cmos45_lemaire"]["mj_per_video"] or 0.0
+        for counts in (clip, dense)
+    ]
+    assert 0 < memory[0] < memory[1], "zeros are not fetched"
+    assert 0 < found.activity < 1
+    with torch.no_grad():
+        best = model(torch.from_numpy(np.stack([np.load(p) for p in paths])).transpose(1, 2)).argmax(1).tolist()
+    assert found.top1 == np.mean([b == i % 2 for i, b in enumerate(best)])
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["compare.py", *map(str, arguments)])
+    return run_cli(compare.main)
+
+
+def test_networks_side_by_side(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A spiking network at two widths, one trained for 3 bits, one with norms of every step, and the twin."""
+    torch.manual_seed(0)
+    forms = {
+        "plain": SMALL,
+        "three": dataclasses.replace(SMALL, weight_bits=3),
+        "by_step": dataclasses.replace(SMALL, norm="per_step"),
+        "twin": TWIN,
+    }
+    paths = [tmp_path / f"{name}.safetensors" for name in forms]
+    for path, config in zip(paths, forms.values(), strict=True):
+        save_checkpoint(SVFormer(config), path, {"classes": json.dumps(CLASSES)})
+    options = ["--root", dataset, "--limit", 2, "--weight-bits", 8, 4, "--out", tmp_path / "out", "--json"]
+    assert run(monkeypatch, *paths, *options) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows == json.loads((tmp_path / "out" / "comparison.json").read_text())
+    found = [(row["name"], row["weight_bits"], row["static"]) for row in rows]
+    assert found == [
+        ("plain", 8, True),
+        ("plain", 4, True),
+        ("three", 3, True),
+        ("by_step", 8, False),
+        ("by_step", 4, False),
+        ("twin", 8, True),
+        ("twin", 8, True),
+        ("twin", 4, True),
+        ("twin", 4, True),
+    ]
+    plain, narrow, trained = rows[:3]
+    assert plain["memory_kib"] == 2 * narrow["memory_kib"]
+    assert trained["memory_kib"] <= narrow["memory_kib"] * 3 / 4
+    dense, sparse = rows[-4:-2]
+    assert rows[-1]["memory_kib"] == sparse["memory_kib"] / 2
+    assert dense["macs"] > sparse["macs"]
+    assert dense["energy_mj"][CHIPS[0]] > sparse["energy_mj"][CHIPS[0]] > 0
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "not static on a chip" in page
+    assert page.count("<tr>") > len(rows) * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.safetensors"], "nowhere.safetensors: no such checkpoint"),
+        ([__file__, "--weight-bits", "9"], "--weight-bits 9; allowed: 2 to 8"),
+        ([__file__, "--limit", "0"], "--limit 0; allowed: 1 or more"),
+    ],
+)
+def test_refusals(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,203 @@
+"""The fixed-point report: what is off is told with its margin, what is exact is not, and slow neurons keep firing."""
+
+import itertools
+import json
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deploy.execution.simulate import simulate
+from deploy.gates.fidelity import LayerFidelity, fidelity, plain, summary, warnings
+from deploy.ir.integer import as_images
+from deploy.ir.network import Connection, Convolution, Identity, Input, Lif, Network, Relay, Shape, run_float
+from deploy.passes.calibrate import calibrate
+from deploy.passes.lowering import lower
+from deploy.passes.quantize import quantize as quantize_network
+from deploy.pipeline import quantize
+from deploy.report.fixed_point import fixed_point_table
+from hardware import ConvGeometry
+from svformer.common.errors import InputError
+
+T = 60
+
+
+def layer(weight_OI: Any, *, threshold: float = 1.0, decay: float = 0.5, **changes: Any) -> Network:
+    """A dense layer of neurons, and its spikes as the result."""
+    weight = np.asarray(weight_OI, dtype=float)[:, :, None, None]
+    shape_in, shape = (weight.shape[1], 1, 1), (len(weight), 1, 1)
+    geometry = ConvGeometry(in_shape=shape_in, out_channels=len(weight), kernel=(1, 1))
+    dense, same = Convolution(weight=weight, geometry=geometry), Identity(in_shape=shape, out_shape=shape)
+    values = {name: np.full((1, 1, 1), v) for name, v in (("threshold", threshold), ("decay", decay), ("bias", 0.0))}
+    return Network(
+        populations={
+            "input": Input(shape=shape_in),
+            "lif": Lif(shape=shape, **values),
+            "output": Relay(shape=shape, bias=np.zeros((1, 1, 1))),
+        },
+        connections=(
+            Connection(source="input", target="lif", operation=dense, **changes),
+            Connection(source="lif", target="output", operation=same),
+        ),
+        output="output",
+        frames=T,
+    )
+
+
+def spikes(shape: Shape, rate: float = 0.3, seed: int = 0) -> NDArray[np.float64]:
+    return (np.random.default_rng(seed).random((2, T, *shape)) < rate).astype(float)
+
+
+def report(net: Network, frames: NDArray[Any]) -> dict[str, LayerFidelity]:
+    found = fidelity(net, quantize_network(net, calibrate(net, frames)), frames)
+    return {layer.name: layer for layer in found}
+
+
+def slow(tau_s: float, dt_s: float) -> nir.NIRGraph:
+    """Two layers of slow neurons behind weights of about 1."""
+    rng = np.random.default_rng(0)
+
+    def lif(count: int) -> nir.LIF:
+        values = {"tau": tau_s, "r": 0.05 * tau_s / dt_s, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
+        return nir.LIF(**{name: np.full(count, value) for name, value in values.items()})
+
+    nodes = {
+        "input": nir.Input(np.array([20])),
+        "fc1": nir.Affine(rng.normal(size=(30, 20)), np.zeros(30)),
+        "hidden": lif(30),
+        "fc2": nir.Affine(rng.normal(0.3, 1, size=(5, 30)), np.zeros(5)),
+        "out": lif(5),
+        "output": nir.Output(np.array([5])),
+    }
+    edges = list(itertools.pairwise(nodes))
+    return nir.NIRGraph(nodes, edges, metadata={"dt": dt_s, "T": 300}, type_check=False)
+
+
+def test_neurons_of_30_ms_at_steps_of_a_tenth_of_a_millisecond_fire() -> None:
+    """NIR issue 111: `int(256 dt / tau)` is 0 there, a silent layer. 4096 / 300 = 13.65 is 14: 2.5 % too fast."""
+    assert int(256 * 1e-4 / 30e-3) == 0
+    network = lower(slow(30e-3, 1e-4))
+    frames = (np.random.default_rng(1).random((3, 300, 20)) < 0.2).astype(float)
+    integers = quantize(network, frames)
+    images = as_images(frames, network)
+    expected, found = run_float(network, images), simulate(integers, frames, backend="integer").signals
+    layers = {found.name: found for found in fidelity(network, integers, images)}
+    for name in ("hidden", "out"):
+        assert expected[name].sum() > 10
+        assert (found[name] == expected[name]).mean() > 0.995
+        assert found[name].sum() == pytest.approx(expected[name].sum(), rel=0.05)
+        assert layers[name].decay_error == pytest.approx(14 / 4096 * 300 - 1)
+        assert layers[name].saturated == 0
+    assert warnings(layers.values()) == []
+
+
+def test_a_leak_that_12_bits_round_away_is_refused_with_its_margin() -> None:
+    with pytest.raises(InputError) as caught:
+        quantize(lower(slow(0.9, 1e-4)), np.ones((1, 300, 20)))
+    assert "hidden: dt / tau is 1 / 9,000, 0.46 x what 12 bits hold; out: dt / tau" in str(caught.value)
+    assert "allowed: from 1 / 4096" in str(caught.value)
+
+
+def test_a_leak_that_is_far_off_is_told() -> None:
+    """1.5 / 4096 becomes 2 / 4096, a third too fast."""
+    net = layer([[0.7]], decay=1.5 / 4096)
+    found = report(net, spikes((1, 1, 1)))["lif"]
+    assert found.decay_error == pytest.approx(1 / 3)
+    assert warnings([found])[0].startswith("lif: leak off by 33.3 % (1.0 is ")
+
+
+def test_a_layer_that_falls_silent_is_never_passed_silently() -> None:
+    """One weight of 1000 takes all 8 bits; the weight of 1.5 that fires in real numbers rounds to nothing."""
+    net = layer([[1.5, 1000.0]], decay=1.0)
+    frames = spikes((2, 1, 1))
+    frames[:, :, 1] = 0
+    found = report(net, frames)
+    assert found["lif"].silenced
+    assert found["lif"].rate == 0
+    assert found["lif"].float_rate == frames[:, :, 0].mean()
+    peak = found["lif"].peak
+    assert peak is not None
+    assert 0 < peak < 1  # the bias that takes back the mean error of rounded weights
+    assert found["lif"].float_peak == 1.5
+    (line,) = (line for line in warnings(found.values()) if "silent" in line)
+    assert line == (
+        f"lif: falls silent: {found['lif'].float_rate:.3g} spikes a neuron and step in real numbers, none in integers, "
+        f"whose potential reaches {peak:.3g} x the threshold (1.5 x in real numbers)"
+    )
+
+
+def test_a_layer_that_is_silent_anyway_is_no_warning() -> None:
+    found = report(layer([[0.1]]), spikes((1, 1, 1)))["lif"]
+    assert (found.float_rate, found.rate, found.silenced) == (0, 0, False)
+
+
+def test_what_lies_on_the_grid_has_no_error() -> None:
+    """Weights of whole 1/64, a decay of 1/2, a threshold of 1, spikes as input."""
+    net = layer(np.array([[1.25, -0.5, 0.75], [0.015625, 1, -1]]))
+    found = report(net, spikes((3, 1, 1)))
+    lif = found["lif"]
+    assert (lif.weight_error, lif.weights_clipped, lif.threshold_error, lif.decay_error) == (0, 0, 0, 0)
+    assert lif.rate == lif.float_rate
+    assert lif.peak == lif.float_peak
+    assert warnings(found.values()) == []
+    assert found["output"].kind == "relay"
+    assert found["output"].threshold_error is None
+
+
+def test_rounding_of_weights_is_measured_where_a_gain_follows() -> None:
+    """The shift that makes weights small stands behind the gain then."""
+    rng = np.random.default_rng(0)
+    weight, gain = rng.normal(size=(5, 4)), rng.uniform(0.5, 1.5, size=(T, 5, 1, 1))
+    plain_error = report(layer(weight), spikes((4, 1, 1)))["lif"].weight_error
+    found = report(layer(weight, gain=gain), spikes((4, 1, 1)))["lif"].weight_error
+    assert plain_error is not None
+    assert found is not None
+    assert 0 < found < 3 * plain_error < 0.05
+
+
+def test_potentials_at_the_end_of_their_register_are_told() -> None:
+    """Without a leak, and inhibited in every step: the threshold keeps 1024 steps, so not all of it fits."""
+    net = layer([[-400.0]], decay=0.0)
+    found = report(net, np.ones((1, T, 1, 1, 1)))["lif"]
+    assert found.saturated is not None
+    assert 0 < found.saturated < 1
+    assert warnings([found]) == [f"lif: {100 * found.saturated:.3g} % of its potentials at the end of their 24 bits"]
+
+
+def test_the_report_is_plain_values_and_has_one_line() -> None:
+    found = report(layer([[0.7, 1.3]]), spikes((2, 1, 1)))
+    values = json.loads(json.dumps(plain(found.values())))
+    assert [value["name"] for value in values] == ["lif", "output"]
+    assert values[0].keys() == dict.fromkeys(LayerFidelity.__dataclass_fields__).keys() | {"silenced"}
+    line = summary(found.values())
+    assert line.startswith("fixed point: weights off by at most ")
+    assert "\n" not in line
+
+
+def test_registers_are_told_by_their_width() -> None:
+    """Weights of 127 and -127: 127 of a 24-bit sum; the current is that x 2^exponent, of at most 2^17."""
+    net = layer([[1.27, -1.27, 0.01]])
+    integers = quantize_network(net, calibrate(net, spikes((3, 1, 1))))
+    (found,) = (layer for layer in fidelity(net, integers, spikes((3, 1, 1))) if layer.name == "lif")
+    (dense,) = (c.operation for c in integers.connections if c.target == "lif")
+    positive = int(np.maximum(dense.mantissa, 0).sum())
+    neurons = integers.populations["lif"]
+    fullest_24 = max(positive / (2**23 - 1), neurons.threshold.max() / (2**17 - 1))
+    assert found.sum_headroom == pytest.approx(fullest_24)
+    assert found.current_headroom == pytest.approx(positive * 2.0**dense.exponent / (2**17 - 1))
+
+
+def test_the_table_has_a_line_for_every_layer() -> None:
+    """A threshold that no rounding reaches, and one layer that falls silent."""
+    frames = spikes((2, 1, 1))
+    frames[:, :, 1] = 0
+    layers = plain(report(layer([[1.5, 1000.0]], decay=1.0), frames).values())
+    table = fixed_point_table(layers)
+    cells = {str(column.header): list(column.cells) for column in table.columns}
+    assert cells["layer"] == ["lif", "output"]
+    assert cells["shift"] == ["falls silent", ""]
+    assert cells["rate"] == [f"{100 * frames[:, :, 0].mean():.2f}", ""]
+    assert cells["leak"] == ["0", ""]
+    assert cells["of 2^17"][1] == ""

@@ -1,0 +1,203 @@
+"""Chip files: what ships is complete, and a wrong file is refused with everything that is wrong in it."""
+
+import pytest
+
+from deploy.request import read_chips
+from hardware import Chip, ChipError, load_chip, shipped_chips
+from svformer.common.errors import InputError
+
+GOOD = """
+name: mine
+title: My chip
+energy:
+  synaptic_op: {value: 2, unit: nJ, kind: measured, source: our lab, year: 2024, node: 65 nm}
+limits:
+  cores: {value: 4, unit: cores/chip, kind: measured, source: our lab, year: 2024, node: 65 nm}
+  neurons: {value: 64, unit: neurons/core, kind: measured, source: our lab, year: 2024, node: 65 nm}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_shipped_chips():
+    names = ["cmos45_fp32", "cmos45_int8", "cmos45_int8_sram", "cmos45_lemaire", "loihi1", "loihi2"]
+    names += ["odin", "spinnaker2", "tianjic", "truenorth"]
+    assert shipped_chips() == names
+    assert [load_chip(name).name for name in names] == names
+
+
+@pytest.mark.parametrize(
+    ("chip", "op", "pj"),
+    [
+        ("cmos45_fp32", "synaptic_op", 0.9),
+        ("cmos45_fp32", "multiply_accumulate", 3.7 + 0.9),
+        ("cmos45_int8", "synaptic_op", 0.03),
+        ("cmos45_int8", "multiply_accumulate", 0.2 + 0.03),
+        ("loihi1", "synaptic_op", 23.6),
+        ("loihi1", "neuron_update", 81),
+        ("loihi1", "spike", 1.7),
+        ("loihi1", "hop_east_west", 3.0),
+        ("loihi1", "hop_north_south", 4.0),
+        ("truenorth", "synaptic_op", 26),
+        ("spinnaker2", "synaptic_op", 10),
+        ("odin", "synaptic_op", 12.7),
+        ("tianjic", "synaptic_op", 1.54),
+        ("cmos45_lemaire", "memory_access", 13.2),
+        ("cmos45_lemaire", "memory_access_per_bit", 1.09e-5),
+    ],
+)
+def test_published_energies(chip, op, pj):
+    assert getattr(load_chip(chip).energy, op).pj == pytest.approx(pj)
+
+
+@pytest.mark.parametrize(
+    ("chip", "op", "low", "high"),
+    [
+        ("loihi1", "synaptic_op", 23.6, 35.5),  # Davies et al.; SANA-FE's dense synapse
+        ("loihi1", "neuron_update", 52, 81),  # Davies et al., inactive and active; SANA-FE between them
+        ("loihi1", "hop_north_south", 4.0, 4.2),
+        ("truenorth", "synaptic_op", 2.3, 26),  # marginal; all in
+        ("spinnaker2", "synaptic_op", 10, 450),  # the chip; its 28 nm prototype
+        ("odin", "synaptic_op", 12.7, 12.7),
+    ],
+)
+def test_where_sources_disagree(chip, op, low, high):
+    assert getattr(load_chip(chip).energy, op).range_pj == (low, high)
+
+
+def test_published_limits():
+    loihi1, loihi2 = load_chip("loihi1").limits, load_chip("loihi2").limits
+    assert [loihi1.cores.value, loihi1.neurons.value, loihi1.synapse_memory.value] == [128, 1024, 128]
+    assert [loihi1.fan_in_axons.value, loihi1.fan_out_axons.value, loihi1.weight_bits.value] == [
+        4096,
+        4096,
+        9,
+    ]
+    assert [loihi2.cores.value, loihi2.neurons.value, loihi2.core_memory.value] == [128, 8192, 192]
+    assert [loihi2.message_bits.value, loihi2.delay.value] == [32, 62]
+
+
+def test_loihi1_constants_are_not_called_measurements():
+    assert load_chip("loihi1").energy.synaptic_op.kind == "simulated"
+    assert load_chip("loihi1").energy.static_power.kind == "measured"
+
+
+def test_loihi2_has_no_invented_energy():
+    chip = load_chip("loihi2")
+    assert chip.energy is None
+    assert "no energy per operation is published" in chip.no_energy_because
+
+
+def test_provenance_names_everything():
+    assert load_chip("truenorth").energy.synaptic_op.provenance == (
+        "26 pJ, measured: Merolla et al., Science 345 (2014, 28 nm); everything the chip draws per synaptic event"
+    )
+
+
+def test_own_file_by_path_and_nanojoule(write):
+    chip = load_chip(write(GOOD))
+    assert isinstance(chip, Chip)
+    assert chip.energy.synaptic_op.pj == 2000.0
+
+
+def test_other_sources_in_an_own_file(write):
+    other = "{value: 5, unit: nJ, kind: simulated, source: their lab, year: 2025, node: 65 nm}"
+    text = GOOD.replace("node: 65 nm}\nlimits", f"node: 65 nm, others: [{other}]}}\nlimits")
+    assert load_chip(write(text)).energy.synaptic_op.range_pj == (2000.0, 5000.0)
+    with pytest.raises(ChipError, match=r"energy\.synaptic_op\.others\.0\.unit: Input should be 'pJ' or 'nJ'"):
+        load_chip(write(text.replace("5, unit: nJ", "5, unit: J")))
+
+
+def test_memory_is_priced_once(write):
+    figure = "{value: 2, unit: pJ, kind: measured, source: our lab, year: 2024, node: 65 nm}"
+    both = GOOD.replace("energy:\n", f"energy:\n  weight_bit_read: {figure}\n  memory_access: {figure}\n")
+    with pytest.raises(ChipError, match="both price the reading of a weight"):
+        load_chip(write(both))
+    size = figure.replace("pJ", "pJ/bit")
+    with pytest.raises(ChipError, match="memory_access_per_bit is a part of memory_access"):
+        load_chip(write(GOOD.replace("energy:\n", f"energy:\n  memory_access_per_bit: {size}\n")))
+
+
+def test_run_lava_takes_own_files_and_tells_what_is_wrong_with_them(write, tmp_path):
+    (chip,) = read_chips([str(write(GOOD))])
+    assert chip.name == "mine"
+    with pytest.raises(InputError, match=r"mine\.yaml: 1 to correct: colour"):
+        read_chips([str(write(GOOD + "colour: blue\n"))])
+    with pytest.raises(InputError, match="not a readable file"):
+        read_chips([str(tmp_path / "none.yaml")])
+    with pytest.raises(InputError, match="a chip named odin is in the table already"):
+        read_chips([str(write(GOOD.replace("name: mine", "name: odin")))])
+    with pytest.raises(InputError, match="a chip named mine is in the table already"):
+        read_chips([str(write(GOOD))] * 2)
+
+
+def test_everything_wrong_is_listed_at_once(write):
+    path = write(
+        GOOD.replace("unit: nJ", "unit: J")  # not a unit of energy here
+        .replace("source: our lab, year: 2024, node: 65 nm}\nlimits", "year: '2024'}\nlimits")  # two missing, one text
+        .replace("value: 4,", "value: 4.5,")  # not a whole number of cores
+        .replace("value: 64, unit: neurons/core", "value: 64, unit: cores/chip")  # the unit of another limit
+        + "colour: blue\nname: again\n"  # unknown key, and a key given twice
+    )
+    with pytest.raises(ChipError) as caught:
+        load_chip(path)
+    message = str(caught.value)
+    for expected in (
+        "8 to correct",
+        "name: given twice, again in line 10",
+        "energy.synaptic_op.unit: Input should be 'pJ' or 'nJ'",
+        "energy.synaptic_op.source: Field required",
+        "energy.synaptic_op.node: Field required",
+        "energy.synaptic_op.year: Input should be a valid integer",
+        "limits.cores.value: Input should be a valid integer",
+        "limits.neurons.unit: Input should be 'neurons/core'",
+        "colour: Extra inputs are not permitted",
+    ):
+        assert expected in message
+    assert "\n" not in message
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("value", ["-1", "0", ".nan", ".inf", "'2'", "true"])
+def test_refuses_a_value_that_is_no_positive_number(write, value):
+    with pytest.raises(ChipError, match=r"1 to correct: energy\.synaptic_op\.value"):
+        load_chip(write(GOOD.replace("value: 2,", f"value: {value},")))
+
+
+def test_refuses_a_figure_of_unknown_kind(write):
+    with pytest.raises(ChipError, match="'measured', 'simulated', 'vendor', 'estimate' or 'listed'"):
+        load_chip(write(GOOD.replace("kind: measured", "kind: guessed", 1)))
+
+
+def test_a_chip_has_energy_or_says_why_not(write):
+    with pytest.raises(ChipError, match="either energy, or no_energy_because"):
+        load_chip(write("name: mine\ntitle: My chip\n"))
+    with pytest.raises(ChipError, match="either energy, or no_energy_because"):
+        load_chip(write(GOOD + "no_energy_because: but there is\n"))
+
+
+@pytest.mark.parametrize("text", ["", "just words", "- a\n- list"])
+def test_refuses_what_is_no_mapping(write, text):
+    with pytest.raises(ChipError, match="1 to correct: file: Input should be a valid dictionary"):
+        load_chip(write(text))
+
+
+def test_refuses_what_is_no_yaml(write):
+    with pytest.raises(ChipError, match=r"not valid YAML.*line 1") as caught:
+        load_chip(write("name: [unclosed"))
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_an_unknown_name_and_a_missing_file(tmp_path):
+    with pytest.raises(ChipError, match=r"chip loihi3: .*give one of cmos45_fp32, .*truenorth, or the path"):
+        load_chip("loihi3")
+    with pytest.raises(ChipError, match="not a readable file"):
+        load_chip(tmp_path)

@@ -1,0 +1,340 @@
+"""Operations of a deployed network, all of them counted by hand in two small examples."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from deploy.costs.counting import count_by_step, count_operations, expected_operations, readout_layers
+from deploy.costs.resources import layer_needs
+from deploy.ir.integer import (
+    IntAttention,
+    IntConnection,
+    IntConvolution,
+    IntIdentity,
+    IntInput,
+    IntLif,
+    IntNetwork,
+    IntRelay,
+    run_integer,
+)
+from deploy.ir.network import Shape
+from deploy.ir.storage import parameter_count, synapse_memory_bits, weight_bits, widest_weight_bits
+from deploy.passes.schedule import schedule
+from hardware import AttentionGeometry, ConvGeometry, OpCounts
+
+
+def conv(weight_OIHW: NDArray[np.int64], in_shape: Shape) -> IntConvolution:
+    out, _, height, width = weight_OIHW.shape
+    geometry = ConvGeometry(in_shape=in_shape, out_channels=out, kernel=(height, width))
+    return IntConvolution(mantissa=weight_OIHW.astype(np.int16), exponent=0, geometry=geometry)
+
+
+def lif(shape: Shape, bias: list[int], threshold: int) -> IntLif:
+    """Neurons without memory; the bias counts in 1/64 of a weight."""
+    return IntLif(
+        shape=shape,
+        scale=1.0,
+        bias_mantissa=np.array(bias)[:, None, None],
+        bias_exponent=0,
+        decay=np.full((1, 1, 1), 4096),
+        threshold=np.full((1, 1, 1), threshold),
+    )
+
+
+def relay(shape: Shape) -> IntRelay:
+    return IntRelay(shape=shape, scale=1.0, bias=np.zeros((1, 1, 1), dtype=np.int64))
+
+
+FRAMES = np.array([[[1, 0], [0, 2]], [[0, 0], [0, 0]]], dtype=np.float64).reshape(1, 2, 1, 2, 2)
+
+
+@pytest.fixture
+def two_layers() -> IntNetwork:
+    """2 x 2 pixels -> (kernel 2 x 2) 3 neurons -> (dense) 2 outputs, over two time steps.
+
+    Currents of the first frame: 5 * (1 + 2) = 15, -1 * (1 + 2) = -3, 3 * 2 = 6; of the second: 0. The second neuron has
+    a bias of 320 / 64 = 5. With threshold 4: spikes (15, -3 + 5, 6) -> 1 0 1, then (0, 5, 0) -> 0 1 0.
+    Outputs: (1 - 1, 2) = 0 2, then 1 0.
+    """
+    hidden = np.array([[[[5, 5], [5, 5]]], [[[-1, -1], [-1, -1]]], [[[0, 0], [0, 3]]]])
+    out = np.array([[1, 1, -1], [2, 0, 0]])[:, :, None, None]
+    return IntNetwork(
+        populations={
+            "in": IntInput(shape=(1, 2, 2), scale=1.0, low=0, high=2),
+            "hidden": lif((3, 1, 1), [0, 320, 0], 4),
+            "out": relay((2, 1, 1)),
+        },
+        connections=(
+            IntConnection(source="in", target="hidden", operation=conv(hidden, (1, 2, 2))),
+            IntConnection(source="hidden", target="out", operation=conv(out, (3, 1, 1))),
+        ),
+        output="out",
+        frames=2,
+    )
+
+
+def counts(network: IntNetwork, frames: NDArray[np.float64] = FRAMES) -> dict[str, OpCounts]:
+    return count_operations(network, run_integer(network, frames))
+
+
+def test_two_layers_by_hand(two_layers: IntNetwork) -> None:
+    found = counts(two_layers)
+    assert found["in"] == OpCounts(graded_messages=2)
+    assert found["hidden"] == OpCounts(
+        macs=2 * 3,  # each non-zero pixel reaches three neurons
+        weight_bits_read=2 * 3 * 4,  # -1 to 5: four bits
+        parameter_reads=6 + 2,  # a weight for each MAC, and two biases
+        parameter_reach=6 * (12 * 4) + 2 * (3 * 13),  # 12 weights of 4 bits, 3 biases of 13
+        state_reads=6 + 2 * 3,  # for each MAC, and for each neuron at each step
+        state_writes=6 + 2 * 3,
+        state_reach=2 * 12 * (3 * 24),  # 3 potentials of 24 bits
+        dense_macs=2 * 12,  # 4 pixels x 3 neurons, two time steps
+        padded_macs=2 * 12,
+        neuron_updates=2 * 3,
+        bias_adds=2 * 1,
+        spikes=3,
+        deliveries=2,
+        traffic_bits=2 * (2 + 24),  # address of one of 4 pixels, and its value
+    )
+    assert found["out"] == OpCounts(
+        synaptic_ops=3 * 2,  # each spike reaches two outputs
+        weight_bits_read=3 * 2 * 3,  # -1 to 2: three bits
+        parameter_reads=6,
+        parameter_reach=6 * (6 * 3),
+        state_reads=6 + 2 * 2,
+        state_writes=6 + 2 * 2,
+        state_reach=2 * 10 * (2 * 24),
+        dense_synaptic_ops=2 * 6,
+        dense_macs=2 * 6,
+        padded_macs=2 * 6,
+        graded_messages=2,
+        deliveries=3,
+        traffic_bits=3 * 2,  # address of one of 3 neurons
+    )
+
+
+def test_each_time_step_by_hand(two_layers: IntNetwork) -> None:
+    """Frame 0: two pixels, spikes 1 0 1; frame 1: none, spikes 0 1 0."""
+    steps = count_by_step(two_layers, run_integer(two_layers, FRAMES))
+    assert [step.macs for step in steps["hidden"]] == [6, 0]
+    assert [step.spikes for step in steps["hidden"]] == [2, 1]
+    assert [step.synaptic_ops for step in steps["out"]] == [4, 2]
+    assert [step.neuron_updates for step in steps["hidden"]] == [3, 3]
+
+
+@given(st.data())
+def test_time_steps_add_up_to_the_clip_and_static_counts_explain_theirs(
+    int_networks: st.SearchStrategy[tuple[IntNetwork, NDArray[Any]]], data: st.DataObject
+) -> None:
+    """Any network; the sums are those of the whole signals, layer by layer, and no message is lost on the way."""
+    network, frames = data.draw(int_networks)
+    signals = run_integer(network, frames)
+    steps, whole = count_by_step(network, signals), count_operations(network, signals)
+    assert {len(found) for found in steps.values()} == {network.frames}
+    for name, population in network.populations.items():
+        counted = sum(steps[name], OpCounts())
+        assert counted == whole[name]
+        assert counted.spikes + counted.graded_messages == np.count_nonzero(signals[name])
+        if isinstance(population, IntLif):
+            assert counted.neuron_updates == signals[name].size
+    sent = {name: (found.spikes + found.graded_messages) / len(frames) for name, found in whole.items()}
+    for name, expected in expected_operations(network, sent).items():
+        traced = (whole[name].synaptic_ops + whole[name].macs + whole[name].relay_adds) / len(frames)
+        assert expected.reasons or traced == pytest.approx(expected.ops)
+
+
+def test_the_difference_at_the_border_is_that_of_rate_and_reach() -> None:
+    """3 x 3 kernel on 3 x 3 pixels: corners reach 4, edges 6, the centre 9; 49 synapses.
+
+    The centre alone fires: a rate of 1 / 9 makes 49 / 9 = 5.4 additions, but there are 9.
+    """
+    geometry = ConvGeometry(in_shape=(1, 3, 3), out_channels=1, kernel=(3, 3), padding=(1, 1))
+    ones = IntConvolution(mantissa=np.ones((1, 1, 3, 3), dtype=np.int16), exponent=0, geometry=geometry)
+    network = IntNetwork(
+        populations={"in": IntInput(shape=(1, 3, 3), scale=1.0, low=0, high=1), "out": relay((1, 3, 3))},
+        connections=(IntConnection(source="in", target="out", operation=ones),),
+        output="out",
+        frames=1,
+    )
+    frame = np.zeros((1, 1, 1, 3, 3))
+    frame[..., 1, 1] = 1
+    (expected,) = expected_operations(network, {"in": 1.0}).values()
+    assert expected.ops == pytest.approx(49 / 9)
+    assert expected.reasons == ("borders",)
+    assert counts(network, frame)["out"].macs == 9
+
+
+@given(st.data())
+def test_borders_and_delays_are_all_of_the_difference(
+    int_networks: st.SearchStrategy[tuple[IntNetwork, NDArray[Any]]], data: st.DataObject
+) -> None:
+    """Any network, any layer: traced = rate x synapses + borders + delays, each from its definition.
+
+    Borders: sum over positions of (messages there - messages of the mean position) x the neurons that one reaches.
+    Delays: (messages of the frames that arrive - as many frames of the mean frame) x synapses / inputs.
+    """
+    network, frames = data.draw(int_networks)
+    signals = run_integer(network, frames)
+    counted = count_operations(network, signals)
+    sent = {name: np.count_nonzero(signal) / len(frames) for name, signal in signals.items()}
+    for name, expected in expected_operations(network, sent).items():
+        found = counted[name]
+        traced = (found.synaptic_ops + found.macs + found.relay_adds) / len(frames)
+        borders = delays = 0.0
+        for c in network.into(name):
+            if isinstance(c.operation, IntAttention):
+                continue
+            geometry, arrive = c.operation.geometry, max(network.frames - c.delay, 0)
+            sent_HW = np.count_nonzero(signals[c.source][:, :arrive], axis=(0, 1, 2)) / len(frames)
+            reach = geometry.fan_out_map()
+            borders += ((sent_HW - sent_HW.mean()) * reach).sum()
+            delays += (sent_HW.sum() - sent[c.source] * arrive / network.frames) * reach.mean()
+        assert traced == pytest.approx(expected.ops + borders + delays)
+        assert ("borders" in expected.reasons) or borders == pytest.approx(0, abs=1e-6)
+        assert ("delays" in expected.reasons) or delays == pytest.approx(0, abs=1e-6)
+
+
+def test_a_delay_cuts_off_the_last_frames(two_layers: IntNetwork) -> None:
+    """3 spikes in two frames: 0.5 a neuron and frame, one frame seen of two: 3 additions; the first two arrived: 4."""
+    first, second = two_layers.connections
+    late = replace(two_layers, connections=(first, replace(second, delay=1)))
+    expected = expected_operations(late, {"in": 2.0, "hidden": 3.0, "out": 2.0})["out"]
+    assert (expected.ops, expected.reasons) == (pytest.approx(3.0), ("delays",))
+    assert counts(late)["out"].synaptic_ops == 4
+
+
+def test_messages_wait_in_delay_lines(two_layers: IntNetwork) -> None:
+    """A shortcut from the input passes one synapse less, and waits one step; with a delay of its own, one more."""
+    short = IntConnection(
+        source="in", target="out", operation=conv(np.ones((2, 1, 2, 2), dtype=np.int64), (1, 2, 2)), delay=1
+    )
+    branched = replace(two_layers, connections=(*two_layers.connections, short))
+    found = counts(branched)["out"]
+    # both pixels of frame 0 arrive, two steps late; the spikes do not wait
+    assert (found.held_messages, found.held_steps, found.deliveries) == (2, 4, 3 + 2)
+
+
+def test_what_lies_behind_the_last_neurons_is_the_readout(two_layers: IntNetwork) -> None:
+    assert readout_layers(two_layers) == ["out"]
+    spiking = replace(two_layers, populations={**two_layers.populations, "out": lif((2, 1, 1), [0, 0], 1)})
+    assert readout_layers(spiking) == []
+
+
+def test_clips_add_up(two_layers: IntNetwork) -> None:
+    twice = counts(two_layers, np.concatenate([FRAMES, FRAMES]))
+    assert twice == {name: one + one for name, one in counts(two_layers).items()}
+
+
+@pytest.mark.parametrize(("delay", "arrived"), [(1, 2), (2, 0), (5, 0)])
+def test_what_a_delay_holds_back_beyond_the_clip_costs_nothing(
+    two_layers: IntNetwork, delay: int, arrived: int
+) -> None:
+    """Of the spikes 1 0 1, then 0 1 0, a delay of one step lets the first two through."""
+    first, second = two_layers.connections
+    late = replace(two_layers, connections=(first, replace(second, delay=delay)))
+    assert counts(late)["out"].synaptic_ops == arrived * 2
+    assert counts(late)["out"].dense_macs == max(2 - delay, 0) * 6
+
+
+def test_attention_and_relays_by_hand() -> None:
+    """Two tokens, one head of one channel: q = 1 1, k = 1 1, v = 1 0, then nothing.
+
+    K^T V: one coincidence (token 0). Q: two spikes, each adds one number, which is not zero.
+    The relay gets 1 1, adds 1 1 from its second source, and sends 2 2 (one step), then 1 1: 4 messages.
+    """
+    shape: Shape = (3, 1, 2)
+    attention = IntAttention(
+        geometry=AttentionGeometry(channels=1, tokens=2, heads=1), in_shape=shape, multiplier=1, exponent=0
+    )
+    network = IntNetwork(
+        populations={
+            "in": IntInput(shape=shape, scale=1.0, low=0, high=1),
+            "qkv": lif(shape, [0, 0, 0], 0),
+            "ones": IntRelay(shape=(1, 1, 2), scale=1.0, bias=np.ones((1, 1, 1), dtype=np.int64)),
+            "sum": relay((1, 1, 2)),
+        },
+        connections=(
+            IntConnection(source="in", target="qkv", operation=IntIdentity(in_shape=shape, out_shape=shape)),
+            IntConnection(source="qkv", target="sum", operation=attention),
+            IntConnection(source="ones", target="sum", operation=IntIdentity(in_shape=(1, 1, 2), out_shape=(1, 1, 2))),
+        ),
+        output="sum",
+        frames=2,
+    )
+    frames = np.stack([np.array([[1, 1], [1, 1], [1, 0]]), np.zeros((3, 2))]).reshape(1, 2, *shape)
+    found = counts(network, frames)
+    assert found["qkv"] == OpCounts(
+        relay_adds=5,
+        neuron_updates=2 * 6,
+        state_reads=5 + 12,
+        state_writes=5 + 12,
+        state_reach=2 * 17 * (6 * 24),
+        spikes=5,
+        deliveries=5,
+        traffic_bits=5 * (3 + 24),
+    )
+    assert found["ones"] == OpCounts(
+        graded_messages=4,
+        bias_adds=2 * 2,
+        parameter_reads=4,
+        parameter_reach=4 * 13,  # one bias for all
+        state_reads=4,
+        state_writes=4,
+        state_reach=2 * 4 * (2 * 24),
+    )
+    assert found["sum"] == OpCounts(
+        attention_coincidences=1,
+        attention_gated_adds=2,
+        attention_gated_adds_nonzero=2,
+        dense_attention_ops=2 * (2 * 2),  # two products of 2 tokens x 1 x 1, two time steps
+        relay_adds=2 * 2,
+        state_reads=(1 + 2) + 2 + 4 + 2 * 2,  # K^T V twice, sums of both sources, and of each token at each step
+        state_writes=1 + 2 + 4 + 2 * 2,
+        state_reach=(3 + 1) * (1 * 24) + 2 * (2 + 4 + 4) * (2 * 24),
+        graded_messages=4,
+        deliveries=5 + 4,
+        traffic_bits=5 * 3 + 4 * (1 + 24),
+        held_messages=4,  # the second source is one synapse nearer than q, k and v
+        held_steps=4,
+    )
+
+
+def test_what_a_chip_must_hold(two_layers: IntNetwork) -> None:
+    """Weights of -1, 5 and 3, 2: four and three bits with the sign; 12 + 6 weights, 3 biases and the relay's one."""
+    hidden, out = layer_needs(two_layers, schedule(two_layers))
+    assert widest_weight_bits(two_layers) == 4
+    assert synapse_memory_bits(two_layers) == 12 * 4 + 6 * 3
+    assert parameter_count(two_layers) == 12 + 6 + 3 + 1
+    assert (hidden.name, hidden.neurons, hidden.kernel_bits, hidden.synapses) == ("hidden", 3, 12 * 4, 12)
+    assert (hidden.fan_in_axons, hidden.fan_out_axons, hidden.message_bits) == (4, 3, 1)
+    assert (out.name, out.neurons, out.kernel_bits, out.message_bits) == ("out", 2, 6 * 3, 24)
+    assert (out.state_bits, out.fan_out_axons, out.delay) == (2 * 24, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "bits"),
+    [
+        ([3, -3], 3),
+        ([96, -64], 3),  # 32 * 3: the factor is a matter of the exponent
+        ([127, 0], 8),
+        ([-1, 0], 2),
+        ([0, 0], 1),
+        ([5, 15], 5),  # 5 is shared, too, but a chip has powers of two only
+    ],
+)
+def test_bits_that_weights_need(weights: list[int], bits: int) -> None:
+    assert weight_bits(conv(np.array(weights)[:, None, None, None], (1, 1, 1))) == bits
+
+
+def test_the_longest_delay_counts_the_balance_and_the_models_own(two_layers: IntNetwork) -> None:
+    """A second edge from the input passes one synapse less and is 3 frames late: 1 + 3 steps."""
+    short = IntConnection(
+        source="in", target="out", operation=conv(np.ones((2, 1, 2, 2), dtype=np.int64), (1, 2, 2)), delay=3
+    )
+    branched = replace(two_layers, connections=(*two_layers.connections, short))
+    assert [need.delay for need in layer_needs(branched, schedule(branched))] == [0, 4]

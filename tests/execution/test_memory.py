@@ -1,0 +1,284 @@
+"""What a run takes is said before it starts: sums by hand, limits of machines and containers, refusals."""
+
+import mmap
+import os
+import tracemalloc
+from collections.abc import Callable
+from multiprocessing.synchronize import SemLock
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deploy import pipeline, simulate
+from deploy.execution import memory
+from deploy.execution.memory import (
+    MemoryNeed,
+    available_bytes,
+    calibration_need,
+    float_need,
+    integer_need,
+    lava_need,
+    message_bytes,
+)
+from deploy.gates.fidelity import fidelity
+from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, IntRelay, run_integer
+from deploy.lava_network import actors
+from deploy.lava_network.actors import require_semaphores, shared_zeros
+from deploy.passes.calibrate import calibrate
+from deploy.passes.lowering import lower
+from deploy.passes.quantize import quantize
+from deploy.pipeline import firing_rates
+from hardware import ConvGeometry
+from svformer.common.errors import InputError
+
+# isort: split
+from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
+
+FRAMES = 4
+
+
+def network(*, size: int = 4, channels: int = 3, hidden: int = 5) -> IntNetwork:
+    """A 3x3 convolution to neurons, and one of them to a single value that is passed on."""
+    first = ConvGeometry(in_shape=(channels, size, size), out_channels=hidden, kernel=(3, 3), padding=(1, 1))
+    last = ConvGeometry(in_shape=first.out_shape, out_channels=1, kernel=first.out_shape[1:])
+    rng = np.random.default_rng(0)
+
+    def weights(geometry: ConvGeometry) -> IntConvolution:
+        shape = (geometry.out_channels, geometry.in_shape[0], *geometry.kernel)
+        return IntConvolution(mantissa=rng.integers(-9, 10, shape, dtype=np.int16), exponent=0, geometry=geometry)
+
+    neurons = IntLif(
+        shape=first.out_shape,
+        scale=1.0,
+        bias_mantissa=np.zeros((1, 1, 1), dtype=np.int64),
+        bias_exponent=0,
+        decay=np.full((1, 1, 1), 2048),
+        threshold=np.full((1, 1, 1), 20),
+    )
+    return IntNetwork(
+        populations={
+            "in": IntInput(shape=first.in_shape, scale=1.0, low=-9, high=9),
+            "hidden": neurons,
+            "out": IntRelay(shape=(1, 1, 1), scale=1.0, bias=np.zeros((1, 1, 1), dtype=np.int64)),
+        },
+        connections=(
+            IntConnection(source="in", target="hidden", operation=weights(first)),
+            IntConnection(source="hidden", target="out", operation=weights(last)),
+        ),
+        output="out",
+        frames=FRAMES,
+    )
+
+
+def test_bytes_of_a_clip_by_hand() -> None:
+    """Input 3 x 4 x 4 = 48 values, hidden 5 x 4 x 4 = 80 spikes, one output; 4 frames.
+
+    Kept: 48 * 4 + 80 + 4 = 276 bytes a frame. Most is there while the hidden neurons run: input and spikes, and 8 bytes
+    of 4 currents and 8 values of a time step for each of 80 neurons, 7,680. The first convolution, once for all clips:
+    4 frames with 8 bytes each of two arrays of 48 inputs and four of 80 outputs, 32 * 416 = 13,312; windows, 8 bytes
+    each of twice 48 inputs, of 16 positions with 3 * 9 = 27 weights, of three times 80 outputs, 32 * (96 + 432 + 240)
+    = 24,576; 135 weights of 8 bytes, 1,080. Recorded by Lava: 80 bits and 4 bytes; returned 80 spikes; 48 inputs of 8
+    bytes.
+    """
+    net = network()
+    work = 13_312 + 24_576 + 1_080
+    assert message_bytes(net) == 4 * 276
+    assert integer_need(net) == MemoryNeed(fixed=work, per_clip=4 * (48 * 4 + 80) + 7_680)
+    assert float_need(net) == MemoryNeed(fixed=work, per_clip=4 * 8 * (48 + 80) + 7_680)
+    assert lava_need(net).per_clip == 4 * (10 + 4 + 80 + 48 * 8)
+    weights = 5 * 27 + 80
+    assert lava_need(net).fixed == 8 * weights + 32 * 81 + 2 * memory.PROCESS_BYTES
+
+
+def test_processes_of_lava_by_hand() -> None:
+    """Three populations and two connections: one process for all and Lava's service; asked for 2 or for more than there
+    are layers, 2 and 3; stock, 2 * 3 + 3 * 2 at most.
+    """
+    net = network()
+    others = lava_need(net).fixed - 2 * memory.PROCESS_BYTES
+    for options, count in (({}, 1), ({"processes": 2}, 2), ({"processes": 9}, 3), ({"blocks": "stock"}, 12)):
+        assert lava_need(net, **options).fixed == others + (1 + count) * memory.PROCESS_BYTES
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_estimate_is_close_to_what_the_interpreter_takes() -> None:
+    """For many clips; a single one takes no more. Connections and time steps, both counted, take turns."""
+    net = network(size=48, channels=8, hidden=16)
+    frames = np.random.default_rng(0).integers(-9, 10, size=(12, FRAMES, 8, 48, 48)).astype(np.float64)
+    assert 0.5 < peak_bytes(lambda: run_integer(net, frames)) / integer_need(net).of(12) <= 1.0
+    assert peak_bytes(lambda: run_integer(net, frames[:1])) <= integer_need(net).of(1)
+
+
+@pytest.mark.parametrize("clips", [1, 2])
+def test_calibration_takes_no_more_than_is_said(exported: Any, clips: int) -> None:
+    """Of a whole SVFormer, all of it: rates, sums, the search for scales, the fixed-point report."""
+    net, frames = lower(exported.graph, merge="always"), exported.frames_NTCHW[:clips]
+
+    def work() -> None:
+        firing_rates(exported.graph, net, frames)
+        integers = quantize(net, calibrate(net, frames))
+        fidelity(net, integers, frames)
+
+    assert 0.3 < peak_bytes(work) / calibration_need(net).of(clips) <= 1.0
+
+
+def test_clips_that_fit() -> None:
+    need = MemoryNeed(fixed=100, per_clip=30)
+    assert need.of(3) == 190
+    assert [need.clips_in(available) for available in (0, 129, 130, 190)] == [0, 0, 1, 3]
+    assert need + need == MemoryNeed(fixed=200, per_clip=60)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with 8 MB free, whose files can be changed."""
+    monkeypatch.setattr(memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "cgroup")
+    write(tmp_path / "proc" / "meminfo", "MemTotal: 99999 kB\nMemAvailable:       8000 kB\n")
+    write(tmp_path / "proc" / "self" / "cgroup", "")
+    write(tmp_path / "proc" / "self" / "statm", "100 50 20 1 0 30 0\n")
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (memory.resource.RLIM_INFINITY,) * 2)
+    return tmp_path
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_memory_of_a_machine(machine: Path) -> None:
+    assert available_bytes() == 8000 * 1024
+
+
+def test_limit_of_a_container_counts(machine: Path) -> None:
+    """Version 2: of 5 MB, 4 are used, but 1 of it are files that the kernel can drop: 2 MB are free."""
+    write(machine / "proc" / "self" / "cgroup", "0::/\n")
+    write(machine / "cgroup" / "memory.max", "5000000\n")
+    write(machine / "cgroup" / "memory.current", "4000000\n")
+    write(machine / "cgroup" / "memory.stat", "anon 3000000\ninactive_file 1000000\n")
+    assert available_bytes() == 2_000_000
+    write(machine / "cgroup" / "memory.max", "max\n")
+    assert available_bytes() == 8000 * 1024
+
+
+def test_limit_of_a_group_or_of_one_above_it_counts(machine: Path) -> None:
+    """Version 1, as a batch system sets it: the job's group has 3 MB, the user's 2.5 MB of which 1 is used."""
+    write(machine / "proc" / "self" / "cgroup", "5:cpu:/user/job\n4:memory:/user/job\n")
+    for group, limit, usage in (("user/job", 3_000_000, 0), ("user", 2_500_000, 1_000_000)):
+        folder = machine / "cgroup" / "memory" / group
+        write(folder / "memory.limit_in_bytes", f"{limit}\n")
+        write(folder / "memory.usage_in_bytes", f"{usage}\n")
+        write(folder / "memory.stat", "total_inactive_file 0\n")
+    assert available_bytes() == 1_500_000
+
+
+def test_limit_of_the_process_counts(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ulimit -v`: of 1,000 pages, 100 are taken."""
+    page = mmap.PAGESIZE
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (1000 * page, 1000 * page))
+    assert available_bytes() == 900 * page
+
+
+def test_too_many_clips_are_refused_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network()
+    clips = np.zeros((9, FRAMES, 3, 4, 4))
+    monkeypatch.setattr(memory, "available_bytes", lambda: lava_need(net).of(7))
+    monkeypatch.setattr(actors.Actor, "__init__", lambda *_: pytest.fail("a process was started"))
+    with pytest.raises(InputError, match=r"the lava backend: 9 clips at the same time need about .* 7 fit at the same"):
+        simulate(net, clips)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10)
+    with pytest.raises(InputError, match=r"the integer backend: 9 clips .* not one fits: take a machine"):
+        simulate(net, clips, backend="integer")
+
+
+def test_a_data_set_runs_in_batches_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One clip: floats, integer messages, Lava; and the messages of 8 clips that are kept."""
+    net = network()
+    per_clip = float_need(net).per_clip + message_bytes(net) + lava_need(net).per_clip
+    fixed = float_need(net).fixed + lava_need(net).fixed + 8 * message_bytes(net)
+    for free, expected in (
+        (fixed + 5 * per_clip, 5),
+        (fixed + 99 * per_clip, pipeline.BATCH),
+        (10**12, pipeline.BATCH),
+    ):
+        for module in (memory, pipeline):
+            monkeypatch.setattr(module, "available_bytes", lambda free=free: free)
+        assert pipeline.batch_size(net, 1000) == expected
+    assert pipeline.batch_size(net, 3) == 3
+    for module in (memory, pipeline):
+        monkeypatch.setattr(module, "available_bytes", lambda: fixed)
+    with pytest.raises(InputError, match="one clip in all executions"):
+        pipeline.batch_size(net, 1000)
+
+
+def test_shared_memory_that_the_system_refuses_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"refuses 1[\d,.]* MB of shared memory .*; run fewer clips"):
+        shared_zeros((1 << 40, 1 << 10), np.int8)
+
+
+def test_full_dev_shm_is_said_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10 channels between processes and 2 of the runtime, 2 semaphores each; 5 processes and a service, 3 each."""
+    network = SimpleNamespace(
+        channel_builders=[None] * 10,
+        sync_channel_builders=[None] * 2,
+        proc_builders=dict.fromkeys(range(5)),
+        runtime_service_builders={"service": None},
+    )
+    assert actors.semaphores(network) == 2 * 12 + 3 * 6
+    needed = 42 * mmap.PAGESIZE
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=needed // 1024, f_frsize=1024))
+    require_semaphores(network)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=needed // 1024 - 1, f_frsize=1024))
+    with pytest.raises(InputError, match=f"needs {needed // 1024} KB there for 42 semaphores") as caught:
+        require_semaphores(network)
+    assert "docker run --shm-size=64m" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def executables(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Lava's compiler made of the networks that a test runs."""
+    seen: list[Any] = []
+    monkeypatch.setattr("deploy.lava_network.watchdog.require_semaphores", seen.append)
+    return seen
+
+
+def test_semaphores_of_a_run_are_as_many_as_are_asked_for(
+    executables: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, make = [], SemLock.__init__
+    monkeypatch.setattr(SemLock, "__init__", lambda lock, *args, **options: made.append(make(lock, *args, **options)))
+    simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), processes=3, timeout_s=60)
+    (built,) = executables
+    assert len(made) == actors.semaphores(built) > 12
+
+
+def test_a_channel_holds_one_message(executables: list[Any]) -> None:
+    """Lava's default is 64, which for the published geometry would be gigabytes."""
+    simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), processes=1000, timeout_s=60)
+    (built,) = executables
+    ends = [end for b in built.channel_builders for end in (b.src_port_initializer, b.dst_port_initializer)]
+    assert ends
+    assert {end.size for end in ends} == {1}
+    assert all(np.dtype(end.d_type).itemsize <= 4 for end in ends)
+
+
+@pytest.mark.parametrize("blocks", ["fused", "stock"])
+def test_process_models_are_found_without_a_search(blocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search would run every module of the folder again, for each process of the network."""
+    monkeypatch.setattr(ProcGroupDiGraphs, "_find_proc_models", lambda proc: pytest.fail(f"searched for {proc}"))
+    net = network()
+    clips = np.random.default_rng(0).integers(-9, 10, size=(2, FRAMES, 3, 4, 4))
+    found = simulate(net, clips, blocks=blocks, timeout_s=60).signals
+    np.testing.assert_array_equal(found["out"], run_integer(net, clips)["out"])

@@ -1,0 +1,457 @@
+"""However a list of clips is cut, stopped, killed and resumed, the report is the same, apart from times."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deploy import pipeline, run_lava
+from deploy.clips.source import ClipSource
+from deploy.errors import SimulatorError
+from deploy.execution import collect as collection
+from deploy.execution.batch import Part, Work, run_batch
+from deploy.execution.collect import Here, collect, cut
+from deploy.execution.deployment import Deployment
+from deploy.execution.fingerprint import fingerprint, of_clips, of_work
+from deploy.execution.resume import PartFolder, decode, encode
+from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
+from deploy.gates.agreement import Agreement
+from deploy.ir.graph import read_nir
+from deploy.ir.integer import IntLif
+from deploy.pipeline import deploy, run
+from deploy.report.record import record
+from hardware import OpCounts
+from svformer.common.cli import run_cli
+from svformer.common.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+CLIPS, FRAMES = 11, 6  # of `small_run`
+
+
+@pytest.fixture(scope="module")
+def sources(small_run: Path) -> list[ClipSource]:
+    return [ClipSource(path=path, label=None) for path in sorted(small_run.glob("*.npy"))]
+
+
+@pytest.fixture(scope="module")
+def deployment(small_run: Path, sources: list[ClipSource]) -> Deployment:
+
+    graph = read_nir(small_run / "small.nir")
+    graph.metadata |= {"dt": 1e-3, "T": FRAMES}
+    return deploy(graph, sources, lambda line: None)
+
+
+def work_of(deployment: Deployment) -> Work:
+    return Work(graph=deployment.graph, integer=deployment.integer, wanted=deployment.input_format, backend="integer")
+
+
+def without_times(report: dict[str, Any]) -> dict[str, Any]:
+    clips = [{name: value for name, value in clip.items() if name != "seconds"} for clip in report["clips"]]
+    return {**report, "clips": clips, "timing": None}
+
+
+def assert_same(found: Tally, expected: Tally, deployment: Deployment) -> None:
+    reports = [record(deployment, tally, backend="integer") for tally in (found, expected)]
+    assert without_times(reports[0]) == without_times(reports[1])
+    assert list(found.kept) == list(expected.kept)
+    for name, spikes in expected.kept.items():
+        assert np.array_equal(found.kept[name], spikes), name
+    assert np.array_equal(found.shown_frames, expected.shown_frames)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def whole(deployment: Deployment, sources: list[ClipSource]) -> Tally:
+    return run(deployment, sources, backend="integer")
+
+
+# Sums
+
+
+def test_tallies_add_up_by_hand() -> None:
+    def part(spikes: int, first: float) -> Tally:
+        return Tally(
+            steps={"a": [OpCounts(spikes=spikes), OpCounts(spikes=1)]},
+            layers={"a": Agreement(compared=10, different=spikes, layers=1)},
+            float_spikes={"a": spikes},
+            kept={"a": np.full((1, 2), spikes)},
+            shown_frames=np.array([first]),
+            run_s=0.5,
+            peak_rss_mb=first,
+            inputs=4,
+        )
+
+    total = sum([part(3, 7.0), part(5, 6.0)], Tally())
+    assert total.steps == {"a": [OpCounts(spikes=8), OpCounts(spikes=2)]}
+    assert total.counts == {"a": OpCounts(spikes=10)}
+    assert total.layers["a"] == Agreement(compared=20, different=8, layers=1)
+    assert total.lava is None
+    assert total.bit_exact is None
+    assert total.kept["a"].tolist() == [[3, 3], [5, 5]]
+    assert total.shown_frames.tolist() == [7.0]  # type: ignore[union-attr]
+    assert (total.run_s, total.peak_rss_mb, total.inputs) == (1.0, 7.0, 8)
+    exact = Tally(lava=Agreement(compared=3, different=0, layers=2))
+    assert (exact + exact).lava == Agreement(compared=6, different=0, layers=2)
+    assert (total + exact).bit_exact is True
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, CLIPS])
+def test_any_cut_gives_the_same_report(
+    size: int, deployment: Deployment, sources: list[ClipSource], whole: Tally
+) -> None:
+    found = collect(work_of(deployment), sources, size=size, runner=Here())
+    assert_same(found, whole, deployment)
+    assert len(next(iter(found.kept.values()))) == KEPT_CLIPS
+
+
+def test_parts_in_any_order_give_the_same_report(
+    deployment: Deployment, sources: list[ClipSource], whole: Tally
+) -> None:
+    class Backwards(Here):
+        def run(self, work: Work, sources: Any, batches: Any, on_clips: Any) -> Any:
+            yield from super().run(work, sources, batches[::-1], on_clips)
+
+    assert_same(collect(work_of(deployment), sources, size=2, runner=Backwards()), whole, deployment)
+
+
+def test_batches_are_cut_from_what_is_not_done(sources: list[ClipSource]) -> None:
+    """Of 11 clips, 2 to 4 and 8 are done: 0 and 1, 5 to 7, 9 and 10 are left."""
+    done = [Part(first=first, count=n, places=(), left_out={}, tally=Tally()) for first, n in ((2, 3), (8, 1))]
+
+    def places(size: int) -> list[list[int]]:
+        return [[b.first, len(b.sources)] for b in cut(sources, done, size)]
+
+    assert places(9) == [[0, 2], [5, 3], [9, 2]]
+    assert places(2) == [[0, 2], [5, 2], [7, 1], [9, 2]]
+    assert cut(sources, [], 6)[1].sources == sources[6:]
+
+
+def test_clips_that_cannot_be_read_are_left_out_and_their_owner_is_told(
+    deployment: Deployment, sources: list[ClipSource], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first and the ninth of 12: the spikes that are kept are those of clips 1 to 7 and 9, however they are cut."""
+    told: list[str] = []
+    damaged = tmp_path / "damaged.npy"
+    damaged.write_bytes(b"no array")
+    bad = ClipSource(path=damaged, label=None, leave_out=lambda error: told.append(str(error)))
+    mixed = [bad, *sources[:7], dataclasses.replace(bad, path=tmp_path / "missing.npy"), *sources[7:10]]
+    expected = run(deployment, sources[:10], backend="integer")
+    for size in (1, 5, 12):
+        told.clear()
+        assert_same(collect(work_of(deployment), mixed, size=size, runner=Here()), expected, deployment)
+        assert [Path(line.partition(":")[0]).name for line in told] == ["damaged.npy", "missing.npy"]
+        assert capsys.readouterr().err == "2 of 12 clips cannot be read and are left out\n"
+    with pytest.raises(InputError, match="1 of 1 clips cannot be read; nothing is left to run"):
+        run(deployment, [bad], backend="integer")
+    with pytest.raises(InputError, match=r"damaged\.npy: not a readable"):
+        run(deployment, [dataclasses.replace(bad, leave_out=None)], backend="integer")
+
+
+# On disk
+
+
+def test_a_part_survives_the_disk_exactly(deployment: Deployment, sources: list[ClipSource]) -> None:
+    part = run_batch(work_of(deployment), sources[3:], first=3)
+    found, mark = decode(encode(part, "its mark"), sources)
+    assert mark == "its mark"
+    assert (found.first, found.count, found.places) == (3, 8, tuple(range(3, CLIPS)))
+    for field in dataclasses.fields(Tally):
+        one, two = getattr(found.tally, field.name), getattr(part.tally, field.name)
+        if field.name not in ("clips", "kept", "shown_frames"):
+            assert one == two, field.name
+    assert all(map(same_clip, found.tally.clips, part.tally.clips))
+    for name, spikes in part.tally.kept.items():
+        assert spikes.shape[0] == KEPT_CLIPS - 3
+        assert np.array_equal(found.tally.kept[name], spikes)
+        assert found.tally.kept[name].dtype == spikes.dtype
+
+
+def same_clip(one: ClipResult, two: ClipResult) -> bool:
+    logits = all(
+        np.array_equal(getattr(one, name), getattr(two, name)) for name in ("float_logits", "integer_logits", "logits")
+    )
+    return logits and (one.source, one.seconds) == (two.source, two.seconds)
+
+
+def test_large_counts_stay_exact(sources: list[ClipSource]) -> None:
+    """Reads times bits of memory pass 64 bits at the published geometry."""
+    tally = Tally(steps={"a": [OpCounts(state_reach=3 * 2**70)]})
+    part = Part(first=0, count=1, places=(), left_out={0: "why"}, tally=tally)
+    found, _ = decode(encode(part), sources)
+    assert found.tally.steps == tally.steps
+    assert found.left_out == {0: "why"}
+
+
+def test_damage_and_other_versions_are_told_apart(deployment: Deployment, sources: list[ClipSource]) -> None:
+    content = encode(run_batch(work_of(deployment), sources[:2]))
+    for at in range(0, len(content), 97):  # every checksum and header
+        damaged = bytearray(content)
+        damaged[at] ^= 0xFF
+        try:
+            found, _ = decode(bytes(damaged), sources)
+        except (ValueError, LookupError):
+            continue
+        assert found.count == 2  # where the format has bytes that say nothing
+    for short in (b"", content[:-1], content[: len(content) // 2]):
+        with pytest.raises(ValueError):
+            decode(short, sources)
+    with pytest.raises(LookupError):
+        decode(content, sources[:1])
+
+
+# What a part depends on
+
+
+def test_fingerprints_tell_what_matters(deployment: Deployment, sources: list[ClipSource], tmp_path: Path) -> None:
+    work = work_of(deployment)
+    assert of_work(work) == of_work(dataclasses.replace(work, processes=4, timeout_s=9.0))
+    name = work.spiking[0]
+    neurons = work.integer.populations[name]
+    assert isinstance(neurons, IntLif)
+    eager = dataclasses.replace(neurons, threshold=neurons.threshold - 1)
+    others = (
+        dataclasses.replace(work, backend="lava"),
+        dataclasses.replace(work, blocks="stock"),
+        dataclasses.replace(
+            work,
+            integer=dataclasses.replace(work.integer, populations={**work.integer.populations, name: eager}),
+        ),
+    )
+    assert len({of_work(one) for one in (work, *others)}) == 4
+    clip = tmp_path / "clip.npy"
+    clip.write_bytes(b"1")
+    source = ClipSource(path=clip, label=None)
+    marks = [of_clips([source]), of_clips([dataclasses.replace(source, start=0.0)]), of_clips([source, source])]
+    clip.write_bytes(b"22")
+    marks.append(of_clips([source]))
+    assert len(set(marks)) == 4
+    told = dataclasses.replace(source, leave_out=print)
+    assert of_clips([told]) == of_clips([source])
+
+
+def test_what_has_no_stable_text_has_no_fingerprint() -> None:
+    assert fingerprint([1, "1", 1.0, None, True]) == fingerprint((1, "1", 1.0, None, True))
+    assert len({fingerprint(value) for value in (1, "1", 1.0, True, ["1"], np.ones(1), np.ones(1, np.int64))}) == 7
+    assert fingerprint(["ab", "c"]) != fingerprint(["a", "bc"])
+    for value in (object(), {1}, print):
+        with pytest.raises(TypeError, match="no fingerprint"):
+            fingerprint(value)
+
+
+# Stopped and resumed
+
+
+def stopping_after(parts: PartFolder, count: int, error: BaseException) -> None:
+    """Make a run end when so many of its parts are stored."""
+    original = parts.add
+    left = [count]
+
+    def add(part: Part) -> None:
+        original(part)
+        left[0] -= 1
+        if not left[0]:
+            raise error
+
+    parts.add = add  # type: ignore[method-assign]
+
+
+class Counting(Here):
+    """Here, and says how many clips it was given."""
+
+    clips = 0
+
+    def run(self, work: Work, sources: Any, batches: Any, on_clips: Any) -> Any:
+        self.clips += sum(len(batch.sources) for batch in batches)
+        yield from super().run(work, sources, batches, on_clips)
+
+
+def collected(deployment: Deployment, sources: list[ClipSource], parts: PartFolder, size: int) -> tuple[Tally, int]:
+    runner = Counting()
+    return collect(work_of(deployment), sources, size=size, runner=runner, parts=parts), runner.clips
+
+
+def test_a_run_goes_on_where_it_was_also_in_other_batches(
+    deployment: Deployment, sources: list[ClipSource], whole: Tally, tmp_path: Path
+) -> None:
+    folder = tmp_path / "parts"
+    parts = PartFolder(folder)
+    stopping_after(parts, 2, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt, match="4 of 11 clips are done; go on with the same command and --resume"):
+        collected(deployment, sources, parts, size=2)
+    found, clips = collected(deployment, sources, PartFolder(folder, resume=True), size=3)
+    assert clips == 5 + 2  # the part that was stored when Ctrl-C came counts
+    assert_same(found, whole, deployment)
+    found, clips = collected(deployment, sources, PartFolder(folder, resume=True), size=CLIPS)
+    assert clips == 0
+    assert_same(found, whole, deployment)
+    with pytest.raises(InputError, match=r"parts: holds what a run .* has done \(5 files\); go on with --resume"):
+        PartFolder(folder)
+    parts.remove()
+    assert not folder.exists()
+    PartFolder(folder)
+
+
+def test_an_error_says_how_to_go_on(deployment: Deployment, sources: list[ClipSource], tmp_path: Path) -> None:
+    parts = PartFolder(tmp_path / "parts")
+    stopping_after(parts, 1, SimulatorError("Lava process 'a' was killed"))
+    with pytest.raises(SimulatorError) as caught:
+        collected(deployment, sources, parts, size=3)
+    assert caught.value.__notes__ == ["3 of 11 clips are done; go on with the same command and --resume"]
+
+
+def test_one_batch_leaves_the_disk_alone(deployment: Deployment, sources: list[ClipSource], tmp_path: Path) -> None:
+    run(deployment, sources, backend="integer", parts=PartFolder(tmp_path / "parts"))
+    assert not (tmp_path / "parts").exists()
+
+
+def test_parts_that_are_damaged_or_of_another_run_are_run_again(
+    deployment: Deployment,
+    sources: list[ClipSource],
+    whole: Tally,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "parts"
+    collected(deployment, sources, PartFolder(folder), size=3)
+    names = [f"part-{first:06}.npz" for first in (0, 3, 6, 9)]
+    assert sorted(file.name for file in folder.iterdir()) == names
+    (folder / names[1]).write_bytes((folder / names[1]).read_bytes()[:-100])
+    found, clips = collected(deployment, sources, PartFolder(folder, resume=True), size=3)
+    assert clips == 3
+    assert_same(found, whole, deployment)
+    error = capsys.readouterr().err
+    assert error.startswith(f"{folder / names[1]}: damaged (")
+    assert error.endswith("; its clips are run again\n")
+    assert error.count("\n") == 1
+    found, clips = collected(deployment, sources[1:], PartFolder(folder, resume=True), size=3)
+    assert clips == 10
+    assert capsys.readouterr().err == (
+        f"{folder}: 4 parts are of another run (network, clips, options or version of the code); "
+        "their clips are run again\n"
+    )
+
+
+def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
+    (tmp_path / "part-000000.npz").touch()
+    (tmp_path / ".part-000003-x1.npz").touch()  # half-written by a run that was killed
+    (tmp_path / "mine.txt").touch()
+    PartFolder(tmp_path, resume=True).remove()
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+# As a user runs it
+
+KILLED = """
+import os, signal, sys
+from deploy import pipeline, run_lava
+from deploy.parts import PartFolder
+from svformer.cli import run_cli
+
+pipeline.BATCH = 2
+add, left = PartFolder.add, int(os.environ["PARTS"])
+
+def add_and_die(self, part):
+    global left
+    add(self, part)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+
+PartFolder.add = add_and_die
+sys.exit(run_cli(run_lava.main))
+"""
+
+
+def command(folder: Path, out: Path, *options: str) -> list[str]:
+    clips = [str(path) for path in sorted(folder.glob("*.npy"))]
+    network = ["--nir", str(folder / "small.nir"), "--dt", "1e-3", "--timeout", "120"]
+    return [*network, "--clip", *clips, "--out", str(out), *options]
+
+
+def stopped(folder: Path, out: Path, sent: signal.Signals) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", KILLED, *command(folder, out)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PARTS": "3", "SIGNAL": str(int(sent))},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+Script = Callable[..., int]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    def run_script(*arguments: str) -> int:
+        monkeypatch.setattr("sys.argv", ["run_lava.py", *arguments])
+        return run_cli(run_lava.main)
+
+    return run_script
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_killed_run_is_resumed_to_the_same_report(
+    sent: signal.Signals,
+    code: int,
+    small_run: Path,
+    tmp_path: Path,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert script(*command(small_run, tmp_path / "whole")) == 0
+    done = stopped(small_run, tmp_path / "out", sent)
+    assert done.returncode == code, done.stderr
+    if sent == signal.SIGINT:
+        expected = "interrupted: 6 of 11 clips are done; go on with the same command and --resume"
+        assert done.stderr.strip() == expected
+    assert len(list((tmp_path / "out" / "parts").glob("part-*.npz"))) == 3
+    assert not (tmp_path / "out" / "report.json").exists()
+    seen: list[int] = []
+    original = collection.run_batch
+    monkeypatch.setattr(pipeline, "BATCH", 2)
+    monkeypatch.setattr(
+        collection, "run_batch", lambda *args, **options: (seen.append(options["first"]), original(*args, **options))[1]
+    )
+    assert script(*command(small_run, tmp_path / "out", "--resume")) == 0, capsys.readouterr().err
+    assert seen == [6, 8, 10]
+    found, expected_report = (
+        without_times(json.loads((tmp_path / name / "report.json").read_text())) for name in ("out", "whole")
+    )
+    assert found == expected_report
+    assert (tmp_path / "out" / "spikes.h5").read_bytes() == (tmp_path / "whole" / "spikes.h5").read_bytes()
+    assert not (tmp_path / "out" / "parts").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--resume"], "parts: nothing to resume; start without --resume"),
+        (["--workers", "0"], "--workers 0; allowed: 1 or more"),
+        (["--workers", "2", "--scheduler", "tcp://a:1"], "not allowed with argument --workers"),
+        (["--workers", "2", "--estimate"], "--workers is for runs on Lava or the integers; leave it out"),
+        (["--scheduler", ""], "--scheduler '': allowed: the address of a dask scheduler, tcp://HOST:8786"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    options: list[str],
+    expected: str,
+    small_run: Path,
+    tmp_path: Path,
+    script: Script,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert script(*command(small_run, tmp_path / "out", *options)) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

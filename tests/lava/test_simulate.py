@@ -1,0 +1,130 @@
+"""The network on Lava: bit for bit what the integer interpreter computes, alone and with clips back to back."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploy import lower, quantize, simulate
+from deploy.errors import SimulatorError
+from deploy.frontend.from_svformer import export
+from deploy.ir.integer import IntLif, IntNetwork, as_images, run_integer
+from svformer import SVFormer, SVFormerConfig
+from svformer.common.errors import InputError
+
+CONFIG = SVFormerConfig(
+    num_classes=3, image_size=32, frames=3, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8
+)
+
+
+@pytest.fixture(scope="module")
+def clips() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, 3, 3, 32, 32)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def network(clips: np.ndarray) -> IntNetwork:
+    """A whole SVFormer with random weights; its norms are shifted so that every layer fires."""
+    torch.manual_seed(3)
+    model = SVFormer(CONFIG)
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # the statistics are those of the last pass
+            torch.nn.init.constant_(module.bias, 3.0 if name.endswith("attn.norm1") else 0.7)
+    model(torch.as_tensor(clips).transpose(1, 2))
+    return quantize(lower(export(model.double().eval())), clips)
+
+
+def test_lava_equals_the_integer_interpreter_bit_for_bit(network: IntNetwork, clips: np.ndarray) -> None:
+    expected = run_integer(network, as_images(clips, network))
+    result = simulate(network, clips, backend="lava", timeout_s=60)
+    assert result.signals.keys() == expected.keys()
+    for name, signal_ in expected.items():
+        np.testing.assert_array_equal(result.signals[name], signal_, err_msg=name)
+    fired = {name: int(expected[name].sum()) for name, p in network.populations.items() if isinstance(p, IntLif)}
+    assert all(fired.values()), fired  # a silent layer would prove nothing
+
+
+@pytest.mark.parametrize("processes", [2, 5, 1000])
+def test_layers_in_several_processes_send_the_same(network: IntNetwork, clips: np.ndarray, processes: int) -> None:
+    """Placed by their measured work, which differs from run to run: 1000 is one for each."""
+    expected = simulate(network, clips, backend="integer")
+    found = simulate(network, clips, backend="lava", processes=processes, timeout_s=60)
+    assert found.time_steps == expected.time_steps
+    for name, signal_ in expected.signals.items():
+        np.testing.assert_array_equal(found.signals[name], signal_, err_msg=name)
+
+
+def test_several_threads_send_the_same(network: IntNetwork, clips: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.lava_network.simulate.threads", lambda work_ns, cores: 4)
+    expected = simulate(network, clips, backend="integer")
+    found = simulate(network, clips, backend="lava", timeout_s=60)
+    for name, signal_ in expected.signals.items():
+        np.testing.assert_array_equal(found.signals[name], signal_, err_msg=name)
+
+
+def test_no_processes_are_refused(network: IntNetwork, clips: np.ndarray) -> None:
+    with pytest.raises(InputError, match="0 Lava processes were asked for; allowed: 1 or more"):
+        simulate(network, clips, processes=0)
+
+
+@settings(max_examples=10)
+@given(data=st.data())
+def test_random_networks_of_any_geometry(data: st.DataObject, int_networks: Any) -> None:
+    """Convolutions with groups, strides and dilation, attention, fan-in, delays, gains; several clips back to back, in
+    one process, two, or one for each layer.
+    """
+    random_network, frames = data.draw(int_networks)
+    expected = run_integer(random_network, frames)
+    found = simulate(random_network, frames, processes=data.draw(st.sampled_from([1, 2, 1000])), timeout_s=120).signals
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def test_a_clip_does_not_see_the_one_before_it(network: IntNetwork, clips: np.ndarray) -> None:
+    together = simulate(network, clips, backend="lava", timeout_s=60)
+    alone = simulate(network, clips[1:], backend="lava", timeout_s=60)
+    for name, values in alone.signals.items():
+        np.testing.assert_array_equal(together.signals[name][1:], values, err_msg=name)
+    assert together.time_steps == alone.time_steps + CONFIG.frames  # back to back: T steps for one clip more
+
+
+def test_progress_counts_all_time_steps(network: IntNetwork, clips: np.ndarray) -> None:
+    seen: list[int] = []
+    result = simulate(network, clips, backend="lava", timeout_s=60, on_progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == result.time_steps
+
+
+def test_a_killed_lava_process_ends_the_run_and_leaves_none_behind(network: IntNetwork, clips: np.ndarray) -> None:
+    many, before = np.repeat(clips, 200, axis=0), _children()  # other tests may have left a resource tracker
+    killer = threading.Thread(target=_kill_one_child_when_running, args=(before,))
+    killer.start()
+    with pytest.raises(SimulatorError, match="SIGKILL"):
+        simulate(network, many, backend="lava", processes=25, timeout_s=60)
+    killer.join()
+    assert _children() == before
+
+
+def test_integer_backend_gives_the_same_result_without_lava(network: IntNetwork, clips: np.ndarray) -> None:
+    on_lava = simulate(network, clips, backend="lava", timeout_s=60)
+    np.testing.assert_array_equal(simulate(network, clips, backend="integer").logits, on_lava.logits)
+
+
+def _children() -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
+def _kill_one_child_when_running(before: set[int]) -> None:
+    while len(started := _children() - before) < 20:
+        time.sleep(0.05)
+    os.kill(sorted(started)[7], signal.SIGKILL)

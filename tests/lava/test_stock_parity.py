@@ -1,0 +1,97 @@
+"""The integer network means what stock Lava computes: its own Conv and LIFReset send the same, step for step."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, run_integer
+from deploy.lava_network.simulate import simulate
+from deploy.passes.lowering import lower
+from deploy.passes.schedule import schedule
+from deploy.pipeline import quantize
+from hardware import ConvGeometry
+from svformer.common.errors import InputError
+
+FRAMES, CLIPS = 6, 3
+
+
+def random_network(rng: np.random.Generator) -> IntNetwork:
+    """Two convolutions with stride, padding and exponents, each with neurons behind it."""
+    first = ConvGeometry(in_shape=(2, 6, 5), out_channels=3, kernel=(3, 2), stride=(2, 1), padding=(1, 0))
+    second = ConvGeometry(in_shape=first.out_shape, out_channels=4, kernel=(2, 2), padding=(1, 1))
+    return IntNetwork(
+        populations={
+            "input": IntInput(shape=first.in_shape, scale=1.0, low=0, high=1),
+            "hidden": random_neurons(first, rng),
+            "out": random_neurons(second, rng),
+        },
+        connections=(
+            IntConnection(source="input", target="hidden", operation=random_weights(first, rng)),
+            IntConnection(source="hidden", target="out", operation=random_weights(second, rng)),
+        ),
+        output="out",
+        frames=FRAMES,
+    )
+
+
+def random_weights(geometry: ConvGeometry, rng: np.random.Generator) -> IntConvolution:
+    shape = (geometry.out_channels, geometry.in_shape[0] // geometry.groups, *geometry.kernel)
+    mantissa = rng.integers(-127, 128, shape, dtype=np.int16)
+    return IntConvolution(mantissa=mantissa, exponent=int(rng.integers(0, 5)), geometry=geometry)
+
+
+def random_neurons(geometry: ConvGeometry, rng: np.random.Generator) -> IntLif:
+    """Decays and thresholds of every channel: Lava broadcasts what it means for one value."""
+    per_channel = (geometry.out_channels, 1, 1)
+    return IntLif(
+        shape=geometry.out_shape,
+        scale=1.0,
+        bias_mantissa=rng.integers(-300, 300, per_channel),
+        bias_exponent=int(rng.integers(0, 7)),
+        decay=rng.integers(0, 4097, per_channel),
+        threshold=rng.integers(1, 900, per_channel),
+    )
+
+
+def require_parity(network: IntNetwork, frames: np.ndarray) -> dict[str, np.ndarray]:
+    expected = run_integer(network, frames)
+    found = simulate(network, schedule(network), frames, blocks="stock", timeout_s=120).signals
+    for name in network.populations:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    return expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stock_conv_and_lif_give_the_same_spikes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    expected = require_parity(network, rng.integers(0, 2, (CLIPS, FRAMES, 2, 6, 5)))
+    assert 0 < expected["out"].mean() < 1
+
+
+@settings(max_examples=6)
+@given(data=st.data())
+def test_random_networks_of_stock_processes(data: st.DataObject, int_networks: Any) -> None:
+    """With what stock Lava lacks beside it: relays, identities, attention, delays, gains of every time step."""
+    network, frames = data.draw(int_networks)
+    assume(not any(isinstance(p, IntLif) and p.bias_mantissa.ndim > 3 for p in network.populations.values()))
+    require_parity(network, frames)
+
+
+def test_a_whole_svformer_of_stock_processes(exported: Any) -> None:
+    """Every kind of layer, the delays of the readout, two clips back to back."""
+    integer = quantize(lower(exported.graph), exported.frames_NTCHW)
+    require_parity(integer, exported.frames_NTCHW)
+
+
+def test_what_stock_lava_cannot_hold_is_refused() -> None:
+    network = random_network(np.random.default_rng(0))
+    hidden = network.populations["hidden"]
+    assert isinstance(hidden, IntLif)
+    by_step = IntLif(**{**vars(hidden), "bias_mantissa": np.ones((FRAMES, 3, 1, 1), dtype=np.int64)})
+    changed = IntNetwork(**{**vars(network), "populations": {**network.populations, "hidden": by_step}})
+    with pytest.raises(InputError, match="hidden: a bias for every time step; use --blocks fused"):
+        simulate(changed, schedule(changed), np.zeros((1, FRAMES, 2, 6, 5)), blocks="stock")
