@@ -22,7 +22,10 @@ import numpy as np
 
 from deploy.errors import SimulatorError
 from deploy.execution.simulate import simulate
-from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, run_integer
+from deploy.ir.integer import IntConnection, IntNetwork, run_integer
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.lif import IntLif
 from hardware import ConvGeometry
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError

@@ -21,7 +21,8 @@ from lava_clip import calibrated_model
 from numpy.typing import NDArray
 from rich.console import Console
 
-from deploy.arguments import DEFAULT_MERGE, MERGE_HELP
+from deploy.passes.defaults import DEFAULT_MERGE
+from deploy.arguments import MERGE_HELP
 from deploy.clips.files import shipped
 from deploy.clips.read import known_range, load
 from deploy.clips.source import ClipSource, InputFormat

@@ -33,7 +33,9 @@ from deploy.engine.im2col import Patches
 from deploy.engine.kernels import compile_kernel, variants
 from deploy.engine.neurons import Neurons
 from deploy.engine.ranges import SPIKES
-from deploy.ir.integer import IntAttention, IntConvolution, IntLif, fire
+from deploy.ir.operations.attention import IntAttention
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.lif import IntLif, fire
 from hardware import AttentionGeometry, ConvGeometry
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError

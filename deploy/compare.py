@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from deploy.arguments import DEFAULT_MERGE, MERGE_HELP, check_weight_bits
+from deploy.arguments import MERGE_HELP, check_weight_bits
 from deploy.ir.machine import WEIGHT_BITS
+from deploy.passes.defaults import DEFAULT_MERGE
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path

@@ -1,57 +1,198 @@
-"""The deployment of a network from .nir file to report, as one flat list of steps.
+"""The deployment of a network, from NIR graph to plan, as one list of steps; and a run of clips through it.
 
-    read -> lower -> quantize -> schedule -> (estimate stops here) -> run -> report
-
-`run` takes the clips in batches through three executions (float NIR interpreter, integer interpreter, Lava) and
-compares each with the one before (`deploy.execution.batch`), here or on workers; what a batch leaves is added up
-(`deploy.execution.collect`), so memory does not grow with the set.
+STEPS     graph -> network -> integers -> plan: `deploy` executes the list, and can stop after any of its steps
+run       clips in batches through three executions (float NIR interpreter, integer interpreter, a backend), each
+          compared with the one before (`deploy.execution.batch`), here or on workers; what a batch leaves is added
+          up (`deploy.execution.collect`), so memory does not grow with the data set
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import nir
-from numpy.typing import NDArray
 
 from deploy.clips.read import batches, known_range
 from deploy.clips.source import ClipSource, check_fits, input_format
-from deploy.execution.batch import BATCH, Work
-from deploy.execution.collect import Here, Runner, collect
+from deploy.execution.backends import RunOptions, backend_of
+from deploy.execution.batch import BATCH, RunSpec
+from deploy.execution.collect import InProcess, Runner, collect
 from deploy.execution.deployment import Deployment
 from deploy.execution.memory import (
     MemoryNeed,
     available_bytes,
     clips_at_once,
     float_need,
-    lava_need,
     message_bytes,
     require_memory,
 )
-from deploy.execution.resume import PartFolder
-from deploy.execution.simulate import Backend, Blocks
+from deploy.execution.resume import ResultFolder
 from deploy.execution.tally import KEPT_CLIPS, Tally
 from deploy.frontend.export import class_names
-from deploy.gates.fidelity import fidelity, summary, warnings
+from deploy.gates.fidelity import LayerFidelity, fidelity, summary, warnings
 from deploy.ir.contracts import check_integer
-from deploy.ir.integer import Frames, IntNetwork, as_images
+from deploy.ir.integer import IntNetwork, as_images
 from deploy.ir.interpreter import interpret
+from deploy.ir.intervals import Headroom
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
+from deploy.ir.plan import Plan
 from deploy.ir.storage import widest_weight_bits
-from deploy.passes import quantize as quantization
+from deploy.ir.types import Frames
 from deploy.passes.bounds import prove
-from deploy.passes.calibrate import calibrate
-from deploy.passes.lowering import lower
-from deploy.passes.merge_linear_chains import Merge
+from deploy.passes.calibrate import Calibration, calibrate
+from deploy.passes.defaults import DEFAULT_MERGE
+from deploy.passes.from_nir import from_nir, graph_frames
+from deploy.passes.lowering import LoweringOptions, LoweringStep, passes
+from deploy.passes.merge_linear_chains import Merge, has_chains, read_merge
 from deploy.passes.probes import SpikeCounts
+from deploy.passes.quantize import quantize_calibrated
 from deploy.passes.schedule import schedule
 from deploy.passes.statistics import chunks
+from hardware import Chip
 from svformer.common.errors import InputError
 from svformer.common.terminal import size, working
 
 RATED_CLIPS = 2  # calibration clips that show the firing rates by which forms of the network are chosen
 
 Say = Callable[[str], None]
+
+
+# Deployment
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """A deployment that is being made: what is given, and what the steps so far have added.
+
+    Attributes:
+        graph: What is deployed.
+        clips: Calibration clips, [N, T, *input shape].
+        input_range: What an input value can be (None: what these clips show); the rest is clipped.
+        weight_bits: Width of a weight, sign included.
+        merge: What decides about chains of convolutions (`deploy.passes.merge_linear_chains`).
+        search: Whether the best of several scales is searched, or the first that fits is taken.
+    """
+
+    graph: nir.NIRGraph
+    clips: Frames
+    input_range: tuple[float, float] | None = None
+    weight_bits: int = WEIGHT_BITS
+    merge: Merge
+    search: bool = True
+
+    unmerged: Network = field(init=False)
+    rates: dict[str, float] = field(init=False)
+    lowered: list[LoweringStep] = field(init=False)
+    calibration: Calibration = field(init=False)
+    integer: IntNetwork = field(init=False)
+    headroom: list[Headroom] = field(init=False)
+    fixed_point: list[LayerFidelity] = field(init=False)
+    plan: Plan = field(init=False)
+
+    @property
+    def network(self) -> Network:
+        """The lowered network."""
+        return self.lowered[-1].network
+
+    @property
+    def at_once(self) -> int:
+        """Calibration clips that run at the same time, as many as there is memory for."""
+        return clips_at_once(self.network, len(self.clips))
+
+    def finished(self) -> Deployment:
+        """The deployment, when all steps are done."""
+        return Deployment(
+            graph=self.graph,
+            unmerged=self.unmerged,
+            network=self.network,
+            integer=self.integer,
+            plan=self.plan,
+            headroom=self.headroom,
+            classes=class_names(self.graph.metadata),
+            calibration_clips=len(self.clips),
+            weight_bits=self.weight_bits,
+            fixed_point=self.fixed_point,
+        )
+
+
+def _read(draft: Draft) -> Iterator[str]:
+    draft.unmerged = from_nir(draft.graph)
+    clips_at_once(draft.unmerged, len(draft.clips))  # refuses here what has no memory for one clip
+    yield from ()
+
+
+def _rate(draft: Draft) -> Iterator[str]:
+    draft.rates = {}
+    if isinstance(draft.merge, Chip) and has_chains(draft.unmerged):
+        draft.rates = firing_rates(draft.graph, draft.unmerged, draft.clips[:RATED_CLIPS])
+    yield from ()
+
+
+def _lower(draft: Draft) -> Iterator[str]:
+    options = LoweringOptions(merge=draft.merge, rates=draft.rates, weight_bits=draft.weight_bits)
+    draft.lowered = list(passes(draft.unmerged, options))
+    yield f"lowered: {len(draft.graph.nodes)} nodes -> {len(draft.network.populations)} populations"
+    yield from (f"  {note}" for note in draft.network.notes)
+
+
+def _calibrate(draft: Draft) -> Iterator[str]:
+    frames = as_images(draft.clips, draft.network)
+    with working(f"running {len(draft.clips)} calibration clips"):
+        draft.calibration = calibrate(draft.network, frames, input_range=draft.input_range, at_once=draft.at_once)
+    yield from ()
+
+
+def _quantize(draft: Draft) -> Iterator[str]:
+    with working(f"choosing scales and exponents on {len(draft.clips)} clips"):
+        draft.integer = quantize_calibrated(
+            draft.network, draft.calibration, weight_bits=draft.weight_bits, search=draft.search
+        )
+    check_integer(draft.integer, after="quantize")
+    yield from ()
+
+
+def _prove(draft: Draft) -> Iterator[str]:
+    draft.headroom = prove(draft.integer)
+    tightest, bits = max(draft.headroom, key=lambda h: h.share), widest_weight_bits(draft.integer)
+    fullest = f"the fullest, {tightest.where} ({tightest.what}), to {100 * tightest.share:.1f} % in the worst case"
+    yield (
+        f"quantised on {len(draft.clips)} clips: {bits}-bit weights, 12-bit decays; no register can overflow, {fullest}"
+    )
+
+
+def _compare(draft: Draft) -> Iterator[str]:
+    frames = as_images(draft.clips, draft.network)
+    with working("measuring what rounding costs"):
+        draft.fixed_point = fidelity(draft.network, draft.integer, draft.headroom, frames, at_once=draft.at_once)
+    yield f"  {summary(draft.fixed_point)}"
+    yield from (f"  warning: {warning}" for warning in warnings(draft.fixed_point))
+
+
+def _schedule(draft: Draft) -> Iterator[str]:
+    draft.plan = plan = schedule(draft.integer)
+    delay = f"longest delay {plan.longest_lag} steps"
+    yield f"scheduled: {plan.depth} synapses deep, {plan.frames} time steps a clip, {delay}"
+
+
+STEPS: dict[str, Callable[[Draft], Iterator[str]]] = {
+    "read": _read,  # every node of the graph a population or a connection; what has no exact counterpart is refused
+    "rate": _rate,  # firing rates of the layers, where a chip's energy decides about chains of convolutions
+    "lower": _lower,  # the passes of `deploy.passes.lowering.LOWERING`: fewer relays, the same numbers
+    "calibrate": _calibrate,  # what the calibration clips show of the network in real numbers
+    "quantize": _quantize,  # scales and exponents; every operation and population gives its integer form
+    "prove": _prove,  # no register can overflow, whatever the input
+    "compare": _compare,  # what rounding changed, on the calibration clips
+    "schedule": _schedule,  # the time step at which every layer sees each frame
+}
+
+
+def steps(draft: Draft) -> Iterator[tuple[str, list[str]]]:
+    """Execute `STEPS`, one by one: the name of each, and what it has to say, while `draft` holds what it made.
+
+    A caller that stops between two of them has a draft up to there.
+    """
+    for name, step in STEPS.items():
+        yield name, list(step(draft))
 
 
 def deploy(
@@ -61,124 +202,49 @@ def deploy(
     *,
     weight_bits: int = WEIGHT_BITS,
     merge: Merge | None = None,
+    search: bool = True,
 ) -> Deployment:
-    """Lower, quantise and schedule a graph; each step says what it did.
+    """Lower, quantise and schedule a graph by `STEPS`; each says what it did.
 
     Raises `InputError`, before anything runs, when not even one clip fits into the memory.
     """
-    network = lower(graph, merge="never")
-    at_once = clips_at_once(network, len(calibration))
-    wanted = input_format(graph, network.frames)
-    _, clips = next(batches(calibration, wanted, len(calibration)))
-    if network.notes and merge != "never":  # there are chains to decide about
-        network = lower(graph, merge=merge, rates=firing_rates(graph, network, clips[:RATED_CLIPS], at_once))
-    say(f"lowered: {len(graph.nodes)} nodes -> {len(network.populations)} populations")
-    for note in network.notes:
-        say(f"  {note}")
-    with working(f"choosing scales and exponents on {len(clips)} clips"):
-        integer = quantize(network, clips, weight_bits=weight_bits, input_range=known_range(calibration))
-    headroom = prove(integer)
-    tightest = max(headroom, key=lambda h: h.share)
-    fullest = f"the fullest, {tightest.where} ({tightest.what}), to {100 * tightest.share:.1f} % in the worst case"
-    bits = widest_weight_bits(integer)
-    say(f"quantised on {len(clips)} clips: {bits}-bit weights, 12-bit decays; no register can overflow, {fullest}")
-    with working("measuring what rounding costs"):
-        fixed_point = fidelity(network, integer, as_images(clips, network), at_once=clips_at_once(network, len(clips)))
-    say(f"  {summary(fixed_point)}")
-    for warning in warnings(fixed_point):
-        say(f"  warning: {warning}")
-    plan = schedule(integer)
-    say(f"scheduled: {plan.depth} synapses deep, {plan.frames} time steps a clip, longest delay {max(plan.lags)} steps")
-    return Deployment(
+    draft = drafted(graph, calibration, weight_bits=weight_bits, merge=merge, search=search)
+    for _, lines in steps(draft):
+        for line in lines:
+            say(line)
+    return draft.finished()
+
+
+def drafted(
+    graph: nir.NIRGraph,
+    calibration: Sequence[ClipSource],
+    *,
+    weight_bits: int = WEIGHT_BITS,
+    merge: Merge | None = None,
+    search: bool = True,
+) -> Draft:
+    """A deployment before its first step, with its calibration clips read."""
+    _, clips = next(batches(calibration, input_format(graph, graph_frames(graph)), len(calibration)))
+    chosen = read_merge(DEFAULT_MERGE) if merge is None else merge
+    return Draft(
         graph=graph,
-        network=network,
-        integer=integer,
-        plan=plan,
-        headroom=headroom,
-        classes=class_names(graph.metadata),
-        calibration_clips=len(clips),
-        fixed_point=fixed_point,
+        clips=clips,
+        input_range=known_range(calibration),
+        weight_bits=weight_bits,
+        merge=chosen,
+        search=search,
     )
 
 
-def firing_rates(
-    graph: nir.NIRGraph, network: Network, clips: NDArray[Any], at_once: int | None = None
-) -> dict[str, float]:
-    """Spikes per neuron and time step of every neuron layer, in real numbers; so many clips at a time (None: all)."""
-    counts = SpikeCounts([name for name in network.populations if network.spiking(name)])
+def firing_rates(graph: nir.NIRGraph, network: Network, clips: Frames, at_once: int | None = None) -> dict[str, float]:
+    """Spikes per neuron and time step of every neuron layer, in real numbers.
+
+    At most `at_once` clips run at the same time (None: all).
+    """
+    counts = SpikeCounts(network.neuron_layers)
     for part in chunks(clips, at_once):
-        interpret(graph, part, keep=(), on_node=lambda name, signals: counts.add(name, signals[name]))
+        interpret(graph, part, record=(), on_node=lambda name, signals: counts.add(name, signals[name]))
     return counts.rates
-
-
-def run(
-    deployment: Deployment,
-    sources: Sequence[ClipSource],
-    *,
-    backend: Backend,
-    blocks: Blocks = "fused",
-    processes: int = 1,
-    timeout_s: float | None = None,
-    runner: Runner | None = None,
-    parts: PartFolder | None = None,
-    on_clips: Callable[[float], None] = lambda clips: None,
-) -> Tally:
-    """Run clips, as many at the same time as there is memory for; `on_clips` gets how many are done.
-
-    `runner` says where (default: in this process); what comes out depends on it in its times alone. What finished
-    batches leave is kept in `parts`, as long as there is more than one of them, and what lies there is not run again.
-
-    Raises `GateError` when Lava and the integers differ, `InputError` when not even one clip fits into the memory.
-    """
-    work = Work(
-        graph=deployment.graph,
-        integer=deployment.integer,
-        wanted=deployment.input_format,
-        backend=backend,
-        blocks=blocks,
-        processes=processes,
-        timeout_s=timeout_s,
-    )
-    for source in sources:
-        check_fits(source, work.wanted)
-    runner = runner or Here()
-    at_once = batch_size(
-        work.integer,
-        len(sources),
-        blocks=blocks,
-        processes=processes,
-        workers=runner.workers,
-        available=runner.available_bytes,
-    )
-    return collect(work, sources, size=at_once, runner=runner, parts=parts, on_clips=on_clips)
-
-
-def batch_size(
-    network: IntNetwork,
-    clips: int,
-    *,
-    blocks: Blocks = "fused",
-    processes: int = 1,
-    workers: int = 1,
-    available: int | None = None,
-) -> int:
-    """Clips that stream through all executions at a time; they are independent, so results do not depend on it.
-
-    `available` bytes are what each of the workers may take (default: what there is here).
-    """
-    messages = MemoryNeed(
-        fixed=min(clips, KEPT_CLIPS) * message_bytes(network), per_clip=message_bytes(network)
-    )  # those for spikes.h5, and those of the integer interpreter while Lava runs
-    need = float_need(network) + messages + lava_need(network, blocks=blocks, processes=processes)
-    if available is None:
-        require_memory(need, 1, "one clip in all executions")
-        available = available_bytes()
-    if not (fit := need.clips_in(available)):
-        raise InputError(
-            f"{workers} workers: one clip in each needs about {size(need.of(1))} of memory, {size(available)} are free "
-            "for each; start fewer of them, or take a machine or container with more"
-        )
-    return min(BATCH, -(-clips // workers), fit)
 
 
 def quantize(
@@ -197,6 +263,64 @@ def quantize(
     """
     frames, at_once = as_images(calibration_clips, network), clips_at_once(network, len(calibration_clips))
     calibration = calibrate(network, frames, input_range=input_range, at_once=at_once)
-    quantized = quantization.quantize(network, calibration, weight_bits=weight_bits, search=search)
+    quantized = quantize_calibrated(network, calibration, weight_bits=weight_bits, search=search)
     check_integer(quantized, after="quantize")
     return quantized
+
+
+# Runs
+
+
+def run(
+    deployment: Deployment,
+    sources: Sequence[ClipSource],
+    *,
+    backend: str,
+    options: RunOptions | None = None,
+    runner: Runner | None = None,
+    results: ResultFolder | None = None,
+    on_clips: Callable[[float], None] = lambda clips: None,
+) -> Tally:
+    """Run clips, as many at the same time as there is memory for; `on_clips` gets how many are done.
+
+    `runner` says where (default: in this process); what comes out depends on it in its times alone. What finished
+    batches leave is kept in `results`, as long as there is more than one of them, and what lies there is not run again.
+
+    Raises `GateError` when a backend and the integers differ, `InputError` when not even one clip fits into the memory.
+    """
+    spec = RunSpec(
+        graph=deployment.graph,
+        integer=deployment.integer,
+        plan=deployment.plan,
+        wanted=deployment.input_format,
+        backend=backend,
+        options=options or RunOptions(),
+    )
+    for source in sources:
+        check_fits(source, spec.wanted)
+    runner = runner or InProcess()
+    at_once = batch_size(spec, len(sources), workers=runner.workers, available=runner.available_bytes)
+    return collect(spec, sources, size=at_once, runner=runner, results=results, on_clips=on_clips)
+
+
+def batch_size(
+    spec: RunSpec, clips: int, *, workers: int = 1, available: int | None = None, largest: int = BATCH
+) -> int:
+    """Clips that stream through all executions at a time; they are independent, so results do not depend on it.
+
+    `available` bytes are what each of the workers may take (default: what there is here).
+    """
+    network = spec.integer
+    messages = MemoryNeed(
+        fixed=min(clips, KEPT_CLIPS) * message_bytes(network), per_clip=message_bytes(network)
+    )  # those for spikes.h5, and those of the integer interpreter while the backend runs
+    need = float_need(network) + messages + backend_of(spec.backend).need(network, spec.options)
+    if available is None:
+        require_memory(need, 1, "one clip in all executions")
+        available = available_bytes()
+    if not (fit := need.clips_in(available)):
+        raise InputError(
+            f"{workers} workers: one clip in each needs about {size(need.of(1))} of memory, {size(available)} are free "
+            "for each; start fewer of them, or take a machine or container with more"
+        )
+    return min(largest, -(-clips // workers), fit)

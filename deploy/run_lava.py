@@ -18,8 +18,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.arguments import DEFAULT_MERGE, MERGE_HELP
+from deploy.arguments import MERGE_HELP
 from deploy.ir.machine import WEIGHT_BITS
+from deploy.passes.defaults import DEFAULT_MERGE
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.terminal import counting, new_console
 from svformer.data.arguments import add_dataset_arguments
@@ -57,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print report.json instead of the summary")
     arguments = parser.parse_args()
 
-    from deploy.execution.resume import FOLDER, PartFolder
+    from deploy.execution.resume import FOLDER, ResultFolder
     from deploy.passes.merge_linear_chains import read_merge
     from deploy.request import check_arguments, default_out, read_chips
 
@@ -65,11 +66,12 @@ def parse_arguments() -> argparse.Namespace:
     arguments.merge = read_merge(arguments.merge)
     arguments.chip = read_chips(arguments.chip)
     arguments.out = arguments.out or default_out(arguments)
-    arguments.parts = PartFolder(arguments.out / FOLDER, resume=arguments.resume)
+    arguments.parts = ResultFolder(arguments.out / FOLDER, resume=arguments.resume)
     return arguments
 
 
 def run_with_progress(deployment: "Deployment", sources: "list[ClipSource]", arguments: argparse.Namespace) -> "Tally":
+    from deploy.execution.backends import RunOptions
     from deploy.pipeline import run
 
     with runner_of(arguments) as runner, counting(len(sources), _what(sources, arguments, runner)) as on_clips:
@@ -77,11 +79,9 @@ def run_with_progress(deployment: "Deployment", sources: "list[ClipSource]", arg
             deployment,
             sources,
             backend=arguments.backend,
-            blocks=arguments.blocks,
-            processes=arguments.processes,
-            timeout_s=arguments.timeout,
+            options=RunOptions(blocks=arguments.blocks, processes=arguments.processes, timeout_s=arguments.timeout),
             runner=runner,
-            parts=arguments.parts,
+            results=arguments.parts,
             on_clips=on_clips,
         )
 
@@ -94,9 +94,9 @@ def _what(sources: "list[ClipSource]", arguments: argparse.Namespace, runner: "R
 def runner_of(arguments: argparse.Namespace) -> "AbstractContextManager[Runner]":
     """Where the clips run; dask is imported only if it is asked for."""
     if arguments.workers is None and arguments.scheduler is None:
-        from deploy.execution.collect import Here
+        from deploy.execution.collect import InProcess
 
-        return nullcontext(Here())
+        return nullcontext(InProcess())
     from deploy.execution.cluster import local_workers, workers_of
 
     return workers_of(arguments.scheduler) if arguments.scheduler else local_workers(arguments.workers)

@@ -14,20 +14,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deploy.frontend.from_svformer import export
-from deploy.ir.integer import (
-    IntAttention,
-    IntConnection,
-    IntConvolution,
-    IntGain,
-    IntIdentity,
-    IntInput,
-    IntLif,
-    IntNetwork,
-    IntPopulation,
-    IntRelay,
-)
+from deploy.ir.operations.attention import IntAttention
+from deploy.ir.integer import IntConnection, IntGain, IntNetwork
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.populations.base import IntPopulation
+from deploy.ir.populations.relay import IntRelay
 from deploy.ir.machine import DECAY_ONE
-from deploy.ir.network import Shape
+from deploy.ir.types import Shape
 from deploy.passes.bounds import prove
 from hardware import AttentionGeometry, ConvGeometry
 from svformer import SVFormer, SVFormerConfig

@@ -14,7 +14,6 @@ from deploy.clips.source import ClipSource, InputFormat, input_format
 from deploy.comparison.relu import TwinRun, run_twin
 from deploy.costs.resources import layer_needs
 from deploy.execution.deployment import Deployment
-from deploy.execution.simulate import Backend
 from deploy.frontend.export import class_names, export_checkpoint, training_facts
 from deploy.gates.export import check_export
 from deploy.ir.machine import WEIGHT_BITS
@@ -98,10 +97,9 @@ def _spiking_row(
     _, frames = next(batches(calibration, input_format(graph, model.config.frames), CHECKED_CLIPS))
     check_export(model, graph, frames)
     deployment = deploy(graph, calibration, console.print, weight_bits=bits, merge=arguments.merge)
-    backend: Backend = arguments.backend
     with counting(len(clips), f"{name}, {bits} bits") as on_clips:
-        tally = run(deployment, clips, backend=backend, on_clips=on_clips)
-    report = record(deployment, tally, backend=backend)
+        tally = run(deployment, clips, backend=arguments.backend, on_clips=on_clips)
+    report = record(deployment, tally, backend=arguments.backend)
     return _row_of_report(name, describe(model), report, _is_static(deployment))
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from deploy.ir.integer import IntConvolution, IntNetwork, IntRelay
+from deploy.ir.integer import IntNetwork
 from deploy.ir.machine import STATE_BITS
-from deploy.ir.network import Network, Relay
-from deploy.ir.storage import weight_bits, widest_weight_bits
-from deploy.passes.chain_cost import count_biases, count_relay, count_row, kernel_bits
+from deploy.ir.network import Network
+from deploy.ir.storage import widest_weight_bits
+from deploy.passes.chain_cost import count_biases, count_relay, count_row, kernel_bits, linear
 from deploy.passes.merge_linear_chains import merge_linear_chains
-from hardware import AttentionGeometry, OpCounts
+from hardware import OpCounts
 
 MERGED = "merged into one kernel wherever that is exact"
 RELAYED = "a relay behind every convolution"
@@ -70,9 +70,9 @@ def _links(form: Network | IntNetwork) -> Counter[Link]:
 def _widths(network: IntNetwork) -> dict[Link, int]:
     """Bits of the weights of all deployed connections."""
     return {
-        (c.source, c.target, c.delay, c.operation.geometry): weight_bits(c.operation)
+        (c.source, c.target, c.delay, c.operation.geometry): c.operation.weight_bits
         for c in network.connections
-        if isinstance(c.operation, IntConvolution)
+        if c.operation.weights
     }
 
 
@@ -83,23 +83,23 @@ def _connections(
     widths, widest = _widths(network), widest_weight_bits(network)
     for link, times in own.items():
         source, _, delay, geometry = link
-        assert not isinstance(geometry, AttentionGeometry)  # no pass touches it
         bits = widths.get(link, widest)
         messages = _sent(form, source, counts) * max(form.frames - delay, 0) / form.frames
-        ops = count_row(geometry, messages=messages, binary=form.spiking(source), weight_bits=bits)
+        kernel = linear(geometry)  # no pass changes a connection that is not
+        ops = count_row(kernel, messages=messages, binary=form.spiking(source), weight_bits=bits)
         for _ in range(times):
-            yield ops, kernel_bits(geometry, weight_bits=bits)
+            yield ops, kernel_bits(kernel, weight_bits=bits)
 
 
 def _relays(
     form: Network | IntNetwork, names: list[str], counts: Mapping[str, OpCounts]
 ) -> Iterator[tuple[OpCounts, int]]:
     for name in names:
-        relay = form.populations[name]
-        assert isinstance(relay, Relay | IntRelay)
-        work = count_relay(relay.shape, steps=form.frames, sent=_sent(form, name, counts))
-        biases = count_biases(relay.bias, relay.shape, steps=form.frames)
-        yield work + biases, int(np.prod(relay.shape)) * STATE_BITS
+        shape = form.populations[name].shape
+        bias = form.receivers[name].bias if isinstance(form, Network) else form.receivers[name].stored_bias
+        work = count_relay(shape, steps=form.frames, sent=_sent(form, name, counts))
+        biases = count_biases(bias, shape, steps=form.frames)
+        yield work + biases, int(np.prod(shape)) * STATE_BITS
 
 
 def _sent(form: Network | IntNetwork, name: str, counts: Mapping[str, OpCounts]) -> int:

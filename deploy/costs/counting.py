@@ -2,124 +2,79 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deploy.costs.resources import layer_needs
-from deploy.ir.integer import (
-    IntAttention,
-    IntConnection,
-    IntConvolution,
-    IntIdentity,
-    IntInput,
-    IntLif,
-    IntNetwork,
-    IntPopulation,
-    IntRelay,
-)
-from deploy.ir.machine import GAIN_BITS, GRADED_BITS, STATE_BITS
-from deploy.ir.storage import bias_of, parameter_count, synapse_memory_bits, weight_bits, widest_weight_bits
+from deploy.ir.integer import IntConnection, IntNetwork
+from deploy.ir.machine import GAIN_BITS, STATE_BITS
+from deploy.ir.plan import Plan
+from deploy.ir.populations.base import IntReceiver
+from deploy.ir.types import Signals, Values
 from deploy.passes.chain_cost import count_biases
-from deploy.passes.schedule import schedule
 from hardware import (
     OpCounts,
-    count_accesses,
-    count_attention,
-    count_connection,
     count_gains,
     count_messages,
     count_neurons,
     count_parameter_reads,
     count_state_accesses,
     count_traffic,
-    expected_ops,
 )
 
-__all__ = [
-    "count_by_step",
-    "count_operations",
-    "expected_operations",
-    "layer_needs",
-    "parameter_count",
-    "readout_layers",
-    "synapse_memory_bits",
-    "weight_bits",
-    "widest_weight_bits",
-]
 
-Signals = dict[str, NDArray[Any]]  # [N, T, C, H, W]
-
-
-def count_operations(network: IntNetwork, signals: Signals) -> dict[str, OpCounts]:
+def count_operations(network: IntNetwork, plan: Plan, signals: Signals) -> dict[str, OpCounts]:
     """Operations of every population and of the synapses that end in it, summed over all clips and time steps."""
-    return {name: sum(steps, OpCounts()) for name, steps in count_by_step(network, signals).items()}
+    return {name: sum(steps, OpCounts()) for name, steps in count_by_step(network, plan, signals).items()}
 
 
-def count_by_step(network: IntNetwork, signals: Signals) -> dict[str, list[OpCounts]]:
+def count_by_step(network: IntNetwork, plan: Plan, signals: Signals) -> dict[str, list[OpCounts]]:
     """The same for every time step of a clip, summed over all clips.
 
     An operation belongs to the step at which its target sees the frame; what a delay holds back beyond the end of a
     clip is dropped by the reset and counted nowhere.
     """
-    lags = schedule(network).lags
-    held = {id(c): lag for c, lag in zip(network.connections, lags, strict=True)}
     return {
-        name: [_count(network, name, signals, step, held) for step in range(network.frames)]
+        name: [_count(network, plan, name, signals, step) for step in range(network.frames)]
         for name in network.populations
     }
 
 
-def _count(network: IntNetwork, name: str, signals: Signals, step: int, held: Mapping[int, int]) -> OpCounts:
+def _count(network: IntNetwork, plan: Plan, name: str, signals: Signals, step: int) -> OpCounts:
     """One population at one time step."""
-    population, messages = network.populations[name], signals[name][:, step]
-    found = count_messages(messages, binary=isinstance(population, IntLif))
-    if isinstance(population, IntInput):
+    messages, receiver = signals[name][:, step], network.receivers.get(name)
+    found = count_messages(messages, binary=network.spiking(name))
+    if receiver is None:
         return found
-    found += _count_population(population, clips=len(messages))
+    found += _count_receiver(receiver, clips=len(messages))
     for connection in network.into(name):
         frame = step - connection.delay
         if frame >= 0:
-            found += _count_connection(network, connection, signals[connection.source][:, frame], held[id(connection)])
-        found += _count_gain(connection, population, clips=len(messages))
+            found += _count_connection(network, plan, connection, signals[connection.source][:, frame])
+        found += _count_gain(connection, receiver, clips=len(messages))
     return found
 
 
-def _count_population(population: IntPopulation, *, clips: int) -> OpCounts:
+def _count_receiver(receiver: IntReceiver, *, clips: int) -> OpCounts:
     """What happens at every time step whatever arrives: biases, updates, each potential or sum taken up and kept."""
-    values, relayed = int(np.prod(population.shape)), isinstance(population, IntRelay)
+    values = int(np.prod(receiver.shape))
     return (
-        count_neurons(clips, 0 if relayed else values)
-        + count_biases(bias_of(population), population.shape, steps=clips)
+        count_neurons(clips, receiver.neuron_updates)
+        + count_biases(receiver.stored_bias, receiver.shape, steps=clips)
         + count_state_accesses(reads=clips * values, writes=clips * values, memory_bits=values * STATE_BITS)
     )
 
 
-def _count_connection(
-    network: IntNetwork, connection: IntConnection, messages_NCHW: NDArray[Any], held_steps: int
-) -> OpCounts:
+def _count_connection(network: IntNetwork, plan: Plan, connection: IntConnection, messages_NCHW: Values) -> OpCounts:
     """What the messages of one frame cause on their way through one connection."""
-    operation, binary = connection.operation, isinstance(network.populations[connection.source], IntLif)
-    payload_bits = 0 if binary else GRADED_BITS
-    traffic = count_traffic(messages_NCHW, payload_bits=payload_bits, held_steps=held_steps)
-    state_memory_bits = int(np.prod(network.populations[connection.target].shape)) * STATE_BITS
-    if isinstance(operation, IntAttention):
-        ops = count_attention(messages_NCHW, operation.geometry.heads)
-        product_bits = operation.geometry.channels * operation.geometry.head_dim * STATE_BITS
-        accesses = count_accesses(
-            ops, weight_memory_bits=0, state_memory_bits=state_memory_bits, product_memory_bits=product_bits
-        )
-        return ops + accesses + traffic
-    ops = count_connection(messages_NCHW, operation.geometry, binary=binary, weight_bits=weight_bits(operation))
-    weight_memory_bits = (
-        operation.mantissa.size * weight_bits(operation) if isinstance(operation, IntConvolution) else 0
-    )
-    accesses = count_accesses(ops, weight_memory_bits=weight_memory_bits, state_memory_bits=state_memory_bits)
-    return ops + accesses + traffic
+    source = network.populations[connection.source]
+    payload_bits = 0 if source.spiking else source.message_bits
+    traffic = count_traffic(messages_NCHW, payload_bits=payload_bits, held_steps=plan.lag(connection))
+    state_memory_bits = network.size(connection.target) * STATE_BITS
+    counted = connection.operation.count(messages_NCHW, binary=source.spiking, state_memory_bits=state_memory_bits)
+    return counted + traffic
 
 
-def _count_gain(connection: IntConnection, target: IntPopulation, *, clips: int) -> OpCounts:
+def _count_gain(connection: IntConnection, target: IntReceiver, *, clips: int) -> OpCounts:
     if connection.gain is None:
         return OpCounts()
     currents = clips * int(np.prod(target.shape))
@@ -142,22 +97,19 @@ def expected_operations(network: IntNetwork, sent: Mapping[str, float]) -> dict[
     traced count differs where messages gather at or away from the borders of the image, which reach fewer neurons, and
     where a delay cuts off the last frames of a clip while the rate is that of all.
     """
-    return {
-        name: _expected([c for c in network.into(name) if not isinstance(c.operation, IntAttention)], network, sent)
-        for name, population in network.populations.items()
-        if not isinstance(population, IntInput)
-    }
+    return {name: _expected(network.into(name), network, sent) for name in network.receivers}
 
 
 def _expected(connections: list[IntConnection], network: IntNetwork, sent: Mapping[str, float]) -> Expected:
     ops, reasons = 0.0, dict[str, None]()
     for connection in connections:
-        operation = connection.operation
-        assert isinstance(operation, IntConvolution | IntIdentity)
         frames = max(network.frames - connection.delay, 0)
-        rate = sent[connection.source] / (operation.geometry.inputs * network.frames)
-        ops += expected_ops(operation.geometry, rate, time_steps=frames)
-        if np.ptp(operation.geometry.fan_out_map()):
+        rate = sent[connection.source] / (network.size(connection.source) * network.frames)
+        found = connection.operation.expected_ops(rate, frames)
+        if found is None:
+            continue
+        ops += found
+        if connection.operation.reaches_unevenly:
             reasons["borders"] = None
         if connection.delay:
             reasons["delays"] = None
@@ -166,7 +118,7 @@ def _expected(connections: list[IntConnection], network: IntNetwork, sent: Mappi
 
 def readout_layers(network: IntNetwork) -> list[str]:
     """Populations behind the last neurons: no spike is fired because of them, they only sum up the result."""
-    feeds = {name for name, p in network.populations.items() if isinstance(p, IntLif)}
+    feeds = set(network.neuron_layers)
     while more := {c.source for c in network.connections if c.target in feeds} - feeds:
         feeds |= more
     return [name for name in network.populations if name not in feeds]

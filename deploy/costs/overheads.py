@@ -1,4 +1,4 @@
-"""The bill of deployment: what a chip does beside the operations that papers count, and what it could do instead.
+"""Overheads of a deployment: what a chip does beside the operations that papers count, and what it could do instead.
 
 Every item stands for the mean clip and rests on the messages that were counted. Where kernels are compared, and for
 what was not deployed, operations are rate x synapses, and every value of a relay is taken to be other than zero.
@@ -7,16 +7,13 @@ what was not deployed, operations are rate x synapses, and every value of a rela
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from deploy.costs.chain_forms import chain_forms
 from deploy.costs.counting import readout_layers
-from deploy.ir.integer import IntConnection, IntConvolution, IntIdentity, IntLif, IntNetwork, IntRelay
-from deploy.ir.machine import GAIN_BITS, GRADED_BITS, STATE_BITS
+from deploy.ir.integer import IntConnection, IntNetwork
+from deploy.ir.machine import GAIN_BITS, STATE_BITS
 from deploy.ir.network import Network
 from deploy.ir.plan import Plan
-from deploy.ir.storage import weight_bits
-from deploy.passes.chain_cost import count_relay, count_row
+from deploy.passes.chain_cost import count_relay, count_row, linear
 from hardware import OpCounts, count_accesses, count_parameter_reads
 
 CHAINS = "convolutions without a neuron between"
@@ -25,7 +22,7 @@ Counts = Mapping[str, OpCounts]  # of the mean clip, by population
 
 
 @dataclass(frozen=True, kw_only=True)
-class BillItem:
+class Overhead:
     """One thing that deployment adds, as deployed or as it could be."""
 
     item: str
@@ -35,7 +32,7 @@ class BillItem:
     memory_bits: int  # stored for it
 
 
-def bill(network: IntNetwork, before: Network, plan: Plan, counts: Counts) -> list[BillItem]:
+def overheads(network: IntNetwork, before: Network, plan: Plan, counts: Counts) -> list[Overhead]:
     """All items that occur in a deployed network; `before` is the one that no pass has changed."""
     found = [
         *_shortcuts(network, counts),
@@ -47,24 +44,22 @@ def bill(network: IntNetwork, before: Network, plan: Plan, counts: Counts) -> li
     return [entry for entry in found if entry.counts != OpCounts()]
 
 
-def _shortcuts(network: IntNetwork, counts: Counts) -> list[BillItem]:
+def _shortcuts(network: IntNetwork, counts: Counts) -> list[Overhead]:
     """A sum that several layers need: sent on as graded messages, or summed again wherever it is needed."""
-    streams = [
-        name for name, p in network.populations.items() if isinstance(p, IntRelay) and _sends_sums(network, name)
-    ]
-    links = [c for c in network.connections if c.source in streams and isinstance(c.operation, IntIdentity)]
+    streams = [name for name, p in network.populations.items() if p.kind == "relay" and _sends_sums(network, name)]
+    links = [c for c in network.connections if c.source in streams and c.operation.passes_on]
     copies = _copies(network)
     repeated = {name: copies[name] - 1 for name in streams}
     return [
-        BillItem(
+        Overhead(
             item="shortcuts",
             choice="sums sent on by relays as graded messages",
             deployed=True,
             counts=_sum(_summed_and_sent(network, name, counts) for name in streams)
             + _sum(_relayed(c, counts) for c in links),
-            memory_bits=sum(_values(network, name) * STATE_BITS for name in streams),
+            memory_bits=sum(network.size(name) * STATE_BITS for name in streams),
         ),
-        BillItem(
+        Overhead(
             item="shortcuts",
             choice="no relay: every synapse repeated for each layer that needs its sum",
             deployed=False,
@@ -75,17 +70,17 @@ def _shortcuts(network: IntNetwork, counts: Counts) -> list[BillItem]:
 
 
 def _sends_sums(network: IntNetwork, name: str) -> bool:
-    return any(c.source == name and isinstance(c.operation, IntIdentity) for c in network.connections)
+    return any(c.operation.passes_on for c in network.out_of(name))
 
 
 def _copies(network: IntNetwork) -> dict[str, int]:
     """How many layers need the sum of each population; a relay in front of a convolution stays, and is one."""
     copies: dict[str, int] = {}
     for name in reversed(network.populations):
-        passed_on = [c for c in network.connections if c.source == name and isinstance(c.operation, IntIdentity)]
-        other = any(c.source == name and not isinstance(c.operation, IntIdentity) for c in network.connections)
+        passed_on = [c for c in network.out_of(name) if c.operation.passes_on]
+        other = any(not c.operation.passes_on for c in network.out_of(name))
         needed = sum(copies.get(c.target, 1) for c in passed_on) + other  # a loop leads back to one that comes later
-        copies[name] = max(needed, 1) if isinstance(network.populations[name], IntRelay) else 1
+        copies[name] = max(needed, 1) if network.populations[name].kind == "relay" else 1
     return copies
 
 
@@ -96,8 +91,7 @@ def _summed_and_sent(network: IntNetwork, name: str, counts: Counts) -> OpCounts
 def _relayed(link: IntConnection, counts: Counts) -> OpCounts:
     """Sums sent to one place."""
     sent = counts[link.source].graded_messages
-    assert isinstance(link.operation, IntIdentity)
-    return count_row(link.operation.geometry, messages=sent, binary=False, weight_bits=0)
+    return count_row(linear(link.operation.geometry), messages=sent, binary=False, weight_bits=0)
 
 
 def _weighted(network: IntNetwork, name: str, counts: Counts, *, times: int) -> OpCounts:
@@ -113,51 +107,50 @@ def _weighted(network: IntNetwork, name: str, counts: Counts, *, times: int) -> 
     return ops + count_accesses(
         ops,
         weight_memory_bits=_kernel_bits(network.into(name)),
-        state_memory_bits=_values(network, name) * STATE_BITS,
+        state_memory_bits=network.size(name) * STATE_BITS,
     )
 
 
-def _chains(network: IntNetwork, before: Network, counts: Counts) -> list[BillItem]:
-    return [BillItem(item=CHAINS, **vars(form)) for form in chain_forms(network, before, counts)]
+def _chains(network: IntNetwork, before: Network, counts: Counts) -> list[Overhead]:
+    return [Overhead(item=CHAINS, **vars(form)) for form in chain_forms(network, before, counts)]
 
 
-def _gains(network: IntNetwork, counts: Counts) -> list[BillItem]:
+def _gains(network: IntNetwork, counts: Counts) -> list[Overhead]:
     bits = sum(c.gain.multiplier.size * GAIN_BITS for c in network.connections if c.gain is not None)
     gained = sum(layer.gain_macs for layer in counts.values())
     counted = OpCounts(gain_macs=gained) + count_parameter_reads(gained, memory_bits=bits)
     choice = "currents multiplied with the gain of their time step, which static weights cannot hold"
-    return [BillItem(item="norm of every time step", choice=choice, deployed=True, counts=counted, memory_bits=bits)]
+    return [Overhead(item="norm of every time step", choice=choice, deployed=True, counts=counted, memory_bits=bits)]
 
 
-def _delays(network: IntNetwork, plan: Plan, counts: Counts) -> list[BillItem]:
-    held = sum(lag * _message_bits(network, c) for c, lag in zip(network.connections, plan.lags, strict=True))
+def _delays(network: IntNetwork, plan: Plan, counts: Counts) -> list[Overhead]:
+    held = sum(plan.lag(c) * _message_bits(network, c) for c in network.connections)
     counted = OpCounts(
         held_messages=sum(layer.held_messages for layer in counts.values()),
         held_steps=sum(layer.held_steps for layer in counts.values()),
     )
     choice = "messages that wait until the longest path has caught up, or for the last frame"
-    return [BillItem(item="delay lines", choice=choice, deployed=True, counts=counted, memory_bits=held)]
+    return [Overhead(item="delay lines", choice=choice, deployed=True, counts=counted, memory_bits=held)]
 
 
 def _message_bits(network: IntNetwork, connection: IntConnection) -> int:
     """Bits of all messages of one time step, none left out."""
-    wide = 1 if isinstance(network.populations[connection.source], IntLif) else GRADED_BITS
-    return wide * _values(network, connection.source)
+    return network.populations[connection.source].message_bits * network.size(connection.source)
 
 
-def _readout(network: IntNetwork, counts: Counts) -> list[BillItem]:
+def _readout(network: IntNetwork, counts: Counts) -> list[Overhead]:
     """Only the last step's sum is the result, but synapses act whenever a message comes."""
     layers = readout_layers(network)
-    taps = [c for name in layers for c in network.into(name) if isinstance(c.operation, IntConvolution)]
+    taps = [c for name in layers for c in network.into(name) if c.operation.weights]
     return [
-        BillItem(
+        Overhead(
             item="readout over time",
             choice="summed up at every time step",
             deployed=True,
             counts=_sum(_weighted(network, name, counts, times=1) for name in layers),
             memory_bits=_kernel_bits(taps),
         ),
-        BillItem(
+        Overhead(
             item="readout over time",
             choice="once, at the last time step",
             deployed=False,
@@ -169,23 +162,17 @@ def _readout(network: IntNetwork, counts: Counts) -> list[BillItem]:
 
 def _at_one_step(network: IntNetwork, tap: IntConnection, counts: Counts) -> OpCounts:
     """A tap of the readout in one time step, at the mean rate of all."""
-    assert isinstance(tap.operation, IntConvolution)
     sent = counts[tap.source].spikes + counts[tap.source].graded_messages
     return count_row(
-        tap.operation.geometry,
+        linear(tap.operation.geometry),
         messages=sent / network.frames,
         binary=network.spiking(tap.source),
-        weight_bits=weight_bits(tap.operation),
+        weight_bits=tap.operation.weight_bits,
     )
 
 
 def _kernel_bits(connections: Iterable[IntConnection]) -> int:
-    operations = [c.operation for c in connections if isinstance(c.operation, IntConvolution)]
-    return sum(operation.mantissa.size * weight_bits(operation) for operation in operations)
-
-
-def _values(network: IntNetwork, name: str) -> int:
-    return int(np.prod(network.populations[name].shape))
+    return sum(c.operation.weights * c.operation.weight_bits for c in connections)
 
 
 def _sum(parts: Iterable[OpCounts]) -> OpCounts:

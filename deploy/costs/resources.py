@@ -1,36 +1,28 @@
-"""What a deployed network asks of a chip: bits of its weights, and what every layer needs of the cores' resources."""
+"""What every layer of a deployed network asks of a chip's cores."""
 
-from deploy.ir.integer import (
-    IntInput,
-    IntLif,
-    IntNetwork,
-)
-from deploy.ir.machine import GRADED_BITS, STATE_BITS
+from deploy.ir.integer import IntNetwork
+from deploy.ir.machine import STATE_BITS
 from deploy.ir.plan import Plan
-from deploy.ir.storage import bias_of, weight_bits
+from deploy.ir.populations.base import changes_with_time
 from hardware import LayerNeed, layer_need
 
 
 def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
-    """What every population, with the synapses that end in it, asks of a chip."""
-    lags = dict(zip(map(id, network.connections), plan.lags, strict=True))
+    """What every population but the input, with the synapses that end in it, asks of a chip."""
     needs = []
-    for name, population in network.populations.items():
-        if isinstance(population, IntInput):
-            continue
+    for name, receiver in network.receivers.items():
         incoming = network.into(name)
         needs.append(
             layer_need(
                 name,
-                shape=population.shape,
+                shape=receiver.shape,
                 inputs=[c.operation.geometry for c in incoming],
-                outgoing=sum(c.source == name for c in network.connections),
-                weight_bits=max(weight_bits(c.operation) for c in incoming),
+                outgoing=len(network.out_of(name)),
+                weight_bits=max(c.operation.weight_bits for c in incoming),
                 state_bits_per_neuron=STATE_BITS,
-                message_bits=1 if isinstance(population, IntLif) else GRADED_BITS,
-                delay=max((lags[id(c)] for c in incoming), default=0),
-                changes_with_time=any(c.gain is not None and c.gain.changes_with_time for c in incoming)
-                or bias_of(population).ndim > len(population.shape),
+                message_bits=receiver.message_bits,
+                delay=max((plan.lag(c) for c in incoming), default=0),
+                changes_with_time=any(c.changes_with_time for c in incoming) or changes_with_time(receiver.stored_bias),
             )
         )
     return needs

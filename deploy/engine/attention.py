@@ -12,7 +12,7 @@ from deploy.engine.arena import zeros
 from deploy.engine.events import LARGEST_IN_16_BITS, EventList, Rows, Window, flat_spikes, for_sums, gather, list_events
 from deploy.engine.ranges import IntType, exact_type, scaled, sum_type
 from deploy.engine.simd import NARROW, WIDE, WORD, jit, pack, popcount
-from deploy.ir.integer import IntAttention
+from deploy.ir.operations.attention import IntAttention
 
 Array = NDArray[Any]
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from deploy.engine.ranges import MessageRange
-from deploy.ir.network import Shape
+from deploy.ir.types import Shape
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
 
@@ -51,7 +51,7 @@ class Cost(NamedTuple):
         return self.call + self.spike * spikes
 
 
-class Chosen:
+class Autotuned:
     """For spikes: the kernel whose line is lowest at the number of spikes of this time step."""
 
     by_spike = True
@@ -72,12 +72,12 @@ def cheapest(costs: dict[str, Cost], spikes: int) -> str:
     return min(costs, key=lambda name: costs[name].of(spikes))
 
 
-def useful(costs: dict[str, Cost], most_spikes: int) -> list[str]:
+def never_slowest(costs: dict[str, Cost], most_spikes: int) -> list[str]:
     """The kernels that are the fastest for some number of spikes."""
     return list(dict.fromkeys(cheapest(costs, spikes) for spikes in np.linspace(0, most_spikes, 101)))
 
 
-def measured(key: str, make: Callable[[], Kernel], messages: MessageRange, shape: Shape) -> Cost:
+def cost_of(key: str, make: Callable[[], Kernel], messages: MessageRange, shape: Shape) -> Cost:
     """Cost of a kernel, from the cache if it was measured before."""
     table = _table()
     if key not in table:

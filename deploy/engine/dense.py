@@ -15,7 +15,7 @@ from deploy.engine.arena import constant, zeros
 from deploy.engine.im2col import Patches, Planes
 from deploy.engine.ranges import MessageRange, exact_type, shift, sum_type, worst_sum
 from deploy.engine.simd import jit
-from deploy.ir.integer import IntConvolution
+from deploy.ir.operations.convolution import IntConvolution
 
 Array = NDArray[Any]
 

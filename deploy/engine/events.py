@@ -26,7 +26,7 @@ from deploy.engine.simd import (
     store_transposed,
     transpose_bits,
 )
-from deploy.ir.integer import IntConvolution
+from deploy.ir.operations.convolution import IntConvolution
 from hardware.geometry import ConvGeometry
 
 Array = NDArray[Any]

@@ -4,6 +4,7 @@ Legend: C channels, H and W pixels of the input, O channels of the output.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from deploy.engine.arena import zeros
 from deploy.engine.attention import MOST_TOKENS, FloatAttention, PackedAttention
-from deploy.engine.autotune import Chosen, Kernel, measured, useful
+from deploy.engine.autotune import Autotuned, Kernel, cost_of, never_slowest
 from deploy.engine.dense import (
     ByteProduct,
     FloatProduct,
@@ -23,8 +24,10 @@ from deploy.engine.dense import (
 from deploy.engine.events import GatheredEvents
 from deploy.engine.ranges import BYTE, MessageRange, are_bytes, exact_type, scaled, sum_type, worst_sum
 from deploy.engine.scatter import ScatteredEvents
-from deploy.ir.integer import IntAttention, IntConvolution, IntIdentity, IntOperation
-from deploy.ir.network import Shape
+from deploy.ir.operations.attention import IntAttention
+from deploy.ir.operations.base import IntOperation
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import IntIdentity
 
 Messages = NDArray[Any]  # [C, H, W], int8 spikes or int32 graded
 Currents = NDArray[Any]  # [O, H', W'], in the narrowest type that the bounds allow
@@ -34,18 +37,34 @@ Variants = dict[str, Callable[[], Kernel]]
 COMPILED = {"rows", "two bytes", "gathered", "scattered", "planes", "packed"}  # by numba
 
 
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """The kernels of one kind of operation.
+
+    Attributes:
+        variants: All that are exact for messages in a range, by name.
+        traits: All that their speed depends on, but the machine and the number of spikes.
+    """
+
+    variants: Callable[[Any, MessageRange], Variants]
+    traits: Callable[[Any, MessageRange], str]
+
+
 def compile_kernel(operation: IntOperation, messages: MessageRange, *, variant: str | None = None) -> Kernel:
     """The fastest form of an operation for these messages, or the one of `variants` with this name."""
-    if isinstance(operation, IntIdentity):
-        return PassedOn(operation, messages)
     makers = variants(operation, messages)
-    return makers[variant]() if variant is not None else _chosen(operation, messages, makers)
+    if variant is None and len(makers) == 1:
+        (variant,) = makers
+    return makers[variant]() if variant is not None else _autotuned(operation, messages, makers)
 
 
-def variants(operation: IntConvolution | IntAttention, messages: MessageRange) -> Variants:
-    """All kernels that are exact for these messages, by name."""
-    if isinstance(operation, IntAttention):
-        return _attentions(operation)
+def variants(operation: IntOperation, messages: MessageRange) -> Variants:
+    """All kernels that are exact for these messages, by name; the operation itself where nobody wrote a faster one."""
+    family = FAMILIES.get(type(operation))
+    return family.variants(operation, messages) if family else {"interpreted": lambda: Interpreted(operation)}
+
+
+def _convolutions(operation: IntConvolution, messages: MessageRange) -> Variants:
     makers: Variants = {"float": lambda: FloatProduct(operation, messages)}
     many_groups = operation.geometry.groups > 1
     if many_groups:
@@ -73,43 +92,59 @@ def _byte_products(operation: IntConvolution, messages: MessageRange) -> Variant
     return {"two bytes": lambda: TwoByteProducts(operation)}
 
 
-def _attentions(operation: IntAttention) -> Variants:
+def _traits_of_convolution(operation: IntConvolution, messages: MessageRange) -> str:
+    worst, weights = worst_sum(operation, messages), operation.mantissa
+    types = exact_type(worst), sum_type(worst, operation.exponent)
+    bits = 8 if are_bytes(weights.min(), weights.max()) else 16
+    return f"{_traits(operation, messages)} x {bits} bits, {', '.join(np.dtype(t).name for t in types)}"
+
+
+def _attentions(operation: IntAttention, messages: MessageRange) -> Variants:
     makers: Variants = {"float": lambda: FloatAttention(operation)}
     if operation.geometry.tokens <= MOST_TOKENS:
         makers["packed"] = lambda: PackedAttention(operation)
     return makers
 
 
-def _chosen(operation: IntConvolution | IntAttention, messages: MessageRange, makers: Variants) -> Kernel:
+def _identities(operation: IntIdentity, messages: MessageRange) -> Variants:
+    return {"passed on": lambda: PassedOn(operation, messages)}
+
+
+def _traits(operation: IntOperation, messages: MessageRange) -> str:
+    kind = "spikes" if messages.are_spikes else np.dtype(messages.dtype).name
+    return f"{operation.geometry} {kind}"
+
+
+FAMILIES: dict[type, Family] = {
+    IntConvolution: Family(variants=_convolutions, traits=_traits_of_convolution),
+    IntAttention: Family(variants=_attentions, traits=_traits),
+    IntIdentity: Family(variants=_identities, traits=_traits),
+}
+
+
+def _autotuned(operation: IntOperation, messages: MessageRange, makers: Variants) -> Kernel:
     """What numba compiles is compiled here, so that processes that are forked later have it."""
-    in_shape = operation.geometry.in_shape if isinstance(operation, IntConvolution) else operation.in_shape
-    traits = _traits(operation, messages)
-    costs = {name: measured(f"{name} {traits}", make, messages, in_shape) for name, make in makers.items()}
-    names = useful(costs, int(np.prod(in_shape)) if messages.are_spikes else 0)
+    traits, in_shape = FAMILIES[type(operation)].traits(operation, messages), operation.in_shape
+    costs = {name: cost_of(f"{name} {traits}", make, messages, in_shape) for name, make in makers.items()}
+    names = never_slowest(costs, int(np.prod(in_shape)) if messages.are_spikes else 0)
     kernels = {name: makers[name]() for name in names}
     for name in COMPILED & kernels.keys():
         kernels[name](np.zeros(in_shape, messages.dtype))
     if len(kernels) == 1:
         return kernels[names[0]]
-    return Chosen({name: (kernels[name], costs[name]) for name in names}, _out_shape(operation))
+    return Autotuned({name: (kernels[name], costs[name]) for name in names}, operation.out_shape)
 
 
-def _traits(operation: IntConvolution | IntAttention, messages: MessageRange) -> str:
-    """All that the speed of the kernels depends on, but the machine and the number of spikes."""
-    kind = "spikes" if messages.are_spikes else np.dtype(messages.dtype).name
-    if isinstance(operation, IntAttention):
-        return f"{operation.geometry} {kind}"
-    worst, weights = worst_sum(operation, messages), operation.mantissa
-    types = exact_type(worst), sum_type(worst, operation.exponent)
-    bits = 8 if are_bytes(weights.min(), weights.max()) else 16
-    return f"{operation.geometry} {kind} x {bits} bits, {', '.join(np.dtype(t).name for t in types)}"
+class Interpreted:
+    """An operation as the integer interpreter computes it: exact, and slower than a kernel of its own."""
 
+    by_spike = False
 
-def _out_shape(operation: IntConvolution | IntAttention) -> Shape:
-    if isinstance(operation, IntConvolution):
-        return operation.geometry.out_shape
-    channels, height, width = operation.in_shape
-    return channels // 3, height, width
+    def __init__(self, operation: IntOperation) -> None:
+        self.operation = operation
+
+    def __call__(self, messages: Messages) -> Currents:
+        return self.operation(messages[np.newaxis])[0]
 
 
 class PassedOn:

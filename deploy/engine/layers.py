@@ -17,10 +17,10 @@ from deploy.engine.arena import zeros
 from deploy.engine.autotune import Kernel
 from deploy.engine.kernels import Currents, Messages, compile_kernel
 from deploy.engine.neurons import populated
-from deploy.engine.ranges import SPIKES, MessageRange
-from deploy.ir.integer import IntGain, IntInput, IntIntegrator, IntLif, IntNetwork, IntPopulation, IntRelay
-from deploy.ir.machine import STATE_LIMIT
+from deploy.engine.ranges import message_range
+from deploy.ir.integer import IntGain, IntNetwork
 from deploy.ir.plan import Plan
+from deploy.ir.populations.base import IntReceiver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,22 +56,22 @@ class Layer:
     """State of one population while it runs: neurons and delay lines.
 
     Attributes:
-        sources: Names of the populations that it hears, in the order in which `advance` takes their messages.
+        sources: Names of the populations that send to it, in the order in which `advance` takes their messages.
         first_step: Time step (counted from 1) at which it sends frame 0.
         messages: What it sends in this step; at rest before the first frame and after the last. They stay as they are
-            for `heard_late` steps more.
+            for `longest_lag` time steps more.
     """
 
     def __init__(
         self,
         *,
-        population: IntRelay | IntLif | IntIntegrator,
+        population: IntReceiver,
         synapses: list[Synapse],
         sources: tuple[str, ...],
         first_step: int,
         frames: int,
         clips: int,
-        heard_late: int,
+        longest_lag: int,
     ) -> None:
         self.neurons = populated(population, frames)
         self.synapses, self.sources, self.first_step = synapses, sources, first_step
@@ -79,13 +79,13 @@ class Layer:
         shape, dtype = population.shape, self.neurons.dtype
         self.rest, self.no_currents = np.zeros(shape, dtype), np.zeros(shape, np.int32)
         self.total = zeros(shape, np.int32)
-        self.buffers = itertools.cycle([zeros(shape, dtype) for _ in range(heard_late + 2)])
+        self.buffers = itertools.cycle([zeros(shape, dtype) for _ in range(longest_lag + 2)])
         depth = max((s.lag for s in synapses), default=0) + 1
         self.lines: list[deque[Messages]] = [deque(maxlen=depth) for _ in sources]
         for kind in (np.int16, np.int32):  # compiled here, so that a process that is forked later has it
             self.neurons.update([self.no_currents.astype(kind)], 0, next(self.buffers))
         self.messages = self.rest
-        self._begin(1)  # a population that hears nobody has its first frame at once
+        self._begin(1)  # a population without a source has its first frame at once
 
     def advance(self, step: int, received: list[Messages]) -> None:
         """Take what the sources sent in this step; `messages` are then those of the next."""
@@ -103,8 +103,8 @@ class Layer:
             self.neurons.reset()
         self.messages = self.neurons.update(self._collect(frame_of_clip), frame_of_clip, next(self.buffers))
 
-    def rehearse(self, messages: list[Messages]) -> None:
-        """A time step in the midst of a clip, with these messages in all delay lines; the layer is at rest after it."""
+    def warm_up(self, messages: list[Messages]) -> None:
+        """A time step within a clip, with these messages in all delay lines; the layer is at rest after it."""
         for line, message in zip(self.lines, messages, strict=True):
             line.extend([message] * (line.maxlen or 0))
         self.neurons.update(self._collect(self.frames - 1), self.frames - 1, next(self.buffers))
@@ -150,45 +150,30 @@ def build_layers(network: IntNetwork, plan: Plan, frames_FCHW: NDArray[np.int32]
     """All layers of a network, for these frames of whole clips back to back."""
     clips = len(frames_FCHW) // plan.frames
     return {
-        name: Entry(frames_FCHW) if isinstance(population, IntInput) else build_layer(network, plan, name, clips=clips)
-        for name, population in network.populations.items()
+        name: build_layer(network, plan, name, clips=clips) if name in network.receivers else Entry(frames_FCHW)
+        for name in network.populations
     }
 
 
 def build_layer(network: IntNetwork, plan: Plan, name: str, *, clips: int) -> Layer:
     """The layer of a population that is not the input, for so many clips back to back."""
-    population = network.populations[name]
-    assert not isinstance(population, IntInput)
-    connections = list(zip(network.connections, plan.lags, strict=True))
     sources = tuple(dict.fromkeys(c.source for c in network.into(name)))
     synapses = [
         Synapse(
             source=sources.index(c.source),
             kernel=compile_kernel(c.operation, message_range(network.populations[c.source])),
-            lag=lag,
+            lag=plan.lag(c),
             delay=c.delay,
             gain=c.gain,
         )
-        for c, lag in connections
-        if c.target == name
+        for c in network.into(name)
     ]
     return Layer(
-        population=population,
+        population=network.receivers[name],
         synapses=synapses,
         sources=sources,
         first_step=plan.first_step(name),
         frames=plan.frames,
         clips=clips,
-        heard_late=max(
-            (lag for c, lag in zip(network.connections, plan.lags, strict=True) if c.source == name), default=0
-        ),
+        longest_lag=plan.longest_lag_from(name),
     )
-
-
-def message_range(population: IntPopulation) -> MessageRange:
-    """Smallest and largest value that a population can send."""
-    if isinstance(population, IntLif):
-        return SPIKES
-    if isinstance(population, IntInput):
-        return MessageRange(low=population.low, high=population.high)
-    return MessageRange(low=-STATE_LIMIT, high=STATE_LIMIT)

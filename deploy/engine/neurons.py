@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.engine.arena import constant, zeros
+from deploy.engine.ranges import message_type
 from deploy.engine.simd import inlined, jit
-from deploy.ir.integer import IntIntegrator, IntLif, IntPopulation, IntRelay, Running, bias_by_step
-from deploy.ir.machine import DECAY_ONE, STATE_LIMIT, STATE_SHIFT
-from deploy.ir.network import Shape
+from deploy.ir.machine import DECAY_BITS, DECAY_ONE, STATE_LIMIT, STATE_SHIFT
+from deploy.ir.populations.base import IntReceiver
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.populations.relay import IntRelay
+from deploy.ir.types import Shape
 
 Array = NDArray[Any]
 
 LOWEST, HIGHEST = 1 - STATE_LIMIT, STATE_LIMIT - 1
-DECAY_BITS = 12  # DECAY_ONE is 2^12
 LOWER_BITS = (1 << DECAY_BITS) - 1
 LARGEST_BIAS = 1 << 29  # 2^30 of a current, 2^23 of a potential and the bias stay below 2^31
 
@@ -30,7 +32,7 @@ class Relay:
     dtype = np.dtype(np.int32)
 
     def __init__(self, relay: IntRelay, frames: int) -> None:
-        biases = different_steps(bias_by_step(relay, frames))
+        biases = different_steps(relay.bias_by_step(frames))
         self.bias = [narrowed(by_row(bias, relay.shape, relay.shape[0])) for bias in biases]
 
     def reset(self) -> None:
@@ -57,7 +59,7 @@ class Neurons:
         self.keep, self.threshold = (
             by_row(values, lif.shape, rows)[:, 0].astype(np.int32) for values in (DECAY_ONE - lif.decay, threshold)
         )
-        self.bias = [narrowed(by_row(bias, lif.shape, rows)) for bias in different_steps(bias_by_step(lif, frames))]
+        self.bias = [narrowed(by_row(bias, lif.shape, rows)) for bias in different_steps(lif.bias_by_step(frames))]
         self.v = zeros((rows, int(np.prod(lif.shape)) // rows), np.int32)
 
     @staticmethod
@@ -65,7 +67,7 @@ class Neurons:
         """Whether potential, current (proven to have 24 bits at most) and bias add up in 32 bits, and nothing else is
         kept of a step or there at the start.
         """
-        extras = (lif.current_decay, lif.start, lif.start_current)
+        extras = (lif.current_decay, lif.start, lif.start_current, lif.subtract)
         largest = int(np.abs(lif.bias_mantissa).max()) << lif.bias_exponent
         return all(values is None for values in extras) and largest < LARGEST_BIAS
 
@@ -80,37 +82,34 @@ class Neurons:
         return out
 
 
-class Judged:
-    """Neurons of every other kind (a current with memory, a start other than rest, graded potentials), step by step as
-    the integer interpreter defines them: exact, and slower.
+class Interpreted:
+    """Populations of every other kind (a current with memory, a start other than rest, graded potentials), step by step
+    as the integer interpreter defines them: exact, and slower.
     """
 
-    def __init__(self, population: IntLif | IntIntegrator, frames: int) -> None:
+    def __init__(self, population: IntReceiver, frames: int) -> None:
         self.population, self.frames = population, frames
         self.dtype = message_type(population)
         self.reset()
 
     def reset(self) -> None:
-        self.running = Running(self.population, clips=1, frames=self.frames)
+        """Begin a clip."""
+        self.running = self.population.begin(clips=1, frames=self.frames)
 
     def update(self, parts: Sequence[Array], frame_of_clip: int, out: Array) -> Array:
+        """One time step; see the module."""
         currents = sum(part.astype(np.int64) for part in parts)
         out[:] = self.running.step(np.asarray(currents)[np.newaxis], frame_of_clip)[0]
         return out
 
 
-def populated(population: IntRelay | IntLif | IntIntegrator, frames: int) -> Relay | Neurons | Judged:
+def populated(population: IntReceiver, frames: int) -> Relay | Neurons | Interpreted:
     """What runs a population: the fast form where there is one."""
     if isinstance(population, IntRelay):
         return Relay(population, frames)
     if isinstance(population, IntLif) and Neurons.fits(population):
         return Neurons(population, frames)
-    return Judged(population, frames)
-
-
-def message_type(population: IntPopulation) -> np.dtype[Any]:
-    """int8 spikes, int32 graded messages."""
-    return Neurons.dtype if isinstance(population, IntLif) else Relay.dtype
+    return Interpreted(population, frames)
 
 
 def different_steps(values: Array) -> Array:
@@ -153,7 +152,7 @@ def add_two(first: Array, second: Array, bias: Array, out: Array) -> None:
 
 @jit
 def fire_for_one(currents: Array, bias: Array, keep: Array, threshold: Array, v: Array, spikes: Array) -> None:
-    """A time step of `deploy.ir.integer.fire`, in place."""
+    """A time step of `deploy.ir.populations.lif.fire`, in place."""
     for row in range(v.shape[0]):
         for i in range(v.shape[1]):
             charge = charged(v[row, i], np.int32(currents[row, i]), of_row(bias, row, i), keep[row])

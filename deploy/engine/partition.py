@@ -11,8 +11,10 @@ import numpy as np
 
 from deploy.engine.autotune import fastest_ns
 from deploy.engine.kernels import Messages
-from deploy.engine.layers import Entry, Layer, Layers, message_range
-from deploy.ir.integer import IntNetwork, IntPopulation
+from deploy.engine.layers import Entry, Layer, Layers
+from deploy.engine.ranges import message_range
+from deploy.ir.integer import IntNetwork
+from deploy.ir.populations.base import IntPopulation
 
 RATE = 0.1  # of the spikes that the work is measured with
 WORTH_A_THREAD_NS = 1_000_000  # of a time step: less is done before a second thread has woken up
@@ -55,7 +57,7 @@ def _measured(network: IntNetwork, layer: Entry | Layer, rng: np.random.Generato
     if isinstance(layer, Entry):
         return 0.0
     messages = [_likely(network.populations[source], rng) for source in layer.sources]
-    return fastest_ns(lambda: layer.rehearse(messages))
+    return fastest_ns(lambda: layer.warm_up(messages))
 
 
 def _likely(population: IntPopulation, rng: np.random.Generator) -> Messages:

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.integer import IntConvolution
+from deploy.ir.machine import STATE_LIMIT
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.base import IntPopulation
 
 EXACT_IN_FLOAT32 = 1 << 24
 BYTE = np.iinfo(np.int8)
@@ -38,12 +40,23 @@ class MessageRange:
         return max(abs(self.low), abs(self.high))
 
 
+SPIKES = MessageRange(low=0, high=1)
+
+
+def message_range(population: IntPopulation) -> MessageRange:
+    """Smallest and largest value that a population can send; graded sums are proven to have 24 bits."""
+    low, high = population.message_interval() or (-STATE_LIMIT, STATE_LIMIT)
+    return MessageRange(low=low, high=high)
+
+
+def message_type(population: IntPopulation) -> np.dtype[Any]:
+    """int8 spikes, int32 graded messages."""
+    return np.dtype(np.int8 if population.spiking else np.int32)
+
+
 def are_bytes(low: int, high: int) -> bool:
     """Whether values from low to high fit into int8."""
     return BYTE.min <= low and high <= BYTE.max
-
-
-SPIKES = MessageRange(low=0, high=1)
 
 
 def worst_sum(operation: IntConvolution, messages: MessageRange) -> int:

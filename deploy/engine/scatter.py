@@ -9,7 +9,7 @@ from deploy.engine.arena import zeros
 from deploy.engine.events import Window, flat_spikes
 from deploy.engine.ranges import SPIKES, shift, sum_type, worst_sum
 from deploy.engine.simd import WORD, first_bit, jit, pack
-from deploy.ir.integer import IntConvolution
+from deploy.ir.operations.convolution import IntConvolution
 
 Array = NDArray[Any]
 

@@ -21,32 +21,32 @@ Signals = dict[str, NDArray[Any]]
 WORTH_IT = 512  # neurons of a layer, on average: a time step of fewer is done before Python has called its kernels
 
 
-def fastest(network: IntNetwork, plan: Plan, frames_NTCHW: NDArray[Any], *, keep: Collection[str]) -> Signals:
+def fastest(network: IntNetwork, plan: Plan, frames_NTCHW: NDArray[Any], *, record: Collection[str]) -> Signals:
     """Messages [N, T, C, H, W] of these populations, streamed or interpreted: they are the same."""
     sizes = [int(np.prod(population.shape)) for population in network.populations.values()]
     if np.mean(sizes) >= WORTH_IT:
-        return stream(network, plan, frames_NTCHW, keep=keep)
-    return run_integer(network, frames_NTCHW, keep=keep)
+        return stream(network, plan, frames_NTCHW, record=record)
+    return run_integer(network, frames_NTCHW, record=record)
 
 
 def stream(
-    network: IntNetwork, plan: Plan, frames_NTCHW: NDArray[Any], *, keep: Collection[str] | None = None
+    network: IntNetwork, plan: Plan, frames_NTCHW: NDArray[Any], *, record: Collection[str] | None = None
 ) -> Signals:
     """Send clips of real numbers [N, T, C, H, W] back to back through the layers, as Lava does.
 
-    Returns the messages [N, T, C, H, W] of the populations in `keep` (default: all).
+    Returns the messages [N, T, C, H, W] of the populations in `record` (default: all).
     """
     clips = len(frames_NTCHW)
     quantized = network.input.quantize(frames_NTCHW).astype(np.int32).reshape(-1, *network.input.shape)
     layers = build_layers(network, plan, quantized)
     work_ns = sum(measured_work(network, layers).values())
-    kept = {name: np.empty((len(quantized), *layers[name].rest.shape), layers[name].rest.dtype) for name in layers}
-    kept = {name: signal for name, signal in kept.items() if keep is None or name in keep}
+    names = [name for name in layers if record is None or name in record]
+    found = {name: np.empty((len(quantized), *layers[name].rest.shape), layers[name].rest.dtype) for name in names}
     with one_thread(), Workers(threads(work_ns, available_cores())) as workers:
         for step in range(1, plan.steps(clips) + 1):
-            for name, signal in kept.items():
+            for name, signal in found.items():
                 if 0 <= (frame := step - layers[name].first_step) < len(signal):
                     signal[frame] = layers[name].messages
             workers.begin(step_of(layers, step), layers)
             workers.finish()
-    return {name: signal.reshape(clips, plan.frames, *signal.shape[1:]) for name, signal in kept.items()}
+    return {name: signal.reshape(clips, plan.frames, *signal.shape[1:]) for name, signal in found.items()}

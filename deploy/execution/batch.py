@@ -1,12 +1,12 @@
-"""One batch of clips through three executions, compared: a pure function of the clips and of `Work`.
+"""One batch of clips through three executions, compared: a pure function of the clips and of `RunSpec`.
 
 Everything that runs a data set - this process, processes beside it, a cluster - calls `run_batch`, and everything that
-comes of it is a `Part`, which is stored (`deploy.execution.resume`), sent (`cluster`) and added up (`collect`).
+comes of it is a `BatchResult`, which is stored (`deploy.execution.resume`), sent (`cluster`) and added up (`collect`).
 """
 
 import resource
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import nir
 import numpy as np
@@ -15,39 +15,30 @@ from numpy.typing import NDArray
 from deploy.clips.read import load
 from deploy.clips.source import ClipSource, Frames, InputFormat
 from deploy.costs.counting import count_by_step
-from deploy.execution.simulate import Backend, Blocks, Simulation, simulate
+from deploy.execution.backends import INTEGER, RunOptions, backend_of
+from deploy.execution.simulate import Simulation, run_on
 from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
 from deploy.gates.agreement import agreement, require_equal
-from deploy.ir.integer import IntLif, IntNetwork
+from deploy.ir.integer import IntNetwork
 from deploy.ir.interpreter import interpret
-from deploy.passes.schedule import schedule
+from deploy.ir.plan import Plan
 from svformer.common.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """What is done with every batch."""
+class RunSpec:
+    """What is done with every batch; it is sent to workers as it is."""
 
     graph: nir.NIRGraph
     integer: IntNetwork
+    plan: Plan
     wanted: InputFormat
-    backend: Backend
-    blocks: Blocks = "fused"
-    processes: int = 1  # Lava's
-    timeout_s: float | None = None
-
-    @property
-    def spiking(self) -> list[str]:
-        """Names of the neuron layers, in order of execution."""
-        return [name for name, p in self.integer.populations.items() if isinstance(p, IntLif)]
-
-    def steps(self, clips: int) -> int:
-        """Time steps that so many clips take back to back."""
-        return schedule(self.integer).steps(clips)
+    backend: str  # of `deploy.execution.backends`
+    options: RunOptions = field(default_factory=RunOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class BatchResult:
     """What the clips at places `first` to `first + count` of the list come to."""
 
     first: int
@@ -62,13 +53,13 @@ class Part:
 
 
 def run_batch(
-    work: Work,
+    spec: RunSpec,
     sources: Sequence[ClipSource],
     *,
     first: int = 0,
     cores: int | None = None,
     on_steps: Callable[[int], None] = lambda steps: None,
-) -> Part:
+) -> BatchResult:
     """Run clips, the first of which is at place `first` of the whole list, at the same time.
 
     `cores` are those that Lava's threads may use (default: all). Clips that cannot be read and that the run may do
@@ -76,13 +67,13 @@ def run_batch(
 
     Raises `GateError` when Lava and the integers differ, `InputError` for a clip that cannot be done without.
     """
-    read, left_out = _read(sources, work.wanted, first)
+    read, left_out = _read(sources, spec.wanted, first)
     tally = Tally()
     if read:
         clips = [sources[place - first] for place in read]
         kept = sum(place < KEPT_CLIPS for place in read)
-        tally = _tally(work, clips, np.stack(list(read.values())), kept=kept, cores=cores, on_steps=on_steps)
-    return Part(first=first, count=len(sources), places=tuple(read), left_out=left_out, tally=tally)
+        tally = _tally(spec, clips, np.stack(list(read.values())), kept=kept, cores=cores, on_steps=on_steps)
+    return BatchResult(first=first, count=len(sources), places=tuple(read), left_out=left_out, tally=tally)
 
 
 def _read(sources: Sequence[ClipSource], wanted: InputFormat, first: int) -> tuple[dict[int, Frames], dict[int, str]]:
@@ -100,7 +91,7 @@ def _read(sources: Sequence[ClipSource], wanted: InputFormat, first: int) -> tup
 
 
 def _tally(
-    work: Work,
+    spec: RunSpec,
     clips: Sequence[ClipSource],
     frames: Frames,
     *,
@@ -108,28 +99,21 @@ def _tally(
     cores: int | None,
     on_steps: Callable[[int], None],
 ) -> Tally:
-    expected = interpret(work.graph, frames, keep=[*work.spiking, work.integer.output])
-    judged = simulate(work.integer, frames, backend="integer")
+    layers, backend = spec.integer.neuron_layers, backend_of(spec.backend)
+    expected = interpret(spec.graph, frames, record=[*layers, spec.integer.output])
+    judged = run_on(INTEGER, spec.integer, spec.plan, frames, spec.options)
     result, exact = judged, None
-    if work.backend == "lava":
-        result = simulate(
-            work.integer,
-            frames,
-            backend="lava",
-            blocks=work.blocks,
-            processes=work.processes,
-            cores=cores,
-            timeout_s=work.timeout_s,
-            on_progress=on_steps,
-        )
-        names = list(work.integer.populations)
-        exact = require_equal(judged.signals, result.signals, names=names, between="integer interpreter and Lava")
-    spikes = {name: result.signals[name] for name in work.spiking}
+    if backend.judged:
+        options = replace(spec.options, cores=cores, on_progress=on_steps)
+        result = run_on(backend, spec.integer, spec.plan, frames, options)
+        names, between = list(spec.integer.populations), f"integer interpreter and {backend.title}"
+        exact = require_equal(judged.signals, result.signals, names=names, between=between)
+    spikes = {name: result.signals[name] for name in layers}
     float_spikes = {name: expected[name].reshape(signal.shape) for name, signal in spikes.items()}
     return Tally(
-        clips=_results(clips, expected[work.integer.output][:, -1], judged, result),
-        steps=count_by_step(work.integer, result.signals),
-        layers=agreement(float_spikes, spikes, names=work.spiking),
+        clips=_results(clips, expected[spec.integer.output][:, -1], judged, result),
+        steps=count_by_step(spec.integer, spec.plan, result.signals),
+        layers=agreement(float_spikes, spikes, names=layers),
         lava=exact,
         float_spikes={name: int(signal.sum()) for name, signal in float_spikes.items()},
         kept={name: signal[:kept].astype(np.uint8) for name, signal in spikes.items()} if kept else {},
@@ -138,7 +122,7 @@ def _tally(
         run_s=result.run_s,
         peak_rss_mb=peak_rss_mb(),
         time_steps=result.time_steps,
-        clipped_inputs=work.integer.input.clipped(frames),
+        clipped_inputs=spec.integer.input.clipped(frames),
         inputs=frames.size,
     )
 
@@ -158,13 +142,14 @@ def _results(
     ]
 
 
-def kept_again(work: Work, source: ClipSource) -> Tally:
+def kept_again(spec: RunSpec, source: ClipSource) -> Tally:
     """Spikes and frames of a clip that was run without being kept, and nothing else: by the integer interpreter, which
     is what Lava was found to be equal to.
     """
-    frames = load(source, work.wanted)
-    signals = simulate(work.integer, frames[np.newaxis], backend="integer").signals
-    return Tally(kept={name: signals[name].astype(np.uint8) for name in work.spiking}, shown_frames=frames)
+    frames = load(source, spec.wanted)
+    signals = run_on(INTEGER, spec.integer, spec.plan, frames[np.newaxis], spec.options).signals
+    spikes = {name: signals[name].astype(np.uint8) for name in spec.integer.neuron_layers}
+    return Tally(kept=spikes, shown_frames=frames)
 
 
 def peak_rss_mb() -> float:

@@ -24,10 +24,10 @@ import distributed
 
 from deploy.clips.source import ClipSource, absolute, file_of
 from deploy.errors import SimulatorError
-from deploy.execution.batch import Part, Work
-from deploy.execution.collect import Batch, OnClips, Parts
+from deploy.execution.batch import BatchResult, RunSpec
+from deploy.execution.collect import Batch, OnClips, Results
 from deploy.execution.resume import decode
-from deploy.execution.worker import NAME, Equipment, Facts, facts, for_the_sender, probe, run_there
+from deploy.execution.worker import NAME, Facts, WorkerSetup, facts, probe, reported_by_client, run_on_worker
 from svformer.common.errors import InputError, UserFacingError
 
 for logger in ("distributed", "distributed.client"):
@@ -47,15 +47,15 @@ class Workers:
         for address, answer in found.items():
             _check(address, answer)
         on_host = Counter(answer.host for answer in found.values())
-        self.workers = len(found)
+        self.specers = len(found)
         self.available_bytes = min(answer.available_bytes // on_host[answer.host] for answer in found.values())
         self._sharing = {
             host: max(_sharers(answer, found.values()) for answer in found.values() if answer.host == host)
             for host in on_host
         }
 
-    def run(self, work: Work, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Parts:
-        self.client.register_plugin(Equipment(work, self._sharing, facts().versions, self.ours))
+    def run(self, spec: RunSpec, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Results:
+        self.client.register_plugin(WorkerSetup(spec, self._sharing, facts().versions, self.ours))
         futures = {self._submit(batch): batch for batch in batches}
         try:
             for future in self._finished(set(futures)):
@@ -71,10 +71,12 @@ class Workers:
                     self.client.unregister_worker_plugin(NAME)
 
     def _submit(self, batch: Batch) -> distributed.Future[bytes]:
-        sent = [replace(absolute(source), leave_out=source.leave_out and for_the_sender) for source in batch.sources]
+        sent = [
+            replace(absolute(source), leave_out=source.leave_out and reported_by_client) for source in batch.sources
+        ]
         files = [file for file in map(file_of, sent) if file.is_file()]
         return self.client.submit(
-            run_there,
+            run_on_worker,
             replace(batch, sources=sent),
             files,
             resources={NAME: 1},
@@ -125,7 +127,7 @@ def _check(address: str, answer: Any) -> None:
         )
 
 
-def _result(future: distributed.Future[bytes], batch: Batch, sources: Sequence[ClipSource]) -> Part:
+def _result(future: distributed.Future[bytes], batch: Batch, sources: Sequence[ClipSource]) -> BatchResult:
     error = future.exception() if future.status == "error" else None
     last = batch.first + len(batch.sources)
     if isinstance(error, distributed.KilledWorker):

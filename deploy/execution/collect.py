@@ -8,12 +8,12 @@ from typing import Protocol
 
 from deploy.clips.read import say_left_out
 from deploy.clips.source import ClipSource
-from deploy.execution.batch import Part, Work, kept_again, run_batch
-from deploy.execution.resume import PartFolder
+from deploy.execution.batch import BatchResult, RunSpec, kept_again, run_batch
+from deploy.execution.resume import ResultFolder
 from deploy.execution.tally import KEPT_CLIPS, Tally
 from svformer.common.errors import InputError, UserFacingError
 
-Parts = Generator[Part, None, None]
+Results = Generator[BatchResult, None, None]
 OnClips = Callable[[float], None]
 
 
@@ -36,32 +36,32 @@ class Runner(Protocol):
     def available_bytes(self) -> int | None:
         """Memory that each of them may take; None: all there is in this process."""
 
-    def run(self, work: Work, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Parts:
+    def run(self, spec: RunSpec, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Results:
         """What each of the batches comes to, in any order; `on_clips` gets the clips of unfinished ones.
 
         `sources` are all clips of the run.
         """
 
 
-class Here:
+class InProcess:
     """Batches run in this process, one after the other."""
 
     workers = 1
     available_bytes = None
 
-    def run(self, work: Work, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Parts:
+    def run(self, spec: RunSpec, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Results:
         for batch in batches:
             clips = len(batch.sources)
-            steps = work.steps(clips)
+            steps = spec.plan.steps(clips)
 
             def progress(done: int, clips: int = clips, steps: int = steps) -> None:
                 on_clips(clips * done / steps)
 
-            yield run_batch(work, batch.sources, first=batch.first, on_steps=progress)
+            yield run_batch(spec, batch.sources, first=batch.first, on_steps=progress)
 
 
-def cut(sources: Sequence[ClipSource], done: Sequence[Part], size: int) -> list[Batch]:
-    """Batches of at most so many clips, of those that no part holds."""
+def batches_left(sources: Sequence[ClipSource], done: Sequence[BatchResult], size: int) -> list[Batch]:
+    """Split the clips that are in no stored result into batches of at most `size`, in order."""
     taken = {place for part in done for place in range(part.first, part.end)}
     batches, first = list[Batch](), 0
     while first < len(sources):
@@ -75,36 +75,36 @@ def cut(sources: Sequence[ClipSource], done: Sequence[Part], size: int) -> list[
 
 
 def collect(
-    work: Work,
+    spec: RunSpec,
     sources: Sequence[ClipSource],
     *,
     size: int,
     runner: Runner,
-    parts: PartFolder | None = None,
+    results: ResultFolder | None = None,
     on_clips: OnClips = lambda clips: None,
 ) -> Tally:
-    """All clips in batches of at most `size`: those that lie in `parts` from there, the others by `runner`."""
-    stored = parts if parts and (parts.resume or size < len(sources)) else None
-    found = stored.open(work, sources) if stored else []
-    so_far = _SoFar(sources, on_clips)
+    """All clips in batches of at most `size`: those that lie in `results` from there, the others by `runner`."""
+    stored = results if results and (results.resume or size < len(sources)) else None
+    found = stored.open(spec, sources) if stored else []
+    so_far = _Progress(sources, on_clips)
     for part in found:
         so_far.add(part)
-    batches = cut(sources, found, size)
-    with _going_on(len(sources), stored), closing(runner.run(work, sources, batches, so_far.on_unfinished)) as running:
+    batches = batches_left(sources, found, size)
+    with _going_on(len(sources), stored), closing(runner.run(spec, sources, batches, so_far.on_unfinished)) as running:
         for part in running:
             if stored:
                 stored.add(part)
             so_far.add(part)
     say_left_out(so_far.left_out, sources)
-    return so_far.tally(work)
+    return so_far.tally(spec)
 
 
-class _SoFar:
+class _Progress:
     """The parts of a run so far."""
 
     def __init__(self, sources: Sequence[ClipSource], on_clips: OnClips) -> None:
         self.sources, self.on_clips = sources, on_clips
-        self.parts: list[Part] = []
+        self.parts: list[BatchResult] = []
         self.left_out = set[Path]()
 
     @property
@@ -112,7 +112,7 @@ class _SoFar:
         """Clips that are done, those left out included."""
         return sum(part.count for part in self.parts)
 
-    def add(self, part: Part) -> None:
+    def add(self, part: BatchResult) -> None:
         """Take up a part; raises `InputError` where too many of its clips, with those before, cannot be read."""
         self.parts.append(part)
         for place, reason in part.left_out.items():
@@ -125,19 +125,19 @@ class _SoFar:
     def on_unfinished(self, clips: float) -> None:
         self.on_clips(self.done + clips)
 
-    def tally(self, work: Work) -> Tally:
+    def tally(self, spec: RunSpec) -> Tally:
         """All parts in the order of the clips; the spikes of the first clips, also where a later one took the place of
         one that cannot be read.
         """
         total = sum((part.tally for part in sorted(self.parts, key=lambda part: part.first)), Tally())
         kept = sum(place < KEPT_CLIPS for part in self.parts for place in part.places)
         if missing := total.clips[kept:KEPT_CLIPS]:
-            total = sum((kept_again(work, clip.source) for clip in missing), total)
+            total = sum((kept_again(spec, clip.source) for clip in missing), total)
         return total
 
 
 @contextmanager
-def _going_on(clips: int, stored: PartFolder | None) -> Iterator[None]:
+def _going_on(clips: int, stored: ResultFolder | None) -> Iterator[None]:
     """Say, of what ends a run too early, how much is done and how to go on."""
     try:
         yield

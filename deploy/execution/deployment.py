@@ -1,35 +1,59 @@
-"""A network ready to run."""
+"""A network ready to run: every level of it, and what was computed on the way, once."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import nir
 
 from deploy.clips.source import InputFormat, input_format
+from deploy.costs.resources import layer_needs
 from deploy.gates.fidelity import LayerFidelity
-from deploy.ir.integer import IntLif, IntNetwork
+from deploy.ir.integer import IntNetwork
+from deploy.ir.intervals import Headroom
+from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
 from deploy.ir.plan import Plan
-from deploy.passes.bounds import Headroom
+from hardware import LayerNeed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A network ready to run: every level of it, and what was proven on the way."""
+    """A network ready to run, as `deploy.pipeline.deploy` makes it.
+
+    Attributes:
+        unmerged: The network as it was read from the graph, one population for a node.
+        network: The lowered network, in real numbers.
+        integer: What it was quantised to.
+        plan: When every population of the integer network sees each frame.
+        headroom: How full every register can get.
+        classes: Names of the classes, where the graph says them.
+        calibration_clips: How many clips the scales were chosen on.
+        weight_bits: The width that was asked for, sign included.
+        fixed_point: What rounding costs every layer, on the calibration clips.
+    """
 
     graph: nir.NIRGraph
+    unmerged: Network
     network: Network
     integer: IntNetwork
     plan: Plan
     headroom: list[Headroom]
     classes: tuple[str, ...]
     calibration_clips: int
-    fixed_point: list[LayerFidelity] = field(default_factory=list)  # of every layer, on the calibration clips
+    weight_bits: int = WEIGHT_BITS
+    fixed_point: list[LayerFidelity] = field(default_factory=list)
 
     @property
     def spiking(self) -> list[str]:
         """Names of the neuron layers, in order of execution."""
-        return [name for name, p in self.integer.populations.items() if isinstance(p, IntLif)]
+        return self.integer.neuron_layers
 
-    @property
+    @cached_property
     def input_format(self) -> InputFormat:
+        """What clips the network takes."""
         return input_format(self.graph, self.network.frames)
+
+    @cached_property
+    def needs(self) -> list[LayerNeed]:
+        """What every layer asks of a chip's cores."""
+        return layer_needs(self.integer, self.plan)

@@ -14,7 +14,7 @@ import deploy
 import hardware
 import svformer
 from deploy.clips.source import ClipSource, absolute, file_of
-from deploy.execution.batch import Work
+from deploy.execution.batch import RunSpec
 
 LIBRARIES = ("av", "lava-nc", "nir", "numba", "numpy", "pillow", "scipy", "torch")  # that what comes out may depend on
 
@@ -58,17 +58,17 @@ def _add(digest: _Hash, value: Any) -> None:
         raise TypeError(f"{type(value).__name__}: no fingerprint of this kind of value")
 
 
-def of_work(work: Work) -> str:
+def of_spec(spec: RunSpec) -> str:
     """Of all that decides what comes out of a clip; how fast it does is left out."""
     return fingerprint(
         [
             json.dumps(versions()),
-            work.graph.nodes,
-            work.graph.edges,
-            work.integer,
-            work.wanted,
-            work.backend,
-            work.blocks,
+            spec.graph.nodes,
+            spec.graph.edges,
+            spec.integer,
+            spec.wanted,
+            spec.backend,
+            spec.options.blocks,
         ]
     )
 

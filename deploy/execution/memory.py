@@ -14,10 +14,11 @@ from typing import Literal
 
 import numpy as np
 
-from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, IntPopulation
+from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.linear import frame_bytes, frames_at_once
-from deploy.ir.network import Connection, Input, Network, Population
-from deploy.ir.running import turns
+from deploy.ir.network import Connection, Network
+from deploy.ir.populations.base import IntPopulation, Population
+from deploy.ir.running import groups_in_order
 from hardware import ConvGeometry
 from svformer.common.errors import InputError
 
@@ -60,23 +61,23 @@ def message_bytes(network: IntNetwork) -> int:
 
 def message_size(population: IntPopulation) -> int:
     """Bytes of one message outside a channel: a spike, or a graded value."""
-    return SPIKE if isinstance(population, IntLif) else GRADED
+    return SPIKE if population.spiking else GRADED
 
 
 def integer_need(network: IntNetwork) -> MemoryNeed:
     """The integer interpreter, which keeps all messages."""
-    kept = {name: message_size(population) for name, population in network.populations.items()}
-    return _execution(network, kept, keep=network.populations)
+    sizes = {name: message_size(population) for name, population in network.populations.items()}
+    return _execution(network, sizes, record=network.populations)
 
 
 def float_need(network: Network | IntNetwork) -> MemoryNeed:
     """The float interpreters, on the network or what it was quantised to; they keep real numbers of everything."""
-    return _execution(network, dict.fromkeys(network.populations, FLOAT), keep=network.populations)
+    return _execution(network, dict.fromkeys(network.populations, FLOAT), record=network.populations)
 
 
 def calibration_need(network: Network) -> MemoryNeed:
     """Clips through the float network, whose signals are dropped on the way, and what is found of every neuron."""
-    run = _execution(network, dict.fromkeys(network.populations, FLOAT), keep=())
+    run = _execution(network, dict.fromkeys(network.populations, FLOAT), record=())
     return run + MemoryNeed(fixed=FOUND_BYTES * sum(map(_size, network.populations.values())), per_clip=0)
 
 
@@ -92,10 +93,10 @@ def clips_at_once(network: Network, clips: int) -> int:
 
 def lava_need(network: IntNetwork, *, blocks: Literal["fused", "stock"] = "fused", processes: int = 1) -> MemoryNeed:
     """Lava's processes with their channels, and the recordings; the messages that come back are counted, too."""
-    populations = [p for p in network.populations.values() if not isinstance(p, IntInput)]
-    spikes = sum(_size(p) for p in populations if isinstance(p, IntLif))
-    recorded = sum(GRADED * _size(p) for p in populations if not isinstance(p, IntLif)) + spikes // 8
-    weights = sum(c.operation.mantissa.size for c in network.connections if isinstance(c.operation, IntConvolution))
+    populations = list(network.receivers.values())
+    spikes = sum(_size(p) for p in populations if p.spiking)
+    recorded = sum(GRADED * _size(p) for p in populations if not p.spiking) + spikes // 8
+    weights = sum(c.operation.weights for c in network.connections)
     return MemoryNeed(
         fixed=WEIGHT_BYTES * weights
         + NEURON_BYTES * sum(map(_size, populations))
@@ -117,19 +118,18 @@ def _size(population: Population | IntPopulation) -> int:
     return int(np.prod(population.shape))
 
 
-def _execution(network: Network | IntNetwork, message: Mapping[str, int], *, keep: Container[str]) -> MemoryNeed:
+def _execution(network: Network | IntNetwork, message: Mapping[str, int], *, record: Container[str]) -> MemoryNeed:
     """The interpreters (`deploy.ir.running`), whose messages take so many bytes each; what is not kept is dropped.
 
     Populations run with the currents of all clips there, connections clip by clip; the input stays.
     """
     neurons = {name: _size(population) for name, population in network.populations.items()}
-    entries = [name for name, p in network.populations.items() if isinstance(p, (Input, IntInput))]
     sent = {name: network.frames * message[name] * count for name, count in neurons.items()}
     there = most = 0
-    for group, ended in turns(network.populations, network.connections):
+    for group, last_used in groups_in_order(network.populations, network.connections):
         there += sum(sent[name] for name in group)
         most = max(most, there + FLOAT * (network.frames + STEP_VALUES) * sum(neurons[name] for name in group))
-        there -= sum(sent[name] for name in ended if name not in keep and name not in entries)
+        there -= sum(sent[name] for name in last_used if name not in record and name != network.input_name)
     return MemoryNeed(
         fixed=max((_connection_bytes(c, network.frames) for c in network.connections), default=0),
         per_clip=most,

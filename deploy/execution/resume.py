@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from deploy.clips.source import ClipSource
 from deploy.execution import fingerprint
-from deploy.execution.batch import Part, Work
+from deploy.execution.batch import BatchResult, RunSpec
 from deploy.execution.tally import ClipResult, Tally
 from deploy.gates.agreement import Agreement
 from hardware import OpCounts
@@ -39,7 +39,7 @@ Arrays = dict[str, NDArray[Any]]
 Fingerprint = Callable[[int, int], str]  # of the clips from one place of the list to another
 
 
-def encode(part: Part, mark: str = "") -> bytes:
+def encode(part: BatchResult, mark: str = "") -> bytes:
     """A part as the bytes of a file; `mark` is the fingerprint of what it depends on."""
     tally = part.tally
     values = {
@@ -67,7 +67,7 @@ def encode(part: Part, mark: str = "") -> bytes:
     return content.getvalue()
 
 
-def decode(content: bytes, sources: Sequence[ClipSource]) -> tuple[Part, str]:
+def decode(content: bytes, sources: Sequence[ClipSource]) -> tuple[BatchResult, str]:
     """A part of a run over these clips, and its fingerprint.
 
     Raises `ValueError` where the bytes are damaged, `LookupError` where they are of another version or longer list.
@@ -78,7 +78,7 @@ def decode(content: bytes, sources: Sequence[ClipSource]) -> tuple[Part, str]:
         values = json.loads(arrays.pop("part").tobytes())
         if (values["format"], values["ops"]) != (FORMAT, OPS) or values["first"] + values["count"] > len(sources):
             raise LookupError(f"not a part of this run ({values['format']})")
-        part = Part(
+        part = BatchResult(
             first=values["first"],
             count=values["count"],
             places=tuple(values["places"]),
@@ -112,7 +112,7 @@ def _tally(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]
     )
 
 
-class PartFolder:
+class ResultFolder:
     """The parts of one run, in a folder of their own, which goes with the last of them.
 
     With `resume` those of an earlier run that match are taken up; without, `InputError` says that there are some.
@@ -130,11 +130,11 @@ class PartFolder:
         self.clips = 0  # that lie there, or were left out
         self._mark: Fingerprint = lambda first, end: ""
 
-    def open(self, work: Work, sources: Sequence[ClipSource]) -> list[Part]:
+    def open(self, spec: RunSpec, sources: Sequence[ClipSource]) -> list[BatchResult]:
         """Get ready for the parts of this run; returns those that are there already, in order."""
-        with_work = fingerprint.of_work(work)
+        of_run = fingerprint.of_spec(spec)
         self._mark = lambda first, end: fingerprint.fingerprint(
-            [with_work, fingerprint.of_clips(list(sources[first:end]))]
+            [of_run, fingerprint.of_clips(list(sources[first:end]))]
         )
         found = list(self._read(sources)) if self.resume else []
         self.clips = sum(part.count for part in found)
@@ -144,7 +144,7 @@ class PartFolder:
             raise InputError(f"{self.folder}: cannot be made ({error.strerror}); choose another --out") from error
         return found
 
-    def add(self, part: Part) -> None:
+    def add(self, part: BatchResult) -> None:
         write_bytes(self.folder / f"part-{part.first:06}.npz", encode(part, self._mark(part.first, part.end)))
         self.clips += part.count
 
@@ -155,7 +155,7 @@ class PartFolder:
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
-    def _read(self, sources: Sequence[ClipSource]) -> Iterator[Part]:
+    def _read(self, sources: Sequence[ClipSource]) -> Iterator[BatchResult]:
         others, end = 0, 0
         for file in sorted(self.folder.glob("part-*.npz")):
             try:

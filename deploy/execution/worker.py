@@ -15,7 +15,7 @@ import distributed
 import torch
 from threadpoolctl import threadpool_limits
 
-from deploy.execution.batch import Work, run_batch
+from deploy.execution.batch import RunSpec, run_batch
 from deploy.execution.collect import Batch
 from deploy.execution.fingerprint import versions
 from deploy.execution.memory import available_bytes
@@ -41,13 +41,13 @@ def facts() -> Facts:
     return Facts(host=socket.gethostname(), cores=cores, available_bytes=available_bytes(), versions=found)
 
 
-class Equipment(distributed.WorkerPlugin):
+class WorkerSetup(distributed.WorkerPlugin):
     """What a worker needs for batches, and its right to run them, one at a time."""
 
     name = NAME
 
-    def __init__(self, work: Work, sharing: dict[str, int], code: dict[str, str], ours: bool) -> None:
-        self.work, self.sharing, self.code, self.ours = work, sharing, code, ours
+    def __init__(self, spec: RunSpec, sharing: dict[str, int], code: dict[str, str], ours: bool) -> None:
+        self.spec, self.sharing, self.code, self.ours = spec, sharing, code, ours
         self.cores = 1
 
     async def setup(self, worker: distributed.Worker) -> None:
@@ -66,7 +66,7 @@ class Equipment(distributed.WorkerPlugin):
         await worker.set_resources(**{NAME: 0})
 
 
-def run_there(batch: Batch, files: Sequence[Path]) -> bytes:
+def run_on_worker(batch: Batch, files: Sequence[Path]) -> bytes:
     """A batch on a worker, which has to see the `files` that its sender sees."""
     worker = distributed.get_worker()
     if missing := [file for file in files if not file.is_file()]:
@@ -75,8 +75,8 @@ def run_there(batch: Batch, files: Sequence[Path]) -> bytes:
             "all machines need the data under the same path"
         )
     equipment = worker.plugins[NAME]
-    assert isinstance(equipment, Equipment)
-    return encode(run_batch(equipment.work, batch.sources, first=batch.first, cores=equipment.cores))
+    assert isinstance(equipment, WorkerSetup)
+    return encode(run_batch(equipment.spec, batch.sources, first=batch.first, cores=equipment.cores))
 
 
 def probe() -> Any:
@@ -91,5 +91,5 @@ def probe() -> Any:
 probe.__module__ = "__main__"  # or it would be sent as a name
 
 
-def for_the_sender(error: InputError) -> None:
+def reported_by_client(error: InputError) -> None:
     """Stands for `ClipSource.leave_out` on workers: the clip may be left out, and the sender tells its owner."""

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
-from deploy.ir.shapes import Shape, output_shape
+from deploy.ir.primitives import NodeShape
+from deploy.ir.shapes import output_shape
 from svformer.common.errors import InputError
 from svformer.model.blocks import Attention, Down, GlobalBlock, LocalBlock, LocalMixer, Mlp
 from svformer.model.layers import TimeNorm
@@ -82,7 +83,7 @@ class _Exporter:
         self.model, self.config = model, model.config
         self.names = {module: name for name, module in model.named_modules()}
         self.nodes: dict[str, nir.NIRNode] = {}
-        self.shapes: dict[str, Shape] = {}
+        self.shapes: dict[str, NodeShape] = {}
         self.edges: list[tuple[str, str]] = []
 
     def graph(self) -> nir.NIRGraph:

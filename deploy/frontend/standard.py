@@ -10,7 +10,8 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.shapes import Shape, output_shape
+from deploy.ir.primitives import NodeShape
+from deploy.ir.shapes import output_shape
 
 Values = NDArray[np.float64]
 Signal = tuple[str, ...]  # names of nodes; what they send is added
@@ -26,11 +27,11 @@ class StandardGraph:
     def __init__(self, dt_s: float) -> None:
         self.dt_s = dt_s
         self.nodes: dict[str, nir.NIRNode] = {}
-        self.shapes: dict[str, Shape] = {}
+        self.shapes: dict[str, NodeShape] = {}
         self.edges: list[tuple[str, str]] = []
 
-    def shape(self, signal: Signal) -> Shape:
-        """Shape of a signal (C, H, W)."""
+    def shape(self, signal: Signal) -> NodeShape:
+        """NodeShape of a signal (C, H, W)."""
         return self.shapes[signal[0]]
 
     def add(self, name: str, node: nir.NIRNode, *signals: Signal) -> Signal:

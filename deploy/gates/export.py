@@ -65,7 +65,7 @@ def _check_clip(
             _require_tie(graph, name, signals, different, clip, tie_margin)
         compared, ties = compared + different.size, ties + int(different.sum())
 
-    output = interpret(graph, frames_1TCHW, keep=["output"], on_node=compare)["output"]
+    output = interpret(graph, frames_1TCHW, record=["output"], on_node=compare)["output"]
     error = _logit_error(output, logits.numpy())
     if not ties and error is not None and error > LOGIT_TOLERANCE:
         raise GateError(f"PyTorch and NIR fire the same spikes, but their logits differ by {error:.3g}")

@@ -6,26 +6,20 @@ they were, potentials that hit the ends of their registers: each is a warning wi
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from deploy.ir import integer, network
-from deploy.ir.integer import IntConnection, IntInput, IntLif, IntMembrane, IntNetwork, run_integer
-from deploy.ir.machine import DECAY_ONE, STATE_LIMIT, STATE_SHIFT
-from deploy.ir.network import Attention, Connection, Convolution, Lif, Membrane, Network, run_float
-from deploy.passes.bounds import Headroom, prove
-from deploy.passes.probes import SpikeCounts, Watch
-from deploy.passes.rounding import round_gain
+from deploy.ir.integer import IntConnection, IntNetwork, run_integer
+from deploy.ir.intervals import CURRENT, OF_24_BITS, Headroom
+from deploy.ir.machine import STATE_LIMIT
+from deploy.ir.network import Connection, Network, run_float
+from deploy.ir.populations.base import IntReceiver, Receiver
+from deploy.ir.rounding import RoundingError, round_gain
+from deploy.ir.types import Array, Values
+from deploy.passes.probes import PotentialProbe, SpikeCounts
 from deploy.passes.statistics import chunks
 
-Values = NDArray[Any]
-
-OF_24_BITS = ("synaptic sum", "graded message", "potential", "threshold")  # names of `deploy.passes.bounds`
-OF_CURRENT = "input current"
 POOR_DECAY = 0.05  # a time constant 5 % off
 POOR_WEIGHTS = 0.1  # rounding leaves 10 % of the weights' size
 POOR_THRESHOLD = 0.05
@@ -36,7 +30,7 @@ class LayerFidelity:
     """One population in fixed point; errors are shares, None where there is nothing to round."""
 
     name: str
-    kind: str  # "neurons", "integrators" or "relay"
+    kind: str  # of `deploy.ir.populations.base.Kind`
     scale: float  # least significant bits that stand for 1.0
     weight_error: float | None  # root mean square, of the connection that is rounded worst
     weights_clipped: float  # share of weights that the exponent cuts off
@@ -60,43 +54,39 @@ class LayerFidelity:
 
 
 def fidelity(
-    exact: Network, rounded: IntNetwork, frames_NTCHW: NDArray[Any], *, at_once: int | None = None
+    exact: Network,
+    rounded: IntNetwork,
+    headroom: Sequence[Headroom],
+    frames_NTCHW: Values,
+    *,
+    at_once: int | None = None,
 ) -> list[LayerFidelity]:
-    """Compare a network with what `quantize` made of it, on calibration clips, so many at the same time (None: all)."""
-    spiking = [name for name in rounded.populations if rounded.spiking(name)]
-    float_watch, float_spikes = Watch(exact.begin), SpikeCounts(spiking)
-    watch, spikes = Watch(rounded.begin, limit=STATE_LIMIT - 1), SpikeCounts(spiking)
+    """Compare a network with what `quantize` made of it, on calibration clips, at most `at_once` at a time (None: all).
+
+    `headroom` is what `deploy.passes.bounds.prove` found of `rounded`.
+    """
+    float_probe, float_spikes = PotentialProbe(exact.begin), SpikeCounts(rounded.neuron_layers)
+    probe, spikes = PotentialProbe(rounded.begin, limit=STATE_LIMIT - 1), SpikeCounts(rounded.neuron_layers)
     for part in chunks(frames_NTCHW, at_once):
-        run_float(exact, part, float_watch.begin, keep=(), on_population=float_spikes.add)
-        run_integer(rounded, part, watch.begin, keep=(), on_population=spikes.add)
-    headroom = prove(rounded)
-    layers = []
-    for name, population in rounded.populations.items():
-        if isinstance(population, IntInput):
-            continue
-        before = exact.populations[name]
-        layers.append(
-            LayerFidelity(
-                name=name,
-                kind=_kind(population),
-                scale=population.scale,
-                **_rounding_of_weights(exact, rounded, name),
-                **_rounding_of_neurons(before, population),
-                **_fullest(headroom, name),
-                saturated=watch.saturated(name),
-                float_rate=float_spikes.rates.get(name),
-                rate=spikes.rates.get(name),
-                peak=_peak(watch, name, population),
-                float_peak=_peak(float_watch, name, before),
-            )
+        run_float(exact, part, float_probe.begin, record=(), on_population=float_spikes.add)
+        run_integer(rounded, part, probe.begin, record=(), on_population=spikes.add)
+    originals = exact.receivers
+    return [
+        LayerFidelity(
+            name=name,
+            kind=receiver.kind,
+            scale=receiver.scale,
+            **_rounding_of_weights(exact, rounded, name),
+            **_rounding_of_parameters(originals[name], receiver),
+            **_fullest(headroom, name),
+            saturated=probe.saturated(name),
+            float_rate=float_spikes.rates.get(name),
+            rate=spikes.rates.get(name),
+            peak=_peak(receiver.share_of_threshold, probe, name),
+            float_peak=_peak(originals[name].share_of_threshold, float_probe, name),
         )
-    return layers
-
-
-def _kind(population: integer.IntPopulation) -> str:
-    if isinstance(population, IntLif):
-        return "neurons"
-    return "integrators" if isinstance(population, IntMembrane) else "relay"
+        for name, receiver in rounded.receivers.items()
+    ]
 
 
 def plain(layers: Iterable[LayerFidelity]) -> list[dict[str, Any]]:
@@ -143,59 +133,35 @@ def _warnings(layer: LayerFidelity) -> list[str]:
     return found
 
 
-def _peak(watch: Watch, name: str, population: Any) -> float | None:
-    """Largest potential of a spiking layer, as a share of the threshold."""
-    if not isinstance(population, (Lif, IntLif)):
+def _peak(share_of_threshold: Callable[[Values], Array | None], probe: PotentialProbe, name: str) -> float | None:
+    """Largest potential of a layer, as a share of the threshold; None for a layer without one."""
+    if name not in probe.highest or (share := share_of_threshold(probe.highest[name])) is None:
         return None
-    threshold = population.threshold if isinstance(population, Lif) else population.threshold << STATE_SHIFT
-    return float((watch.highest[name] / threshold).max())
+    return float(share.max())
+
+
+def _rounding_of_parameters(exact: Receiver, rounded: IntReceiver) -> dict[str, Any]:
+    nothing = dict.fromkeys(("threshold_error", "decay_error", "current_decay_error"))
+    return nothing | rounded.rounding_errors(exact)
 
 
 def _rounding_of_weights(exact: Network, rounded: IntNetwork, name: str) -> dict[str, Any]:
     pairs = zip(exact.connections, rounded.connections, strict=True)
-    errors = [_connection_error(a, b, rounded) for a, b in pairs if a.target == name]
-    weighted = [error for error, _ in errors if error is not None]
+    errors = [_rounding_of(a, b, rounded) for a, b in pairs if a.target == name]
     return {
-        "weight_error": max(weighted, default=None),
-        "weights_clipped": max((clipped for _, clipped in errors), default=0.0),
+        "weight_error": max((error.relative for error in errors), default=None),
+        "weights_clipped": max((error.clipped for error in errors), default=0.0),
     }
 
 
-def _connection_error(exact: Connection, rounded: IntConnection, net: IntNetwork) -> tuple[float | None, float]:
-    """Relative error of the weights (or the one factor) of a connection, and the share of them that is cut off."""
-    source, target = net.populations[exact.source], net.populations[exact.target]
-    assert not isinstance(target, IntInput)
-    factor = target.scale / (1.0 if isinstance(source, IntLif) else source.scale)
+def _rounding_of(exact: Connection, rounded: IntConnection, network: IntNetwork) -> RoundingError:
+    """Errors of the weights (or the one factor) of a connection."""
+    source, target = network.populations[exact.source], network.populations[exact.target]
     exponent = rounded.operation.exponent
     if exact.gain is not None and rounded.gain is not None:  # the shift stands behind the gain
-        exponent = rounded.gain.exponent - round_gain(exact.gain).exponent
-    step = 2.0**exponent / factor
-    if isinstance(exact.operation, Convolution):
-        assert isinstance(rounded.operation, integer.IntConvolution)
-        error = rounded.operation.mantissa * step - exact.operation.weight
-        size = float(np.sqrt(np.mean(exact.operation.weight**2)))
-        cut = float((np.abs(error) > step * (0.5 + 1e-6)).mean())
-        return (float(np.sqrt(np.mean(error**2))) / size if size else 0.0), cut
-    assert not isinstance(rounded.operation, integer.IntConvolution)
-    scale = exact.operation.scale if isinstance(exact.operation, Attention) else 1.0
-    return abs(rounded.operation.multiplier * step / scale - 1), 0.0
-
-
-def _rounding_of_neurons(exact: network.Population, rounded: integer.IntPopulation) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys(("threshold_error", "decay_error", "current_decay_error"))
-    if isinstance(exact, Membrane) and isinstance(rounded, IntMembrane):
-        found["decay_error"] = _relative(rounded.decay / DECAY_ONE, exact.decay)
-        if exact.current_decay is not None and rounded.current_decay is not None:
-            found["current_decay_error"] = _relative(rounded.current_decay / DECAY_ONE, exact.current_decay)
-    if isinstance(exact, Lif) and isinstance(rounded, IntLif):
-        found["threshold_error"] = _relative(rounded.threshold / rounded.scale, exact.threshold)
-    return found
-
-
-def _relative(found: Values, exact: Values) -> float | None:
-    """Largest relative error, where there is a value at all."""
-    there = exact > 0
-    return float(np.abs(found[there] / exact[there] - 1).max()) if there.any() else None
+        exponent = rounded.gain.exponent - round_gain(exact.gain)[1]
+    step = 2.0**exponent * source.message_unit / target.scale
+    return exact.operation.rounding_error(rounded.operation, step)
 
 
 def _fullest(headroom: Sequence[Headroom], name: str) -> dict[str, Any]:
@@ -205,5 +171,5 @@ def _fullest(headroom: Sequence[Headroom], name: str) -> dict[str, Any]:
         "headroom": fullest.share,
         "fullest_register": f"{fullest.what} ({fullest.where})",
         "sum_headroom": max((h.share for h in own if h.what in OF_24_BITS), default=None),
-        "current_headroom": max((h.share for h in own if h.what == OF_CURRENT), default=None),
+        "current_headroom": max((h.share for h in own if h.what == CURRENT), default=None),
     }

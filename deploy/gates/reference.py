@@ -51,7 +51,7 @@ def compare(
     """
     recorded = _spikes_on_grid(path, graph_dt_s(graph))
     names = _matched(path, recorded, deployed)
-    exact = interpret(graph, frames, keep=names.values())
+    exact = interpret(graph, frames, record=names.values())
     layers = []
     for theirs, ours in names.items():
         expected = recorded[theirs][: len(frames)]

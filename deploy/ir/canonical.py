@@ -15,9 +15,10 @@ from typing import Any
 import nir
 import numpy as np
 
-from deploy.ir.kernels import CONVOLUTIONS, POOLINGS
+from deploy.ir.kernels import CONVOLUTIONS
 from deploy.ir.loops import Edge
-from deploy.ir.shapes import ELEMENTWISE, Shape, as_shape, from_input_on, output_shape, predecessors
+from deploy.ir.primitives import ELEMENTWISE, NodeShape, as_shape, primitive_of
+from deploy.ir.shapes import from_input_on, output_shape, predecessors
 
 TYPES = ("input_type", "output_type", "metadata")
 
@@ -75,26 +76,17 @@ def _with_arrays(node: nir.NIRNode) -> nir.NIRNode:
     return new
 
 
-def _without_batch(nodes: dict[str, nir.NIRNode], edges: list[Edge], name: str) -> Shape:
+def _without_batch(nodes: dict[str, nir.NIRNode], edges: list[Edge], name: str) -> NodeShape:
     """Shape of an Input, without dimensions in front of those that the nodes behind it take."""
     shape = as_shape(nodes[name].input_type["input"])
-    ranks = {_rank(nodes[b]) for a, b in edges if a == name and b in nodes} - {None}
+    ranks = {primitive_of(nodes[b]).rank(nodes[b]) for a, b in edges if a == name and b in nodes} - {None}
     rank = ranks.pop() if len(ranks) == 1 else None
     return shape if rank is None else shape[-rank:]
 
 
-def _rank(node: nir.NIRNode) -> int | None:
-    """Dimensions that a node takes, where its kind says it."""
-    if isinstance(node, (nir.Affine, nir.Linear)):
-        return int(node.weight.ndim - 1)
-    if isinstance(node, (*CONVOLUTIONS, *POOLINGS)):
-        return 2 if isinstance(node, nir.Conv1d) else 3
-    return None
-
-
 def _fit_to_signals(graph: nir.NIRGraph) -> None:
     """Give every node that leaves it open the shape of what arrives; what does not fit is left for `infer_shapes`."""
-    sources, shapes = predecessors(graph), dict[str, Shape]()
+    sources, shapes = predecessors(graph), dict[str, NodeShape]()
     for name in from_input_on(graph):
         found = {shapes[s] for s in sources[name] if s in shapes}
         if len(found) == 1:
@@ -106,7 +98,7 @@ def _fit_to_signals(graph: nir.NIRGraph) -> None:
             continue
 
 
-def _fitted(node: nir.NIRNode, shape: Shape) -> nir.NIRNode:
+def _fitted(node: nir.NIRNode, shape: NodeShape) -> nir.NIRNode:
     if isinstance(node, ELEMENTWISE):
         return _spread(node, shape)
     if isinstance(node, nir.Output) and as_shape(node.input_type["input"])[-len(shape) :] == shape:
@@ -117,7 +109,7 @@ def _fitted(node: nir.NIRNode, shape: Shape) -> nir.NIRNode:
     return node
 
 
-def _spread(node: nir.NIRNode, shape: Shape) -> nir.NIRNode:
+def _spread(node: nir.NIRNode, shape: NodeShape) -> nir.NIRNode:
     """A node with parameters of this shape, where each has one value, or dimensions of size 1 in front."""
     names = [field.name for field in dataclasses.fields(node) if field.name not in TYPES]
     values = {name: np.asarray(getattr(node, name)) for name in names}
@@ -129,5 +121,5 @@ def _spread(node: nir.NIRNode, shape: Shape) -> nir.NIRNode:
     return type(node)(**wide, metadata=node.metadata)
 
 
-def _only_ones_in_front(found: Shape, shape: Shape) -> bool:
+def _only_ones_in_front(found: NodeShape, shape: NodeShape) -> bool:
     return found[-len(shape) :] == shape and all(size == 1 for size in found[: -len(shape)])

@@ -1,15 +1,10 @@
 """What each level of the graph allows, checked after every pass; the message names the pass and every offender."""
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
 from deploy.errors import GateError
-from deploy.ir.integer import IntIdentity, IntInput, IntLif, IntMembrane, IntNetwork, IntRelay
-from deploy.ir.machine import DECAY_ONE
-from deploy.ir.network import Input, Lif, Membrane, Network, Relay, Shape, operation_shapes
+from deploy.ir.integer import IntNetwork
+from deploy.ir.network import Network
 from deploy.ir.nodes import fits
+from deploy.ir.types import Shape, Values
 
 FACTOR_TOLERANCE = 1 / 128  # a multiplier has 7 bits
 
@@ -17,18 +12,14 @@ FACTOR_TOLERANCE = 1 / 128  # a multiplier has 7 bits
 def check_network(network: Network, *, after: str) -> None:
     """Contract of the lowered level; raises `GateError`."""
     problems = _structure(network)
-    for name, population in network.populations.items():
-        if isinstance(population, (Relay, Membrane)):
-            problems += _misfits(f"{name}: bias", population.bias, population.shape, network.frames)
-        if isinstance(population, Membrane):
-            problems += _outside(name, 1, decay=population.decay, current_decay=population.current_decay)
-        if isinstance(population, Lif) and not (population.threshold > 0).all():
-            problems.append(f"{name}: threshold not positive")
+    for name, receiver in network.receivers.items():
+        problems += _misfits(f"{name}: bias", receiver.bias, receiver.shape, network.frames)
+        problems += [f"{name}: {problem}" for problem in receiver.problems()]
     for c in network.connections:
         if c.gain is not None and c.target in network.populations:
             target = network.populations[c.target]
             problems += _misfits(f"{c.source} -> {c.target}: gain", c.gain, target.shape, network.frames)
-        takes, gives = operation_shapes(c.operation)
+        takes, gives = c.operation.in_shape, c.operation.out_shape
         if c.source in network.populations and takes != network.populations[c.source].shape:
             problems.append(f"{c.source} -> {c.target}: takes {takes}, source is {network.populations[c.source].shape}")
         if c.target in network.populations and gives != network.populations[c.target].shape:
@@ -39,17 +30,13 @@ def check_network(network: Network, *, after: str) -> None:
 def check_integer(network: IntNetwork, *, after: str) -> None:
     """Contract of the integer level; raises `GateError`."""
     problems = _structure(network)
-    for name, population in network.populations.items():
-        if isinstance(population, IntRelay) and not np.issubdtype(population.bias.dtype, np.integer):
-            problems.append(f"{name}: bias is not integer")
-        if isinstance(population, IntMembrane):
-            problems += _outside(name, DECAY_ONE, decay=population.decay, current_decay=population.current_decay)
+    for name, receiver in network.receivers.items():
+        problems += [f"{name}: {problem}" for problem in receiver.problems()]
     for c in network.connections:
         exists = {c.source, c.target} <= network.populations.keys()
-        if isinstance(c.operation, IntIdentity) and c.gain is None and exists:
-            source, target = network.populations[c.source], network.populations[c.target]
-            sent = 1.0 if isinstance(source, IntLif) else source.scale
-            arrives = sent * c.operation.multiplier * 2.0**c.operation.exponent
+        if (factor := c.operation.unit_factor) is not None and c.gain is None and exists:
+            arrives = network.populations[c.source].message_unit * factor
+            target = network.populations[c.target]
             if abs(arrives / target.scale - 1) > FACTOR_TOLERANCE:
                 problems.append(f"{c.source} -> {c.target}: scales {arrives} and {target.scale} differ")
     _raise(problems, after)
@@ -59,7 +46,7 @@ def _structure(network: Network | IntNetwork) -> list[str]:
     """Connections between populations that exist, sources before targets, one input, a known output."""
     order = {name: i for i, name in enumerate(network.populations)}
     problems = [] if network.output in order else [f"the output {network.output} does not exist"]
-    inputs = [n for n, p in network.populations.items() if isinstance(p, (Input, IntInput))]
+    inputs = [name for name, population in network.populations.items() if population.kind == "input"]
     if len(inputs) != 1:
         problems.append(f"one input is needed, found {inputs}")
     for c in network.connections:
@@ -70,12 +57,7 @@ def _structure(network: Network | IntNetwork) -> list[str]:
     return problems
 
 
-def _outside(name: str, largest: int, **decays: NDArray[Any] | None) -> list[str]:
-    wrong = [what for what, d in decays.items() if d is not None and not ((d >= 0) & (d <= largest)).all()]
-    return [f"{name}: {what} outside 0..{largest}" for what in wrong]
-
-
-def _misfits(what: str, values: NDArray[Any], shape: Shape, frames: int) -> list[str]:
+def _misfits(what: str, values: Values, shape: Shape, frames: int) -> list[str]:
     """Values for every neuron, or for every time step and neuron, have to broadcast."""
     full = shape if values.ndim == 3 else (frames, *shape)
     return [] if fits(values.shape, full) else [f"{what} {values.shape} does not broadcast to {full}"]

@@ -10,11 +10,9 @@ from nir.serialization import hdf2dict
 
 from deploy.ir.canonical import canonical
 from deploy.ir.nodes import EXTENSIONS, VERSION
-from deploy.ir.shapes import Shape, execution_order, infer_shapes, output_shape, predecessors
+from deploy.ir.shapes import infer_shapes
 from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
-
-__all__ = ["Shape", "execution_order", "infer_shapes", "output_shape", "predecessors", "read_nir", "write_nir"]
 
 
 def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:

@@ -4,16 +4,16 @@ A Conv1d is a convolution of height 1 on (C, 1, N). Pooling is a depthwise convo
 the padding, as torch's default does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.ir.types import Array
 from hardware.geometry import ConvGeometry
 
-Array = NDArray[np.float64]
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 
@@ -44,6 +44,13 @@ def bias_of(node: nir.NIRNode) -> Array:
     """Bias of every output channel, [O, 1, 1]; zero where the node has none."""
     bias = getattr(node, "bias", None)
     return np.zeros((1, 1, 1)) if bias is None else np.asarray(bias, dtype=np.float64).reshape(-1, 1, 1)
+
+
+def by_clip(function: Callable[[Array], Array], x_NT: Array) -> Array:
+    """A function of the frames of one clip, for each: its result depends on no other clip, not even in the order in
+    which BLAS adds up.
+    """
+    return np.stack([function(frames) for frames in x_NT])
 
 
 def _raised(in_shape: Shape, channels: int) -> Shape:

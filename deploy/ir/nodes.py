@@ -1,20 +1,58 @@
 """NIR nodes that the standard does not have. Their specification is docs/nir_extensions.md.
 
-A reader that does not know them must refuse the file; stock `nir.read` does.
+An extension node answers for itself: what it computes (`run`), and what it is in the network (`lowered`). A new one is
+a class here and its name in `EXTENSIONS`. A reader that does not know a node must refuse the file; stock `nir.read`
+does.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.ir.kernels import by_clip
+from deploy.ir.linear import attend
+from deploy.ir.operations.attention import Attention
+from deploy.ir.operations.base import Operation
+from deploy.ir.operations.identity import Identity
+from deploy.ir.types import Array, IntArray, Shape
+from hardware.geometry import AttentionGeometry
+from svformer.common.errors import InputError
+
 TRAINED_BITS = "weight_bits"  # key in a Conv2d's metadata: its weights were trained on a grid of so many bits
-IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoweredNode:
+    """What a node is in the network: an operation, a gain behind it, and a bias."""
+
+    operation: Operation
+    gain: Array | None = None  # broadcasts to [T, C, H, W]
+    bias: Array | None = None  # broadcasts to (C, H, W) or [T, C, H, W]
+
+
+class ExtensionNode(nir.NIRNode):
+    """A node of ours: without state, one signal in and one out."""
+
+    takes_spikes: ClassVar[bool] = False  # whether it is defined for the spikes of one population only
+
+    def run(self, x_NT: Array) -> Array:
+        """The output [N, T, *shape] for a signal [N, T, *shape]; raises `InputError` for one that it cannot take."""
+        raise NotImplementedError
+
+    def at(self, t: int) -> "ExtensionNode":
+        """The node as it is at one time step; most are the same at all."""
+        return self
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        """The node between images of these shapes in clips of `frames`; raises `ValueError` for what it cannot be."""
+        raise NotImplementedError
 
 
 @dataclass(eq=False)
-class SpikingAttention(nir.NIRNode):
+class SpikingAttention(ExtensionNode):
     """`scale * q (k^T v)` in every head, without softmax, for the spikes of one time step.
 
     Input [3C, H, W]: the channels of q, then k, then v; each is `heads` heads of C / heads channels; tokens are the
@@ -26,6 +64,8 @@ class SpikingAttention(nir.NIRNode):
     scale: float
     version: int = 1
 
+    takes_spikes: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         self.input_shape = np.asarray(self.input_shape, dtype=np.int64)
         channels, *positions = self.input_shape.tolist()
@@ -34,9 +74,17 @@ class SpikingAttention(nir.NIRNode):
         self.input_type = {"input": self.input_shape}
         self.output_type = {"output": np.array([channels // 3, *positions])}
 
+    def run(self, x_NT: Array) -> Array:
+        return by_clip(lambda frames: attend(frames, heads=int(self.heads)), x_NT) * self.scale
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        channels, height, width = out_shape
+        geometry = AttentionGeometry(channels=channels, tokens=height * width, heads=int(self.heads))
+        return LoweredNode(operation=Attention(geometry=geometry, in_shape=in_shape, scale=float(self.scale)))
+
 
 @dataclass(eq=False)
-class Junction(nir.NIRNode):
+class Junction(ExtensionNode):
     """The sum of all incoming edges, passed on: where a shortcut meets its branch.
 
     Standard NIR sums edges into a node, but has no node that does nothing else; without one, shortcuts in a row need
@@ -51,9 +99,15 @@ class Junction(nir.NIRNode):
         self.input_type = {"input": self.shape}
         self.output_type = {"output": self.shape}
 
+    def run(self, x_NT: Array) -> Array:
+        return x_NT
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        return LoweredNode(operation=Identity(in_shape=in_shape, out_shape=out_shape))
+
 
 @dataclass(eq=False)
-class GainBias(nir.NIRNode):
+class GainBias(ExtensionNode):
     """`y[t] = gain[t] * x[t] + bias[t]`, where t counts the frames of a clip: a batch norm of its own for every step.
 
     `gain` and `bias` broadcast to [T, *shape]; a first dimension of 1 means the same at every time step. It is the
@@ -82,10 +136,30 @@ class GainBias(nir.NIRNode):
         """Time steps that the node has values for; 1 when they are the same at every step."""
         return max(len(self.gain), len(self.bias))
 
+    def run(self, x_NT: Array) -> Array:
+        if self.frames not in (1, x_NT.shape[1]):
+            raise InputError(
+                f"a GainBias of {self.frames} time steps in a clip of {x_NT.shape[1]}; allowed: the same number"
+            )
+        return self.gain * x_NT + self.bias
+
     def at(self, t: int) -> "GainBias":
-        """The node as it is at one time step."""
         gain, bias = (values[t : t + 1] if len(values) > 1 else values for values in (self.gain, self.bias))
         return GainBias(self.shape, gain=gain, bias=bias)
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        if self.frames not in (1, frames):
+            raise ValueError(f"values for {self.frames} time steps, a clip has {frames}")
+        gain, bias = (_as_images(values, tuple(self.shape), out_shape) for values in (self.gain, self.bias))
+        identity = Identity(in_shape=in_shape, out_shape=out_shape)
+        return LoweredNode(operation=identity, gain=None if (gain == 1).all() else gain, bias=bias)
+
+
+def _as_images(values: Array, shape: tuple[int, ...], image: Shape) -> Array:
+    """Values that broadcast to [T, *shape], as values that broadcast to [T, C, H, W]."""
+    if values.ndim == 4:
+        return values.astype(np.float64)
+    return np.broadcast_to(values, (len(values), *shape)).reshape(len(values), *image).astype(np.float64)
 
 
 def fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
@@ -93,5 +167,5 @@ def fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return len(shape) == len(target) and all(n in (1, full) for n, full in zip(shape, target, strict=True))
 
 
-EXTENSIONS: dict[str, type[nir.NIRNode]] = {cls.__name__: cls for cls in (SpikingAttention, Junction, GainBias)}
+EXTENSIONS: dict[str, type[ExtensionNode]] = {cls.__name__: cls for cls in (SpikingAttention, Junction, GainBias)}
 VERSION = 1

@@ -4,18 +4,10 @@
 refuses conv -> neuron -> depthwise conv. `infer_shapes` does the check instead, and names every offender.
 """
 
-from typing import Any
-
 import nir
-import numpy as np
 
-from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, kernel_output
-from deploy.ir.loops import STATEFUL, execution_groups
-from deploy.ir.nodes import GainBias, Junction, SpikingAttention
-
-Shape = tuple[int, ...]
-
-ELEMENTWISE = (*STATEFUL, nir.Threshold, nir.Delay, nir.Scale)
+from deploy.ir.loops import execution_groups
+from deploy.ir.primitives import NodeShape, primitive_of
 
 
 def predecessors(graph: nir.NIRGraph) -> dict[str, list[str]]:
@@ -37,7 +29,7 @@ def execution_order(graph: nir.NIRGraph) -> list[str]:
     return [name for group in execution_groups(graph.nodes, graph.edges) for name in group]
 
 
-def infer_shapes(graph: nir.NIRGraph) -> dict[str, Shape]:
+def infer_shapes(graph: nir.NIRGraph) -> dict[str, NodeShape]:
     """Output shape of every node, without time and batch; raises `ValueError` listing all nodes that do not fit."""
     shapes, problems = known_shapes(graph)
     sources = predecessors(graph)
@@ -50,9 +42,9 @@ def infer_shapes(graph: nir.NIRGraph) -> dict[str, Shape]:
     return shapes
 
 
-def known_shapes(graph: nir.NIRGraph) -> tuple[dict[str, Shape], list[str]]:
+def known_shapes(graph: nir.NIRGraph) -> tuple[dict[str, NodeShape], list[str]]:
     """The shapes that can be told, and what is wrong with the nodes whose shape cannot."""
-    sources, shapes, problems = predecessors(graph), dict[str, Shape](), []
+    sources, shapes, problems = predecessors(graph), dict[str, NodeShape](), []
     for name in from_input_on(graph):
         node, found = graph.nodes[name], {shapes[s] for s in sources[name] if s in shapes}
         if not sources[name] and not isinstance(node, nir.Input):
@@ -80,33 +72,6 @@ def from_input_on(graph: nir.NIRGraph) -> list[str]:
     return [*order, *waiting]
 
 
-def output_shape(node: nir.NIRNode, shape: Shape = ()) -> Shape:
+def output_shape(node: nir.NIRNode, shape: NodeShape = ()) -> NodeShape:
     """Shape that a node gives for an input of `shape`; raises `ValueError` when it cannot take it."""
-    if isinstance(node, nir.Input):
-        return as_shape(node.input_type["input"])
-    if isinstance(node, (*CONVOLUTIONS, *POOLINGS)):
-        return kernel_output(node, shape)
-    if isinstance(node, (nir.Affine, nir.Linear)):
-        *blocks, outputs, inputs = node.weight.shape
-        _expect((*(blocks or shape[:-1]), inputs), shape)
-        return (*shape[:-1], outputs)
-    if isinstance(node, nir.Flatten):
-        return _flattened(shape, int(node.start_dim), int(node.end_dim))
-    if isinstance(node, (SpikingAttention, Junction, GainBias, nir.Output, *ELEMENTWISE)):
-        _expect(as_shape(next(iter(node.input_type.values()))), shape)
-        return as_shape(next(iter(node.output_type.values())))
-    raise ValueError(f"nodes of type {type(node).__name__} are not supported")
-
-
-def as_shape(value: Any) -> Shape:
-    return tuple(int(n) for n in np.asarray(value).ravel())
-
-
-def _expect(allowed: Shape, found: Shape) -> None:
-    if found and allowed != found:
-        raise ValueError(f"takes shape {allowed}, found {found}")
-
-
-def _flattened(shape: Shape, start: int, end: int) -> Shape:
-    first, last = start % len(shape), end % len(shape)
-    return (*shape[:first], int(np.prod(shape[first : last + 1])), *shape[last + 1 :])
+    return primitive_of(node).output_shape(node, shape)

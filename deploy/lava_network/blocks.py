@@ -1,7 +1,7 @@
 """lava-dl blocks of the network: neighbouring layers, each synapses and neurons in one, in a Lava process.
 
-A block is an `AbstractBlock` of lava-dl's netx. It has an in-port for every population elsewhere that its layers hear
-and an out-port for each of its own that is heard elsewhere; spikes travel as int8, graded messages as int32. Its
+A block is an `AbstractBlock` of lava-dl's netx. It has an in-port for every population elsewhere that sends to its
+layers and an out-port for each of its own that sends elsewhere; spikes travel as int8, graded messages as int32. Its
 process model only moves messages; what it computes are `Layer`s. A synapse takes one time step, within a block as
 between two, so how the layers are placed changes no message and no time step.
 """
@@ -42,7 +42,7 @@ Ports = Mapping[str, PortSpec]  # by the name of the population that sends
 class LayersBlock(AbstractBlock):
     """Layers that share a process and its threads; `recordings` take what they send.
 
-    `hears` and `tells` name the populations elsewhere that they hear, and their own that are heard elsewhere.
+    `inputs` names the populations elsewhere that send to them, `outputs` their own that send elsewhere.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class LayersBlock(AbstractBlock):
         name: str,
         layers: Layers,
         recordings: Mapping[str, Recording],
-        hears: Ports,
-        tells: Ports,
+        inputs: Ports,
+        outputs: Ports,
         threads: int = 1,
     ) -> None:
         shape = list(layers.values())[-1].rest.shape
@@ -62,21 +62,21 @@ class LayersBlock(AbstractBlock):
             neuron_params={},
             layers=layers,
             recordings=recordings,
-            hears=tuple(hears),
-            tells=tuple(tells),
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
             threads=threads,
         )
-        self.hears, self.tells = tuple(hears), tuple(tells)
-        for index, spec in enumerate(hears.values()):
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        for index, spec in enumerate(inputs.values()):
             setattr(self, f"in_{index}", InPort(shape=spec.shape))
-        for index, spec in enumerate(tells.values()):
+        for index, spec in enumerate(outputs.values()):
             setattr(self, f"out_{index}", OutPort(shape=spec.shape))
 
     def in_port(self, source: str) -> InPort:
-        return getattr(self, f"in_{self.hears.index(source)}")
+        return getattr(self, f"in_{self.inputs.index(source)}")
 
     def out_port(self, source: str) -> OutPort:
-        return getattr(self, f"out_{self.tells.index(source)}")
+        return getattr(self, f"out_{self.outputs.index(source)}")
 
 
 class _LayersModel(PyLoihiProcessModel):
@@ -86,8 +86,8 @@ class _LayersModel(PyLoihiProcessModel):
         super().__init__(proc_params)
         self.layers: Layers = proc_params["layers"]
         self.recordings: Mapping[str, Recording] = proc_params["recordings"]
-        self.hears: tuple[str, ...] = proc_params["hears"]
-        self.tells: tuple[str, ...] = proc_params["tells"]
+        self.inputs: tuple[str, ...] = proc_params["inputs"]
+        self.outputs: tuple[str, ...] = proc_params["outputs"]
         self.workers = Workers(proc_params["threads"])
         for name, recording in self.recordings.items():
             recording.populate()
@@ -97,10 +97,10 @@ class _LayersModel(PyLoihiProcessModel):
         """The next step is got ready while Lava ends this one."""
         self.workers.finish()
         step = self.time_step
-        for index, name in enumerate(self.tells):
+        for index, name in enumerate(self.outputs):
             getattr(self, f"out_{index}").send(self.layers[name].messages)
         # Each in-port has one source: its channel is read directly, without Lava's sum over channels.
-        received = {name: getattr(self, f"in_{i}").csp_ports[0].recv() for i, name in enumerate(self.hears)}
+        received = {name: getattr(self, f"in_{i}").csp_ports[0].recv() for i, name in enumerate(self.inputs)}
         advance = step_of(self.layers, step, received)
 
         def advance_and_record(name: str) -> None:
@@ -112,7 +112,7 @@ class _LayersModel(PyLoihiProcessModel):
     def _record(self, name: str, step: int) -> None:
         layer = self.layers[name]
         if name in self.recordings:
-            self.recordings[name].keep(step - layer.first_step, layer.messages)
+            self.recordings[name].store(step - layer.first_step, layer.messages)
 
 
 def registered(model: type, process: type) -> type:
@@ -121,9 +121,9 @@ def registered(model: type, process: type) -> type:
 
 
 @functools.cache
-def layers_model(hears: tuple[np.dtype[Any], ...], tells: tuple[np.dtype[Any], ...]) -> tuple[type, type]:
+def layers_model(inputs: tuple[np.dtype[Any], ...], outputs: tuple[np.dtype[Any], ...]) -> tuple[type, type]:
     """Process class and model class for these message types; Lava reads ports off the class."""
-    ports = {f"in_{i}": LavaPyType(PyInPort.VEC_DENSE, dtype.type) for i, dtype in enumerate(hears)}
-    ports |= {f"out_{i}": LavaPyType(PyOutPort.VEC_DENSE, dtype.type) for i, dtype in enumerate(tells)}
+    ports = {f"in_{i}": LavaPyType(PyInPort.VEC_DENSE, dtype.type) for i, dtype in enumerate(inputs)}
+    ports |= {f"out_{i}": LavaPyType(PyOutPort.VEC_DENSE, dtype.type) for i, dtype in enumerate(outputs)}
     process = type("LayersBlock", (LayersBlock,), {})
     return process, registered(type("LayersModel", (_LayersModel,), ports), process)

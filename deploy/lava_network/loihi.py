@@ -23,19 +23,13 @@ from lava.proc.lif.process import LIFReset
 from lava.utils import loihi
 from numpy.typing import NDArray
 
-from deploy.engine.neurons import message_type
+from deploy.engine.ranges import message_type
 from deploy.errors import SimulatorError
-from deploy.ir.integer import (
-    IntConnection,
-    IntConvolution,
-    IntIdentity,
-    IntInput,
-    IntLif,
-    IntNetwork,
-    IntRelay,
-    bias_by_step,
-)
+from deploy.ir.integer import IntConnection, IntNetwork
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import IntIdentity
 from deploy.ir.plan import Plan
+from deploy.ir.populations.lif import IntLif
 from deploy.lava_network import compat
 from deploy.lava_network.actors import one_line
 from deploy.lava_network.recording import Recording
@@ -109,7 +103,6 @@ def run_on_chip(network: IntNetwork, frames_NTCHW: NDArray[Any]) -> ChipRun:
     core, finish = split_readout(network)
     plan, output = schedule(core), core.populations[core.output]
     clips, steps = len(frames_NTCHW), plan.steps(len(frames_NTCHW))
-    assert not isinstance(output, IntInput)
     recording = Recording(clips * plan.frames, output.shape, message_type(output))
     quantized = core.input.quantize(frames_NTCHW).astype(np.int32).reshape(-1, *core.input.shape)
     recorder = build_chip_network(core, plan, quantized, recording, adapters=adapters)
@@ -131,8 +124,8 @@ def split_readout(network: IntNetwork) -> tuple[IntNetwork, Callable[[NDArray[An
 
     The board's host reads the messages anyway, and a scale may be larger than a synapse holds.
     """
-    relay, into = network.populations[network.output], network.into(network.output)
-    if not isinstance(relay, IntRelay) or len(into) > 1 or not isinstance(into[0].operation, IntIdentity):
+    relay, into = network.receivers[network.output], network.into(network.output)
+    if relay.kind != "relay" or len(into) > 1 or not into[0].operation.passes_on:
         return network, lambda messages: messages
     (last,) = into
     core = IntNetwork(
@@ -141,7 +134,7 @@ def split_readout(network: IntNetwork) -> tuple[IntNetwork, Callable[[NDArray[An
         output=last.source,
         frames=network.frames,
     )
-    return core, lambda messages: last(messages) + bias_by_step(relay, network.frames)
+    return core, lambda messages: last(messages) + relay.bias_by_step(network.frames)
 
 
 def hardware_config(probes: list[Any]) -> RunConfig:
@@ -182,7 +175,7 @@ def build_chip_network(
     into: dict[str, InPort] = {}
     out: dict[str, OutPort] = {}
     for name, population in network.populations.items():
-        if isinstance(population, IntInput):
+        if name == network.input_name:
             entry = Frames(frames_FHWC=np.ascontiguousarray(np.moveaxis(frames_FCHW, 1, -1)))
             out[name] = _through(entry.s_out, adapters and adapters.PyToN3ConvAdapter, INPUT_BITS)
         elif isinstance(population, IntLif):
@@ -191,15 +184,17 @@ def build_chip_network(
         else:
             relay = GradedVec(shape=channels_last(population.shape), vth=0)
             into[name], out[name] = relay.a_in, relay.s_out
-    for connection, lag in zip(network.connections, plan.lags, strict=True):
+    for connection in network.connections:
         source = out[connection.source]
-        for _ in range(lag):  # a synapse takes a time step, so a relay behind each holds a message for one
+        for _ in range(
+            plan.lag(connection)
+        ):  # a synapse takes a time step, so a relay behind each holds a message for one
             shape = (source.shape[-1], *source.shape[:-1])
             relay = GradedVec(shape=source.shape, vth=0)
             _synapse(_kernel(IntIdentity(in_shape=shape, out_shape=shape)), source).connect(relay.a_in)
             source = relay.s_out
         _synapse(_kernel(connection.operation), source).connect(into[connection.target])
-    bits = 0 if isinstance(network.populations[network.output], IntLif) else OUTPUT_BITS
+    bits = 0 if network.spiking(network.output) else OUTPUT_BITS
     recorder = Recorder(
         shape=channels_last(recording.shape), recording=recording, first_step=plan.first_step(network.output)
     )
@@ -236,8 +231,7 @@ def _refuse(network: IntNetwork, plan: Plan, *, clips: int) -> None:
     if problems:
         raise InputError(f"Loihi 2 needs microcode neurons that nobody has written for: {'; '.join(problems)}")
     wide = [found for c in network.connections for found in _unheld(c, clips)]
-    lifs = {name: p for name, p in network.populations.items() if isinstance(p, IntLif)}
-    wide += [f"{name}: a current with memory" for name, p in lifs.items() if p.current_decay is not None]
+    wide += [f"{name}: {what}" for name, p in network.receivers.items() for what in p.beyond_stock()]
     largest = max(-network.input.low, network.input.high)
     if largest >= 1 << (INPUT_BITS - 1):
         wide.append(f"input values up to {largest}, the adapter takes {INPUT_BITS} bits")

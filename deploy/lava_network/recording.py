@@ -36,7 +36,7 @@ class Recording:
         """Take the memory at once, in the process that will write to it: page by page, in the run, it costs more."""
         populate(self.memory)
 
-    def keep(self, frame: int, messages: NDArray[Any]) -> None:
+    def store(self, frame: int, messages: NDArray[Any]) -> None:
         """Take what the population sent for a frame, [C, H, W], if it is one: not before the first, after the last."""
         if not 0 <= frame < len(self.memory):
             return

@@ -11,9 +11,9 @@ from lava.magma.core.run_configs import Loihi2SimCfg
 from numpy.typing import NDArray
 
 from deploy.engine.layers import Layers, build_layers
-from deploy.engine.neurons import message_type
 from deploy.engine.partition import available_cores, measured_work, place, threads
-from deploy.ir.integer import IntInput, IntNetwork
+from deploy.engine.ranges import message_type
+from deploy.ir.integer import IntNetwork
 from deploy.ir.plan import Plan
 from deploy.lava_network import compat
 from deploy.lava_network.blocks import LayersBlock, PortSpec, layers_model
@@ -53,11 +53,7 @@ def simulate(
     Raises `SimulatorError` when a process fails or `timeout_s` is over; nothing is left running then.
     """
     clips, frames = frames_NTCHW.shape[:2]
-    recordings = {
-        name: Recording(clips * frames, p.shape, message_type(p))
-        for name, p in network.populations.items()
-        if not isinstance(p, IntInput)
-    }
+    recordings = {name: Recording(clips * frames, p.shape, message_type(p)) for name, p in network.receivers.items()}
     quantized = network.input.quantize(frames_NTCHW).astype(np.int32)
     frames_FCHW = quantized.reshape(clips * frames, *network.input.shape)
     if blocks == "fused":
@@ -92,31 +88,31 @@ def build_blocks(
     block_of: dict[str, LayersBlock] = {}
     models: dict[type, type] = {}
     for run in runs:
-        hears = [source for source in _sources(layers, run) if source not in run]
+        arriving = [source for source in _sources(layers, run) if source not in run]
         elsewhere = _sources(layers, [name for name in layers if name not in run])
-        tells = [name for name in run if name in elsewhere]
-        heard, told = ({name: _port(network, name) for name in names} for names in (hears, tells))
-        process, model = layers_model(*(tuple(spec.dtype for spec in specs.values()) for specs in (heard, told)))
+        leaving = [name for name in run if name in elsewhere]
+        inputs, outputs = ({name: _port(network, name) for name in names} for names in (arriving, leaving))
+        process, model = layers_model(*(tuple(spec.dtype for spec in specs.values()) for specs in (inputs, outputs)))
         block_of |= dict.fromkeys(
             run,
             process(
                 name=f"{run[0]} to {run[-1]}" if len(run) > 1 else run[0],
                 layers={name: layers[name] for name in run},
                 recordings={name: recordings[name] for name in run if name in recordings},
-                hears=heard,
-                tells=told,
+                inputs=inputs,
+                outputs=outputs,
                 threads=threads(sum(work_ns[name] for name in run), cores // len(runs)),
             ),
         )
         models[process] = model
     for block in dict.fromkeys(block_of.values()):
-        for source in block.hears:
+        for source in block.inputs:
             block_of[source].out_port(source).connect(block.in_port(source))
     return block_of[network.output], models
 
 
 def _sources(layers: Layers, names: Sequence[str]) -> list[str]:
-    """Whom these layers hear."""
+    """Populations that send to these layers."""
     return list(dict.fromkeys(source for name in names for source in layers[name].sources))
 
 

@@ -23,21 +23,11 @@ from lava.proc.lif.process import LIFReset
 from numpy.typing import NDArray
 
 from deploy.engine.layers import Entry
-from deploy.ir.integer import (
-    IntAttention,
-    IntConnection,
-    IntConvolution,
-    IntGain,
-    IntIdentity,
-    IntInput,
-    IntIntegrator,
-    IntLif,
-    IntMembrane,
-    IntNetwork,
-    IntRelay,
-    shifted,
-)
+from deploy.ir.integer import IntConnection, IntGain, IntNetwork
+from deploy.ir.operations.base import IntOperation, shifted
+from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.plan import Plan
+from deploy.ir.populations.lif import IntLif
 from deploy.lava_network.blocks import registered
 from deploy.lava_network.recording import Recording
 from svformer.common.errors import InputError
@@ -53,7 +43,7 @@ class Frames(AbstractProcess):
         self.s_out = OutPort(shape=frames_FHWC.shape[1:])
 
 
-class Step(AbstractProcess):
+class Map(AbstractProcess):
     """A process with one input and one output; `work` says what it does in a time step."""
 
     def __init__(self, *, in_shape: Shape, out_shape: Shape, work: Any) -> None:
@@ -62,7 +52,7 @@ class Step(AbstractProcess):
         self.s_out = OutPort(shape=out_shape)
 
 
-class LateStep(Step):
+class DelayedMap(Map):
     """Sends before it receives: one time step of latency, more where its work holds back."""
 
 
@@ -94,12 +84,12 @@ class _WorkModel(PyLoihiProcessModel):
         self.work = proc_params["work"]
 
 
-class _StepModel(_WorkModel):
+class _MapModel(_WorkModel):
     def run_spk(self) -> None:
         self.s_out.send(self.work(self.s_in.recv(), self.time_step).astype(np.int32))
 
 
-class _LateStepModel(_WorkModel):
+class _DelayedMapModel(_WorkModel):
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
         self.next = np.zeros(proc_params["out_shape"], dtype=np.int32)
@@ -131,20 +121,20 @@ class _RecorderModel(PyLoihiProcessModel):
         recording = self.proc_params["recording"]
         received, frame = self.s_in.recv(), self.time_step - self.proc_params["first_step"]
         image = np.ascontiguousarray(np.moveaxis(received, -1, 0))
-        recording.keep(frame, image.astype(recording.dtype))
+        recording.store(frame, image.astype(recording.dtype))
 
 
 MODELS: dict[type, type] = {
     Frames: registered(_FramesModel, Frames),
     Conv: registered(_ConvModel, Conv),
     LIFReset: PyLifResetModelBitAcc,
-    Step: registered(_StepModel, Step),
-    LateStep: registered(_LateStepModel, LateStep),
+    Map: registered(_MapModel, Map),
+    DelayedMap: registered(_DelayedMapModel, DelayedMap),
     Recorder: registered(_RecorderModel, Recorder),
 }
 
 
-class Held:
+class DelayLine:
     """A delay line: what came `lag` time steps ago, and nothing that belongs to the clip before."""
 
     def __init__(self, shape: Shape, *, lag: int, silent_frames: int, first_step: int, frames: int) -> None:
@@ -159,18 +149,18 @@ class Held:
         return due if frame % self.frames >= self.silent_frames else np.zeros_like(due)
 
 
-class PassedOn:
-    """An identity behind a delay line: factor, exponent, and perhaps another shape of the same values."""
+class Operated:
+    """An operation that Lava has no process for (an identity, attention), behind a delay line."""
 
-    def __init__(self, operation: IntIdentity | IntAttention, held: Held) -> None:
-        self.operation, self.held = operation, held
+    def __init__(self, operation: IntOperation, line: DelayLine) -> None:
+        self.operation, self.line = operation, line
 
     def __call__(self, message: NDArray[Any], time_step: int) -> NDArray[Any]:
-        image = np.moveaxis(self.held(message, time_step), -1, 0)
+        image = np.moveaxis(self.line(message, time_step), -1, 0)
         return np.moveaxis(self.operation(image[np.newaxis])[0], 0, -1)
 
 
-class Finished:
+class ShiftAndGain:
     """What Lava's Conv leaves out: the exponent, and a gain of its own for every time step."""
 
     def __init__(self, exponent: int, gain: IntGain | None, first_step: int, frames: int) -> None:
@@ -184,7 +174,7 @@ class Finished:
         return np.moveaxis(self.gain.at((time_step - self.first_step) % self.frames, image), 0, -1)
 
 
-class Biased:
+class BiasedSum:
     """A junction: Lava sums what arrives at a port, the bias is added here."""
 
     def __init__(self, bias_THWC: NDArray[np.int64], first_step: int) -> None:
@@ -209,9 +199,9 @@ def build_stock(
     _refuse(network)
     populations = {name: _population(network, plan, name, frames_FCHW) for name in network.populations}
     recorders: list[Recorder] = []
-    for connection, lag in zip(network.connections, plan.lags, strict=True):
+    for connection in network.connections:
         source, target = populations[connection.source], populations[connection.target]
-        _connect(connection, lag, plan, source.s_out, target)
+        _connect(connection, plan, source.s_out, target)
     for name, recording in recordings.items():
         shape = channels_last(recording.shape)
         recorder = Recorder(shape=shape, recording=recording, first_step=plan.first_step(name))
@@ -221,32 +211,20 @@ def build_stock(
 
 
 def _refuse(network: IntNetwork) -> None:
-    problems = [
-        f"{name}: {what}"
-        for name, p in network.populations.items()
-        if isinstance(p, IntMembrane)
-        for what, found in (
-            ("a bias for every time step", p.bias_mantissa.ndim > 3),
-            ("a start other than rest", p.start is not None or p.start_current is not None),
-            ("a current with memory in every neuron of its own", p.current_decay is not None),
-            ("graded potentials", isinstance(p, IntIntegrator)),
-        )
-        if found
-    ]
+    problems = [f"{name}: {what}" for name, p in network.receivers.items() for what in p.beyond_stock()]
     if problems:
         raise InputError(f"Lava's own processes cannot hold this network: {'; '.join(problems)}; use --blocks fused")
 
 
 def _population(network: IntNetwork, plan: Plan, name: str, frames_FCHW: NDArray[np.int32]) -> AbstractProcess:
     population, first_step = network.populations[name], plan.first_step(name)
-    if isinstance(population, IntInput):
+    if name == network.input_name:
         return Frames(frames_FHWC=np.ascontiguousarray(np.moveaxis(frames_FCHW, 1, -1)))
-    shape = channels_last(population.shape)
-    if isinstance(population, IntRelay):
-        by_step = population.bias.reshape(-1, *population.bias.shape[-3:])
-        return Step(in_shape=shape, out_shape=shape, work=Biased(np.moveaxis(by_step, 1, -1), first_step))
-    assert isinstance(population, IntLif)  # all others are refused
-    return lif_process(population, frames=plan.frames, first_step=first_step)
+    if isinstance(population, IntLif):
+        return lif_process(population, frames=plan.frames, first_step=first_step)
+    bias = network.receivers[name].stored_bias  # of a relay: all other kinds are refused
+    by_step, shape = bias.reshape(-1, *bias.shape[-3:]), channels_last(population.shape)
+    return Map(in_shape=shape, out_shape=shape, work=BiasedSum(np.moveaxis(by_step, 1, -1), first_step))
 
 
 def lif_process(population: IntLif, *, frames: int, first_step: int) -> LIFReset:
@@ -263,27 +241,27 @@ def lif_process(population: IntLif, *, frames: int, first_step: int) -> LIFReset
     )
 
 
-def _connect(connection: IntConnection, lag: int, plan: Plan, source: OutPort, target: AbstractProcess) -> None:
+def _connect(connection: IntConnection, plan: Plan, source: OutPort, target: AbstractProcess) -> None:
     """Line, Conv and shift between a source and a target, as far as they are needed."""
-    first_step, operation = plan.first_step(connection.target), connection.operation
-    held = Held(source.shape, lag=lag, silent_frames=connection.delay, first_step=first_step, frames=plan.frames)
+    first_step, operation, lag = plan.first_step(connection.target), connection.operation, plan.lag(connection)
+    line = DelayLine(source.shape, lag=lag, silent_frames=connection.delay, first_step=first_step, frames=plan.frames)
     exponent = 0
     if isinstance(operation, IntConvolution):
         if lag:
-            source = _behind(source, Step(in_shape=source.shape, out_shape=source.shape, work=held))
+            source = _behind(source, Map(in_shape=source.shape, out_shape=source.shape, work=line))
         conv, exponent = conv_process(operation), operation.exponent
         source.connect(conv.s_in)
         out = conv.a_out
     else:
-        work = PassedOn(operation, held)
-        out = _behind(source, LateStep(in_shape=source.shape, out_shape=_in_port(target).shape, work=work))
+        work = Operated(operation, line)
+        out = _behind(source, DelayedMap(in_shape=source.shape, out_shape=_in_port(target).shape, work=work))
     if exponent or connection.gain is not None:
-        finish = Finished(exponent, connection.gain, first_step, plan.frames)
-        out = _behind(out, Step(in_shape=out.shape, out_shape=out.shape, work=finish))
+        finish = ShiftAndGain(exponent, connection.gain, first_step, plan.frames)
+        out = _behind(out, Map(in_shape=out.shape, out_shape=out.shape, work=finish))
     out.connect(_in_port(target))
 
 
-def _behind(source: OutPort, step: Step) -> OutPort:
+def _behind(source: OutPort, step: Map) -> OutPort:
     source.connect(step.s_in)
     return step.s_out
 

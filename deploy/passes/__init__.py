@@ -1,1 +1,4 @@
-"""Network -> network, one pass a file; `deploy.pipeline` lists them in order. A pass leaves its input untouched."""
+"""NIR graph -> network -> integers -> plan, one pass a file. A pass leaves its input untouched.
+
+lowering.py lists the passes up to the lowered network; `deploy.pipeline` goes on from there.
+"""

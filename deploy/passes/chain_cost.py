@@ -5,12 +5,11 @@ chooses by it, and the bill of deployment sets the forms side by side by it.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deploy.ir.machine import BIAS_BITS, GRADED_BITS, STATE_BITS
-from deploy.ir.network import Shape
-from deploy.ir.storage import biased
+from deploy.ir.types import Shape, Values
 from hardware import (
+    AttentionGeometry,
     ConvGeometry,
     IdentityGeometry,
     OpCounts,
@@ -22,8 +21,14 @@ from hardware import (
 Geometry = ConvGeometry | IdentityGeometry
 
 
+def linear(geometry: Geometry | AttentionGeometry) -> Geometry:
+    """The geometry of a connection that is known to be linear."""
+    assert not isinstance(geometry, AttentionGeometry)
+    return geometry
+
+
 def count_row(geometry: Geometry, *, messages: float, binary: bool, weight_bits: int) -> OpCounts:
-    """What so many messages cause, evenly spread over the positions and time steps of their source.
+    """What `messages` cause that are evenly spread over the positions and time steps of their source.
 
     `binary`: they are spikes, each adds a weight; otherwise graded values other than zero.
     """
@@ -51,9 +56,10 @@ def count_relay(shape: Shape, *, steps: int, sent: int | None = None) -> OpCount
     return sums + OpCounts(graded_messages=steps * values if sent is None else sent)
 
 
-def count_biases(bias: NDArray[np.generic], shape: Shape, *, steps: int) -> OpCounts:
-    """Biases of a population, each read and added at every time step."""
-    adds = steps * biased(bias, shape)
+def count_biases(bias: Values, shape: Shape, *, steps: int) -> OpCounts:
+    """Biases of a population, each read and added at every time step, also where it is zero at some of them."""
+    at_some_step = bias.any(axis=0) if bias.ndim > len(shape) else bias
+    adds = steps * int(np.count_nonzero(np.broadcast_to(at_some_step, shape)))
     return OpCounts(bias_adds=adds) + count_parameter_reads(adds, memory_bits=bias.size * BIAS_BITS)
 
 

@@ -11,7 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from deploy.ir.network import Array, Connection, Convolution, Identity, Operation
+from deploy.ir.network import Connection
+from deploy.ir.operations.base import Operation
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.operations.identity import Identity
+from deploy.ir.types import Array
 from hardware.geometry import ConvGeometry, IdentityGeometry
 
 

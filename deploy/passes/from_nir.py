@@ -11,28 +11,23 @@ import nir
 import numpy as np
 
 from deploy.ir.canonical import canonical
-from deploy.ir.interpreter import delay_steps, graph_dt_s
+from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, bias_of, kernel_of
 from deploy.ir.loops import late_edges
-from deploy.ir.network import (
-    Array,
-    Attention,
-    Connection,
-    Convolution,
-    Identity,
-    Input,
-    Network,
-    Operation,
-    Population,
-    Relay,
-    Shape,
-    endless_loops,
-)
+from deploy.ir.network import Connection, Network, endless_loops
 from deploy.ir.neurons import NEURONS, SPIKING, equation
-from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
+from deploy.ir.nodes import TRAINED_BITS, ExtensionNode
+from deploy.ir.operations.base import Operation
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.operations.identity import Identity
+from deploy.ir.populations.base import Population
+from deploy.ir.populations.input import Input
+from deploy.ir.populations.relay import Relay
+from deploy.ir.primitives import delay_steps
 from deploy.ir.shapes import execution_order, infer_shapes, predecessors
+from deploy.ir.types import Array, Shape
 from deploy.passes.membranes import membrane_of, scaled
-from hardware.geometry import AttentionGeometry, ConvGeometry
+from hardware.geometry import ConvGeometry
 from svformer.common.errors import InputError
 
 ZERO = np.zeros((1, 1, 1))
@@ -150,7 +145,7 @@ def _as_image(shape: tuple[int, ...]) -> Shape:
 
 
 def _map(node: nir.NIRNode, site: _Site) -> Mapped:
-    for kind, rule in _RULES.items():
+    for kind, rule in RULES.items():
         if isinstance(node, kind):
             return rule(node, site)
     raise ValueError(f"nodes of type {type(node).__name__} are not supported")
@@ -206,36 +201,23 @@ def _delay(node: nir.Delay, site: _Site) -> Mapped:
     return _relay(site, *(Link(delay=k, **part) for k, part in parts))
 
 
-def _attention(node: SpikingAttention, site: _Site) -> Mapped:
-    if len(site.sources) != 1 or not isinstance(site.sources[0], SPIKING):
+def _extension(node: ExtensionNode, site: _Site) -> Mapped:
+    if node.takes_spikes and (len(site.sources) != 1 or not isinstance(site.sources[0], SPIKING)):
         found = " + ".join(type(source).__name__ for source in site.sources)
-        raise ValueError(f"attention takes the spikes of one LIF, IF, CubaLIF or Threshold node, found {found}")
-    channels, height, width = site.out_shape
-    geometry = AttentionGeometry(channels=channels, tokens=height * width, heads=int(node.heads))
-    return _relay(site, Link(operation=Attention(geometry=geometry, in_shape=site.in_shape, scale=float(node.scale))))
+        what, allowed = type(node).__name__, "LIF, IF, CubaLIF or Threshold"
+        raise ValueError(f"{what} takes the spikes of one {allowed} node, found {found}")
+    lowered = node.lowered(site.in_shape, site.out_shape, site.frames)
+    link = Link(operation=lowered.operation, gain=lowered.gain)
+    return _relay(site, link, bias=ZERO if lowered.bias is None else lowered.bias)
 
 
-def _gain_bias(node: GainBias, site: _Site) -> Mapped:
-    if node.frames not in (1, site.frames):
-        raise ValueError(f"values for {node.frames} time steps, a clip has {site.frames}")
-    gain, bias = (_as_images(values, tuple(node.shape), site.out_shape) for values in (node.gain, node.bias))
-    return _relay(site, Link(operation=_same(site), gain=None if (gain == 1).all() else gain), bias=bias)
-
-
-def _as_images(values: Array, shape: tuple[int, ...], image: Shape) -> Array:
-    """Values that broadcast to [T, *shape], as values that broadcast to [T, C, H, W]."""
-    if values.ndim == 4:
-        return values.astype(np.float64)
-    return np.broadcast_to(values, (len(values), *shape)).reshape(len(values), *image).astype(np.float64)
-
-
-_RULES: dict[type | tuple[type, ...], Callable[[Any, _Site], Mapped]] = {
+RULES: dict[type | tuple[type, ...], Callable[[Any, _Site], Mapped]] = {
     (*CONVOLUTIONS, *POOLINGS): _kernel,
     (nir.Linear, nir.Affine): _linear,
     nir.Scale: _scale,
-    (nir.Flatten, Junction, nir.Output): _pass_on,
+    nir.Flatten: _pass_on,
     nir.Delay: _delay,
     NEURONS: _neurons,
-    SpikingAttention: _attention,
-    GainBias: _gain_bias,
+    ExtensionNode: _extension,
+    nir.Output: _pass_on,
 }

@@ -1,18 +1,52 @@
-"""NIR graph -> lowered network, one pass after the other; every network on the way can be looked at."""
+"""NIR graph -> lowered network: the list of passes, and its execution, which can stop after any of them.
+
+`LOWERING` is the order in which they run; every network on the way is checked against its contract
+(`deploy.ir.contracts`) and can be looked at (`lowering_steps`).
+"""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import nir
 
 from deploy.ir.contracts import check_network
-from deploy.ir.network import Convolution, Network, Relay
+from deploy.ir.machine import WEIGHT_BITS
+from deploy.ir.network import Network
+from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.passes.from_nir import from_nir
-from deploy.passes.merge_linear_chains import Merge, merge_linear_chains
+from deploy.passes.merge_linear_chains import Merge, merge_linear_chains, read_merge
 from deploy.passes.normalise_gains import normalise_gains
 from deploy.passes.split_relays import split_relays
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoweringOptions:
+    """What decides about the form of the network.
+
+    Attributes:
+        merge: About chains of convolutions: a chip by its energy, "always" or "never" (see `merge_linear_chains`).
+        rates: Firing rates by neuron layer, for the chip's energy (default: one that is assumed for all).
+        weight_bits: Width of the weights that quantisation will make, sign included.
+    """
+
+    merge: Merge
+    rates: Mapping[str, float] | None = None
+    weight_bits: int = WEIGHT_BITS
+
+
+Pass = Callable[[Network, LoweringOptions], Network]
+
+LOWERING: dict[Callable[..., Network], Pass] = {
+    # convolutions without a neuron between: one kernel where that is exact and cheaper
+    merge_linear_chains: lambda network, options: merge_linear_chains(
+        network, merge=options.merge, rates=options.rates, weight_bits=options.weight_bits
+    ),
+    # what a gain has in common over time goes into the weights
+    normalise_gains: lambda network, options: normalise_gains(network),
+    # sums too coarse for the weights of spikes get a finer relay in front
+    split_relays: lambda network, options: split_relays(network, weight_bits=options.weight_bits),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +59,37 @@ class LoweringStep:
 
     @property
     def populations(self) -> int:
+        """How many there are."""
         return len(self.network.populations)
 
     @property
     def relays(self) -> int:
         """Populations that pass on real numbers."""
-        return sum(isinstance(population, Relay) for population in self.network.populations.values())
+        return sum(population.kind == "relay" for population in self.network.populations.values())
 
     @property
     def connections(self) -> int:
+        """How many there are."""
         return len(self.network.connections)
 
     @property
     def weights(self) -> int:
         """Values of all kernels."""
-        operations = (c.operation for c in self.network.connections)
-        return sum(operation.weight.size for operation in operations if isinstance(operation, Convolution))
+        return sum(c.operation.weights for c in self.network.connections)
+
+
+def passes(network: Network, options: LoweringOptions) -> Iterator[LoweringStep]:
+    """The network as it was read from a graph (`from_nir`), then after every pass of `LOWERING`."""
+    yield _checked(network, "from_nir", "Every node becomes a population or a connection.")
+    for named, lowering in LOWERING.items():
+        network = lowering(network, options)
+        documentation = str(sys.modules[named.__module__].__doc__)
+        yield _checked(network, named.__name__, documentation.split("\n\n")[0].replace("\n", " "))
+
+
+def _checked(network: Network, name: str, what: str) -> LoweringStep:
+    check_network(network, after=name)
+    return LoweringStep(name=name, what=what, network=network)
 
 
 def lowering_steps(
@@ -50,28 +99,16 @@ def lowering_steps(
     dt_s: float | None = None,
     merge: Merge | None = None,
     rates: Mapping[str, float] | None = None,
+    weight_bits: int = WEIGHT_BITS,
 ) -> Iterator[LoweringStep]:
     """The network as read, then after every pass; raises `InputError` for what cannot be mapped exactly.
 
-    `merge` decides about chains of convolutions: a chip by its energy at the firing `rates` of the layers (default: a
-    rate that is assumed), "always" or "never" (see `merge_linear_chains`).
+    `frames` (T) and `dt_s` default to the graph's metadata; the other arguments are those of `LoweringOptions`, with
+    the convention of SNN papers for `merge`.
     """
-    passes: dict[Callable[..., Network], dict[str, Any]] = {
-        merge_linear_chains: {"merge": merge, "rates": rates},
-        normalise_gains: {},
-        split_relays: {},
-    }
-    network = from_nir(graph, frames=frames, dt_s=dt_s)
-    yield _checked(network, "from_nir", "Every node becomes a population or a connection.")
-    for lowering, options in passes.items():
-        network = lowering(network, **options)
-        documentation = str(sys.modules[lowering.__module__].__doc__)
-        yield _checked(network, lowering.__name__, documentation.split("\n\n")[0].replace("\n", " "))
-
-
-def _checked(network: Network, name: str, what: str) -> LoweringStep:
-    check_network(network, after=name)
-    return LoweringStep(name=name, what=what, network=network)
+    chosen = read_merge(DEFAULT_MERGE) if merge is None else merge
+    options = LoweringOptions(merge=chosen, rates=rates, weight_bits=weight_bits)
+    yield from passes(from_nir(graph, frames=frames, dt_s=dt_s), options)
 
 
 def lower(
@@ -81,7 +118,8 @@ def lower(
     dt_s: float | None = None,
     merge: Merge | None = None,
     rates: Mapping[str, float] | None = None,
+    weight_bits: int = WEIGHT_BITS,
 ) -> Network:
     """NIR graph -> network of populations, by all passes; the arguments and errors are those of `lowering_steps`."""
-    *_, last = lowering_steps(graph, frames=frames, dt_s=dt_s, merge=merge, rates=rates)
+    *_, last = lowering_steps(graph, frames=frames, dt_s=dt_s, merge=merge, rates=rates, weight_bits=weight_bits)
     return last.network

@@ -11,8 +11,12 @@ from typing import TypedDict
 
 import numpy as np
 
-from deploy.ir.network import Array, Convolution, Identity, Integrator, Lif, Shape
 from deploy.ir.neurons import Equation
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.operations.identity import Identity
+from deploy.ir.populations.integrator import Integrator
+from deploy.ir.populations.lif import Lif
+from deploy.ir.types import Array, Shape
 from hardware.geometry import ConvGeometry
 
 NEVER = "such a neuron would fire without input, or never"

@@ -21,16 +21,17 @@ from typing import Literal
 
 import numpy as np
 
-from deploy.arguments import DEFAULT_MERGE
 from deploy.ir.loops import grouped, is_loop
-from deploy.ir.network import Array, Connection, Identity, Network, Population, Relay
+from deploy.ir.machine import WEIGHT_BITS
+from deploy.ir.network import Connection, Network
+from deploy.ir.populations.base import Receiver
+from deploy.ir.types import Array
 from deploy.passes.chain_cost import count_biases, count_relay, count_row
 from deploy.passes.compose import composable, composed_geometry, exact_in_row, joined
 from hardware import Chip, ChipError, OpCounts, load_chip, price
 from svformer.common.errors import InputError
 
 RATE = 0.1  # spikes per neuron and time step, where none was measured
-WEIGHT_BITS = 8  # of the weights whose memory is priced
 LONGEST_CHAIN = 6  # relays for which every choice is tried
 PJ_PER_NJ = 1e3
 
@@ -51,19 +52,24 @@ def read_merge(text: str) -> Merge:
 
 
 def merge_linear_chains(
-    network: Network, *, merge: Merge | None = None, rates: Mapping[str, float] | None = None
+    network: Network, *, merge: Merge, rates: Mapping[str, float] | None = None, weight_bits: int = WEIGHT_BITS
 ) -> Network:
     """Remove the relays that cost more than they save, or that a loop has no time for.
 
-    `merge` is the chip whose energy decides (default: `DEFAULT_MERGE`), "always" (every relay goes that can), or
-    "never" (only those go that have nothing to do, and those of loops). `rates` are firing rates by neuron layer
-    (default: `RATE` for all).
+    `merge` is the chip whose energy decides, "always" (every relay goes that can), or "never" (only those go that have
+    nothing to do, and those of loops). `rates` are firing rates by neuron layer (default: `RATE` for all);
+    `weight_bits` is the width of the weights whose memory a chip prices.
     """
-    chosen = read_merge(DEFAULT_MERGE) if merge is None else merge
     network = _shorten_loops(_remove_free_relays(network))
+    prices = _Prices(merge=merge, rates=rates or {}, weight_bits=weight_bits)
     for chain in _chains(network):
-        network = _cut_best(network, chain, chosen, rates or {})
+        network = _cut_best(network, chain, prices)
     return network
+
+
+def has_chains(network: Network) -> bool:
+    """Whether there is a chain of convolutions about which `merge_linear_chains` decides by price."""
+    return bool(_chains(_shorten_loops(_remove_free_relays(network))))
 
 
 def _remove_free_relays(network: Network) -> Network:
@@ -90,32 +96,30 @@ def _removable(network: Network, name: str) -> bool:
 
 
 def _mergeable(network: Network, name: str) -> bool:
-    population, outgoing = network.populations[name], network.out_of(name)
-    if not isinstance(population, Relay) or name == network.output or not outgoing:
+    outgoing = network.out_of(name)
+    if network.populations[name].kind != "relay" or name == network.output or not outgoing:
         return False
-    if any(c.delay for c in outgoing) and population.bias.any():
+    if any(c.delay for c in outgoing) and network.receivers[name].bias.any():
         return False  # the bias starts `delay` steps late: no constant bias can stand for it
     return all(composable(first, second) for first in network.into(name) for second in outgoing)
 
 
 def _is_free(network: Network, name: str) -> bool:
     incoming, outgoing = network.into(name), network.out_of(name)
-    if len(outgoing) == 1 and isinstance(outgoing[0].operation, Identity):
+    if len(outgoing) == 1 and outgoing[0].operation.passes_on:
         return True
-    return len(incoming) == 1 and isinstance(incoming[0].operation, Identity)
+    return len(incoming) == 1 and incoming[0].operation.passes_on
 
 
 def _remove(network: Network, name: str) -> Network:
-    outgoing, relay = network.out_of(name), network.populations[name]
-    assert isinstance(relay, Relay)
+    outgoing, relay = network.out_of(name), network.receivers[name]
     connections = [joined(first, second) for first in network.into(name) for second in outgoing]
     biased = [(c.target, bias_response(c, relay)) for c in outgoing] if relay.bias.any() else []
     return network.without(name, connections, biased)
 
 
-def bias_response(connection: Connection, relay: Population) -> Array:
+def bias_response(connection: Connection, relay: Receiver) -> Array:
     """What the bias of a relay adds behind a connection; compact where it is the same at every pixel or time step."""
-    assert isinstance(relay, Relay)
     by_step = relay.bias.reshape(-1, *relay.bias.shape[-3:])  # [1 or T, ...]
     response = connection.operation(np.broadcast_to(by_step, (len(by_step), *relay.shape)))
     first = response[:, :, :1, :1]
@@ -123,6 +127,20 @@ def bias_response(connection: Connection, relay: Population) -> Array:
     if connection.gain is not None:
         compact = compact * connection.gain
     return compact[0] if len(compact) == 1 else compact
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prices:
+    """What decides between forms: a chip, with what its energy depends on, or one answer for all."""
+
+    merge: Merge
+    rates: Mapping[str, float]  # spikes of a neuron in a time step, by layer; empty: assumed
+    weight_bits: int
+
+    @property
+    def basis(self) -> str:
+        """Where the rates come from, in words."""
+        return "measured rates" if self.rates else f"a rate of {RATE:.0%}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,15 +165,15 @@ def _chains(network: Network) -> list[list[str]]:
     return [chain[:LONGEST_CHAIN] for chain in chains]
 
 
-def _cut_best(network: Network, chain: list[str], merge: Merge, rates: Mapping[str, float]) -> Network:
+def _cut_best(network: Network, chain: list[str], prices: _Prices) -> Network:
     subsets = itertools.chain.from_iterable(itertools.combinations(chain, n) for n in range(len(chain) + 1))
-    choices = [_choice(network, chain, kept, merge, rates) for kept in subsets]
-    best = _best([choice for choice in choices if choice.exact], merge)
+    choices = [_choice(network, chain, kept, prices) for kept in subsets]
+    best = _best([choice for choice in choices if choice.exact], prices.merge)
     result = network
     for name in chain:
         if name not in best.kept:
             result = _remove(result, name)
-    note = _explain(chain, best, choices, merge, "measured rates" if rates else f"a rate of {RATE:.0%}")
+    note = _explain(chain, best, choices, prices)
     return replace(result, notes=(*network.notes, note))
 
 
@@ -165,12 +183,14 @@ def _best(choices: list[_Choice], merge: Merge) -> _Choice:
     return min(choices, key=lambda choice: (choice.pj, len(choice.kept)))
 
 
-def _explain(chain: list[str], best: _Choice, choices: list[_Choice], merge: Merge, rates: str) -> str:
+def _explain(chain: list[str], best: _Choice, choices: list[_Choice], prices: _Prices) -> str:
+    merge = prices.merge
     decision = f"keeps {', '.join(best.kept)} as graded relay" if best.kept else "merges into one convolution"
     merged, all_kept = choices[0], choices[-1]
     if isinstance(merge, Chip):
         one = _nj(merged) if merged.exact else "not exact"
-        why = f"{merge.title}: merged {one}, all relays {_nj(all_kept)}, chosen {_nj(best)} nJ a time step at {rates}"
+        forms = f"merged {one}, all relays {_nj(all_kept)}, chosen {_nj(best)} nJ"
+        why = f"{merge.title}: {forms} a time step at {prices.basis}"
     else:
         why = f"as asked: {merge}" if merged.exact else f"as asked: {merge}; merged not exact"
     return f"{' -> '.join(chain)}: {decision} ({why})"
@@ -181,20 +201,18 @@ def _nj(choice: _Choice) -> str:
     return f"{nj:,.0f}" if nj >= 1000 else f"{nj:.4g}"
 
 
-def _choice(
-    network: Network, chain: list[str], kept: tuple[str, ...], merge: Merge, rates: Mapping[str, float]
-) -> _Choice:
+def _choice(network: Network, chain: list[str], kept: tuple[str, ...], prices: _Prices) -> _Choice:
     rows, relays = _form(network, chain, kept)
     exact = all(map(exact_in_row, rows))
-    if not exact or not isinstance(merge, Chip):
+    if not exact or not isinstance(prices.merge, Chip):
         return _Choice(kept=kept, exact=exact, pj=0.0)
-    counts = sum((_count_row(network, row, rates) for row in rows), OpCounts())
+    counts = sum((_count_row(network, row, prices) for row in rows), OpCounts())
     for relay in relays:
         counts += count_relay(relay.shape, steps=1) + count_biases(relay.bias, relay.shape, steps=1)
-    return _Choice(kept=kept, exact=True, pj=price(counts, merge).total_pj)
+    return _Choice(kept=kept, exact=True, pj=price(counts, prices.merge).total_pj)
 
 
-def _form(network: Network, chain: list[str], kept: tuple[str, ...]) -> tuple[list[list[Connection]], list[Relay]]:
+def _form(network: Network, chain: list[str], kept: tuple[str, ...]) -> tuple[list[list[Connection]], list[Receiver]]:
     """Connections of the chain, in rows that become one, when the relays `kept` stay; and these relays."""
     rows: list[list[Connection]] = [[first] for first in network.into(chain[0])]
     done: list[list[Connection]] = []
@@ -204,12 +222,12 @@ def _form(network: Network, chain: list[str], kept: tuple[str, ...]) -> tuple[li
             done, rows = [*done, *rows], [[link]]
         else:
             rows = [[*row, link] for row in rows]
-    return [*done, *rows], [p for name in kept if isinstance(p := network.populations[name], Relay)]
+    return [*done, *rows], [network.receivers[name] for name in kept]
 
 
-def _count_row(network: Network, row: list[Connection], rates: Mapping[str, float]) -> OpCounts:
+def _count_row(network: Network, row: list[Connection], prices: _Prices) -> OpCounts:
     source = row[0].source
     spiking = network.spiking(source)
-    messages = math.prod(network.populations[source].shape) * (rates.get(source, RATE) if spiking else 1.0)
+    messages = math.prod(network.populations[source].shape) * (prices.rates.get(source, RATE) if spiking else 1.0)
     geometry = composed_geometry([connection.operation for connection in row])
-    return count_row(geometry, messages=messages, binary=spiking, weight_bits=WEIGHT_BITS)
+    return count_row(geometry, messages=messages, binary=spiking, weight_bits=prices.weight_bits)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deploy.ir.network import Connection, Convolution, Network
+from deploy.ir.network import Connection, Network
 
 
 def normalise_gains(network: Network) -> Network:
@@ -20,12 +20,14 @@ def normalise_gains(network: Network) -> Network:
 
 
 def _normalised(connection: Connection) -> Connection:
-    gain, operation = connection.gain, connection.operation
-    if gain is None or not isinstance(operation, Convolution) or gain.shape[2:] != (1, 1):
+    gain = connection.gain
+    if gain is None or gain.shape[2:] != (1, 1):
         return connection
     static = len(gain) == 1
     common = gain if static else np.sqrt((gain**2).mean(axis=0, keepdims=True))  # [1, C, 1, 1]
-    scaled = replace(operation, weight=operation.weight * common.reshape(-1, 1, 1, 1))
+    scaled = connection.operation.with_output_factors(common.ravel())
+    if scaled is None:
+        return connection
     if static:
         return replace(connection, operation=scaled, gain=None)
     relative = np.divide(gain, common, out=np.zeros_like(gain), where=common > 0)

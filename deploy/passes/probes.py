@@ -1,14 +1,12 @@
-"""Look at the potentials and spikes of a running network without keeping them all."""
+"""Probes: they look at the potentials and spikes of a running network without keeping them all."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from deploy.ir.running import Begin, Running
+from deploy.ir.types import Values
 from deploy.passes.statistics import Count
-
-Values = NDArray[Any]
 
 
 class SpikeCounts:
@@ -18,6 +16,7 @@ class SpikeCounts:
         self._counts = dict.fromkeys(layers, Count())
 
     def add(self, name: str, messages: Values) -> None:
+        """Count the spikes of a population, [N, T, C, H, W]; other populations than the layers are left out."""
         if name in self._counts:
             self._counts[name] += Count(found=int(messages.sum()), of=messages.size)
 
@@ -27,25 +26,31 @@ class SpikeCounts:
         return {name: count.share for name, count in self._counts.items()}
 
 
-class Watch:
-    """Extremes of the potentials of every population of a run; `begin` is what `run_float` and `run_integer` take."""
+class PotentialProbe:
+    """Extremes of the potentials of every population; `begin` is what `run_float` and `run_integer` take.
 
-    def __init__(self, begin: Callable[[str, int, int], Any], limit: int | None = None) -> None:
+    Attributes:
+        highest: Largest potential of every neuron over clips and time steps, [C, H, W], by population.
+        lowest: The smallest.
+    """
+
+    def __init__(self, begin: Begin, limit: int | None = None) -> None:
         self._begin, self._limit = begin, limit
-        self.highest: dict[str, Values] = {}  # of every neuron, over clips and time steps
+        self.highest: dict[str, Values] = {}
         self.lowest: dict[str, Values] = {}
         self._at_limit: dict[str, Count] = {}
 
-    def begin(self, name: str, clips: int, frames: int) -> Any:
+    def begin(self, name: str, clips: int, frames: int) -> Running:
+        """A population that is watched while it runs."""
         running = self._begin(name, clips, frames)
-        running.reached = lambda v: self._see(name, v)
+        running.on_potential = lambda v: self._add(name, v)
         return running
 
     def saturated(self, name: str) -> float | None:
         """Share of potentials at the ends of a register of `limit`; None where a population has none."""
         return self._at_limit[name].share if name in self._at_limit else None
 
-    def _see(self, name: str, v: Values) -> None:
+    def _add(self, name: str, v: Values) -> None:
         highest, lowest = v.max(axis=0), v.min(axis=0)
         self.highest[name] = np.maximum(self.highest.get(name, highest), highest)
         self.lowest[name] = np.minimum(self.lowest.get(name, lowest), lowest)

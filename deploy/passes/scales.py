@@ -6,45 +6,75 @@ below that, the one whose rounding of weights and thresholds costs least on thos
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
-from deploy.ir.machine import CURRENT_LIMIT, STATE_LIMIT
-from deploy.ir.network import Attention, Connection, Convolution, Identity, Input, Integrator, Lif, Network
-from deploy.passes.bounds import POTENTIAL_LIMIT, Interval, float_ranges, through_convolution
+from deploy.ir.intervals import Interval, ratio
+from deploy.ir.machine import STATE_LIMIT
+from deploy.ir.network import Connection, Network
+from deploy.ir.populations.base import Receiver
+from deploy.ir.rounding import Rounding
+from deploy.passes.bounds import float_ranges
 from deploy.passes.calibrate import Calibration
-from deploy.passes.rounding import largest_mantissa, round_weights
 
 LARGEST_SCALE = 2.0**12  # finer than this nothing is gained: weights have 8 bits
 SCALES_PER_OCTAVE = 16
-THRESHOLD_STEPS = 2.0**10  # a threshold keeps so many steps, even if potentials far below zero saturate
-INPUT_STEPS = 2.0**8  # steps for 1.0 of a real-valued input
+INPUT_LEVELS = 2.0**8  # levels per 1.0 of a real-valued input
 
 
-def choose_scales(network: Network, calibration: Calibration, *, weight_bits: int, reserve: float) -> dict[str, float]:
-    """The scale of every population; `reserve` is the share of its registers that a worst case may fill."""
+@dataclass(frozen=True, kw_only=True)
+class Scales:
+    """Chooses and holds the scale of every population of a network.
+
+    Attributes:
+        weight_bits: Width of a weight, sign included.
+        fill: Share of its registers that a worst case may fill, from 0 to 1; rounding can raise a worst case.
+        by_name: The scales, by population.
+    """
+
+    network: Network
+    calibration: Calibration
+    weight_bits: int
+    fill: float
+    by_name: dict[str, float]
+
+    def message_unit(self, name: str) -> float:
+        """What a message of 1.0 is in integers: 1 for a spike, the population's scale for a graded message.
+
+        A graded source whose scale is not chosen yet counts as 1: that moves an exponent, and hardly an error.
+        """
+        return 1.0 if self.network.spiking(name) else self.by_name.get(name, 1.0)
+
+    def rounding(self, connection: Connection, scale: float | None = None) -> Rounding:
+        """How a connection is rounded, with its target at its own scale or at `scale`."""
+        target = self.by_name[connection.target] if scale is None else scale
+        return Rounding(
+            factor=target / self.message_unit(connection.source),
+            weight_bits=self.weight_bits,
+            right_shift=allows_right_shift(self.network, connection),
+            mean_square=self.calibration.mean_square[connection.source],
+        )
+
+
+def choose_scales(network: Network, calibration: Calibration, *, weight_bits: int, fill: float) -> Scales:
+    """The scale of every population, with at most the share `fill` of any register filled in the worst case."""
     ranges = float_ranges(network, calibration.input_range)
-    scales = {
-        name: _input_scale(network, name, calibration, weight_bits, reserve)
-        for name, population in network.populations.items()
-        if isinstance(population, Input)
-    }
+    found = Scales(network=network, calibration=calibration, weight_bits=weight_bits, fill=fill, by_name={})
+    found.by_name[network.input_name] = _input_scale(found)
+    receivers = network.receivers
     for stream in streams(network):
-        proven = min(largest_scale(network, n, ranges[n], weight_bits) for n in stream)
-        allowed = min(proven, *(_unsaturated_scale(network, n, calibration) for n in stream))
+        proven = min(largest_scale(network, name, ranges[name], weight_bits) for name in stream)
+        unsaturated = (receivers[n].unsaturated_scale(*calibration.potentials.get(n, (0.0, 0.0))) for n in stream)
         entering = [c for c in network.connections if c.target in stream]
-        candidates = _candidates(network, min(reserve * allowed, LARGEST_SCALE), entering)
-        errors = [_rounding_error(network, stream, entering, s, scales, calibration, weight_bits) for s in candidates]
-        scales |= dict.fromkeys(stream, candidates[int(np.argmin(errors))])
-    return scales
+        candidates = _candidates(network, min(fill * min(proven, *unsaturated), LARGEST_SCALE), entering)
+        members = [receivers[name] for name in stream]
+        errors = [_rounding_error(found, members, entering, scale) for scale in candidates]
+        found.by_name.update(dict.fromkeys(stream, candidates[int(np.argmin(errors))]))
+    return found
 
 
-def message_scale(network: Network, name: str, scales: dict[str, float]) -> float:
-    """What a message of 1.0 is in integers: 1 for a spike, the population's scale for a graded message."""
-    return 1.0 if network.spiking(name) else scales[name]
-
-
-def shifts_right(network: Network, connection: Connection) -> bool:
+def allows_right_shift(network: Network, connection: Connection) -> bool:
     """Whether a connection can have a negative exponent.
 
     Spikes get no right shift, since stock Lava's Conv has none; a gain brings a shift of its own.
@@ -54,9 +84,9 @@ def shifts_right(network: Network, connection: Connection) -> bool:
 
 def streams(network: Network) -> list[tuple[str, ...]]:
     """Groups of populations that exchange currents through identities, and so need one scale."""
-    group = {name: {name} for name, p in network.populations.items() if not isinstance(p, Input)}
+    group = {name: {name} for name in network.receivers}
     for c in network.connections:
-        joined = isinstance(c.operation, Identity) and not network.spiking(c.source)
+        joined = c.operation.passes_on and not network.spiking(c.source)
         if joined and c.source in group and group[c.source] is not group[c.target]:
             union = group[c.source] | group[c.target]
             group |= dict.fromkeys(union, union)
@@ -64,45 +94,28 @@ def streams(network: Network) -> list[tuple[str, ...]]:
     return [tuple(n for n in network.populations if n in members) for members in unique.values()]
 
 
-def _input_scale(network: Network, name: str, calibration: Calibration, weight_bits: int, reserve: float) -> float:
+def _input_scale(scales: Scales) -> float:
     """The grid of the input where it has one, so that nothing is lost; 1 / 256, coarser where a wide layer needs it."""
-    if calibration.input_steps == 1.0:
+    network, calibration = scales.network, scales.calibration
+    if calibration.input_levels == 1.0:
         return 1.0
-    low, high = (np.full(network.populations[name].shape[0], x) for x in calibration.input_range)
-    allowed = reserve * largest_scale(network, name, Interval(low=low, high=high), weight_bits)
-    grid = calibration.input_steps
-    return grid if grid and grid <= allowed else min(INPUT_STEPS, allowed)
+    found = Interval.constant(*calibration.input_range, network.input.shape[0])
+    own = ratio(STATE_LIMIT, found.magnitude)
+    allowed = scales.fill * min(own, _scale_of_readers(network, network.input_name, found, scales.weight_bits))
+    grid = calibration.input_levels
+    return grid if grid and grid <= allowed else min(INPUT_LEVELS, allowed)
 
 
 def largest_scale(network: Network, name: str, found: Interval, weight_bits: int) -> float:
     """Scale at which the worst case of a population just fills its registers, or those of what it sends graded to."""
-    population = network.populations[name]
-    if isinstance(population, Lif):
-        return min(POTENTIAL_LIMIT / float(population.threshold.max()), _ratio(CURRENT_LIMIT, found.magnitude))
-    sums = [
-        through_convolution(c.operation.weight, c.operation.geometry, found).magnitude
-        * (largest_mantissa(weight_bits) / float(np.abs(c.operation.weight).max()))
-        for c in network.out_of(name)
-        if isinstance(c.operation, Convolution) and c.operation.weight.any()
-    ]
-    own = _ratio(POTENTIAL_LIMIT if isinstance(population, Integrator) else STATE_LIMIT, found.magnitude)
-    return min(own, _ratio(STATE_LIMIT, max(sums, default=0.0)))
+    population: Receiver = network.receivers[name]
+    own = population.largest_scale(found)
+    return own if population.spiking else min(own, _scale_of_readers(network, name, found, weight_bits))
 
 
-def _unsaturated_scale(network: Network, name: str, calibration: Calibration) -> float:
-    """Scale at which the potentials below zero that the calibration clips show still fit.
-
-    Nothing proves those: they saturate, and an inhibited neuron comes back too early. The threshold keeps its steps.
-    """
-    population, depth = network.populations[name], calibration.depths.get(name, 0.0)
-    if not isinstance(population, Lif) or not depth:
-        return float("inf")
-    return max(POTENTIAL_LIMIT / depth, THRESHOLD_STEPS / float(population.threshold.min()))
-
-
-def _ratio(limit: int, worst: float) -> float:
-    """Nothing limits the scale of what is always zero."""
-    return limit / worst if worst else float("inf")
+def _scale_of_readers(network: Network, name: str, found: Interval, weight_bits: int) -> float:
+    sums = (c.operation.largest_sum(found, weight_bits) for c in network.out_of(name))
+    return ratio(STATE_LIMIT, max(sums, default=0.0))
 
 
 def _candidates(network: Network, largest: float, entering: Iterable[Connection]) -> list[float]:
@@ -111,9 +124,9 @@ def _candidates(network: Network, largest: float, entering: Iterable[Connection]
     Where spikes enter by a plain factor (attention, identities), that becomes a power of two, too: exact.
     """
     factors = [
-        c.operation.scale if isinstance(c.operation, Attention) else 1.0
+        c.operation.factor
         for c in entering
-        if isinstance(c.operation, Attention) or (isinstance(c.operation, Identity) and network.spiking(c.source))
+        if c.operation.factor is not None and (network.spiking(c.source) or not c.operation.passes_on)
     ]
     if factors:
         return [float(2.0 ** np.floor(np.log2(largest * factors[0])) / factors[0])]
@@ -121,29 +134,7 @@ def _candidates(network: Network, largest: float, entering: Iterable[Connection]
     return [*octave, float(2.0 ** np.floor(np.log2(largest)))]
 
 
-def _rounding_error(
-    network: Network,
-    stream: tuple[str, ...],
-    entering: list[Connection],
-    scale: float,
-    scales: dict[str, float],
-    calibration: Calibration,
-    weight_bits: int,
-) -> float:
-    """Mean square error that rounding to this scale adds to currents and thresholds of a stream (threshold 1).
-
-    The scale of a graded source may not be chosen yet and is left out: it moves the exponent, hardly the error.
-    """
-    total = 0.0
-    for c in entering:
-        if isinstance(c.operation, Convolution):
-            activity, shifts = calibration.activity[c.source], shifts_right(network, c)
-            factor = scale / (scales.get(c.source, 1.0) if not network.spiking(c.source) else 1.0)
-            rounded = round_weights(c.operation, factor, activity, weight_bits=weight_bits, right_shift=shifts)
-            total += rounded.error / factor**2
-    for name in stream:
-        population = network.populations[name]
-        if isinstance(population, Lif):
-            exact = population.threshold * scale
-            total += float(np.mean((np.rint(exact) / exact - 1) ** 2))
-    return total
+def _rounding_error(scales: Scales, stream: list[Receiver], entering: list[Connection], scale: float) -> float:
+    """Mean square error that rounding to this scale adds to currents and thresholds of a stream (threshold 1)."""
+    costs = [c.operation.rounding_cost(scales.rounding(c, scale)) for c in entering]
+    return sum([*costs, *(population.rounding_cost(scale) for population in stream)])

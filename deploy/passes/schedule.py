@@ -11,10 +11,9 @@ late passes one synapse on the way.
 
 from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.loops import grouped
+from deploy.ir.machine import MAX_DELAY
 from deploy.ir.plan import Plan
 from svformer.common.errors import InputError
-
-MAX_DELAY = 62  # time steps that a Loihi 2 synapse can hold a message back
 
 
 def schedule(network: IntNetwork) -> Plan:
@@ -24,7 +23,7 @@ def schedule(network: IntNetwork) -> Plan:
     long = [_explain(c, lag) for c, lag in zip(network.connections, lags, strict=True) if lag > MAX_DELAY]
     if long:
         raise InputError(f"delays above {MAX_DELAY} time steps: {'; '.join(long)}; a synapse cannot hold them")
-    return Plan(depths=depths, lags=lags, frames=network.frames)
+    return Plan(depths=depths, connections=network.connections, lags=lags, frames=network.frames)
 
 
 def _depths(network: IntNetwork) -> dict[str, int]:

@@ -5,17 +5,15 @@ Clips are independent, and sums are added in the order of the clips: how many ru
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Values = NDArray[Any]
+from deploy.ir.types import Values
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageSums:
-    """Of what a population sent in so many time steps of clips."""
+    """Sums over what a population sent in `steps` time steps of some clips."""
 
     total: Values  # of every neuron, [C, H, W]
     squares: Values  # of every channel, [C]
@@ -23,7 +21,7 @@ class MessageSums:
 
     @classmethod
     def of(cls, messages_TCHW: Values) -> "MessageSums":
-        """Of one clip."""
+        """The sums of one clip."""
         return cls(
             total=messages_TCHW.sum(axis=0),
             squares=np.square(messages_TCHW).sum(axis=(0, 2, 3)),
@@ -48,7 +46,7 @@ class MessageSums:
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """How many of so many values: spikes of neurons and time steps, potentials at the end of their register."""
+    """`found` of `of` values: spikes of neurons and time steps, potentials at the end of their register."""
 
     found: int = 0
     of: int = 0
@@ -58,11 +56,12 @@ class Count:
 
     @property
     def share(self) -> float:
+        """Found values per value, from 0 to 1."""
         return self.found / self.of
 
 
 def chunks(frames_NTCHW: Values, at_once: int | None) -> Iterator[Values]:
-    """Clips, at most so many at the same time (None: all)."""
+    """The clips in chunks of at most `at_once` (None: all)."""
     size = at_once or max(1, len(frames_NTCHW))
     for first in range(0, len(frames_NTCHW), size):
         yield frames_NTCHW[first : first + size]

@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from deploy.costs.overheads import BillItem, bill
-from deploy.costs.resources import layer_needs
+from deploy.costs.overheads import Overhead, overheads
 from deploy.execution.deployment import Deployment
 from deploy.execution.tally import Tally
-from deploy.ir.network import Convolution
 from deploy.ir.network import Network as FloatNetwork
-from deploy.passes.from_nir import from_nir
 from hardware import (
     Chip,
     ChipError,
+    ConvGeometry,
     OpCounts,
     Placement,
     activity,
@@ -41,7 +39,7 @@ def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> dict[
     by_layer = {name: _mean(found, clips) for name, found in counts.items()}
     total = _mean(sum(counts.values(), OpCounts()), clips)
     models = energy_models(by_layer, chips, placements=placements(deployment, chips))
-    before = from_nir(deployment.graph)
+    before = deployment.unmerged
     weighted_mj = models[paper_ledger.CONVENTION]["weighted_layers_mj"]
     assert weighted_mj is not None  # this chip file has prices
     return {
@@ -52,7 +50,7 @@ def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> dict[
         "geometry_difference": _geometry_difference(deployment, before),
         "paper": _beside_the_paper(deployment, tally, total, weighted_mj),
         "break_even": _break_even(total, deployment.plan.frames, chips),
-        "bill": [_item(entry) for entry in bill(deployment.integer, before, deployment.plan, by_layer)],
+        "bill": [_item(entry) for entry in overheads(deployment.integer, before, deployment.plan, by_layer)],
     }
 
 
@@ -63,7 +61,7 @@ def _mean(counts: OpCounts, clips: int) -> OpCounts:
 
 def placements(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, Placement]:
     """Chips that the network takes, kept for a clip in real time: its frames at the graph's time step, back to back."""
-    needs = layer_needs(deployment.integer, deployment.plan)
+    needs = deployment.needs
     latency_s = deployment.plan.frames * float(deployment.graph.metadata["dt"])
     return {
         chip.name: Placement(chips=fit(needs, chip).chips, latency_s=latency_s)
@@ -87,7 +85,7 @@ def _geometry_difference(deployment: Deployment, before: FloatNetwork) -> str:
             padded_macs=sum(
                 c.operation.geometry.padded_macs() * (frames if not c.delay else frames - c.delay)
                 for c in before.connections
-                if isinstance(c.operation, Convolution)
+                if isinstance(c.operation.geometry, ConvGeometry)
             ),
         )
     )
@@ -155,7 +153,7 @@ def _break_even(total: OpCounts, time_steps: int, chips: Sequence[Chip]) -> dict
     }
 
 
-def _item(entry: BillItem) -> dict[str, Any]:
+def _item(entry: Overhead) -> dict[str, Any]:
     counted: Mapping[str, int] = dataclasses.asdict(entry.counts)
     return {
         "item": entry.item,

@@ -6,32 +6,32 @@ in bits of the chip, a kernel stored once however many positions share it.
 
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from deploy.costs.resources import layer_needs
+from deploy.execution.deployment import Deployment
 from deploy.execution.memory import message_size
-from deploy.ir.integer import IntInput, IntIntegrator, IntLif, IntNetwork, IntPopulation
-from deploy.ir.plan import Plan
-from deploy.passes.bounds import Headroom
+from deploy.ir.integer import IntNetwork
+from deploy.ir.intervals import CURRENT, SUM, Headroom
 from hardware.fit import BITS_PER_KIB
 from svformer.common.terminal import print_wide
 
-CURRENT, SUM = "input current", "synaptic sum"  # names of `deploy.passes.bounds`
 
-
-def plan_rows(network: IntNetwork, plan: Plan, headroom: list[Headroom]) -> list[dict[str, Any]]:
+def plan_rows(deployment: Deployment) -> list[dict[str, Any]]:
     """One entry for every population, in order of execution."""
-    needs = {need.name: need for need in layer_needs(network, plan)}
+    network, plan, headroom = deployment.integer, deployment.plan, deployment.headroom
+    needs = {need.name: need for need in deployment.needs}
     return [
         {
             "name": name,
-            "kind": kind(population),
+            "kind": population.kind,
             "shape": list(population.shape),
             "first_step": plan.first_step(name),
-            "delay_lines": _lines(network, plan, name),
+            "delay_lines": [
+                {"source": s, "steps": lag, "bytes": lag * _message_bytes(network, s)}
+                for s, lag in plan.delay_lines(name).items()
+            ],
             "weight_kib": needs[name].kernel_bits / BITS_PER_KIB if name in needs else 0.0,
             "state_kib": needs[name].state_bits / BITS_PER_KIB if name in needs else 0.0,
             "current": _fullest(headroom, CURRENT, name),
@@ -41,24 +41,8 @@ def plan_rows(network: IntNetwork, plan: Plan, headroom: list[Headroom]) -> list
     ]
 
 
-def kind(population: IntPopulation) -> str:
-    """What a population is, in a word."""
-    kinds: dict[type, str] = {IntInput: "input", IntLif: "lif", IntIntegrator: "integrator"}
-    return kinds.get(type(population), "relay")
-
-
-def _lines(network: IntNetwork, plan: Plan, name: str) -> list[dict[str, Any]]:
-    """Messages that wait inside the synapses of a layer: a line for each source, as long as its latest reader asks."""
-    steps: dict[str, int] = {}
-    for connection, lag in zip(network.connections, plan.lags, strict=True):
-        if connection.target == name and lag:
-            steps[connection.source] = max(lag, steps.get(connection.source, 0))
-    return [{"source": s, "steps": lag, "bytes": lag * _message_bytes(network, s)} for s, lag in steps.items()]
-
-
 def _message_bytes(network: IntNetwork, name: str) -> int:
-    population = network.populations[name]
-    return int(np.prod(population.shape)) * message_size(population)
+    return network.size(name) * message_size(network.populations[name])
 
 
 def _fullest(headroom: list[Headroom], what: str, name: str) -> dict[str, float] | None:

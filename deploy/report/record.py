@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.costs.counting import expected_operations, readout_layers
-from deploy.costs.resources import layer_needs
 from deploy.execution.batch import peak_rss_mb
 from deploy.execution.deployment import Deployment
 from deploy.execution.tally import ClipResult, Tally
 from deploy.gates.agreement import Agreement
-from deploy.ir.integer import IntInput, IntLif
-from deploy.ir.storage import neurons, parameter_count, synapse_memory_bits, widest_weight_bits
+from deploy.ir.storage import parameter_count, synapse_memory_bits, widest_weight_bits
 from deploy.passes.mapping import mapping
 from deploy.report.energy import energy
 from deploy.report.plan import plan_rows
@@ -89,8 +87,8 @@ def _plan(deployment: Deployment) -> dict[str, Any]:
     return {
         "depth": plan.depth,
         "first_step": {name: plan.first_step(name) for name in plan.depths},
-        "longest_delay": max(plan.lags),
-        "layers": plan_rows(deployment.integer, plan, deployment.headroom),
+        "longest_delay": plan.longest_lag,
+        "layers": plan_rows(deployment),
     }
 
 
@@ -187,13 +185,13 @@ def _layers(deployment: Deployment, tally: Tally, counts: dict[str, OpCounts]) -
 
 def _layer(name: str, deployment: Deployment, tally: Tally, counts: OpCounts) -> dict[str, Any]:
     population, clips = deployment.integer.populations[name], len(tally.clips)
-    size, steps = neurons(population), clips * deployment.plan.frames
-    spiking = isinstance(population, IntLif)
+    size, steps = deployment.integer.size(name), clips * deployment.plan.frames
+    spiking = population.spiking
     return {
         "name": name,
-        "kind": "input" if isinstance(population, IntInput) else "lif" if spiking else "relay",
+        "kind": population.kind,
         "shape": list(population.shape),
-        "neurons": size if spiking else 0,
+        "neurons": size if population.kind in ("lif", "integrator") else 0,
         "spikes": counts.spikes / clips,
         "rate": counts.spikes / (size * steps) if spiking else None,
         "float_rate": tally.float_spikes[name] / (size * steps) if spiking else None,
@@ -218,7 +216,7 @@ def _mean(total: int, clips: int) -> float:
 
 def _fit(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, Any]:
     """Cores and chips, and what the whole network asks for; chips without limits are left out."""
-    needs = layer_needs(deployment.integer, deployment.plan)
+    needs = deployment.needs
     asked = {
         "neurons": sum(need.neurons for need in needs),
         "synapse_memory_kib": sum(need.kernel_bits for need in needs) / BITS_PER_KIB,

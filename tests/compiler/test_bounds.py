@@ -10,23 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deploy.ir.integer import (
-    IntConnection,
-    IntConvolution,
-    IntIdentity,
-    IntInput,
-    IntIntegrator,
-    IntLif,
-    IntNetwork,
-    IntPopulation,
-    IntRelay,
-    bias_by_step,
-    run_integer,
-    shifted,
-)
+from deploy.ir.integer import IntConnection, IntNetwork, bias_by_step, run_integer
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.integrator import IntIntegrator
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.populations.base import IntPopulation
+from deploy.ir.populations.relay import IntRelay
+from deploy.ir.operations.base import shifted
 from deploy.ir.machine import DECAY_ONE
-from deploy.ir.network import Shape, apply_over_time, run_float
-from deploy.passes.bounds import Headroom, Interval, float_ranges, prove, through_convolution
+from deploy.ir.types import Shape
+from deploy.ir.network import apply_over_time, run_float
+from deploy.ir.intervals import Headroom, Interval
+from deploy.passes.bounds import float_ranges, prove, through_convolution
 from deploy.passes.from_nir import from_nir
 from deploy.passes.merge_linear_chains import merge_linear_chains
 from hardware import ConvGeometry

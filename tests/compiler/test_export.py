@@ -15,7 +15,8 @@ from deploy.frontend.export import class_names, export_checkpoint
 from deploy.frontend.from_svformer import export
 from deploy.gates.export import check_export
 from deploy.ir.graph import read_nir, write_nir
-from deploy.ir.integer import IntConvolution, IntLif
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.lif import IntLif
 from deploy.ir.interpreter import interpret
 from deploy.ir.nodes import GainBias, Junction, SpikingAttention
 from deploy.ir.shapes import infer_shapes

@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 from deploy.execution.simulate import simulate
 from deploy.gates.fidelity import LayerFidelity, fidelity, plain, summary, warnings
 from deploy.ir.integer import as_images
-from deploy.ir.network import Connection, Convolution, Identity, Input, Lif, Network, Relay, Shape, run_float
+from deploy.ir.network import Connection, Network, run_float
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.operations.identity import Identity
+from deploy.ir.populations.input import Input
+from deploy.ir.populations.lif import Lif
+from deploy.ir.populations.relay import Relay
+from deploy.ir.types import Shape
 from deploy.passes.calibrate import calibrate
 from deploy.passes.lowering import lower
-from deploy.passes.quantize import quantize as quantize_network
+from deploy.passes.quantize import quantize_calibrated as quantize_network
 from deploy.pipeline import quantize
 from deploy.report.fixed_point import fixed_point_table
 from hardware import ConvGeometry

@@ -9,7 +9,9 @@ import pytest
 
 from deploy.ir.contracts import check_network
 from deploy.ir.interpreter import interpret
-from deploy.ir.network import Convolution, Lif, run_float
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.populations.lif import Lif
+from deploy.ir.network import run_float
 from deploy.ir.nodes import Junction, SpikingAttention
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower

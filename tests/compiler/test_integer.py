@@ -11,20 +11,15 @@ from numpy.typing import NDArray
 
 from deploy.errors import GateError
 from deploy.ir.contracts import check_integer
-from deploy.ir.integer import (
-    IntAttention,
-    IntConnection,
-    IntConvolution,
-    IntIdentity,
-    IntInput,
-    IntIntegrator,
-    IntLif,
-    IntNetwork,
-    IntRelay,
-    fire,
-    run_integer,
-    shifted,
-)
+from deploy.ir.operations.attention import IntAttention
+from deploy.ir.integer import IntConnection, IntNetwork, run_integer
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.integrator import IntIntegrator
+from deploy.ir.populations.lif import IntLif, fire
+from deploy.ir.populations.relay import IntRelay
+from deploy.ir.operations.base import shifted
 from deploy.ir.network import delayed
 from hardware import AttentionGeometry, ConvGeometry
 

@@ -4,18 +4,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deploy.ir.integer import (
-    IntAttention,
-    IntConnection,
-    IntConvolution,
-    IntGain,
-    IntIdentity,
-    IntInput,
-    IntIntegrator,
-    IntLif,
-    IntNetwork,
-    IntRelay,
-)
+from deploy.ir.operations.attention import IntAttention
+from deploy.ir.integer import IntConnection, IntGain, IntNetwork
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.integrator import IntIntegrator
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.populations.relay import IntRelay
 from deploy.passes.bounds import prove
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule

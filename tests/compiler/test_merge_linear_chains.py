@@ -15,7 +15,13 @@ from deploy.execution.simulate import simulate
 from deploy.ir.contracts import check_network
 from deploy.ir.integer import run_integer
 from deploy.ir.interpreter import interpret
-from deploy.ir.network import Connection, Convolution, Identity, Input, Lif, Network, Relay, Shape, run_float
+from deploy.ir.network import Connection, Network, run_float
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.operations.identity import Identity
+from deploy.ir.populations.input import Input
+from deploy.ir.populations.lif import Lif
+from deploy.ir.populations.relay import Relay
+from deploy.ir.types import Shape
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import RATE, Merge, merge_linear_chains, read_merge

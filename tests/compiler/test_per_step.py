@@ -17,13 +17,18 @@ from deploy.gates.export import check_export
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.integer import IntGain
 from deploy.ir.interpreter import interpret
-from deploy.ir.network import Connection, Convolution, Identity, Input, Lif, Network, Relay, run_float
+from deploy.ir.network import Connection, Network, run_float
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.operations.identity import Identity
+from deploy.ir.populations.input import Input
+from deploy.ir.populations.lif import Lif
+from deploy.ir.populations.relay import Relay
 from deploy.ir.nodes import GainBias
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import merge_linear_chains
 from deploy.passes.normalise_gains import normalise_gains
-from deploy.passes.rounding import round_gain
+from deploy.ir.rounding import round_gain
 from deploy.passes.schedule import schedule
 from deploy.pipeline import quantize
 from hardware import ConvGeometry

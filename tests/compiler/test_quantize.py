@@ -9,14 +9,26 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deploy.ir.contracts import check_integer
-from deploy.ir.integer import IntAttention, IntConvolution, IntInput, IntLif, IntNetwork, IntRelay, run_integer
-from deploy.ir.network import Attention, Connection, Convolution, Identity, Input, Lif, Network, Relay, Shape, run_float
+from deploy.ir.operations.attention import IntAttention
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.integer import IntNetwork, run_integer
+from deploy.ir.populations.relay import IntRelay
+from deploy.ir.operations.attention import Attention
+from deploy.ir.network import Connection, Network, run_float
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.operations.identity import Identity
+from deploy.ir.populations.input import Input
+from deploy.ir.populations.lif import Lif
+from deploy.ir.populations.relay import Relay
+from deploy.ir.types import Shape
 from deploy.passes.bounds import prove
 from deploy.passes.calibrate import calibrate, grid_steps
 from deploy.passes.from_nir import from_nir
 from deploy.passes.merge_linear_chains import merge_linear_chains
-from deploy.passes.quantize import quantize
-from deploy.passes.rounding import round_bias
+from deploy.passes.quantize import quantize_calibrated as quantize
+from deploy.ir.rounding import round_bias
 from deploy.passes.scales import streams
 from hardware import AttentionGeometry, ConvGeometry
 from svformer.common.errors import InputError

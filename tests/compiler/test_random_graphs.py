@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from deploy.execution.simulate import simulate
 from deploy.ir.contracts import check_integer, check_network
-from deploy.ir.integer import IntLif, as_images
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.integer import as_images
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network, run_float
 from deploy.ir.nodes import GainBias

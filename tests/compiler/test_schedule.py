@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.ir.integer import IntConnection, IntIdentity, IntInput, IntNetwork, IntRelay
+from deploy.ir.integer import IntConnection, IntNetwork
+from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.relay import IntRelay
 from deploy.ir.plan import Plan
 from deploy.passes.schedule import MAX_DELAY, schedule
 from svformer.common.errors import InputError

@@ -6,8 +6,12 @@ import nir
 import numpy as np
 import pytest
 
-from deploy.ir.integer import IntConvolution, IntRelay, run_integer
-from deploy.ir.network import Convolution, Network, Relay, run_float
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.relay import IntRelay
+from deploy.ir.integer import run_integer
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.network import Network, run_float
+from deploy.ir.populations.relay import Relay
 from deploy.passes import quantize as quantization
 from deploy.passes.calibrate import calibrate
 from deploy.passes.lowering import lower
@@ -74,7 +78,7 @@ def error_of_results(network: Network) -> float:
     calibration = calibrate(network, clips())
     rounded = quantization.quantize(network, calibration, search=False)
     exact = run_float(network, clips())
-    spikes = run_integer(rounded, clips(), keep=["spikes", rounded.output])
+    spikes = run_integer(rounded, clips(), record=["spikes", rounded.output])
     readout = spikes[rounded.output] / rounded.populations[rounded.output].scale  # type: ignore[union-attr]
     # what the float network's head makes of the integer network's spikes
     names = [name for name in network.populations if name not in ("input", "spikes")]

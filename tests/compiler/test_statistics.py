@@ -16,7 +16,7 @@ from deploy.ir.network import Network, run_float
 from deploy.passes.calibrate import Calibration, calibrate
 from deploy.passes.lowering import lower
 from deploy.passes.probes import SpikeCounts
-from deploy.passes.quantize import quantize
+from deploy.passes.quantize import quantize_calibrated as quantize
 from deploy.passes.statistics import Count, MessageSums, chunks
 from deploy.pipeline import firing_rates
 from svformer.common.errors import InputError
@@ -136,7 +136,7 @@ def test_what_nobody_hears_any_more_is_given_back(network: Network, integers: In
             heard = {c.source for c in net.connections if names.index(c.target) >= names.index(name)}
             assert there <= heard | {name, names[0]}
 
-        found = run(net, frames[:1], keep=[net.output], on_population=look)  # type: ignore[operator]
+        found = run(net, frames[:1], record=[net.output], on_population=look)  # type: ignore[operator]
         assert list(seen) == names
         assert list(found) == [net.output]
         np.testing.assert_array_equal(found[net.output], run(net, frames[:1])[net.output])  # type: ignore[operator]

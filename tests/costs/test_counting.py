@@ -11,18 +11,14 @@ from numpy.typing import NDArray
 
 from deploy.costs.counting import count_by_step, count_operations, expected_operations, readout_layers
 from deploy.costs.resources import layer_needs
-from deploy.ir.integer import (
-    IntAttention,
-    IntConnection,
-    IntConvolution,
-    IntIdentity,
-    IntInput,
-    IntLif,
-    IntNetwork,
-    IntRelay,
-    run_integer,
-)
-from deploy.ir.network import Shape
+from deploy.ir.operations.attention import IntAttention
+from deploy.ir.integer import IntConnection, IntNetwork, run_integer
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.populations.relay import IntRelay
+from deploy.ir.types import Shape
 from deploy.ir.storage import parameter_count, synapse_memory_bits, weight_bits, widest_weight_bits
 from deploy.passes.schedule import schedule
 from hardware import AttentionGeometry, ConvGeometry, OpCounts

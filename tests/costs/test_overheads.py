@@ -8,20 +8,22 @@ import pytest
 from deploy.costs.chain_forms import MERGED, MIXED, RELAYED
 from deploy.costs.counting import count_operations
 from deploy.costs.overheads import BillItem, bill
-from deploy.ir.integer import (
-    IntConnection,
-    IntConvolution,
-    IntGain,
-    IntIdentity,
-    IntInput,
-    IntLif,
-    IntNetwork,
-    IntOperation,
-    IntPopulation,
-    IntRelay,
-    run_integer,
-)
-from deploy.ir.network import Connection, Convolution, Identity, Input, Lif, Network, Population, Relay, Shape
+from deploy.ir.integer import IntConnection, IntGain, IntNetwork, run_integer
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.operations.base import IntOperation
+from deploy.ir.populations.base import IntPopulation
+from deploy.ir.populations.relay import IntRelay
+from deploy.ir.network import Connection, Network
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.operations.identity import Identity
+from deploy.ir.populations.input import Input
+from deploy.ir.populations.lif import Lif
+from deploy.ir.populations.base import Population
+from deploy.ir.populations.relay import Relay
+from deploy.ir.types import Shape
 from deploy.passes.schedule import schedule
 from hardware import ConvGeometry, OpCounts
 

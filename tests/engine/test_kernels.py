@@ -19,7 +19,10 @@ from deploy.engine.kernels import compile_kernel, variants
 from deploy.engine.neurons import Neurons, populated
 from deploy.engine.ranges import SPIKES, MessageRange, exact_type, sum_type
 from deploy.engine.simd import WORD, first_bit, jit, pack, popcount, transpose_bits
-from deploy.ir.integer import IntAttention, IntConvolution, IntLif, bias_by_step, fire
+from deploy.ir.operations.attention import IntAttention
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.lif import IntLif, fire
+from deploy.ir.integer import bias_by_step
 from deploy.ir.machine import DECAY_ONE
 from hardware import AttentionGeometry, ConvGeometry
 

@@ -12,18 +12,14 @@ from numpy.typing import NDArray
 from deploy.engine import stream as engine_stream
 from deploy.engine.kernels import compile_kernel
 from deploy.engine.layers import message_range
-from deploy.engine.neurons import message_type
+from deploy.engine.ranges import message_type
 from deploy.engine.ranges import SPIKES, MessageRange
 from deploy.engine.stream import fastest, stream
-from deploy.ir.integer import (
-    IntConnection,
-    IntIdentity,
-    IntInput,
-    IntLif,
-    IntNetwork,
-    IntRelay,
-    run_integer,
-)
+from deploy.ir.integer import IntConnection, IntNetwork, run_integer
+from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.populations.relay import IntRelay
 from deploy.passes.schedule import schedule
 
 Messages = NDArray[Any]
@@ -47,7 +43,7 @@ def test_the_fastest_way_says_the_same(data: st.DataObject, threads: int, int_ne
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(engine_stream, "WORTH_IT", worth_it)
             patch.setattr(engine_stream, "threads", lambda work_ns, cores: threads)
-            found = fastest(network, schedule(network), frames, keep=[network.output])
+            found = fastest(network, schedule(network), frames, record=[network.output])
         assert found.keys() == {network.output}
         np.testing.assert_array_equal(found[network.output], expected)
 

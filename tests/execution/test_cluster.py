@@ -248,19 +248,19 @@ def test_workers_give_the_same_report(
 INTERRUPTED = """
 import os, signal, sys
 from deploy import pipeline, run_lava
-from deploy.parts import PartFolder
+from deploy.parts import ResultFolder
 from svformer.cli import run_cli
 
 if __name__ == "__main__":
     pipeline.BATCH = 1
-    add = PartFolder.add
+    add = ResultFolder.add
 
     def add_and_interrupt(self, part):
         add(self, part)
-        PartFolder.add = add
+        ResultFolder.add = add
         os.killpg(os.getpgid(0), signal.SIGINT)
 
-    PartFolder.add = add_and_interrupt
+    ResultFolder.add = add_and_interrupt
     sys.exit(run_cli(run_lava.main))
 """
 
@@ -343,9 +343,9 @@ def test_files_that_a_worker_does_not_see_are_named(tmp_path: Path, monkeypatch:
     """They are not taken for clips that cannot be read, which a data set may do without."""
     monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(address="tcp://a:1"))
     missing = tmp_path / "clip.npy"
-    source = ClipSource(path=missing, label=None, leave_out=equipment.for_the_sender)
+    source = ClipSource(path=missing, label=None, leave_out=equipment.reported_by_client)
     with pytest.raises(InputError, match=r"clip\.npy: not there on worker tcp://a:1 .*under the same path"):
-        equipment.run_there(Batch(first=0, sources=[source]), [missing])
+        equipment.run_on_worker(Batch(first=0, sources=[source]), [missing])
 
 
 def test_what_ends_workers_is_told_in_one_line() -> None:

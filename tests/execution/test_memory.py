@@ -24,12 +24,16 @@ from deploy.execution.memory import (
     message_bytes,
 )
 from deploy.gates.fidelity import fidelity
-from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, IntRelay, run_integer
+from deploy.ir.integer import IntConnection, IntNetwork, run_integer
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.populations.relay import IntRelay
 from deploy.lava_network import actors
 from deploy.lava_network.actors import require_semaphores, shared_zeros
 from deploy.passes.calibrate import calibrate
 from deploy.passes.lowering import lower
-from deploy.passes.quantize import quantize
+from deploy.passes.quantize import quantize_calibrated as quantize
 from deploy.pipeline import firing_rates
 from hardware import ConvGeometry
 from svformer.common.errors import InputError

@@ -17,15 +17,15 @@ from deploy import pipeline, run_lava
 from deploy.clips.source import ClipSource
 from deploy.errors import SimulatorError
 from deploy.execution import collect as collection
-from deploy.execution.batch import Part, Work, run_batch
-from deploy.execution.collect import Here, collect, cut
+from deploy.execution.batch import BatchResult, RunSpec, run_batch
+from deploy.execution.collect import InProcess, collect, cut
 from deploy.execution.deployment import Deployment
 from deploy.execution.fingerprint import fingerprint, of_clips, of_work
-from deploy.execution.resume import PartFolder, decode, encode
+from deploy.execution.resume import ResultFolder, decode, encode
 from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
 from deploy.gates.agreement import Agreement
 from deploy.ir.graph import read_nir
-from deploy.ir.integer import IntLif
+from deploy.ir.populations.lif import IntLif
 from deploy.pipeline import deploy, run
 from deploy.report.record import record
 from hardware import OpCounts
@@ -49,8 +49,8 @@ def deployment(small_run: Path, sources: list[ClipSource]) -> Deployment:
     return deploy(graph, sources, lambda line: None)
 
 
-def work_of(deployment: Deployment) -> Work:
-    return Work(graph=deployment.graph, integer=deployment.integer, wanted=deployment.input_format, backend="integer")
+def work_of(deployment: Deployment) -> RunSpec:
+    return RunSpec(graph=deployment.graph, integer=deployment.integer, wanted=deployment.input_format, backend="integer")
 
 
 def without_times(report: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def test_tallies_add_up_by_hand() -> None:
 def test_any_cut_gives_the_same_report(
     size: int, deployment: Deployment, sources: list[ClipSource], whole: Tally
 ) -> None:
-    found = collect(work_of(deployment), sources, size=size, runner=Here())
+    found = collect(work_of(deployment), sources, size=size, runner=InProcess())
     assert_same(found, whole, deployment)
     assert len(next(iter(found.kept.values()))) == KEPT_CLIPS
 
@@ -114,8 +114,8 @@ def test_any_cut_gives_the_same_report(
 def test_parts_in_any_order_give_the_same_report(
     deployment: Deployment, sources: list[ClipSource], whole: Tally
 ) -> None:
-    class Backwards(Here):
-        def run(self, work: Work, sources: Any, batches: Any, on_clips: Any) -> Any:
+    class Backwards(InProcess):
+        def run(self, work: RunSpec, sources: Any, batches: Any, on_clips: Any) -> Any:
             yield from super().run(work, sources, batches[::-1], on_clips)
 
     assert_same(collect(work_of(deployment), sources, size=2, runner=Backwards()), whole, deployment)
@@ -123,7 +123,7 @@ def test_parts_in_any_order_give_the_same_report(
 
 def test_batches_are_cut_from_what_is_not_done(sources: list[ClipSource]) -> None:
     """Of 11 clips, 2 to 4 and 8 are done: 0 and 1, 5 to 7, 9 and 10 are left."""
-    done = [Part(first=first, count=n, places=(), left_out={}, tally=Tally()) for first, n in ((2, 3), (8, 1))]
+    done = [BatchResult(first=first, count=n, places=(), left_out={}, tally=Tally()) for first, n in ((2, 3), (8, 1))]
 
     def places(size: int) -> list[list[int]]:
         return [[b.first, len(b.sources)] for b in cut(sources, done, size)]
@@ -145,7 +145,7 @@ def test_clips_that_cannot_be_read_are_left_out_and_their_owner_is_told(
     expected = run(deployment, sources[:10], backend="integer")
     for size in (1, 5, 12):
         told.clear()
-        assert_same(collect(work_of(deployment), mixed, size=size, runner=Here()), expected, deployment)
+        assert_same(collect(work_of(deployment), mixed, size=size, runner=InProcess()), expected, deployment)
         assert [Path(line.partition(":")[0]).name for line in told] == ["damaged.npy", "missing.npy"]
         assert capsys.readouterr().err == "2 of 12 clips cannot be read and are left out\n"
     with pytest.raises(InputError, match="1 of 1 clips cannot be read; nothing is left to run"):
@@ -183,7 +183,7 @@ def same_clip(one: ClipResult, two: ClipResult) -> bool:
 def test_large_counts_stay_exact(sources: list[ClipSource]) -> None:
     """Reads times bits of memory pass 64 bits at the published geometry."""
     tally = Tally(steps={"a": [OpCounts(state_reach=3 * 2**70)]})
-    part = Part(first=0, count=1, places=(), left_out={0: "why"}, tally=tally)
+    part = BatchResult(first=0, count=1, places=(), left_out={0: "why"}, tally=tally)
     found, _ = decode(encode(part), sources)
     assert found.tally.steps == tally.steps
     assert found.left_out == {0: "why"}
@@ -248,12 +248,12 @@ def test_what_has_no_stable_text_has_no_fingerprint() -> None:
 # Stopped and resumed
 
 
-def stopping_after(parts: PartFolder, count: int, error: BaseException) -> None:
+def stopping_after(parts: ResultFolder, count: int, error: BaseException) -> None:
     """Make a run end when so many of its parts are stored."""
     original = parts.add
     left = [count]
 
-    def add(part: Part) -> None:
+    def add(part: BatchResult) -> None:
         original(part)
         left[0] -= 1
         if not left[0]:
@@ -262,17 +262,17 @@ def stopping_after(parts: PartFolder, count: int, error: BaseException) -> None:
     parts.add = add  # type: ignore[method-assign]
 
 
-class Counting(Here):
-    """Here, and says how many clips it was given."""
+class Counting(InProcess):
+    """InProcess, and says how many clips it was given."""
 
     clips = 0
 
-    def run(self, work: Work, sources: Any, batches: Any, on_clips: Any) -> Any:
+    def run(self, work: RunSpec, sources: Any, batches: Any, on_clips: Any) -> Any:
         self.clips += sum(len(batch.sources) for batch in batches)
         yield from super().run(work, sources, batches, on_clips)
 
 
-def collected(deployment: Deployment, sources: list[ClipSource], parts: PartFolder, size: int) -> tuple[Tally, int]:
+def collected(deployment: Deployment, sources: list[ClipSource], parts: ResultFolder, size: int) -> tuple[Tally, int]:
     runner = Counting()
     return collect(work_of(deployment), sources, size=size, runner=runner, parts=parts), runner.clips
 
@@ -281,25 +281,25 @@ def test_a_run_goes_on_where_it_was_also_in_other_batches(
     deployment: Deployment, sources: list[ClipSource], whole: Tally, tmp_path: Path
 ) -> None:
     folder = tmp_path / "parts"
-    parts = PartFolder(folder)
+    parts = ResultFolder(folder)
     stopping_after(parts, 2, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt, match="4 of 11 clips are done; go on with the same command and --resume"):
         collected(deployment, sources, parts, size=2)
-    found, clips = collected(deployment, sources, PartFolder(folder, resume=True), size=3)
+    found, clips = collected(deployment, sources, ResultFolder(folder, resume=True), size=3)
     assert clips == 5 + 2  # the part that was stored when Ctrl-C came counts
     assert_same(found, whole, deployment)
-    found, clips = collected(deployment, sources, PartFolder(folder, resume=True), size=CLIPS)
+    found, clips = collected(deployment, sources, ResultFolder(folder, resume=True), size=CLIPS)
     assert clips == 0
     assert_same(found, whole, deployment)
     with pytest.raises(InputError, match=r"parts: holds what a run .* has done \(5 files\); go on with --resume"):
-        PartFolder(folder)
+        ResultFolder(folder)
     parts.remove()
     assert not folder.exists()
-    PartFolder(folder)
+    ResultFolder(folder)
 
 
 def test_an_error_says_how_to_go_on(deployment: Deployment, sources: list[ClipSource], tmp_path: Path) -> None:
-    parts = PartFolder(tmp_path / "parts")
+    parts = ResultFolder(tmp_path / "parts")
     stopping_after(parts, 1, SimulatorError("Lava process 'a' was killed"))
     with pytest.raises(SimulatorError) as caught:
         collected(deployment, sources, parts, size=3)
@@ -307,7 +307,7 @@ def test_an_error_says_how_to_go_on(deployment: Deployment, sources: list[ClipSo
 
 
 def test_one_batch_leaves_the_disk_alone(deployment: Deployment, sources: list[ClipSource], tmp_path: Path) -> None:
-    run(deployment, sources, backend="integer", parts=PartFolder(tmp_path / "parts"))
+    run(deployment, sources, backend="integer", parts=ResultFolder(tmp_path / "parts"))
     assert not (tmp_path / "parts").exists()
 
 
@@ -319,18 +319,18 @@ def test_parts_that_are_damaged_or_of_another_run_are_run_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "parts"
-    collected(deployment, sources, PartFolder(folder), size=3)
+    collected(deployment, sources, ResultFolder(folder), size=3)
     names = [f"part-{first:06}.npz" for first in (0, 3, 6, 9)]
     assert sorted(file.name for file in folder.iterdir()) == names
     (folder / names[1]).write_bytes((folder / names[1]).read_bytes()[:-100])
-    found, clips = collected(deployment, sources, PartFolder(folder, resume=True), size=3)
+    found, clips = collected(deployment, sources, ResultFolder(folder, resume=True), size=3)
     assert clips == 3
     assert_same(found, whole, deployment)
     error = capsys.readouterr().err
     assert error.startswith(f"{folder / names[1]}: damaged (")
     assert error.endswith("; its clips are run again\n")
     assert error.count("\n") == 1
-    found, clips = collected(deployment, sources[1:], PartFolder(folder, resume=True), size=3)
+    found, clips = collected(deployment, sources[1:], ResultFolder(folder, resume=True), size=3)
     assert clips == 10
     assert capsys.readouterr().err == (
         f"{folder}: 4 parts are of another run (network, clips, options or version of the code); "
@@ -342,7 +342,7 @@ def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
     (tmp_path / "part-000000.npz").touch()
     (tmp_path / ".part-000003-x1.npz").touch()  # half-written by a run that was killed
     (tmp_path / "mine.txt").touch()
-    PartFolder(tmp_path, resume=True).remove()
+    ResultFolder(tmp_path, resume=True).remove()
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -351,11 +351,11 @@ def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from deploy import pipeline, run_lava
-from deploy.parts import PartFolder
+from deploy.parts import ResultFolder
 from svformer.cli import run_cli
 
 pipeline.BATCH = 2
-add, left = PartFolder.add, int(os.environ["PARTS"])
+add, left = ResultFolder.add, int(os.environ["PARTS"])
 
 def add_and_die(self, part):
     global left
@@ -364,7 +364,7 @@ def add_and_die(self, part):
     if not left:
         os.kill(os.getpid(), int(os.environ["SIGNAL"]))
 
-PartFolder.add = add_and_die
+ResultFolder.add = add_and_die
 sys.exit(run_cli(run_lava.main))
 """
 

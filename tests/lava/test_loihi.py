@@ -18,17 +18,13 @@ import pytest
 
 from deploy import run_lava
 from deploy.errors import SimulatorError
-from deploy.ir.integer import (
-    IntConnection,
-    IntConvolution,
-    IntIdentity,
-    IntInput,
-    IntLif,
-    IntNetwork,
-    IntRelay,
-    run_integer,
-    shifted,
-)
+from deploy.ir.integer import IntConnection, IntNetwork, run_integer
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.populations.relay import IntRelay
+from deploy.ir.operations.base import shifted
 from deploy.lava_network import loihi
 from deploy.lava_network.blocks import registered
 from deploy.lava_network.compat import ModelMap

@@ -17,7 +17,7 @@ def test_graded_messages_of_any_size(largest: int, seed: int) -> None:
     messages[1, 1, 0, 0, :2] = -largest, largest
     recording = Recording(4, SHAPE, GRADED)
     for frame, of_frame in enumerate(messages.reshape(4, *SHAPE)):
-        recording.keep(frame, of_frame)
+        recording.store(frame, of_frame)
     found = recording.take(2)
     assert found.dtype == np.int32
     np.testing.assert_array_equal(found, messages)
@@ -26,8 +26,8 @@ def test_graded_messages_of_any_size(largest: int, seed: int) -> None:
 
 def test_upper_halves_are_kept_of_frames_that_need_them_alone() -> None:
     recording = Recording(3, (4,), GRADED)
-    recording.keep(0, np.array([-32768, 32767, -1, 0], np.int32))
-    recording.keep(1, np.array([-32769, 32768, -1, 0], np.int32))
+    recording.store(0, np.array([-32768, 32767, -1, 0], np.int32))
+    recording.store(1, np.array([-32769, 32768, -1, 0], np.int32))
     assert recording.is_wide.tolist() == [False, True, False]
     assert recording.upper.tolist() == [[0, 0, 0, 0], [-1, 0, -1, 0], [0, 0, 0, 0]]
     assert recording.take(1).tolist() == [[[-32768, 32767, -1, 0], [-32769, 32768, -1, 0], [0, 0, 0, 0]]]
@@ -38,6 +38,6 @@ def test_spikes_take_a_bit_each_and_other_steps_are_left_out() -> None:
     spikes = (np.arange(18).reshape(SHAPE) % 3 == 0).astype(np.int8)
     recording = Recording(2, SHAPE, SPIKES)
     for frame in (-1, 1, 2):
-        recording.keep(frame, spikes)
+        recording.store(frame, spikes)
     assert recording.memory.shape == (2, 3), "18 bits take 3 bytes"
     np.testing.assert_array_equal(recording.take(1), [[np.zeros(SHAPE), spikes]])

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from deploy import lower, quantize, simulate
 from deploy.errors import SimulatorError
 from deploy.frontend.from_svformer import export
-from deploy.ir.integer import IntLif, IntNetwork, as_images, run_integer
+from deploy.ir.populations.lif import IntLif
+from deploy.ir.integer import IntNetwork, as_images, run_integer
 from svformer import SVFormer, SVFormerConfig
 from svformer.common.errors import InputError
 

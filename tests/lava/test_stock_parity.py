@@ -7,7 +7,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, run_integer
+from deploy.ir.integer import IntConnection, IntNetwork, run_integer
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.input import IntInput
+from deploy.ir.populations.lif import IntLif
 from deploy.lava_network.simulate import simulate
 from deploy.passes.lowering import lower
 from deploy.passes.schedule import schedule

@@ -1,0 +1,188 @@
+"""What every operation answers, in real numbers and in integers.
+
+Legend: N frames (any batch of them), C channels, H rows, W columns of the input; O, H', W' of the output.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.ir.chip import ChipPart
+from deploy.ir.intervals import Interval
+from deploy.ir.rounding import Rounding, RoundingError
+from deploy.ir.types import Array, IntArray, Shape, Values
+from hardware import OpCounts
+from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
+
+Geometry = ConvGeometry | IdentityGeometry | AttentionGeometry
+
+
+class Operation(Protocol):
+    """A map of one frame of messages, in real numbers."""
+
+    @property
+    def in_shape(self) -> Shape:
+        """(C, H, W) of what it takes."""
+
+    @property
+    def out_shape(self) -> Shape:
+        """(O, H', W') of what it gives."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Which neurons a message reaches."""
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether every value goes to one place unchanged, so that source and target can share one scale."""
+
+    @property
+    def factor(self) -> float | None:
+        """The one number that multiplies the result; None for an operation with weights."""
+
+    @property
+    def weights(self) -> int:
+        """How many weights are stored."""
+
+    @property
+    def largest_weight(self) -> float | None:
+        """Magnitude of the largest weight; None for an operation without weights."""
+
+    def __call__(self, x_NCHW: Array, /) -> Array:
+        """Result [N, O, H', W'] for frames [N, C, H, W]."""
+
+    def interval(self, x: Interval) -> Interval:
+        """Range of the result of every output channel for inputs in this range."""
+
+    def largest_sum(self, x: Interval, weight_bits: int) -> float:
+        """Worst synaptic sum when the largest weight fills its `weight_bits`; 0 where nothing is weighted."""
+
+    def rounded(self, rounding: Rounding) -> "IntOperation":
+        """The operation in integers."""
+
+    def rounding_cost(self, rounding: Rounding) -> float:
+        """Mean square error that rounding adds to a current, in the unit of the real-valued target."""
+
+    def drift(self, rounded: "IntOperation", factor: float, mean_CHW: Array) -> Array:
+        """What rounding adds to the mean current of every output channel, [O, 1, 1], real-valued.
+
+        `mean_CHW` is the mean message of every input neuron, `factor` that of `Rounding`.
+        """
+
+    def rounding_error(self, rounded: "IntOperation", step: float) -> RoundingError:
+        """How far the rounded weights are off, where one unit of their mantissa stands for `step`."""
+
+    def with_output_factors(self, factors_O: Array) -> "Operation | None":
+        """The operation with every output channel times a factor, where its weights can take it; else None."""
+
+
+class IntOperation(Protocol):
+    """A map of one frame of messages in the integers of the machine."""
+
+    @property
+    def in_shape(self) -> Shape:
+        """(C, H, W) of what it takes."""
+
+    @property
+    def out_shape(self) -> Shape:
+        """(O, H', W') of what it gives."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Which neurons a message reaches."""
+
+    @property
+    def exponent(self) -> int:
+        """The sum is multiplied by 2^exponent; right shifts round down."""
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether every value goes to one place; it may be multiplied on the way."""
+
+    @property
+    def unit_factor(self) -> float | None:
+        """What a value of 1 becomes at its one place; None where values are summed."""
+
+    @property
+    def weights(self) -> int:
+        """How many weights are stored."""
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits that a stored weight needs, sign included; 0 without weights."""
+
+    @property
+    def lone_weight(self) -> int | None:
+        """The one positive weight of a kernel that passes each value on alone; None for all others."""
+
+    def __call__(self, x_NCHW: Values, /) -> IntArray:
+        """Result [N, O, H', W'] for messages [N, C, H, W], exact."""
+
+    def with_exponent(self, exponent: int) -> "IntOperation":
+        """The same sum with another exponent."""
+
+    def sum_interval(self, x: Interval) -> Interval:
+        """Range of the synaptic sum of every output channel, before the exponent."""
+
+    @property
+    def fills_register(self) -> bool:
+        """Whether there is a sum or product that a register has to hold."""
+
+    def count(self, messages_NCHW: Values, *, binary: bool, state_memory_bits: int) -> OpCounts:
+        """Operations and memory accesses that these messages cause.
+
+        `binary` messages are spikes; `state_memory_bits` is the size of the target's potentials.
+        """
+
+    def expected_ops(self, rate: float, time_steps: int) -> float | None:
+        """Operations by rate x synapses; None where they depend on more than one rate."""
+
+    @property
+    def reaches_unevenly(self) -> bool:
+        """Whether messages from some positions reach more neurons than from others, as at the border of an image."""
+
+    def chip_parts(self) -> Iterator[ChipPart]:
+        """What Loihi 2 makes of it."""
+
+
+class WithoutWeights:
+    """Answers of a real-valued operation that has one factor and no weights."""
+
+    weights, largest_weight = 0, None
+
+    def largest_sum(self, x: Interval, weight_bits: int) -> float:
+        """No weight can be large."""
+        return 0.0
+
+    def rounding_cost(self, rounding: Rounding) -> float:
+        """One factor is rounded exactly where it is a power of two, and hardly costs anything elsewhere."""
+        return 0.0
+
+    def drift(self, rounded: IntOperation, factor: float, mean_CHW: Array) -> Array:
+        """None that is taken back."""
+        return np.zeros((1, 1, 1))
+
+    def with_output_factors(self, factors_O: Array) -> None:
+        """There are no weights to take them."""
+
+
+class IntWithoutWeights:
+    """Answers of an integer operation that stores no weights."""
+
+    weights, weight_bits, lone_weight = 0, 0, None
+    reaches_unevenly = False
+
+
+def shifted(total: IntArray, exponent: int) -> IntArray:
+    """A synaptic sum times 2^exponent; right shifts round down, as on the chip."""
+    return total << exponent if exponent >= 0 else total >> -exponent
+
+
+def stored_weight_bits(mantissa: NDArray[np.int16]) -> int:
+    """Bits that weights need, sign included; factors of two that all share are in the exponent."""
+    magnitudes = np.abs(mantissa.astype(np.int64))
+    shared = int(np.gcd.reduce(magnitudes, axis=None))
+    power_of_two = shared & -shared
+    return (int(magnitudes.max()) // max(power_of_two, 1)).bit_length() + 1

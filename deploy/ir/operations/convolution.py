@@ -1,0 +1,165 @@
+"""A convolution, and every other linear map: a kernel as large as the image is a dense layer.
+
+Legend: O output channels, C / groups input channels of a group, kh and kw rows and columns of the kernel.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.ir.chip import CONV, ChipPart
+from deploy.ir.intervals import Interval
+from deploy.ir.linear import convolve
+from deploy.ir.machine import largest_mantissa
+from deploy.ir.operations.base import IntOperation, shifted, stored_weight_bits
+from deploy.ir.rounding import RoundedWeights, Rounding, RoundingError, round_weights
+from deploy.ir.types import Array, IntArray, Shape, Values
+from hardware import OpCounts, count_accesses, count_connection, expected_ops
+from hardware.geometry import ConvGeometry
+
+HALF_A_STEP = 0.5 + 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolution:
+    """`y = weight * x`: 2-D cross-correlation with zero padding, stride, dilation and groups."""
+
+    weight: Array  # [O, C / groups, kh, kw]
+    geometry: ConvGeometry
+    trained_bits: int | None = None  # width of the grid that the weights were trained on; passes must keep it
+
+    passes_on = False
+    factor = None
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.geometry.in_shape
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.geometry.out_shape
+
+    @property
+    def weights(self) -> int:
+        return self.weight.size
+
+    @property
+    def largest_weight(self) -> float:
+        return float(np.abs(self.weight).max())
+
+    def __call__(self, x_NCHW: Array, /) -> Array:
+        return convolve(x_NCHW, self.weight, self.geometry)
+
+    def interval(self, x: Interval) -> Interval:
+        return weighted(self.weight, self.geometry, x)
+
+    def largest_sum(self, x: Interval, weight_bits: int) -> float:
+        if not self.largest_weight:
+            return 0.0
+        return self.interval(x).magnitude * (largest_mantissa(weight_bits) / self.largest_weight)
+
+    def rounded(self, rounding: Rounding) -> "IntConvolution":
+        found = self._round(rounding)
+        return IntConvolution(mantissa=found.mantissa, exponent=found.exponent, geometry=self.geometry)
+
+    def rounding_cost(self, rounding: Rounding) -> float:
+        return self._round(rounding).error / rounding.factor**2
+
+    def _round(self, rounding: Rounding) -> RoundedWeights:
+        return round_weights(self.weight, self.geometry, rounding)
+
+    def drift(self, rounded: IntOperation, factor: float, mean_CHW: Array) -> Array:
+        """Mean over positions of what the error of the weights makes of the mean messages."""
+        assert isinstance(rounded, IntConvolution)
+        error = replace(self, weight=rounded.mantissa * 2.0**rounded.exponent / factor - self.weight)
+        return error(mean_CHW[np.newaxis])[0].mean(axis=(1, 2), keepdims=True)
+
+    def rounding_error(self, rounded: IntOperation, step: float) -> RoundingError:
+        assert isinstance(rounded, IntConvolution)
+        error = rounded.mantissa * step - self.weight
+        size = float(np.sqrt(np.mean(self.weight**2)))
+        return RoundingError(
+            relative=float(np.sqrt(np.mean(error**2))) / size if size else 0.0,
+            clipped=float((np.abs(error) > step * HALF_A_STEP).mean()),
+        )
+
+    def with_output_factors(self, factors_O: Array) -> "Convolution":
+        return replace(self, weight=self.weight * factors_O.reshape(-1, 1, 1, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntConvolution:
+    """Weights are `mantissa * 2^exponent`, one exponent for the connection."""
+
+    mantissa: NDArray[np.int16]  # [O, C / groups, kh, kw]
+    exponent: int
+    geometry: ConvGeometry
+
+    passes_on = False
+    unit_factor = None
+    fills_register = True
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.geometry.in_shape
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.geometry.out_shape
+
+    @property
+    def weights(self) -> int:
+        return self.mantissa.size
+
+    @property
+    def weight_bits(self) -> int:
+        return stored_weight_bits(self.mantissa)
+
+    @property
+    def lone_weight(self) -> int | None:
+        weight = int(self.mantissa.flat[0])
+        alone = self.mantissa[0].size == 1 and weight > 0 and (self.mantissa == weight).all()
+        return weight if alone else None
+
+    def __call__(self, x_NCHW: Values, /) -> IntArray:
+        # float64 holds these sums exactly (24 bits are proven, 53 are there) and its products are fast
+        total = convolve(x_NCHW.astype(np.float64), self.mantissa.astype(np.float64), self.geometry)
+        return shifted(total.astype(np.int64), self.exponent)
+
+    def with_exponent(self, exponent: int) -> "IntConvolution":
+        return replace(self, exponent=exponent)
+
+    def sum_interval(self, x: Interval) -> Interval:
+        return weighted(self.mantissa, self.geometry, x)
+
+    def count(self, messages_NCHW: Values, *, binary: bool, state_memory_bits: int) -> OpCounts:
+        bits = self.weight_bits
+        ops = count_connection(messages_NCHW, self.geometry, binary=binary, weight_bits=bits)
+        return ops + count_accesses(ops, weight_memory_bits=self.weights * bits, state_memory_bits=state_memory_bits)
+
+    def expected_ops(self, rate: float, time_steps: int) -> float:
+        return expected_ops(self.geometry, rate, time_steps=time_steps)
+
+    @property
+    def reaches_unevenly(self) -> bool:
+        return bool(np.ptp(self.geometry.fan_out_map()))
+
+    def chip_parts(self) -> Iterator[ChipPart]:
+        g = self.geometry
+        dense = g.kernel == g.in_shape[1:] and g.out_shape[1:] == (1, 1) and g.groups == 1
+        what = "dense" if dense else f"convolution {g.kernel[0]}x{g.kernel[1]}, stride {g.stride[0]}"
+        yield ChipPart(what=what, process=CONV)
+
+
+def weighted(weight_OIHW: Values, geometry: ConvGeometry, x: Interval) -> Interval:
+    """Range of every output channel of a kernel; padding gives zeros, so 0 is always in the range of an input."""
+    groups, inputs = geometry.groups, x.with_zero()
+    low, high = inputs.low.reshape(groups, 1, -1), inputs.high.reshape(groups, 1, -1)
+    weight = weight_OIHW.astype(np.float64).reshape(groups, len(weight_OIHW) // groups, weight_OIHW.shape[1], -1)
+    positive, negative = np.maximum(weight, 0).sum(-1), np.minimum(weight, 0).sum(-1)  # [G, O / G, C / G]
+    return Interval(
+        low=(positive * low + negative * high).sum(-1).ravel(),
+        high=(positive * high + negative * low).sum(-1).ravel(),
+    )

@@ -1,0 +1,160 @@
+"""LIF neurons: they send a spike when the potential is above the threshold, and are reset."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.ir.chip import NEURONS, ChipPart
+from deploy.ir.intervals import THRESHOLD, Headroom, Interval, ratio
+from deploy.ir.machine import CURRENT_LIMIT, POTENTIAL_LIMIT, STATE_SHIFT
+from deploy.ir.populations.base import Kind, Receiver
+from deploy.ir.populations.membrane import IntMembrane, Membrane, RunningIntMembrane, RunningMembrane
+from deploy.ir.rounding import relative_error
+from deploy.ir.running import Running
+from deploy.ir.types import Array, IntArray, Values
+
+THRESHOLD_STEPS = 2.0**10  # a threshold keeps as many steps, even if potentials far below zero saturate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lif(Membrane):
+    """Sends a spike when `v > threshold`; then `v <- 0`, or `v <- v - subtract` where a neuron resets by subtraction.
+
+    A membrane equation with a gain, `v <- v + (x - v) / tau`, has it moved into the threshold: `decay = 1 / tau`,
+    `threshold = tau`, potential `tau v`. So all inputs of a shortcut stream keep one scale. A potential to reset to
+    other than 0 is where v is counted from.
+    """
+
+    threshold: Array  # broadcasts to shape
+    subtract: Array | None = None  # broadcasts to shape; positive
+
+    kind: ClassVar[Kind] = "lif"
+    spiking: ClassVar[bool] = True
+
+    def begin(self, clips: int, frames: int) -> Running:
+        return RunningLif(self, clips, frames)
+
+    def interval(self, current: Interval, frames: int) -> Interval:
+        """Range of `u + bias`: what brings the potential to its threshold within a time step."""
+        return self.charging(current, frames)
+
+    def largest_scale(self, found: Interval) -> float:
+        return min(POTENTIAL_LIMIT / float(self.threshold.max()), ratio(CURRENT_LIMIT, found.magnitude))
+
+    def unsaturated_scale(self, lowest: float, highest: float) -> float:
+        """Scale at which the potentials that the calibration clips show still fit, with `THRESHOLD_STEPS` at least.
+
+        Nothing proves those: they saturate. An inhibited neuron then comes back too early, and one that is reset by
+        subtraction forgets spikes that it still has to send; above a threshold that resets to 0 nothing is lost.
+        """
+        furthest = max(-lowest, 0.0 if self.subtract is None else highest)
+        if furthest <= 0:
+            return float("inf")
+        return max(POTENTIAL_LIMIT / furthest, THRESHOLD_STEPS / float(self.threshold.min()))
+
+    def rounding_cost(self, scale: float) -> float:
+        exact = self.threshold * scale
+        return float(np.mean((np.rint(exact) / exact - 1) ** 2))
+
+    def share_of_threshold(self, potential: Values) -> Array:
+        return potential / self.threshold
+
+    def rounded(self, scale: float, drift: Array, frames: int) -> "IntLif":
+        threshold = self.threshold * scale
+        return IntLif(
+            **vars(self.rounded_membrane(scale, drift, threshold, frames)),
+            threshold=np.rint(threshold).astype(np.int64),
+            subtract=None if self.subtract is None else np.rint(self.subtract * scale).astype(np.int64),
+        )
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if not (self.threshold > 0).all():
+            yield "threshold not positive"
+        if self.subtract is not None and not (self.subtract > 0).all():
+            yield "what a reset subtracts is not positive"
+
+
+class RunningLif(RunningMembrane):
+    """LIF neurons while they run, in real numbers."""
+
+    population: Lif
+
+    def step(self, current: Array, frame: int) -> Array:
+        """Spikes, 0.0 or 1.0: `v > threshold` after the charge; then the reset."""
+        v, population = self.charge(current, frame), self.population
+        spikes = v > population.threshold
+        self.v = np.where(spikes, 0.0 if population.subtract is None else v - population.subtract, v)
+        return spikes.astype(np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntLif(IntMembrane):
+    """Sends a spike when `v > threshold`; then `v <- 0`, or `v <- v - subtract`."""
+
+    threshold: IntArray  # in the unit of the weights
+    subtract: IntArray | None = None  # in the unit of the weights
+
+    kind: ClassVar[Kind] = "lif"
+    spiking: ClassVar[bool] = True
+    message_unit: ClassVar[float] = 1.0
+    message_bits: ClassVar[int] = 1
+
+    def message_interval(self) -> tuple[int, int]:
+        return 0, 1
+
+    def begin(self, clips: int, frames: int) -> Running:
+        return RunningIntLif(self, clips, frames)
+
+    def registers(self, name: str, current: Interval, frames: int) -> tuple[list[Headroom], Interval]:
+        found, _ = self.charging(name, current, frames)
+        largest = int(self.threshold.max())
+        found.insert(1, Headroom(where=name, what=THRESHOLD, worst=largest, limit=POTENTIAL_LIMIT - 1))
+        return found, Interval.spikes(self.shape[0])
+
+    def share_of_threshold(self, potential: Values) -> Array:
+        return potential / (self.threshold << STATE_SHIFT)
+
+    def rounding_errors(self, exact: Receiver) -> dict[str, float | None]:
+        assert isinstance(exact, Lif)
+        threshold_error = relative_error(self.threshold / self.scale, exact.threshold)
+        return {**super().rounding_errors(exact), "threshold_error": threshold_error}
+
+    def chip_parts(self) -> Iterator[ChipPart]:
+        resets = [] if self.subtract is None else ["a reset by subtraction"]
+        needs = ", ".join([*self.beyond_a_bias_and_rest(), *resets])
+        yield ChipPart(what="LIF neurons", process="" if needs else NEURONS, microcode=needs)
+
+    def beyond_stock(self) -> Iterator[str]:
+        yield from self.beyond_a_bias_and_rest()
+        if self.current_decay is not None:
+            yield "a current with memory in every neuron of its own"
+        if self.subtract is not None:
+            yield "a reset by subtraction"
+
+
+class RunningIntLif(RunningIntMembrane):
+    """LIF neurons while they run, in the integers of the machine."""
+
+    population: IntLif
+
+    def __init__(self, population: IntLif, clips: int, frames: int) -> None:
+        super().__init__(population, clips, frames, np.uint8)
+
+    def step(self, current: IntArray, frame: int) -> NDArray[np.bool_]:
+        """Spikes: `v > threshold` after the charge; then v is 0, or loses `subtract`."""
+        v, population = self.charge(current, frame), self.population
+        spikes = v > (population.threshold << STATE_SHIFT)
+        self.v = np.where(spikes, 0 if population.subtract is None else v - (population.subtract << STATE_SHIFT), v)
+        return spikes
+
+
+def fire(lif: IntLif, current_NTCHW: IntArray) -> NDArray[np.uint8]:
+    """Spikes of a layer for its currents over whole clips, [N, T, C, H, W]."""
+    running, spikes = lif.begin(*current_NTCHW.shape[:2]), np.zeros(current_NTCHW.shape, dtype=np.uint8)
+    for t in range(current_NTCHW.shape[1]):
+        spikes[:, t] = running.step(current_NTCHW[:, t], t)
+    return spikes
