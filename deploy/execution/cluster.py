@@ -47,7 +47,7 @@ class Workers:
         for address, answer in found.items():
             _check(address, answer)
         on_host = Counter(answer.host for answer in found.values())
-        self.specers = len(found)
+        self.workers = len(found)
         self.available_bytes = min(answer.available_bytes // on_host[answer.host] for answer in found.values())
         self._sharing = {
             host: max(_sharers(answer, found.values()) for answer in found.values() if answer.host == host)
