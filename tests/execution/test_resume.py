@@ -351,8 +351,8 @@ def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from deploy import pipeline, run_lava
-from deploy.parts import PartFolder
-from svformer.cli import run_cli
+from deploy.execution.resume import PartFolder
+from svformer.common.cli import run_cli
 
 pipeline.BATCH = 2
 add, left = PartFolder.add, int(os.environ["PARTS"])
