@@ -1,4 +1,4 @@
-"""From a NIR graph to spikes on Lava, checked bit for bit after every step: see `deploy.execution.simulate`."""
+"""From a NIR graph to spikes on Lava, checked bit for bit after every step: see `deploy.pipeline`."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ else:
         {
             "deploy.ir.graph": ("read_nir", "write_nir"),
             "deploy.passes.lowering": ("LoweringStep", "lower", "lowering_steps"),
-            "deploy.execution.simulate": ("Simulation", "quantize", "simulate"),
+            "deploy.execution.simulate": ("Simulation", "simulate"),
+            "deploy.pipeline": ("quantize",),
         },
     )
 

@@ -1,7 +1,7 @@
 """The same small network counted here, by NeuroBench and by SpikingJelly 2: where they agree, and why they do not.
 
-What the tools said is in data/crosscheck_counts.json (`python benchmarks/crosscheck_counts.py` wrote it); where they
-can be imported, they are asked again. The differences are those of docs/counting.md.
+What the tools said is in fixtures/crosscheck_counts.json, which `python benchmarks/crosscheck_counts.py` wrote; where
+they can be imported, they are asked again. The differences are those of docs/counting.md.
 """
 
 import importlib.util

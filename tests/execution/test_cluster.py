@@ -248,8 +248,8 @@ def test_workers_give_the_same_report(
 INTERRUPTED = """
 import os, signal, sys
 from deploy import pipeline, run_lava
-from deploy.parts import ResultFolder
-from svformer.cli import run_cli
+from deploy.execution.resume import ResultFolder
+from svformer.common.cli import run_cli
 
 if __name__ == "__main__":
     pipeline.BATCH = 1

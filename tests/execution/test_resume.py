@@ -351,8 +351,8 @@ def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from deploy import pipeline, run_lava
-from deploy.parts import ResultFolder
-from svformer.cli import run_cli
+from deploy.execution.resume import ResultFolder
+from svformer.common.cli import run_cli
 
 pipeline.BATCH = 2
 add, left = ResultFolder.add, int(os.environ["PARTS"])

@@ -100,7 +100,7 @@ def test_stock_import_fails_at_a_dataclass() -> None:
 def test_import_and_run_are_quiet_and_leave_the_standard_library_alone() -> None:
     code = """
         import dataclasses, logging, multiprocessing, sys, warnings
-        import svformer.errors
+        import svformer.common.errors
 
         def state():
             standard_library = dataclasses.dataclass, multiprocessing.set_start_method

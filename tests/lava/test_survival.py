@@ -21,7 +21,7 @@ import numpy as np
 from pathlib import Path
 from deploy import simulate
 from deploy.ir.integer import IntConnection, IntIdentity, IntInput, IntNetwork, IntRelay
-from svformer.cli import run_cli
+from svformer.common.cli import run_cli
 
 shape = (1, 2, 2)
 same = IntIdentity(in_shape=shape, out_shape=shape)
@@ -186,7 +186,7 @@ print("equal")
 
 @pytest.mark.parametrize("earlier", EARLIER)
 def test_lava_is_imported_late_and_works(earlier: str) -> None:
-    code = LATE.format(earlier=textwrap.dedent(EARLIER[earlier]), tests=str(ROOT / "tests"))
+    code = LATE.format(earlier=textwrap.dedent(EARLIER[earlier]), tests=str(ROOT / "tests" / "execution"))
     with python(code) as process:
         output, errors = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, output) == (0, "equal\n"), errors
