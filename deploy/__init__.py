@@ -15,7 +15,8 @@ else:
         {
             "deploy.ir.graph": ("read_nir", "write_nir"),
             "deploy.passes.lowering": ("LoweringStep", "lower", "lowering_steps"),
-            "deploy.execution.simulate": ("Simulation", "quantize", "simulate"),
+            "deploy.execution.simulate": ("Simulation", "simulate"),
+            "deploy.pipeline": ("quantize",),
         },
     )
 

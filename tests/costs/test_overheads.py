@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import ints
+import reals
 from deploy.costs.chain_forms import MERGED, MIXED, RELAYED
 from deploy.costs.counting import count_operations
 from deploy.costs.overheads import BillItem, bill
@@ -12,33 +14,19 @@ from deploy.ir.integer import (
     IntConnection,
     IntConvolution,
     IntGain,
-    IntIdentity,
     IntInput,
     IntLif,
     IntNetwork,
     IntOperation,
     IntPopulation,
-    IntRelay,
     run_integer,
 )
-from deploy.ir.network import Connection, Convolution, Identity, Input, Lif, Network, Population, Relay, Shape
+from deploy.ir.network import Convolution, Identity, Input, Network, Population, Shape
 from deploy.passes.schedule import schedule
 from hardware import ConvGeometry, OpCounts
 
 IMAGE: Shape = (2, 3, 3)
 FRAMES = 2
-
-
-def neurons(shape: Shape = IMAGE) -> IntLif:
-    """They fire whenever a current is positive."""
-    ones = np.ones((1, 1, 1), dtype=np.int64)
-    return IntLif(
-        shape=shape, scale=1.0, bias_mantissa=0 * ones, bias_exponent=0, decay=4096 * ones, threshold=0 * ones
-    )
-
-
-def relay(shape: Shape = IMAGE) -> IntRelay:
-    return IntRelay(shape=shape, scale=1.0, bias=np.zeros((1, 1, 1), dtype=np.int64))
 
 
 def kernel(size: int, out_channels: int = 2, *, groups: int = 1) -> ConvGeometry:
@@ -47,15 +35,8 @@ def kernel(size: int, out_channels: int = 2, *, groups: int = 1) -> ConvGeometry
     )
 
 
-def ones(geometry: ConvGeometry) -> IntConvolution:
-    """Weights of one, which need two bits."""
-    shape = (geometry.out_channels, geometry.in_shape[0] // geometry.groups, *geometry.kernel)
-    return IntConvolution(mantissa=np.ones(shape, dtype=np.int16), exponent=0, geometry=geometry)
-
-
 def link(source: str, target: str, operation: IntConvolution | None = None) -> IntConnection:
-    identity = IntIdentity(in_shape=IMAGE, out_shape=IMAGE)
-    return IntConnection(source=source, target=target, operation=operation or identity)
+    return ints.link(source, target, operation or ints.same(IMAGE))
 
 
 @pytest.fixture
@@ -65,26 +46,26 @@ def deployed() -> IntNetwork:
     in -> [1x1] -> stem -> a -> [3x3] -> sum -> b -> [1x1] -> out
                     |------------------->|---> c -> [1x1] -> out
     """
-    names: dict[str, IntInput | IntRelay | IntLif] = {
-        "in": IntInput(shape=IMAGE, scale=1.0, low=0, high=1),
-        "stem": relay(),
-        "a": neurons(),
-        "sum": relay(),
-        "b": neurons(),
-        "c": neurons(),
-        "out": relay(),
+    populations: dict[str, IntPopulation] = {
+        "in": ints.entry(IMAGE),
+        "stem": ints.relay(IMAGE),
+        "a": ints.lif(IMAGE),
+        "sum": ints.relay(IMAGE),
+        "b": ints.lif(IMAGE),
+        "c": ints.lif(IMAGE),
+        "out": ints.relay(IMAGE),
     }
     connections = (
-        link("in", "stem", ones(kernel(1))),
+        link("in", "stem", ints.constant(kernel(1))),
         link("stem", "a"),
         link("stem", "sum"),
-        link("a", "sum", ones(kernel(3))),
+        link("a", "sum", ints.constant(kernel(3))),
         link("sum", "b"),
         link("sum", "c"),
-        link("b", "out", ones(kernel(1))),
-        link("c", "out", ones(kernel(1))),
+        link("b", "out", ints.constant(kernel(1))),
+        link("c", "out", ints.constant(kernel(1))),
     )
-    return IntNetwork(populations=names, connections=connections, output="out", frames=FRAMES)
+    return ints.network(populations, *connections, frames=FRAMES)
 
 
 def before(deployed: IntNetwork) -> Network:
@@ -93,33 +74,32 @@ def before(deployed: IntNetwork) -> Network:
     for name, population in deployed.populations.items():
         populations[name] = as_float(population)
         if name == "a":
-            populations |= {"conv1": as_float(relay()), "depthwise": as_float(relay())}
+            populations |= {"conv1": as_float(ints.relay(IMAGE)), "depthwise": as_float(ints.relay(IMAGE))}
     hops = ["a", "conv1", "depthwise", "sum"]
     chain = [
-        Connection(source=source, target=target, operation=as_float_operation(ones(g)))
+        reals.link(source, target, as_float_operation(ints.constant(g)))
         for source, target, g in zip(hops, hops[1:], [kernel(1), kernel(3, groups=2), kernel(1)], strict=False)
     ]
     others = [
-        Connection(source=c.source, target=c.target, operation=as_float_operation(c.operation))
+        reals.link(c.source, c.target, as_float_operation(c.operation))
         for c in deployed.connections
         if (c.source, c.target) != ("a", "sum")
     ]
-    return Network(populations=populations, connections=(*others, *chain), output="out", frames=FRAMES)
+    return reals.network(populations, *others, *chain, frames=FRAMES)
 
 
 def as_float(population: IntPopulation) -> Population:
-    zeros = np.zeros((1, 1, 1))
     if isinstance(population, IntInput):
         return Input(shape=population.shape)
     if isinstance(population, IntLif):
-        return Lif(shape=population.shape, bias=zeros, decay=zeros + 1, threshold=zeros)
-    return Relay(shape=population.shape, bias=zeros)
+        return reals.lif(population.shape, decay=1.0, threshold=0.0)
+    return reals.relay(population.shape)
 
 
 def as_float_operation(operation: IntOperation) -> Convolution | Identity:
     if isinstance(operation, IntConvolution):
         return Convolution(weight=operation.mantissa.astype(np.float64), geometry=operation.geometry)
-    return Identity(in_shape=IMAGE, out_shape=IMAGE)
+    return reals.same(IMAGE)
 
 
 @pytest.fixture
@@ -168,9 +148,9 @@ def test_merged_kernel_or_relays(items: dict[tuple[str, bool], BillItem]) -> Non
 def test_the_same_items_whichever_form_is_deployed(deployed: IntNetwork) -> None:
     """With the relays deployed and every sum other than zero, traced and expected operations are the same."""
     unmerged = before(deployed)
-    populations = {name: deployed.populations.get(name, relay()) for name in unmerged.populations}
+    populations = {name: deployed.populations.get(name, ints.relay(IMAGE)) for name in unmerged.populations}
     connections = tuple(
-        link(c.source, c.target, ones(c.operation.geometry) if isinstance(c.operation, Convolution) else None)
+        link(c.source, c.target, ints.constant(c.operation.geometry) if isinstance(c.operation, Convolution) else None)
         for c in unmerged.connections
     )
     network = replace(deployed, populations=populations, connections=connections)
@@ -186,10 +166,10 @@ def test_the_same_items_whichever_form_is_deployed(deployed: IntNetwork) -> None
 def test_a_form_between_the_two_is_an_item_of_its_own(deployed: IntNetwork) -> None:
     """The first relay stays, the second does not: 1x1, then a dense 3 x 3 kernel of every sum."""
     names = list(deployed.populations)
-    populations = {name: deployed.populations[name] for name in names[:3]} | {"conv1": relay()}
+    populations = {name: deployed.populations[name] for name in names[:3]} | {"conv1": ints.relay(IMAGE)}
     populations |= {name: deployed.populations[name] for name in names[3:]}
     others = [c for c in deployed.connections if (c.source, c.target) != ("a", "sum")]
-    chain = [link("a", "conv1", ones(kernel(1))), link("conv1", "sum", ones(kernel(3)))]
+    chain = [link("a", "conv1", ints.constant(kernel(1))), link("conv1", "sum", ints.constant(kernel(3)))]
     network = replace(deployed, populations=populations, connections=(*others, *chain))
     counts = count_operations(network, run_integer(network, np.ones((1, FRAMES, *IMAGE))))
     found = [i for i in bill(network, before(deployed), schedule(network), counts) if i.item.startswith("conv")]
@@ -224,20 +204,16 @@ def test_gains_are_billed_where_there_are_some(deployed: IntNetwork) -> None:
 
 def test_a_network_without_any_of_it_has_no_bill() -> None:
     """A stack of two layers, as other frameworks write them: nothing waits, nothing is passed on, nothing merged."""
-    network = IntNetwork(
-        populations={"in": IntInput(shape=IMAGE, scale=1.0, low=0, high=1), "a": neurons(), "b": neurons()},
-        connections=(link("in", "a", ones(kernel(3))), link("a", "b", ones(kernel(1)))),
-        output="b",
+    network = ints.network(
+        {"in": ints.entry(IMAGE), "a": ints.lif(IMAGE), "b": ints.lif(IMAGE)},
+        link("in", "a", ints.constant(kernel(3))),
+        link("a", "b", ints.constant(kernel(1))),
         frames=FRAMES,
     )
     counts = count_operations(network, run_integer(network, np.ones((1, FRAMES, *IMAGE))))
-    plain = Network(
-        populations={name: as_float(p) for name, p in network.populations.items()},
-        connections=tuple(
-            Connection(source=c.source, target=c.target, operation=as_float_operation(c.operation))
-            for c in network.connections
-        ),
-        output="b",
+    plain = reals.network(
+        {name: as_float(p) for name, p in network.populations.items()},
+        *(reals.link(c.source, c.target, as_float_operation(c.operation)) for c in network.connections),
         frames=FRAMES,
     )
     assert bill(network, plain, schedule(network), counts) == []

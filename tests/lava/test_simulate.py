@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import random_networks
 from deploy import lower, quantize, simulate
 from deploy.errors import SimulatorError
 from deploy.frontend.from_svformer import export
@@ -77,14 +77,14 @@ def test_no_processes_are_refused(network: IntNetwork, clips: np.ndarray) -> Non
 
 
 @settings(max_examples=10)
-@given(data=st.data())
-def test_random_networks_of_any_geometry(data: st.DataObject, int_networks: Any) -> None:
+@given(case=random_networks.int_networks(), processes=st.sampled_from([1, 2, 1000]))
+def test_random_networks_of_any_geometry(case: tuple[IntNetwork, np.ndarray], processes: int) -> None:
     """Convolutions with groups, strides and dilation, attention, fan-in, delays, gains; several clips back to back, in
     one process, two, or one for each layer.
     """
-    random_network, frames = data.draw(int_networks)
+    random_network, frames = case
     expected = run_integer(random_network, frames)
-    found = simulate(random_network, frames, processes=data.draw(st.sampled_from([1, 2, 1000])), timeout_s=120).signals
+    found = simulate(random_network, frames, processes=processes, timeout_s=120).signals
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values, err_msg=name)
