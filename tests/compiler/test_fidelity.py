@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import reals
 from deploy.execution.simulate import simulate
 from deploy.gates.fidelity import LayerFidelity, fidelity, plain, summary, warnings
 from deploy.ir.integer import as_images
-from deploy.ir.network import Connection, Convolution, Identity, Input, Lif, Network, Relay, Shape, run_float
+from deploy.ir.network import Input, Network, Shape, run_float
 from deploy.passes.calibrate import calibrate
 from deploy.passes.lowering import lower
 from deploy.passes.quantize import quantize as quantize_network
 from deploy.pipeline import quantize
 from deploy.report.fixed_point import fixed_point_table
-from hardware import ConvGeometry
 from svformer.common.errors import InputError
 
 T = 60
@@ -26,22 +26,16 @@ T = 60
 
 def layer(weight_OI: Any, *, threshold: float = 1.0, decay: float = 0.5, **changes: Any) -> Network:
     """A dense layer of neurons, and its spikes as the result."""
-    weight = np.asarray(weight_OI, dtype=float)[:, :, None, None]
-    shape_in, shape = (weight.shape[1], 1, 1), (len(weight), 1, 1)
-    geometry = ConvGeometry(in_shape=shape_in, out_channels=len(weight), kernel=(1, 1))
-    dense, same = Convolution(weight=weight, geometry=geometry), Identity(in_shape=shape, out_shape=shape)
-    values = {name: np.full((1, 1, 1), v) for name, v in (("threshold", threshold), ("decay", decay), ("bias", 0.0))}
-    return Network(
-        populations={
-            "input": Input(shape=shape_in),
-            "lif": Lif(shape=shape, **values),
-            "output": Relay(shape=shape, bias=np.zeros((1, 1, 1))),
+    dense = reals.dense(weight_OI)
+    shape = dense.geometry.out_shape
+    return reals.network(
+        {
+            "input": Input(shape=dense.geometry.in_shape),
+            "lif": reals.lif(shape, threshold=threshold, decay=decay),
+            "output": reals.relay(shape),
         },
-        connections=(
-            Connection(source="input", target="lif", operation=dense, **changes),
-            Connection(source="lif", target="output", operation=same),
-        ),
-        output="output",
+        reals.link("input", "lif", dense, **changes),
+        reals.link("lif", "output", reals.same(shape)),
         frames=T,
     )
 

@@ -13,6 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import random_networks
 from deploy.ir.interpreter import interpret
 from deploy.ir.nodes import Junction, SpikingAttention
 from deploy.ir.shapes import infer_shapes
@@ -212,12 +213,11 @@ def test_cubalif_fires_when_its_cubali_crosses_the_threshold() -> None:
     assert not fired[first + 1]  # from -1 it needs more than a step
 
 
-@given(data=st.data(), seed=seeds)
-def test_conv2d_is_torchs_conv2d(data: st.DataObject, seed: int, conv_geometries: Any) -> None:
+@given(geometry=random_networks.convolutions(), seed=seeds)
+def test_conv2d_is_torchs_conv2d(geometry: ConvGeometry, seed: int) -> None:
     """Any stride, padding, dilation and groups, each axis on its own."""
-    geometry: ConvGeometry = data.draw(conv_geometries)
     rng = np.random.default_rng(seed)
-    weight = rng.normal(size=(geometry.out_channels, geometry.in_shape[0] // geometry.groups, *geometry.kernel))
+    weight = rng.normal(size=geometry.weight_shape)
     bias, x = rng.normal(size=geometry.out_channels), rng.normal(size=(2, 3, *geometry.in_shape))
     options = {name: getattr(geometry, name) for name in ("stride", "padding", "dilation", "groups")}
     expected = torch.nn.functional.conv2d(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ints
 from deploy import pipeline, simulate
 from deploy.execution import memory
 from deploy.execution.memory import (
@@ -24,7 +25,7 @@ from deploy.execution.memory import (
     message_bytes,
 )
 from deploy.gates.fidelity import fidelity
-from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, IntRelay, run_integer
+from deploy.ir.integer import IntNetwork, run_integer
 from deploy.lava_network import actors
 from deploy.lava_network.actors import require_semaphores, shared_zeros
 from deploy.passes.calibrate import calibrate
@@ -45,30 +46,14 @@ def network(*, size: int = 4, channels: int = 3, hidden: int = 5) -> IntNetwork:
     first = ConvGeometry(in_shape=(channels, size, size), out_channels=hidden, kernel=(3, 3), padding=(1, 1))
     last = ConvGeometry(in_shape=first.out_shape, out_channels=1, kernel=first.out_shape[1:])
     rng = np.random.default_rng(0)
-
-    def weights(geometry: ConvGeometry) -> IntConvolution:
-        shape = (geometry.out_channels, geometry.in_shape[0], *geometry.kernel)
-        return IntConvolution(mantissa=rng.integers(-9, 10, shape, dtype=np.int16), exponent=0, geometry=geometry)
-
-    neurons = IntLif(
-        shape=first.out_shape,
-        scale=1.0,
-        bias_mantissa=np.zeros((1, 1, 1), dtype=np.int64),
-        bias_exponent=0,
-        decay=np.full((1, 1, 1), 2048),
-        threshold=np.full((1, 1, 1), 20),
-    )
-    return IntNetwork(
-        populations={
-            "in": IntInput(shape=first.in_shape, scale=1.0, low=-9, high=9),
-            "hidden": neurons,
-            "out": IntRelay(shape=(1, 1, 1), scale=1.0, bias=np.zeros((1, 1, 1), dtype=np.int64)),
+    return ints.network(
+        {
+            "in": ints.entry(first.in_shape, low=-9, high=9),
+            "hidden": ints.lif(first.out_shape, decay=2048, threshold=20),
+            "out": ints.relay(),
         },
-        connections=(
-            IntConnection(source="in", target="hidden", operation=weights(first)),
-            IntConnection(source="hidden", target="out", operation=weights(last)),
-        ),
-        output="out",
+        ints.link("in", "hidden", ints.drawn(first, rng, 9)),
+        ints.link("hidden", "out", ints.drawn(last, rng, 9)),
         frames=FRAMES,
     )
 
