@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
+import graphs
 from deploy.frontend.from_svformer import export
 from svformer import SVFormer, SVFormerConfig
 
@@ -65,19 +66,15 @@ def exported() -> Exported:
 def _small_graph() -> nir.NIRGraph:
     """4 inputs, 5 neurons, 3 neurons."""
     rng = np.random.default_rng(0)
-    lif = nir.LIF(
-        tau=np.full(5, 5e-3), r=np.ones(5), v_leak=np.zeros(5), v_threshold=np.full(5, 0.3), v_reset=np.zeros(5)
-    )
     nodes = {
-        "input": nir.Input(np.array([4])),
+        "input": graphs.entry(4),
         "fc1": nir.Affine(rng.normal(size=(5, 4)), rng.normal(size=5) * 0.1),
-        "hidden": lif,
+        "hidden": graphs.lif(5, tau=5e-3, v_threshold=0.3),
         "fc2": nir.Linear(rng.normal(size=(3, 5)) * 1000),
-        "out": nir.IF(r=np.ones(3), v_threshold=np.ones(3), v_reset=np.zeros(3)),
-        "output": nir.Output(np.array([3])),
+        "out": graphs.integrate_and_fire(3, r=1.0),
+        "output": graphs.result(3),
     }
-    names = list(nodes)
-    return nir.NIRGraph(nodes, list(itertools.pairwise(names)))
+    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)))
 
 
 @pytest.fixture(scope="session")

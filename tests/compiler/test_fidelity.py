@@ -1,6 +1,5 @@
 """The fixed-point report: what is off is told with its margin, what is exact is not, and slow neurons keep firing."""
 
-import itertools
 import json
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import graphs
 import reals
 from deploy.execution.simulate import simulate
 from deploy.gates.fidelity import LayerFidelity, fidelity, plain, summary, warnings
@@ -52,21 +52,16 @@ def report(net: Network, frames: NDArray[Any]) -> dict[str, LayerFidelity]:
 def slow(tau_s: float, dt_s: float) -> nir.NIRGraph:
     """Two layers of slow neurons behind weights of about 1."""
     rng = np.random.default_rng(0)
-
-    def lif(count: int) -> nir.LIF:
-        values = {"tau": tau_s, "r": 0.05 * tau_s / dt_s, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
-        return nir.LIF(**{name: np.full(count, value) for name, value in values.items()})
-
+    neurons = {"tau": tau_s, "r": 0.05 * tau_s / dt_s}
     nodes = {
-        "input": nir.Input(np.array([20])),
+        "input": graphs.entry(20),
         "fc1": nir.Affine(rng.normal(size=(30, 20)), np.zeros(30)),
-        "hidden": lif(30),
+        "hidden": graphs.lif(30, **neurons),
         "fc2": nir.Affine(rng.normal(0.3, 1, size=(5, 30)), np.zeros(5)),
-        "out": lif(5),
-        "output": nir.Output(np.array([5])),
+        "out": graphs.lif(5, **neurons),
+        "output": graphs.result(5),
     }
-    edges = list(itertools.pairwise(nodes))
-    return nir.NIRGraph(nodes, edges, metadata={"dt": dt_s, "T": 300}, type_check=False)
+    return graphs.chain(nodes, dt=dt_s, T=300)
 
 
 def test_neurons_of_30_ms_at_steps_of_a_tenth_of_a_millisecond_fire() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import graphs
 import reals
 from deploy.execution.simulate import simulate
 from deploy.ir.contracts import check_network
@@ -290,8 +291,8 @@ def test_only_a_chip_with_figures_can_decide(merge: str) -> None:
 def test_parallel_chains_are_each_taken_as_a_whole() -> None:
     """Their relays take turns in the order of execution, as they do behind `from_nir`."""
     rng, nodes, edges = np.random.default_rng(0), {}, []
-    nodes["in"] = nir.Input(np.array([2, 6, 6]))
-    nodes["lif"] = nir.LIF(*np.full((3, 2, 6, 6), [[[[2e-3]]], [[[1.0]]], [[[0.0]]]]), np.full((2, 6, 6), 0.3))
+    nodes["in"] = graphs.entry(2, 6, 6)
+    nodes["lif"] = graphs.lif(2, 6, 6, v_threshold=0.3)
     edges.append(("in", "lif"))
     for branch in "ab":
         names = ["lif", *(f"{branch}{i}" for i in range(3)), "out"]
@@ -299,8 +300,8 @@ def test_parallel_chains_are_each_taken_as_a_whole() -> None:
         for name, kernel in zip(names[1:4], (1, 3, 1), strict=True):
             weight, bias = rng.normal(size=(2, 2, kernel, kernel)), rng.normal(size=2)
             nodes[name] = nir.Conv2d((6, 6), weight, 1, kernel // 2, 1, 1, bias)
-    nodes["out"] = nir.Output(np.array([2, 6, 6]))
-    network = from_nir(nir.NIRGraph(nodes, edges, metadata={"dt": 1e-3, "T": 3}, type_check=False))
+    nodes["out"] = graphs.result(2, 6, 6)
+    network = from_nir(graphs.graph(nodes, edges, T=3))
     result = merge_linear_chains(network)
     assert [note.split(":")[0] for note in result.notes] == ["a0 -> a1", "b0 -> b1"]
     frames: NDArray[Any] = rng.normal(size=(1, 3, 2, 6, 6))

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import graphs
 import reals
 from deploy.costs.counting import count_operations
 from deploy.costs.resources import layer_needs
@@ -36,10 +37,8 @@ BIAS = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [-1.0, 0.5]]).reshape(FRAME
 
 
 def graph_of(node: GainBias, *, frames: int = FRAMES) -> nir.NIRGraph:
-    shape = np.asarray(node.shape)
-    nodes = {"input": nir.Input(shape), "norm": node, "output": nir.Output(shape)}
-    edges = [("input", "norm"), ("norm", "output")]
-    return nir.NIRGraph(nodes, edges, metadata={"dt": 1e-3, "T": frames}, type_check=False)
+    nodes = {"input": graphs.entry(*node.shape), "norm": node, "output": graphs.result(*node.shape)}
+    return graphs.chain(nodes, T=frames)
 
 
 def per_step_model() -> SVFormer:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import graphs
 from deploy.execution.simulate import simulate
 from deploy.ir.contracts import check_integer, check_network
 from deploy.ir.integer import IntLif, as_images
@@ -15,8 +16,9 @@ from deploy.ir.shapes import infer_shapes
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
+from graphs import DT_S
 
-DT_S, STEPS, CLIPS = 1e-3, 10, 3
+STEPS, CLIPS = 10, 3
 Shape = tuple[int, ...]
 Floats = NDArray[np.float64]
 
@@ -37,9 +39,8 @@ class Builder:
             name = self._grow(name)
         name = self._add(nir.Flatten(None, 0, -1), name) if len(self.shapes[name]) > 1 else name
         name = self._add(nir.Affine(self._normal(4, *self.shapes[name]), self._normal(4)), name)
-        self._add(nir.Output(np.array([4])), name)
-        metadata = {"dt": DT_S, "T": STEPS}
-        return nir.NIRGraph(self.nodes, self.edges, metadata=metadata, type_check=False)
+        self._add(graphs.result(4), name)
+        return graphs.graph(self.nodes, self.edges, T=STEPS)
 
     def clips(self) -> Floats:
         return self.rng.normal(0.5, 1.5, size=(CLIPS, STEPS, *self.shapes["in"]))
@@ -233,16 +234,13 @@ def feedback() -> tuple[nir.NIRGraph, Floats]:
     """Two layers that hear each other: the first the second after two time steps, and both themselves."""
     builder = Builder(0)
     first = builder._add(builder._neurons((5,)), "in")
-    builder.nodes[first] = nir.LIF(
-        **{n: np.full(5, v) for n, v in {"tau": 3e-3, "r": 3.0, "v_leak": 0, "v_threshold": 1.0, "v_reset": 0}.items()}
-    )
+    builder.nodes[first] = graphs.lif(5, tau=3e-3, r=3.0)
     dense = builder._add(nir.Linear(builder._normal(5, 5) * 2), first)
     second = builder._add(builder.nodes[first], dense)
     back = builder._add(nir.Delay(np.full(5, 2 * DT_S)), builder._add(nir.Linear(builder._normal(5, 5)), second))
     builder.edges += [(back, first), (first, first), (second, second)]
-    builder._add(nir.Output(np.array([5])), second)
-    graph = nir.NIRGraph(builder.nodes, builder.edges, metadata={"dt": DT_S, "T": STEPS}, type_check=False)
-    return graph, builder.clips()
+    builder._add(graphs.result(5), second)
+    return graphs.graph(builder.nodes, builder.edges, T=STEPS), builder.clips()
 
 
 @pytest.mark.parametrize("seed", [7, 19, 22, 33, None])

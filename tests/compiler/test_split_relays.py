@@ -6,6 +6,7 @@ import nir
 import numpy as np
 import pytest
 
+import graphs
 from deploy.ir.integer import IntConvolution, IntRelay, run_integer
 from deploy.ir.network import Convolution, Network, Relay, run_float
 from deploy.passes import quantize as quantization
@@ -20,30 +21,26 @@ def head(channels: int = CHANNELS, classes: int = CLASSES) -> nir.NIRGraph:
     """Neurons whose spikes a depthwise kernel as large as the image adds up, and a dense layer that reads the sums."""
     rng = np.random.default_rng(0)
     shape = (channels, SIDE, SIDE)
-    neurons = {"v_leak": np.zeros(shape), "v_threshold": np.ones(shape), "v_reset": np.zeros(shape)}
     options = {"stride": 1, "padding": 0, "dilation": 1}
-    return nir.NIRGraph(
-        {
-            "input": nir.Input(np.array([3, SIDE, SIDE])),
-            "enter": nir.Conv2d(
-                (SIDE, SIDE), rng.normal(size=(channels, 3, 1, 1)), **options, groups=1, bias=np.zeros(channels)
-            ),
-            "spikes": nir.LIF(tau=np.full(shape, 2e-3), r=np.ones(shape), **neurons),
-            "sum": nir.Conv2d(
-                (SIDE, SIDE),
-                rng.normal(size=(channels, 1, SIDE, SIDE)),
-                **options,
-                groups=channels,
-                bias=rng.normal(size=channels),
-            ),
-            "read": nir.Conv2d(
-                (1, 1), rng.normal(size=(classes, channels, 1, 1)), **options, groups=1, bias=rng.normal(size=classes)
-            ),
-            "output": nir.Output(np.array([classes, 1, 1])),
-        },
-        [("input", "enter"), ("enter", "spikes"), ("spikes", "sum"), ("sum", "read"), ("read", "output")],
-        type_check=False,  # nir takes the channels of a group for all
-    )
+    nodes = {
+        "input": graphs.entry(3, SIDE, SIDE),
+        "enter": nir.Conv2d(
+            (SIDE, SIDE), rng.normal(size=(channels, 3, 1, 1)), **options, groups=1, bias=np.zeros(channels)
+        ),
+        "spikes": graphs.lif(*shape),
+        "sum": nir.Conv2d(
+            (SIDE, SIDE),
+            rng.normal(size=(channels, 1, SIDE, SIDE)),
+            **options,
+            groups=channels,
+            bias=rng.normal(size=channels),
+        ),
+        "read": nir.Conv2d(
+            (1, 1), rng.normal(size=(classes, channels, 1, 1)), **options, groups=1, bias=rng.normal(size=classes)
+        ),
+        "output": graphs.result(classes, 1, 1),
+    }
+    return graphs.chain(nodes)
 
 
 def clips(count: int = 3) -> np.ndarray:

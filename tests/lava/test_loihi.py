@@ -17,6 +17,7 @@ import nir
 import numpy as np
 import pytest
 
+import graphs
 import ints
 from deploy import run_lava
 from deploy.errors import SimulatorError
@@ -316,17 +317,13 @@ def test_command_line_writes_what_the_board_said(
     monkeypatch.setattr(AbstractProcess, "run", in_place_of_the_board)
     monkeypatch.setattr(loihi, "require_board", lambda: None)
     rng = np.random.default_rng(0)
-    neurons = {"v_leak": np.zeros(3), "v_threshold": np.full(3, 0.5), "v_reset": np.zeros(3)}
-    graph = nir.NIRGraph(
-        {
-            "input": nir.Input(np.array([4])),
-            "fc": nir.Linear(rng.normal(size=(3, 4))),
-            "out": nir.LIF(tau=np.full(3, 5e-3), r=np.full(3, 5.0), **neurons),
-            "output": nir.Output(np.array([3])),
-        },
-        [("input", "fc"), ("fc", "out"), ("out", "output")],
-    )
-    nir.write(str(tmp_path / "net.nir"), graph)
+    nodes = {
+        "input": graphs.entry(4),
+        "fc": nir.Linear(rng.normal(size=(3, 4))),
+        "out": graphs.lif(3, tau=5e-3, r=5.0, v_threshold=0.5),
+        "output": graphs.result(3),
+    }
+    nir.write(str(tmp_path / "net.nir"), graphs.chain(nodes))
     np.save(tmp_path / "clip.npy", rng.normal(size=(8, 4)))
     options = ("--nir", "net.nir", "--clip", "clip.npy", "--dt", "0.001", "--backend", "loihi2", "--out", "out")
     monkeypatch.chdir(tmp_path)
