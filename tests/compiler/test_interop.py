@@ -220,7 +220,7 @@ def test_a_recording_is_input_and_reference(
 ) -> None:
     """A recurrent network of snnTorch from the shell, on Lava, compared with what snnTorch fired."""
     network, spikes = files / "snntorch_recurrent.nir", files / "snntorch_recurrent.h5"
-    options = ["--nir", network, "--clip", spikes, "--reference", spikes, "--timeout", 120, "--json", "--out", tmp_path]
+    options = ["--nir", network, "--clip", spikes, "--reference", spikes, "--timeout", 600, "--json", "--out", tmp_path]
     monkeypatch.setattr("sys.argv", ["run_lava.py", *map(str, options)])
     assert run_cli(run_lava.main) == 0, capsys.readouterr().err
     report = json.loads(capsys.readouterr().out)

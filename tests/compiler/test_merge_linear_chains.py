@@ -23,6 +23,7 @@ from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import RATE, Merge, merge_linear_chains, read_merge
 from deploy.pipeline import quantize
 from hardware import ConvGeometry
+from processes import HANG_S
 from svformer.common.errors import InputError
 
 CONVENTION, LOIHI = read_merge("cmos45_fp32"), read_merge("loihi1")
@@ -313,7 +314,7 @@ def test_either_form_on_lava_is_its_integers(exported: Any, merge: Merge) -> Non
     """Kernels merged everywhere, or a relay behind every convolution: every message at every time step."""
     integers = quantize(lower(exported.graph, merge=merge), exported.frames_NTCHW)
     expected = run_integer(integers, exported.frames_NTCHW)
-    found = simulate(integers, exported.frames_NTCHW, backend="lava", timeout_s=120).signals
+    found = simulate(integers, exported.frames_NTCHW, backend="lava", timeout_s=HANG_S).signals
     assert ("stage1.block0.local.dwconv" in integers.populations) is (merge == "never")
     for name in integers.populations:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)

@@ -17,6 +17,7 @@ from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
 from graphs import DT_S
+from processes import HANG_S
 
 STEPS, CLIPS = 10, 3
 Shape = tuple[int, ...]
@@ -250,7 +251,7 @@ def test_lava_is_the_integers_bit_for_bit(seed: int | None) -> None:
     integers = quantize(lower(graph), frames)
     assert any(connection.source == connection.target for connection in integers.connections)
     expected = simulate(integers, frames, backend="integer").signals
-    found = simulate(integers, frames, backend="lava", timeout_s=60).signals
+    found = simulate(integers, frames, backend="lava", timeout_s=HANG_S).signals
     for name, signal in expected.items():
         np.testing.assert_array_equal(found[name], signal, err_msg=name)
     assert all(0 < expected[n].mean() < 1 for n, p in integers.populations.items() if isinstance(p, IntLif))

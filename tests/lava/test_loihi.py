@@ -36,6 +36,7 @@ from deploy.lava_network.stock import MODELS
 from deploy.lava_network.watchdog import LavaRun
 from deploy.passes.schedule import schedule
 from hardware import ConvGeometry
+from processes import HANG_S
 from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
 
@@ -157,7 +158,7 @@ def test_the_network_for_the_chip_gives_the_integers_on_the_cpu(seed: int) -> No
     quantized = net.input.quantize(frames).astype(np.int32).reshape(-1, 2, 6, 5)
     recorder = loihi.build_chip_network(net, plan, quantized, recording)
     run_cfg = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=ModelMap(IN_CPU))
-    with LavaRun(recorder, run_cfg=run_cfg, timeout_s=60) as run:
+    with LavaRun(recorder, run_cfg=run_cfg, timeout_s=HANG_S) as run:
         run.step(plan.steps(len(frames)))
     np.testing.assert_array_equal(recording.take(len(frames)), expected["out"])
     assert 0 < expected["out"].mean() < 1
@@ -293,7 +294,7 @@ def in_place_of_the_board(process: AbstractProcess, condition: Any, run_cfg: Any
     for adapter in (adapters.PyToN3ConvAdapter, adapters.NxToPyAdapter):
         models[adapter] = registered(type("Model", (adapters.PassOn,), {}), adapter)
     run_cfg = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=ModelMap(models))
-    with LavaRun(process, run_cfg=run_cfg, timeout_s=60) as run:
+    with LavaRun(process, run_cfg=run_cfg, timeout_s=HANG_S) as run:
         run.step(condition.num_steps)
 
 

@@ -15,6 +15,7 @@ from deploy.passes.lowering import lower
 from deploy.passes.schedule import schedule
 from deploy.pipeline import quantize
 from hardware import ConvGeometry
+from processes import HANG_S
 from svformer.common.errors import InputError
 
 FRAMES, CLIPS = 6, 3
@@ -50,7 +51,7 @@ def random_neurons(geometry: ConvGeometry, rng: np.random.Generator) -> IntLif:
 
 def require_parity(network: IntNetwork, frames: np.ndarray) -> dict[str, np.ndarray]:
     expected = run_integer(network, frames)
-    found = simulate(network, schedule(network), frames, blocks="stock", timeout_s=120).signals
+    found = simulate(network, schedule(network), frames, blocks="stock", timeout_s=HANG_S).signals
     for name in network.populations:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
     return expected

@@ -103,6 +103,23 @@ def network(populations: dict[str, IntPopulation], *connections: IntConnection, 
     return IntNetwork(populations=populations, connections=connections, output=list(populations)[-1], frames=frames)
 
 
+def image_to_value(*, size: int = 4, channels: int = 3, hidden: int = 5, frames: int = 4) -> IntNetwork:
+    """A 3x3 convolution to neurons, and one of them to a single value that is passed on."""
+    first = ConvGeometry(in_shape=(channels, size, size), out_channels=hidden, kernel=(3, 3), padding=(1, 1))
+    last = ConvGeometry(in_shape=first.out_shape, out_channels=1, kernel=first.out_shape[1:])
+    rng = np.random.default_rng(0)
+    return network(
+        {
+            "in": entry(first.in_shape, low=-9, high=9),
+            "hidden": lif(first.out_shape, decay=DECAY_ONE // 2, threshold=20),
+            "out": relay(),
+        },
+        link("in", "hidden", drawn(first, rng, 9)),
+        link("hidden", "out", drawn(last, rng, 9)),
+        frames=frames,
+    )
+
+
 def chain(frames: int, **populations: IntPopulation) -> IntNetwork:
     """Populations of one shape in a row, joined by identities."""
     shape = next(iter(populations.values())).shape
