@@ -21,21 +21,18 @@ from lava_clip import calibrated_model
 from numpy.typing import NDArray
 from rich.console import Console
 
-from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.arguments import MERGE_HELP
 from deploy.clips.files import shipped
-from deploy.clips.read import known_range, load
+from deploy.clips.read import load
 from deploy.clips.source import ClipSource, InputFormat
 from deploy.costs.counting import count_by_step
 from deploy.execution.deployment import Deployment
 from deploy.execution.tally import ClipResult, Tally
 from deploy.frontend.from_svformer import export
 from deploy.ir.integer import run_integer
-from deploy.passes.bounds import prove
-from deploy.passes.lowering import lower
+from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.passes.merge_linear_chains import Merge, read_merge
-from deploy.passes.schedule import schedule
-from deploy.pipeline import quantize
+from deploy.pipeline import deploy
 from deploy.report.energy import energy
 from deploy.report.record import estimate
 from deploy.report.summary import print_estimate
@@ -56,21 +53,7 @@ def deployed(
     model = calibrated_model(config, torch.from_numpy(frames).transpose(1, 2))
     graph = export(model.double())
     console.print("weights calibrated to the published rates")
-    network = lower(graph, merge=merge)
-    for note in network.notes:
-        console.print(f"  {note}")
-    integer = quantize(network, frames, search=False, input_range=known_range([source]))
-    console.print("quantised")
-    deployment = Deployment(
-        graph=graph,
-        network=network,
-        integer=integer,
-        plan=schedule(integer),
-        headroom=prove(integer),
-        classes=(),
-        calibration_clips=1,
-    )
-    return deployment, frames
+    return deploy(graph, [source], console.print, merge=merge, search=False), frames
 
 
 def measure(config: SVFormerConfig, merge: Merge, console: Console) -> dict[str, Any]:
@@ -80,7 +63,7 @@ def measure(config: SVFormerConfig, merge: Merge, console: Console) -> dict[str,
     signals = run_integer(deployment.integer, frames)
     logits = deployment.integer.logits(signals)[0]
     clip = ClipResult(source=source, float_logits=logits, integer_logits=logits, logits=logits, seconds=0.0)
-    tally = Tally(clips=[clip], steps=count_by_step(deployment.integer, signals))
+    tally = Tally(clips=[clip], steps=count_by_step(deployment.integer, deployment.plan, signals))
     report = estimate(deployment)
     found = energy(deployment, tally, [load_chip(name) for name in shipped_chips()])
     return {**report, "energy": found, "counts": {name: vars(counts) for name, counts in tally.counts.items()}}

@@ -36,9 +36,9 @@ from deploy.clips.read import known_range, load
 from deploy.clips.source import InputFormat
 from deploy.execution.simulate import simulate
 from deploy.frontend.from_svformer import export
+from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.populations.lif import IntLif
-from deploy.ir.integer import IntNetwork, run_integer
 from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS

@@ -30,8 +30,8 @@ from deploy.clips.source import InputFormat
 from deploy.errors import GateError
 from deploy.execution.simulate import simulate
 from deploy.frontend.from_svformer import export
-from deploy.ir.populations.lif import IntLif
 from deploy.ir.integer import IntNetwork, run_integer
+from deploy.ir.populations.lif import IntLif
 from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS

@@ -42,6 +42,11 @@ class ConvGeometry:
         return self.out_channels, self._out_size(0), self._out_size(1)
 
     @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """O, C of a group, height and width of the kernel."""
+        return self.out_channels, self.in_shape[0] // self.groups, *self.kernel
+
+    @property
     def weights(self) -> int:
         """Weights of the kernel, each stored once."""
         return self.out_channels * self._weights_per_output

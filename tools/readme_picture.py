@@ -18,8 +18,8 @@ from deploy.clips.read import batches, known_range
 from deploy.clips.source import input_format
 from deploy.costs.counting import count_operations
 from deploy.frontend.export import export_checkpoint
-from deploy.ir.populations.lif import IntLif
 from deploy.ir.integer import IntNetwork
+from deploy.ir.populations.lif import IntLif
 from deploy.report import charts as deploy_plot
 from hardware import OpCounts, load_chip, price
 from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT

@@ -17,7 +17,7 @@ import numpy as np
 
 from deploy.ir.kernels import CONVOLUTIONS
 from deploy.ir.loops import Edge
-from deploy.ir.primitives import ELEMENTWISE, NodeShape, as_shape, primitive_of
+from deploy.ir.primitives import ELEMENTWISE, NodeShape, as_shape, rank_of
 from deploy.ir.shapes import from_input_on, output_shape, predecessors
 
 TYPES = ("input_type", "output_type", "metadata")
@@ -79,7 +79,7 @@ def _with_arrays(node: nir.NIRNode) -> nir.NIRNode:
 def _without_batch(nodes: dict[str, nir.NIRNode], edges: list[Edge], name: str) -> NodeShape:
     """Shape of an Input, without dimensions in front of those that the nodes behind it take."""
     shape = as_shape(nodes[name].input_type["input"])
-    ranks = {primitive_of(nodes[b]).rank(nodes[b]) for a, b in edges if a == name and b in nodes} - {None}
+    ranks = {rank_of(nodes[b]) for a, b in edges if a == name and b in nodes} - {None}
     rank = ranks.pop() if len(ranks) == 1 else None
     return shape if rank is None else shape[-rank:]
 

@@ -142,6 +142,11 @@ PRIMITIVES: dict[type | tuple[type, ...], Primitive] = {
 }
 
 
+def rank_of(node: nir.NIRNode) -> int | None:
+    """Dimensions that a node takes; None where its kind does not say it, or is not supported."""
+    return next((primitive.rank(node) for kind, primitive in PRIMITIVES.items() if isinstance(node, kind)), None)
+
+
 def primitive_of(node: nir.NIRNode) -> Primitive:
     """The record of a node's kind; raises `ValueError` for a kind that is not supported."""
     for kind, primitive in PRIMITIVES.items():

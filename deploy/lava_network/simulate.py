@@ -43,6 +43,7 @@ def simulate(
     processes: int = 1,
     cores: int | None = None,
     timeout_s: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
     on_progress: Callable[[int], None] | None = None,
 ) -> LavaResult:
     """Stream clips of real numbers [N, T, C, H, W] back to back; `on_progress` gets the time steps done.
@@ -50,7 +51,7 @@ def simulate(
     `blocks` chooses fused layers, placed in at most so many `processes` which share the `cores` (default: all) as
     threads, or Lava's own Conv and LIFReset, each in a process of its own (slow; see stock.py).
 
-    Raises `SimulatorError` when a process fails or `timeout_s` is over; nothing is left running then.
+    Raises `SimulatorError` when a process fails or `timeout_s` is over by the `clock`; nothing is left running then.
     """
     clips, frames = frames_NTCHW.shape[:2]
     recordings = {name: Recording(clips * frames, p.shape, message_type(p)) for name, p in network.receivers.items()}
@@ -64,10 +65,10 @@ def simulate(
         some_process, models = build_stock(network, plan, frames_FCHW, recordings)
     steps = plan.steps(clips)
     run_cfg = Loihi2SimCfg(select_tag=SELECT_TAG, exception_proc_model_map=compat.ModelMap(models))
-    with LavaRun(some_process, run_cfg=run_cfg, timeout_s=timeout_s) as run:
-        started_s = time.monotonic()
+    with LavaRun(some_process, run_cfg=run_cfg, timeout_s=timeout_s, clock=clock) as run:
+        started_s = clock()
         run.step(steps, on_progress=on_progress)
-        run_s = time.monotonic() - started_s
+        run_s = clock() - started_s
         build_s = run.build_s
     signals = {network.input_name: quantized} | {name: r.take(clips) for name, r in recordings.items()}
     return LavaResult(signals=signals, time_steps=steps, build_s=build_s, run_s=run_s)

@@ -34,6 +34,7 @@ class LavaRun:
         run_cfg: Chooses the process models.
         compile_config: Options of Lava's compiler. By default a channel holds 1 message, not Lava's 64.
         timeout_s: How long the build, and each call of `step`, may take; None is without limit.
+        clock: Seconds since some moment; a test hands in one that it puts forward.
 
     Attributes:
         build_s: How long compiling and starting the network took.
@@ -51,12 +52,14 @@ class LavaRun:
         run_cfg: RunConfig,
         compile_config: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.build_s = 0.0
         self._process = process
         self._run_cfg = run_cfg
         self._compile_config = {"pypy_channel_size": 1, **(compile_config or {})}
         self._timeout_s = math.inf if timeout_s is None else timeout_s
+        self._clock = clock
         self._deadline_s = math.inf
         self._runtime: WatchedRuntime | None = None
         self._unanswered: list[Any] = []
@@ -65,7 +68,7 @@ class LavaRun:
         self._first_step = self._steps = 0
 
     def __enter__(self) -> Self:
-        started_s = time.monotonic()
+        started_s = self._clock()
         try:
             self._build()
         except BaseException as error:
@@ -73,7 +76,7 @@ class LavaRun:
             if isinstance(error, Exception) and not isinstance(error, UserFacingError):
                 raise SimulatorError(f"Lava could not build the network: {one_line(error)}") from error
             raise
-        self.build_s = time.monotonic() - started_s
+        self.build_s = self._clock() - started_s
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -95,7 +98,7 @@ class LavaRun:
         runtime = self._running
         self._first_step, self._steps = self.steps_done, steps
         self._unanswered = list(runtime.service_to_runtime)
-        self._deadline_s = time.monotonic() + self._timeout_s
+        self._deadline_s = self._clock() + self._timeout_s
         runtime.start(RunSteps(num_steps=steps, blocking=False))
 
     def poll(self) -> bool:
@@ -127,7 +130,7 @@ class LavaRun:
         return self._runtime
 
     def _build(self) -> None:
-        self._deadline_s = time.monotonic() + self._timeout_s
+        self._deadline_s = self._clock() + self._timeout_s
         executable = self._process.compile(self._run_cfg, self._compile_config)
         require_semaphores(executable)
         self._runtime = runtime = WatchedRuntime(executable)
@@ -150,7 +153,7 @@ class LavaRun:
 
     def _check(self) -> None:
         """Raise SimulatorError for what went wrong; what an actor says comes before what became of it."""
-        now_s, actors = time.monotonic(), self._running.actors
+        now_s, actors = self._clock(), self._running.actors
         # Asked before the news are taken: whatever a dead actor had to say has arrived then.
         gone = [actor for actor in actors if actor.exit_code is not None]
         for actor in actors:

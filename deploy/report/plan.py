@@ -4,24 +4,27 @@ Bytes of delay lines are those of the CPU backend (a byte a spike, four a graded
 in bits of the chip, a kernel stored once however many positions share it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from deploy.execution.deployment import Deployment
 from deploy.execution.memory import message_size
 from deploy.ir.integer import IntNetwork
 from deploy.ir.intervals import CURRENT, SUM, Headroom
+from deploy.ir.plan import Plan
+from hardware import LayerNeed
 from hardware.fit import BITS_PER_KIB
 from svformer.common.terminal import print_wide
 
 
-def plan_rows(deployment: Deployment) -> list[dict[str, Any]]:
-    """One entry for every population, in order of execution."""
-    network, plan, headroom = deployment.integer, deployment.plan, deployment.headroom
-    needs = {need.name: need for need in deployment.needs}
+def plan_rows(
+    network: IntNetwork, plan: Plan, headroom: Sequence[Headroom], asked: Sequence[LayerNeed]
+) -> list[dict[str, Any]]:
+    """One entry for every population, in order of execution; `asked` is what the layers ask of a chip."""
+    needs = {need.name: need for need in asked}
     return [
         {
             "name": name,
@@ -45,7 +48,7 @@ def _message_bytes(network: IntNetwork, name: str) -> int:
     return network.size(name) * message_size(network.populations[name])
 
 
-def _fullest(headroom: list[Headroom], what: str, name: str) -> dict[str, float] | None:
+def _fullest(headroom: Sequence[Headroom], what: str, name: str) -> dict[str, float] | None:
     """The register of a layer that comes closest to its limit; None where it has none of this kind."""
     found = [h for h in headroom if h.what == what and h.where.split(" -> ")[-1] == name]
     if not found:

@@ -88,7 +88,7 @@ def _plan(deployment: Deployment) -> dict[str, Any]:
         "depth": plan.depth,
         "first_step": {name: plan.first_step(name) for name in plan.depths},
         "longest_delay": plan.longest_lag,
-        "layers": plan_rows(deployment),
+        "layers": plan_rows(deployment.integer, plan, deployment.headroom, deployment.needs),
     }
 
 

@@ -15,12 +15,12 @@ from deploy.frontend.export import class_names, export_checkpoint
 from deploy.frontend.from_svformer import export
 from deploy.gates.export import check_export
 from deploy.ir.graph import read_nir, write_nir
-from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.populations.lif import IntLif
 from deploy.ir.interpreter import interpret
 from deploy.ir.nodes import GainBias, Junction, SpikingAttention
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.lif import IntLif
 from deploy.ir.shapes import infer_shapes
-from deploy.ir.storage import weight_bits, widest_weight_bits
+from deploy.ir.storage import widest_weight_bits
 from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
 from deploy.report.nodes import node_table
@@ -215,7 +215,7 @@ def test_weights_that_were_trained_on_a_grid_reach_the_chip_as_they_are(trained_
     exact = {(c.source, c.target, c.delay): c.operation for c in network.connections}
     for c in integer.connections:
         if isinstance(c.operation, IntConvolution):
-            assert weight_bits(c.operation) <= 4
+            assert c.operation.weight_bits <= 4
             source, target = integer.populations[c.source], integer.populations[c.target]
             unit = (1.0 if isinstance(source, IntLif) else source.scale) / target.scale
             found = c.operation.mantissa * 2.0**c.operation.exponent * unit

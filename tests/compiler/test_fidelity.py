@@ -1,6 +1,5 @@
 """The fixed-point report: what is off is told with its margin, what is exact is not, and slow neurons keep firing."""
 
-import itertools
 import json
 from typing import Any
 
@@ -9,22 +8,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import graphs
+import reals
 from deploy.execution.simulate import simulate
 from deploy.gates.fidelity import LayerFidelity, fidelity, plain, summary, warnings
-from deploy.ir.integer import as_images
-from deploy.ir.network import Connection, Network, run_float
-from deploy.ir.operations.convolution import Convolution
-from deploy.ir.operations.identity import Identity
+from deploy.ir.integer import IntNetwork, as_images
+from deploy.ir.network import Network, run_float
 from deploy.ir.populations.input import Input
-from deploy.ir.populations.lif import Lif
-from deploy.ir.populations.relay import Relay
 from deploy.ir.types import Shape
+from deploy.passes.bounds import prove
 from deploy.passes.calibrate import calibrate
 from deploy.passes.lowering import lower
 from deploy.passes.quantize import quantize_calibrated as quantize_network
 from deploy.pipeline import quantize
 from deploy.report.fixed_point import fixed_point_table
-from hardware import ConvGeometry
 from svformer.common.errors import InputError
 
 T = 60
@@ -32,22 +29,16 @@ T = 60
 
 def layer(weight_OI: Any, *, threshold: float = 1.0, decay: float = 0.5, **changes: Any) -> Network:
     """A dense layer of neurons, and its spikes as the result."""
-    weight = np.asarray(weight_OI, dtype=float)[:, :, None, None]
-    shape_in, shape = (weight.shape[1], 1, 1), (len(weight), 1, 1)
-    geometry = ConvGeometry(in_shape=shape_in, out_channels=len(weight), kernel=(1, 1))
-    dense, same = Convolution(weight=weight, geometry=geometry), Identity(in_shape=shape, out_shape=shape)
-    values = {name: np.full((1, 1, 1), v) for name, v in (("threshold", threshold), ("decay", decay), ("bias", 0.0))}
-    return Network(
-        populations={
-            "input": Input(shape=shape_in),
-            "lif": Lif(shape=shape, **values),
-            "output": Relay(shape=shape, bias=np.zeros((1, 1, 1))),
+    dense = reals.dense(weight_OI)
+    shape = dense.geometry.out_shape
+    return reals.network(
+        {
+            "input": Input(shape=dense.geometry.in_shape),
+            "lif": reals.lif(shape, threshold=threshold, decay=decay),
+            "output": reals.relay(shape),
         },
-        connections=(
-            Connection(source="input", target="lif", operation=dense, **changes),
-            Connection(source="lif", target="output", operation=same),
-        ),
-        output="output",
+        reals.link("input", "lif", dense, **changes),
+        reals.link("lif", "output", reals.same(shape)),
         frames=T,
     )
 
@@ -56,29 +47,28 @@ def spikes(shape: Shape, rate: float = 0.3, seed: int = 0) -> NDArray[np.float64
     return (np.random.default_rng(seed).random((2, T, *shape)) < rate).astype(float)
 
 
+def compared(net: Network, integers: IntNetwork, frames: NDArray[Any]) -> list[LayerFidelity]:
+    return fidelity(net, integers, prove(integers), frames)
+
+
 def report(net: Network, frames: NDArray[Any]) -> dict[str, LayerFidelity]:
-    found = fidelity(net, quantize_network(net, calibrate(net, frames)), frames)
+    found = compared(net, quantize_network(net, calibrate(net, frames)), frames)
     return {layer.name: layer for layer in found}
 
 
 def slow(tau_s: float, dt_s: float) -> nir.NIRGraph:
     """Two layers of slow neurons behind weights of about 1."""
     rng = np.random.default_rng(0)
-
-    def lif(count: int) -> nir.LIF:
-        values = {"tau": tau_s, "r": 0.05 * tau_s / dt_s, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
-        return nir.LIF(**{name: np.full(count, value) for name, value in values.items()})
-
+    neurons = {"tau": tau_s, "r": 0.05 * tau_s / dt_s}
     nodes = {
-        "input": nir.Input(np.array([20])),
+        "input": graphs.entry(20),
         "fc1": nir.Affine(rng.normal(size=(30, 20)), np.zeros(30)),
-        "hidden": lif(30),
+        "hidden": graphs.lif(30, **neurons),
         "fc2": nir.Affine(rng.normal(0.3, 1, size=(5, 30)), np.zeros(5)),
-        "out": lif(5),
-        "output": nir.Output(np.array([5])),
+        "out": graphs.lif(5, **neurons),
+        "output": graphs.result(5),
     }
-    edges = list(itertools.pairwise(nodes))
-    return nir.NIRGraph(nodes, edges, metadata={"dt": dt_s, "T": 300}, type_check=False)
+    return graphs.chain(nodes, dt=dt_s, T=300)
 
 
 def test_neurons_of_30_ms_at_steps_of_a_tenth_of_a_millisecond_fire() -> None:
@@ -89,7 +79,7 @@ def test_neurons_of_30_ms_at_steps_of_a_tenth_of_a_millisecond_fire() -> None:
     integers = quantize(network, frames)
     images = as_images(frames, network)
     expected, found = run_float(network, images), simulate(integers, frames, backend="integer").signals
-    layers = {found.name: found for found in fidelity(network, integers, images)}
+    layers = {found.name: found for found in compared(network, integers, images)}
     for name in ("hidden", "out"):
         assert expected[name].sum() > 10
         assert (found[name] == expected[name]).mean() > 0.995
@@ -186,7 +176,7 @@ def test_registers_are_told_by_their_width() -> None:
     """Weights of 127 and -127: 127 of a 24-bit sum; the current is that x 2^exponent, of at most 2^17."""
     net = layer([[1.27, -1.27, 0.01]])
     integers = quantize_network(net, calibrate(net, spikes((3, 1, 1))))
-    (found,) = (layer for layer in fidelity(net, integers, spikes((3, 1, 1))) if layer.name == "lif")
+    (found,) = (layer for layer in compared(net, integers, spikes((3, 1, 1))) if layer.name == "lif")
     (dense,) = (c.operation for c in integers.connections if c.target == "lif")
     positive = int(np.maximum(dense.mantissa, 0).sum())
     neurons = integers.populations["lif"]

@@ -7,36 +7,24 @@ import nir
 import numpy as np
 import pytest
 
+import graphs
 from deploy.ir.contracts import check_network
 from deploy.ir.interpreter import interpret
-from deploy.ir.operations.convolution import Convolution
-from deploy.ir.populations.lif import Lif
 from deploy.ir.network import run_float
 from deploy.ir.nodes import Junction, SpikingAttention
+from deploy.ir.operations.convolution import Convolution
+from deploy.ir.populations.lif import Lif
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
+from graphs import DT_S, cubalif, lif
 from svformer.common.errors import InputError
-
-DT_S = 1e-3
 
 
 def chain(*middle: nir.NIRNode, shape: tuple[int, ...] = (2,)) -> nir.NIRGraph:
     """Input, nodes in a row under the names n0, n1, .., and an output that takes what the last gives."""
-    nodes = {"in": nir.Input(np.array(shape)), **{f"n{i}": node for i, node in enumerate(middle)}}
+    nodes = {"in": graphs.entry(*shape), **{f"n{i}": node for i, node in enumerate(middle)}}
     given = middle[-1].output_type["output"] if middle else np.array(shape)
-    nodes["out"] = nir.Output(given)
-    metadata = {"dt": DT_S, "T": 3}
-    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), metadata=metadata, type_check=False)
-
-
-def lif(*shape: int, **changes: Any) -> nir.LIF:
-    values = {"tau": 2e-3, "r": 1.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0, **changes}
-    return nir.LIF(**{name: np.broadcast_to(value, shape).copy() for name, value in values.items()})
-
-
-def cubalif(*shape: int, **changes: Any) -> nir.CubaLIF:
-    values = {"tau_syn": 3e-3, "tau_mem": 4e-3, "r": 1.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0, **changes}
-    return nir.CubaLIF(**{name: np.broadcast_to(value, shape).copy() for name, value in values.items()})
+    return graphs.chain({**nodes, "out": nir.Output(given)}, T=3)
 
 
 def refused(graph: nir.NIRGraph, **options: Any) -> str:
@@ -54,7 +42,7 @@ def test_every_node_gives_what_the_graph_gives() -> None:
         "conv": nir.Conv2d((4, 4), rng.normal(size=(6, 1, 3, 3)), 1, "same", 1, 2, rng.normal(size=6), metadata={}),
         "lif": lif(*shape, tau=rng.uniform(1e-3, 4e-3, shape), r=rng.uniform(1, 3, shape)),
         "attention": SpikingAttention(np.array(shape), heads=2, scale=0.3),
-        "if": nir.IF(r=rng.uniform(300, 3000, (2, 4, 4)), v_threshold=np.ones((2, 4, 4)), v_reset=np.zeros((2, 4, 4))),
+        "if": graphs.integrate_and_fire(2, 4, 4, r=rng.uniform(300, 3000, (2, 4, 4))),
         "delay": nir.Delay(np.full((2, 4, 4), 2 * DT_S)),
         "sum": Junction(np.array([2, 4, 4])),
         "flat": nir.Flatten(np.array([2, 4, 4]), 0, -1),
@@ -65,7 +53,7 @@ def test_every_node_gives_what_the_graph_gives() -> None:
     }
     names = [name for name in nodes if name != "delay"]
     edges = [*itertools.pairwise(names), ("in", "delay"), ("delay", "sum")]
-    graph = nir.NIRGraph(nodes, edges, metadata={"dt": DT_S, "T": 6}, type_check=False)
+    graph = graphs.graph(nodes, edges, T=6)
     frames = rng.normal(size=(2, 6, 2, 4, 4))
     network, expected = from_nir(graph), interpret(graph, frames)
     check_network(network, after="from_nir")
@@ -213,7 +201,7 @@ def test_time_step_and_clip_length_come_from_the_graph_or_from_the_call() -> Non
         (lif(2, v_reset=1.0), "a threshold that is not above the reset potential"),
         (lif(2, v_threshold=np.nan), "v_threshold with values that are not finite numbers"),
         (nir.Linear(np.full((3, 2), np.inf)), "weight with values that are not finite numbers"),
-        (nir.IF(r=np.ones(2), v_threshold=np.zeros(2), v_reset=np.zeros(2)), "a threshold that is not above"),
+        (graphs.integrate_and_fire(2, v_threshold=0.0), "a threshold that is not above"),
         (nir.Delay(np.array([1e-3, 1.5e-3])), "a delay of [1.0, 1.5] time steps"),
     ],
 )

@@ -1,6 +1,5 @@
 """Integer arithmetic: neurons against an independent reference of Lava's fixed-point LIF, the rest by hand."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,19 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import ints
 from deploy.errors import GateError
 from deploy.ir.contracts import check_integer
-from deploy.ir.operations.attention import IntAttention
-from deploy.ir.integer import IntConnection, IntNetwork, run_integer
-from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.operations.identity import IntIdentity
-from deploy.ir.populations.input import IntInput
-from deploy.ir.populations.integrator import IntIntegrator
-from deploy.ir.populations.lif import IntLif, fire
-from deploy.ir.populations.relay import IntRelay
-from deploy.ir.operations.base import shifted
+from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.network import delayed
-from hardware import AttentionGeometry, ConvGeometry
+from deploy.ir.operations.base import shifted
+from deploy.ir.populations.lif import IntLif, fire
 
 Ints = NDArray[np.int64]
 
@@ -48,11 +41,8 @@ def lif_reference(a: Ints, du: int, dv: Ints, bias_mant: Ints, bias_exp: int, vt
     return np.array(spikes)
 
 
-def neurons(count: int, **changes: Any) -> IntLif:
-    values = {"bias_mantissa": 0, "decay": 0, "threshold": 10, **changes}
-    exponent = values.pop("bias_exponent", 0)
-    arrays = {name: np.broadcast_to(value, count).astype(np.int64)[:, None, None] for name, value in values.items()}
-    return IntLif(shape=(count, 1, 1), scale=1.0, bias_exponent=exponent, **arrays)
+def neurons(count: int, **fields: Any) -> IntLif:
+    return ints.lif((count, 1, 1), **{"decay": 0, "threshold": 10, **fields})
 
 
 def spikes_of(lif: IntLif, currents_TC: Ints) -> NDArray[np.uint8]:
@@ -102,20 +92,8 @@ def test_a_clip_begins_with_the_states_that_it_is_given() -> None:
 def test_an_integrator_sends_its_potential_rounded() -> None:
     """Decay 1/2, inputs of 3, in 1/64: 192, 288, 336, 360, which are 3, 4.5 (halves go up), 5.25, 5.6; -96 is -1.5."""
     shape = (2, 1, 1)
-    integrator = IntIntegrator(
-        shape=shape,
-        scale=1.0,
-        bias_mantissa=np.array([0, -96]).reshape(shape),
-        bias_exponent=0,
-        decay=np.array([2048, 4096]).reshape(shape),
-    )
-    entry = IntInput(shape=shape, scale=1.0, low=0, high=9)
-    network = IntNetwork(
-        populations={"in": entry, "out": integrator},
-        connections=(IntConnection(source="in", target="out", operation=IntIdentity(in_shape=shape, out_shape=shape)),),
-        output="out",
-        frames=4,
-    )
+    integrator = ints.integrator(shape, bias_mantissa=[0, -96], decay=[2048, 4096])
+    network = ints.chain(4, **{"in": ints.entry(shape, high=9), "out": integrator})
     sent = run_integer(network, np.tile([3.0, 0.0], 4).reshape(1, 4, *shape))["out"]
     assert sent.reshape(4, 2).T.tolist() == [[3, 5, 5, 6], [-1, -1, -1, -1]]
     assert sent.dtype == np.int32
@@ -126,22 +104,11 @@ def test_a_loop_by_hand() -> None:
 
     It fires at step 0, hears 2 at step 1 (fires), 2 - 1 at step 2 (does not), 0 - 1 at step 3, nothing at step 4.
     """
-    shape = (1, 1, 1)
-    geometry = ConvGeometry(in_shape=shape, out_channels=1, kernel=(1, 1))
-    kernel = IntConvolution(mantissa=np.ones((1, 1, 1, 1), dtype=np.int16), exponent=0, geometry=geometry)
-    plus, minus = (replace(kernel, mantissa=kernel.mantissa * weight) for weight in (2, -1))
-    same = IntIdentity(in_shape=shape, out_shape=shape)
-    network = IntNetwork(
-        populations={
-            "in": IntInput(shape=shape, scale=1.0, low=0, high=2),
-            "a": neurons(1, decay=4096, threshold=1),
-        },
-        connections=(
-            IntConnection(source="in", target="a", operation=same),
-            IntConnection(source="a", target="a", operation=plus, delay=1),
-            IntConnection(source="a", target="a", operation=minus, delay=2),
-        ),
-        output="a",
+    network = ints.network(
+        {"in": ints.entry(high=2), "a": ints.lif(threshold=1)},
+        ints.link("in", "a", ints.same()),
+        ints.link("a", "a", ints.dense([[2]]), delay=1),
+        ints.link("a", "a", ints.dense([[-1]]), delay=2),
         frames=5,
     )
     check_integer(network, after="test")
@@ -184,42 +151,28 @@ def test_right_shifts_round_down(total: int, exponent: int, expected: int) -> No
 
 def test_the_shift_comes_after_the_sum() -> None:
     """Weights 3 and 3, exponent -2: (3 + 3) >> 2 = 1; each alone would give 0."""
-    geometry = ConvGeometry(in_shape=(2, 1, 1), out_channels=1, kernel=(1, 1))
-    operation = IntConvolution(mantissa=np.full((1, 2, 1, 1), 3, dtype=np.int16), exponent=-2, geometry=geometry)
+    operation = ints.dense([[3, 3]], exponent=-2)
     assert operation(np.ones((1, 2, 1, 1), dtype=np.int64)).item() == 1
 
 
 def test_attention_in_integers_by_hand() -> None:
     """Two tokens, one head of one channel: q = 1 1, k = 1 1, v = 1 0: k^T v = 1, so 1 for each token; * 6 >> 1 = 3."""
-    geometry = AttentionGeometry(channels=1, tokens=2, heads=1)
-    operation = IntAttention(geometry=geometry, in_shape=(3, 1, 2), multiplier=6, exponent=-1)
+    operation = ints.attention((3, 1, 2), multiplier=6, exponent=-1)
     qkv = np.array([[1, 1], [1, 1], [1, 0]]).reshape(1, 3, 1, 2)
     assert operation(qkv).ravel().tolist() == [3, 3]
 
 
 def test_an_input_is_rounded_and_clipped() -> None:
-    entry = IntInput(shape=(5, 1, 1), scale=10.0, low=-12, high=20)
+    entry = ints.entry((5, 1, 1), scale=10.0, low=-12, high=20)
     assert entry.quantize(np.array([-9.0, -0.26, 0.24, 1.96, 3.0])).tolist() == [-12, -3, 2, 20, 20]
 
 
 def relayed(exponent: int, delay: int) -> IntNetwork:
     """Input -> relay (times 3 * 2^exponent, bias 1) -> output (delayed)."""
-    shape = (1, 1, 1)
-    geometry = ConvGeometry(in_shape=shape, out_channels=1, kernel=(1, 1))
-    weight = IntConvolution(mantissa=np.full((1, 1, 1, 1), 3, dtype=np.int16), exponent=exponent, geometry=geometry)
-    return IntNetwork(
-        populations={
-            "in": IntInput(shape=shape, scale=1.0, low=0, high=9),
-            "relay": IntRelay(shape=shape, scale=4.0, bias=np.ones(shape, dtype=np.int64)),
-            "out": IntRelay(shape=shape, scale=4.0, bias=np.zeros(shape, dtype=np.int64)),
-        },
-        connections=(
-            IntConnection(source="in", target="relay", operation=weight),
-            IntConnection(
-                source="relay", target="out", operation=IntIdentity(in_shape=shape, out_shape=shape), delay=delay
-            ),
-        ),
-        output="out",
+    return ints.network(
+        {"in": ints.entry(high=9), "relay": ints.relay(bias=1, scale=4.0), "out": ints.relay(scale=4.0)},
+        ints.link("in", "relay", ints.dense([[3]], exponent=exponent)),
+        ints.link("relay", "out", ints.same(), delay=delay),
         frames=3,
     )
 
@@ -243,14 +196,8 @@ def test_what_is_delayed_longer_than_a_clip_never_arrives(steps: int) -> None:
 def test_the_contract_finds_currents_that_meet_in_different_units() -> None:
     network = relayed(exponent=0, delay=0)
     check_integer(network, after="test")
-    populations: dict[str, Any] = dict(network.populations)
-    for sender in (IntInput(shape=(1, 1, 1), scale=1.0, low=0, high=1), neurons(1)):
-        populations["relay"] = sender
-        broken = IntNetwork(
-            populations={name: populations[name] for name in ("relay", "out")},
-            connections=network.connections[1:],
-            output="out",
-            frames=3,
-        )
+    for sender in (ints.entry(), ints.lif()):
+        populations = {"relay": sender, "out": network.populations["out"]}
+        broken = ints.network(populations, *network.connections[1:], frames=3)
         with pytest.raises(GateError, match=r"relay -> out: scales 1.0 and 4.0 differ"):
             check_integer(broken, after="test")

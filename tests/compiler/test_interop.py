@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import graphs
 from deploy import run_lava
 from deploy.execution.simulate import simulate
 from deploy.ir.graph import read_nir, write_nir
@@ -162,7 +163,7 @@ def test_norses_graphs_are_norse(name: str) -> None:
     shape = example[1:] if len(example) > 1 else example
     frames = np.random.default_rng(0).normal(0, 2, size=(3, 30, *shape))
     expected = run_norse(model, frames)
-    found = interpret(graph, frames, dt_s=dt_s)
+    found = interpret(graphs.with_dt(graph, dt_s), frames)
     np.testing.assert_allclose(found["output"], expected, atol=1e-6)  # the file has tau in float32
     assert 0 < found["1"].mean() < 0.5
     network = lower(graph, dt_s=dt_s, frames=30)
@@ -178,7 +179,7 @@ def test_a_graph_of_norse_survives_a_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="type mismatch"):
         nir.read(tmp_path / "norse.nir")
     frames = np.random.default_rng(0).normal(0, 2, size=(2, 20, 3))
-    found = interpret(read_nir(tmp_path / "norse.nir"), frames, dt_s=NORSE_DT_S)["output"]
+    found = interpret(graphs.with_dt(read_nir(tmp_path / "norse.nir"), NORSE_DT_S), frames)["output"]
     np.testing.assert_array_equal(found, run_norse(model, frames))
 
 
@@ -190,10 +191,10 @@ def test_a_norse_lif_cell_needs_its_spikes_weighed() -> None:
     graph = norse.to_nir(model, torch.randn(1, 3))
     frames = np.random.default_rng(0).normal(0, 1, size=(3, 30, 3))
     expected = run_norse(model, frames)
-    assert (interpret(graph, frames, dt_s=NORSE_DT_S)["output"] != expected).any()
+    assert (interpret(graphs.with_dt(graph, NORSE_DT_S), frames)["output"] != expected).any()
     neurons = graph.nodes["1"]
     neurons.w_in = np.asarray(neurons.tau_syn) / NORSE_DT_S
-    np.testing.assert_array_equal(interpret(graph, frames, dt_s=NORSE_DT_S)["output"], expected)
+    np.testing.assert_array_equal(interpret(graphs.with_dt(graph, NORSE_DT_S), frames)["output"], expected)
 
 
 def test_the_installed_snntorch_too() -> None:
@@ -212,7 +213,7 @@ def test_the_installed_snntorch_too() -> None:
     frames = np.random.default_rng(0).normal(0, 3, size=(2, 20, 4)).astype(np.float32)
     with torch.no_grad():
         expected = np.stack([net(torch.from_numpy(frames[:, t])).numpy() for t in range(20)], axis=1)
-    np.testing.assert_array_equal(interpret(graph, frames, dt_s=1e-4)["output"], expected)
+    np.testing.assert_array_equal(interpret(graphs.with_dt(graph, 1e-4), frames)["output"], expected)
 
 
 def test_a_recording_is_input_and_reference(
@@ -220,7 +221,7 @@ def test_a_recording_is_input_and_reference(
 ) -> None:
     """A recurrent network of snnTorch from the shell, on Lava, compared with what snnTorch fired."""
     network, spikes = files / "snntorch_recurrent.nir", files / "snntorch_recurrent.h5"
-    options = ["--nir", network, "--clip", spikes, "--reference", spikes, "--timeout", 120, "--json", "--out", tmp_path]
+    options = ["--nir", network, "--clip", spikes, "--reference", spikes, "--timeout", 600, "--json", "--out", tmp_path]
     monkeypatch.setattr("sys.argv", ["run_lava.py", *map(str, options)])
     assert run_cli(run_lava.main) == 0, capsys.readouterr().err
     report = json.loads(capsys.readouterr().out)

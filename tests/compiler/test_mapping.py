@@ -1,57 +1,36 @@
 """What of a network Loihi 2 holds, part by part, and the plan that a person prints."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from rich.console import Console
 
-from deploy.ir.operations.attention import IntAttention
+import ints
+from deploy.costs.resources import layer_needs
 from deploy.ir.integer import IntConnection, IntGain, IntNetwork
 from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.operations.identity import IntIdentity
-from deploy.ir.populations.input import IntInput
-from deploy.ir.populations.integrator import IntIntegrator
+from deploy.ir.populations.base import IntPopulation
 from deploy.ir.populations.lif import IntLif
-from deploy.ir.populations.relay import IntRelay
 from deploy.passes.bounds import prove
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
 from deploy.report.plan import plan_rows, print_mapping, print_plan
-from hardware import AttentionGeometry, ConvGeometry
 
 SHAPE = (3, 2, 2)
 FRAMES = 4
 
 
-def lif(shape: tuple[int, int, int] = SHAPE, **options: object) -> IntLif:
-    values: dict[str, object] = {
-        "shape": shape,
-        "scale": 1.0,
-        "bias_mantissa": np.zeros((1, 1, 1), dtype=np.int64),
-        "bias_exponent": 0,
-        "decay": np.full((1, 1, 1), 2048),
-        "threshold": np.full((1, 1, 1), 2),
-    }
-    return IntLif(**{**values, **options})  # type: ignore[arg-type]
+def lif(**fields: Any) -> IntLif:
+    return ints.lif(SHAPE, **{"decay": 2048, "threshold": 2, **fields})
 
 
-def same(shape: tuple[int, int, int] = SHAPE) -> IntIdentity:
-    return IntIdentity(in_shape=shape, out_shape=shape)
+def convolution() -> IntConvolution:
+    return ints.conv(np.full((3, 3, 3, 3), 5), SHAPE, padding=(1, 1))
 
 
-def convolution(out_channels: int = 3) -> IntConvolution:
-    geometry = ConvGeometry(in_shape=SHAPE, out_channels=out_channels, kernel=(3, 3), padding=(1, 1))
-    weights = np.full((out_channels, 3, 3, 3), 5, dtype=np.int16)
-    return IntConvolution(mantissa=weights, exponent=0, geometry=geometry)
-
-
-def network(*connections: IntConnection, **populations: object) -> IntNetwork:
-    entry = IntInput(shape=SHAPE, scale=1.0, low=0, high=1)
-    return IntNetwork(
-        populations={"in": entry, **populations},  # type: ignore[dict-item]
-        connections=connections,
-        output=list(populations)[-1],
-        frames=FRAMES,
-    )
+def network(*connections: IntConnection, **populations: IntPopulation) -> IntNetwork:
+    return ints.network({"in": ints.entry(SHAPE), **populations}, *connections, frames=FRAMES)
 
 
 def rows(net: IntNetwork) -> list[tuple[str, str, str, bool]]:
@@ -60,16 +39,14 @@ def rows(net: IntNetwork) -> list[tuple[str, str, str, bool]]:
 
 def test_convolution_dense_neurons_relay_and_delay_map() -> None:
     """In -> a, then a and in (one step later) meet in a relay, which a layer reads as a whole."""
-    geometry = ConvGeometry(in_shape=SHAPE, out_channels=2, kernel=SHAPE[1:])
-    dense = IntConvolution(mantissa=np.ones((2, 3, 2, 2), dtype=np.int16), exponent=0, geometry=geometry)
     net = network(
-        IntConnection(source="in", target="a", operation=convolution()),
-        IntConnection(source="a", target="sum", operation=same()),
-        IntConnection(source="in", target="sum", operation=same()),
-        IntConnection(source="sum", target="out", operation=dense),
+        ints.link("in", "a", convolution()),
+        ints.link("a", "sum", ints.same(SHAPE)),
+        ints.link("in", "sum", ints.same(SHAPE)),
+        ints.link("sum", "out", ints.conv(np.ones((2, 3, 2, 2)), SHAPE)),
         a=lif(),
-        sum=IntRelay(shape=SHAPE, scale=1.0, bias=np.zeros(SHAPE, dtype=np.int64)),
-        out=lif((2, 1, 1)),
+        sum=ints.relay(SHAPE),
+        out=ints.lif((2, 1, 1)),
     )
     assert rows(net) == [
         ("in -> a", "convolution 3x3, stride 1", "Conv", True),
@@ -85,13 +62,11 @@ def test_convolution_dense_neurons_relay_and_delay_map() -> None:
 
 
 def test_attention_needs_a_microcode_neuron() -> None:
-    geometry = AttentionGeometry(channels=1, tokens=4, heads=1)
-    attention = IntAttention(geometry=geometry, in_shape=SHAPE, multiplier=1, exponent=0)
     net = network(
-        IntConnection(source="in", target="qkv", operation=same()),
-        IntConnection(source="qkv", target="out", operation=attention),
+        ints.link("in", "qkv", ints.same(SHAPE)),
+        ints.link("qkv", "out", ints.attention(SHAPE)),
         qkv=lif(),
-        out=lif((1, 2, 2)),
+        out=ints.lif((1, 2, 2)),
     )
     (found,) = obstacles(mapping(net, schedule(net)))
     assert found.startswith("qkv -> out (attention Q (K^T V)): product of two signals")
@@ -101,28 +76,20 @@ def test_attention_needs_a_microcode_neuron() -> None:
     ("population", "needed"),
     [
         (lif(bias_mantissa=np.arange(FRAMES).reshape(FRAMES, 1, 1, 1)), "a bias of every time step"),
-        (lif(start=np.ones((1, 1, 1), dtype=np.int64)), "a start other than rest after every clip"),
-        (IntRelay(shape=SHAPE, scale=1.0, bias=np.ones(SHAPE, dtype=np.int64)), "a bias"),
-        (
-            IntRelay(shape=SHAPE, scale=1.0, bias=np.zeros((FRAMES, *SHAPE), dtype=np.int64)),
-            "a bias of every time step",
-        ),
-        (
-            IntIntegrator(
-                **{k: v for k, v in vars(lif()).items() if k != "threshold"},
-            ),
-            "a potential as graded message",
-        ),
+        (lif(start=1), "a start other than rest after every clip"),
+        (ints.relay(SHAPE, 1), "a bias"),
+        (ints.relay(SHAPE, np.zeros((FRAMES, *SHAPE))), "a bias of every time step"),
+        (ints.integrator(SHAPE, decay=2048), "a potential as graded message"),
     ],
 )
-def test_what_no_neuron_of_lava_does(population: object, needed: str) -> None:
-    net = network(IntConnection(source="in", target="out", operation=same()), out=population)
+def test_what_no_neuron_of_lava_does(population: IntPopulation, needed: str) -> None:
+    net = network(ints.link("in", "out", ints.same(SHAPE)), out=population)
     assert [row.microcode for row in mapping(net, schedule(net)) if not row.maps] == [needed]
 
 
 def test_gain_of_every_step_needs_a_microcode_neuron() -> None:
     gain = IntGain(multiplier=np.arange(1, FRAMES + 1).reshape(FRAMES, 1, 1, 1), exponent=0)
-    net = network(IntConnection(source="in", target="out", operation=same(), gain=gain), out=lif())
+    net = network(ints.link("in", "out", ints.same(SHAPE), gain=gain), out=lif())
     assert obstacles(mapping(net, schedule(net))) == [
         "in -> out (gain): a factor of every time step behind the synaptic sum"
     ]
@@ -135,13 +102,13 @@ def test_plan_says_step_line_memory_and_margin_of_every_layer() -> None:
     bit and a sign, the factor 5 not being a power of two: 5 takes 3 bits and a sign.
     """
     net = network(
-        IntConnection(source="in", target="a", operation=convolution()),
-        IntConnection(source="a", target="out", operation=same()),
-        IntConnection(source="in", target="out", operation=same()),
+        ints.link("in", "a", convolution()),
+        ints.link("a", "out", ints.same(SHAPE)),
+        ints.link("in", "out", ints.same(SHAPE)),
         a=lif(),
         out=lif(),
     )
-    entry, a, out = plan_rows(net, schedule(net), prove(net))
+    entry, a, out = plan_rows(net, schedule(net), prove(net), layer_needs(net, schedule(net)))
     assert (entry["kind"], entry["first_step"], entry["current"]) == ("input", 1, None)
     assert (a["first_step"], a["delay_lines"]) == (2, [])
     assert a["weight_kib"] == 3 * 3 * 9 * 4 / 8192
@@ -156,12 +123,15 @@ def test_plan_says_step_line_memory_and_margin_of_every_layer() -> None:
 def test_plan_and_mapping_are_printed_uncut(capsys: pytest.CaptureFixture[str]) -> None:
     long = "stage10.block10.attention.plif_projection"
     net = network(
-        IntConnection(source="in", target=long, operation=convolution()),
-        IntConnection(source=long, target="out", operation=same()),
-        **{long: lif(), "out": IntRelay(shape=SHAPE, scale=1.0, bias=np.ones(SHAPE, dtype=np.int64))},
+        ints.link("in", long, convolution()),
+        ints.link(long, "out", ints.same(SHAPE)),
+        **{long: lif(), "out": ints.relay(SHAPE, 1)},
     )
     plan = schedule(net)
-    report = {"network": {"frames": FRAMES}, "plan": {"layers": plan_rows(net, plan, prove(net))}}
+    report = {
+        "network": {"frames": FRAMES},
+        "plan": {"layers": plan_rows(net, plan, prove(net), layer_needs(net, plan))},
+    }
     console = Console(width=40, soft_wrap=True)
     print_plan(report, console)
     print_mapping([vars(row) for row in mapping(net, plan)], console)

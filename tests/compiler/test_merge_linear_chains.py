@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import graphs
+import reals
 from deploy.execution.simulate import simulate
 from deploy.ir.contracts import check_network
 from deploy.ir.integer import run_integer
 from deploy.ir.interpreter import interpret
-from deploy.ir.network import Connection, Network, run_float
+from deploy.ir.network import Network, run_float
 from deploy.ir.operations.convolution import Convolution
 from deploy.ir.operations.identity import Identity
 from deploy.ir.populations.input import Input
@@ -27,6 +29,7 @@ from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import RATE, Merge, merge_linear_chains, read_merge
 from deploy.pipeline import quantize
 from hardware import ConvGeometry
+from processes import HANG_S
 from svformer.common.errors import InputError
 
 CONVENTION, LOIHI = read_merge("cmos45_fp32"), read_merge("loihi1")
@@ -35,44 +38,37 @@ RNG = np.random.default_rng(0)
 
 
 def conv(in_shape: Shape, out: int, kernel: int, rng: np.random.Generator = RNG, **options: Any) -> Convolution:
-    pairs = {name: (n, n) for name, n in options.items() if name != "groups"}
-    groups = options.get("groups", 1)
-    geometry = ConvGeometry(in_shape=in_shape, out_channels=out, kernel=(kernel, kernel), groups=groups, **pairs)
-    return Convolution(weight=rng.normal(size=(out, in_shape[0] // groups, kernel, kernel)), geometry=geometry)
+    groups = options.pop("groups", 1)
+    weight = rng.normal(size=(out, in_shape[0] // groups, kernel, kernel))
+    return reals.conv(weight, in_shape, groups=groups, **{name: (n, n) for name, n in options.items()})
 
 
 def depthwise(in_shape: Shape, kernel: int, **options: Any) -> Convolution:
     return conv(in_shape, in_shape[0], kernel, groups=in_shape[0], **options)
 
 
-def lif(shape: Shape, rng: np.random.Generator = RNG) -> Lif:
-    bias, decay = np.zeros((1, 1, 1)), np.full((1, 1, 1), 0.5)
-    return Lif(shape=shape, bias=bias, decay=decay, threshold=rng.uniform(0.5, 1.5, size=(shape[0], 1, 1)))
+def lif(shape: Shape) -> Lif:
+    return reals.lif(shape, threshold=RNG.uniform(0.5, 1.5, size=shape[0]))
 
 
-def relay(shape: Shape, rng: np.random.Generator = RNG) -> Relay:
+def relay(shape: Shape) -> Relay:
     """With a bias for every channel, as convolutions have it."""
-    return Relay(shape=shape, bias=rng.normal(size=(shape[0], 1, 1)))
-
-
-def plain(shape: Shape) -> Relay:
-    return Relay(shape=shape, bias=np.zeros((1, 1, 1)))
+    return reals.relay(shape, RNG.normal(size=shape[0]))
 
 
 def behind_neurons(*operations: Convolution | Identity) -> Network:
     """Input -> neurons -> operations, a relay after each -> neurons -> output."""
     shape = operations[0].geometry.in_shape
     populations: dict[str, Any] = {"input": Input(shape=shape), "first": lif(shape)}
-    connections = [Connection(source="input", target="first", operation=depthwise(shape, 1))]
+    connections = [reals.link("input", "first", depthwise(shape, 1))]
     for i, operation in enumerate(operations):
         shape = operation.out_shape if isinstance(operation, Identity) else operation.geometry.out_shape
-        connections.append(Connection(source=list(populations)[-1], target=f"relay{i}", operation=operation))
-        populations[f"relay{i}"] = relay(shape) if isinstance(operation, Convolution) else plain(shape)
-    same = Identity(in_shape=shape, out_shape=shape)
-    for name, population in [("last", lif(shape)), ("output", plain(shape))]:
-        connections.append(Connection(source=list(populations)[-1], target=name, operation=same))
+        connections.append(reals.link(list(populations)[-1], f"relay{i}", operation))
+        populations[f"relay{i}"] = relay(shape) if isinstance(operation, Convolution) else reals.relay(shape)
+    for name, population in [("last", lif(shape)), ("output", reals.relay(shape))]:
+        connections.append(reals.link(list(populations)[-1], name, reals.same(shape)))
         populations[name] = population
-    return Network(populations=populations, connections=tuple(connections), output="output", frames=FRAMES)
+    return reals.network(populations, *connections, frames=FRAMES)
 
 
 def assert_same(before: Network, after: Network, seed: int = 0) -> None:
@@ -84,7 +80,7 @@ def assert_same(before: Network, after: Network, seed: int = 0) -> None:
         np.testing.assert_allclose(signal, expected[name], atol=1e-9, err_msg=name)
 
 
-def merged(network: Network, merge: Merge | None = None) -> Network:
+def merged(network: Network, merge: Merge = CONVENTION) -> Network:
     """The merged network, after the checks that hold for every one."""
     untouched = copy.deepcopy(network)
     result = merge_linear_chains(network, merge=merge)
@@ -136,7 +132,7 @@ def test_a_bias_that_is_the_same_everywhere_stays_one_number_a_channel() -> None
 
 def test_flatten_and_dense_layer_become_a_kernel_as_large_as_the_image() -> None:
     shape, flat = (2, 3, 4), (24, 1, 1)
-    network = behind_neurons(Identity(in_shape=shape, out_shape=flat), conv(flat, 5, 1))
+    network = behind_neurons(reals.same(shape, flat), conv(flat, 5, 1))
     result = merged(network)
     (operation,) = (c.operation for c in result.into("last"))
     assert isinstance(operation, Convolution)
@@ -197,23 +193,22 @@ def test_delayed_branches_that_meet_are_merged_with_their_delays() -> None:
     """The temporal readout: delay -> convolution from every frame, summed, then a dense layer."""
     shape, summed = (2, 3, 3), (4, 1, 1)
     populations: dict[str, Any] = {"input": Input(shape=shape), "first": lif(shape)}
-    connections = [Connection(source="input", target="first", operation=depthwise(shape, 1))]
+    connections = [reals.link("input", "first", depthwise(shape, 1))]
     for delay in (2, 1):
-        populations |= {f"delay{delay}": plain(shape), f"conv{delay}": plain(summed)}
-        same = Identity(in_shape=shape, out_shape=shape)
+        populations |= {f"delay{delay}": reals.relay(shape), f"conv{delay}": reals.relay(summed)}
         connections += [
-            Connection(source="first", target=f"delay{delay}", operation=same, delay=delay),
-            Connection(source=f"delay{delay}", target=f"conv{delay}", operation=conv(shape, 4, 3)),
+            reals.link("first", f"delay{delay}", reals.same(shape), delay=delay),
+            reals.link(f"delay{delay}", f"conv{delay}", conv(shape, 4, 3)),
         ]
-    populations |= {"conv0": relay(summed), "sum": plain(summed), "dense": relay((5, 1, 1)), "output": plain((5, 1, 1))}
-    same = Identity(in_shape=summed, out_shape=summed)
+    populations |= {"conv0": relay(summed), "sum": reals.relay(summed)}
+    populations |= {"dense": relay((5, 1, 1)), "output": reals.relay((5, 1, 1))}
     connections += [
-        Connection(source="first", target="conv0", operation=conv(shape, 4, 3)),
-        *(Connection(source=f"conv{d}", target="sum", operation=same) for d in (2, 1, 0)),
-        Connection(source="sum", target="dense", operation=conv(summed, 5, 1)),
-        Connection(source="dense", target="output", operation=Identity(in_shape=(5, 1, 1), out_shape=(5, 1, 1))),
+        reals.link("first", "conv0", conv(shape, 4, 3)),
+        *(reals.link(f"conv{d}", "sum", reals.same(summed)) for d in (2, 1, 0)),
+        reals.link("sum", "dense", conv(summed, 5, 1)),
+        reals.link("dense", "output", reals.same((5, 1, 1))),
     ]
-    network = Network(populations=populations, connections=tuple(connections), output="output", frames=FRAMES)
+    network = reals.network(populations, *connections, frames=FRAMES)
     result = merged(network)
     assert not {"delay2", "delay1", "conv2", "conv1", "conv0", "dense"} & result.populations.keys()
     assert sorted(c.delay for c in result.out_of("first")) == [0, 1, 2]
@@ -223,10 +218,8 @@ def test_a_bias_in_front_of_a_delay_stays_where_it_is() -> None:
     """It arrives two steps late: no constant bias behind the delay can stand for that."""
     network = behind_neurons(conv((1, 2, 2), 1, 1), conv((1, 2, 2), 1, 1))
     first, second, third, *rest = network.connections
-    late = Connection(source=third.source, target=third.target, operation=third.operation, delay=2)
-    delayed = Network(
-        populations=network.populations, connections=(first, second, late, *rest), output="output", frames=FRAMES
-    )
+    late = reals.link(third.source, third.target, third.operation, delay=2)
+    delayed = reals.network(network.populations, first, second, late, *rest, frames=FRAMES)
     assert kept(merged(delayed)) == ["relay0"]
     network.populations["relay0"].bias[:] = 0
     assert kept(merged(delayed)) == []
@@ -236,11 +229,8 @@ def test_a_sum_that_several_take_stays() -> None:
     """A shortcut stream: its relay sends to the branch and to the next sum."""
     shape = (2, 4, 4)
     network = behind_neurons(conv(shape, 2, 1), conv(shape, 2, 1))
-    populations = dict(network.populations)
-    short = Connection(source="relay0", target="last", operation=Identity(in_shape=shape, out_shape=shape))
-    branched = Network(
-        populations=populations, connections=(*network.connections, short), output="output", frames=FRAMES
-    )
+    short = reals.link("relay0", "last", reals.same(shape))
+    branched = reals.network(network.populations, *network.connections, short, frames=FRAMES)
     assert kept(merged(branched)) == ["relay0"]
 
 
@@ -294,7 +284,7 @@ def test_the_rate_decides(rate: float, merges: bool) -> None:
     """W = 32 as above: merged 531 nJ times the rate, with a relay 86 nJ and more: even at a rate of 17 %."""
     shape = (32, 6, 6)
     network = behind_neurons(conv(shape, 32, 1), depthwise(shape, 5, padding=2))
-    result = merge_linear_chains(network, rates={"first": rate})
+    result = merge_linear_chains(network, merge=CONVENTION, rates={"first": rate})
     assert kept(result) == ([] if merges else ["relay0"])
     assert "nJ a time step at measured rates" in result.notes[0]
 
@@ -308,8 +298,8 @@ def test_only_a_chip_with_figures_can_decide(merge: str) -> None:
 def test_parallel_chains_are_each_taken_as_a_whole() -> None:
     """Their relays take turns in the order of execution, as they do behind `from_nir`."""
     rng, nodes, edges = np.random.default_rng(0), {}, []
-    nodes["in"] = nir.Input(np.array([2, 6, 6]))
-    nodes["lif"] = nir.LIF(*np.full((3, 2, 6, 6), [[[[2e-3]]], [[[1.0]]], [[[0.0]]]]), np.full((2, 6, 6), 0.3))
+    nodes["in"] = graphs.entry(2, 6, 6)
+    nodes["lif"] = graphs.lif(2, 6, 6, v_threshold=0.3)
     edges.append(("in", "lif"))
     for branch in "ab":
         names = ["lif", *(f"{branch}{i}" for i in range(3)), "out"]
@@ -317,9 +307,9 @@ def test_parallel_chains_are_each_taken_as_a_whole() -> None:
         for name, kernel in zip(names[1:4], (1, 3, 1), strict=True):
             weight, bias = rng.normal(size=(2, 2, kernel, kernel)), rng.normal(size=2)
             nodes[name] = nir.Conv2d((6, 6), weight, 1, kernel // 2, 1, 1, bias)
-    nodes["out"] = nir.Output(np.array([2, 6, 6]))
-    network = from_nir(nir.NIRGraph(nodes, edges, metadata={"dt": 1e-3, "T": 3}, type_check=False))
-    result = merge_linear_chains(network)
+    nodes["out"] = graphs.result(2, 6, 6)
+    network = from_nir(graphs.graph(nodes, edges, T=3))
+    result = merge_linear_chains(network, merge=CONVENTION)
     assert [note.split(":")[0] for note in result.notes] == ["a0 -> a1", "b0 -> b1"]
     frames: NDArray[Any] = rng.normal(size=(1, 3, 2, 6, 6))
     np.testing.assert_allclose(run_float(result, frames)["out"], run_float(network, frames)["out"], atol=1e-9)
@@ -330,7 +320,7 @@ def test_either_form_on_lava_is_its_integers(exported: Any, merge: Merge) -> Non
     """Kernels merged everywhere, or a relay behind every convolution: every message at every time step."""
     integers = quantize(lower(exported.graph, merge=merge), exported.frames_NTCHW)
     expected = run_integer(integers, exported.frames_NTCHW)
-    found = simulate(integers, exported.frames_NTCHW, backend="lava", timeout_s=120).signals
+    found = simulate(integers, exported.frames_NTCHW, backend="lava", timeout_s=HANG_S).signals
     assert ("stage1.block0.local.dwconv" in integers.populations) is (merge == "never")
     for name in integers.populations:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)

@@ -11,28 +11,26 @@ import numpy as np
 import pytest
 import torch
 
+import graphs
 from deploy.ir.canonical import canonical
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.loops import late_edges
 from deploy.ir.nodes import GainBias, Junction, SpikingAttention
 from deploy.ir.shapes import infer_shapes
+from graphs import entry
 from svformer.common.errors import InputError
 
 RNG = np.random.default_rng(0)
 
 
 def graph(nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]]) -> nir.NIRGraph:
-    return nir.NIRGraph(nodes, edges, metadata={"dt": 1e-3, "T": 4, "model": "made by hand"}, type_check=False)
+    return graphs.graph(nodes, edges, T=4, model="made by hand")
 
 
 def chain(**nodes: nir.NIRNode) -> nir.NIRGraph:
     """Nodes one after the other, under their names."""
     names = list(nodes)
     return graph(nodes, list(itertools.pairwise(names)))
-
-
-def image(*shape: int) -> nir.Input:
-    return nir.Input(np.array(shape))
 
 
 def conv(out: int, per_group: int, kernel: int | tuple[int, int] = 3, **fields: Any) -> nir.Conv2d:
@@ -50,7 +48,7 @@ def lif(*shape: int) -> nir.LIF:
 def every_node() -> nir.NIRGraph:
     """Every node type that can be executed, in a graph with a shortcut."""
     nodes = {
-        "in": image(2, 5, 5),
+        "in": entry(2, 5, 5),
         "conv": conv(6, 1, padding=(1, 1), groups=2),
         "lif": lif(6, 5, 5),
         "attention": SpikingAttention(np.array([6, 5, 5]), heads=2, scale=0.5),
@@ -65,7 +63,7 @@ def every_node() -> nir.NIRGraph:
         "if": nir.IF(*RNG.normal(size=(3, 4))),
         "linear": nir.Linear(RNG.normal(size=(3, 4))),
         "scale": nir.Scale(RNG.normal(size=3)),
-        "out": nir.Output(np.array([3])),
+        "out": graphs.result(3),
     }
     names = [name for name in nodes if name != "delay"]
     edges = [*itertools.pairwise(names), ("in", "delay"), ("delay", "junction")]
@@ -86,7 +84,7 @@ def test_everything_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_file_of_plain_nir_nodes_is_read_as_stock_nir_reads_it(tmp_path: Path) -> None:
-    stock = nir.NIRGraph.from_list(image(2, 5, 5), conv(4, 2), lif(4, 3, 3))
+    stock = nir.NIRGraph.from_list(entry(2, 5, 5), conv(4, 2), lif(4, 3, 3))
     nir.write(tmp_path / "x.nir", stock)
     assert infer_shapes(read_nir(tmp_path / "x.nir"))["lif"] == (4, 3, 3)
 
@@ -104,7 +102,7 @@ def test_a_file_of_plain_nir_nodes_is_read_as_stock_nir_reads_it(tmp_path: Path)
 def test_stock_nir_refuses_our_nodes_rather_than_read_something_else(
     node: nir.NIRNode, type_check: bool, tmp_path: Path
 ) -> None:
-    write_nir(chain(a=image(6, 2, 2), b=node, c=nir.Output(node.output_type["output"])), tmp_path / "x.nir")
+    write_nir(chain(a=entry(6, 2, 2), b=node, c=nir.Output(node.output_type["output"])), tmp_path / "x.nir")
     with pytest.raises((AssertionError, ValueError, AttributeError)):  # nir names no error of its own for this
         nir.read(tmp_path / "x.nir", type_check=type_check)
 
@@ -114,7 +112,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     write_nir(every_node(), path)
     before = path.read_bytes()
     with pytest.raises(TypeError):  # HDF5 cannot hold None
-        write_nir(chain(a=image(2, 5, 5), b=conv(4, 2, input_shape=None)), path)
+        write_nir(chain(a=entry(2, 5, 5), b=conv(4, 2, input_shape=None)), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -223,14 +221,14 @@ def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:
 
 
 def test_an_edge_to_nowhere_is_refused(tmp_path: Path) -> None:
-    nodes = {"in": image(2, 5, 5), "conv": conv(4, 2)}
+    nodes = {"in": entry(2, 5, 5), "conv": conv(4, 2)}
     write_nir(graph(nodes, [("in", "conv"), ("conv", "nowhere")]), tmp_path / "x.nir")
     assert "edge conv -> nowhere names a node that does not exist" in refused(tmp_path / "x.nir")
 
 
 def test_a_loop_without_a_neuron_or_a_delay_is_refused(tmp_path: Path) -> None:
     linear = {"a": nir.Scale(np.ones(3)), "b": nir.Threshold(np.ones(3))}
-    nodes = {"in": image(3), **linear, "out": nir.Output(np.array([3]))}
+    nodes = {"in": entry(3), **linear, "out": graphs.result(3)}
     edges = [("in", "a"), ("a", "b"), ("b", "a"), ("b", "out")]
     write_nir(graph(nodes, edges), tmp_path / "x.nir")
     assert "a loop through a, b without a neuron or a delay" in refused(tmp_path / "x.nir")
@@ -244,7 +242,7 @@ def test_a_loop_without_a_neuron_or_a_delay_is_refused(tmp_path: Path) -> None:
 def late(*edges: tuple[str, str], **nodes: nir.NIRNode) -> dict[tuple[str, str], int]:
     """Late edges of a graph; nodes that are not given are neurons if their names are in capitals, else linear."""
     names = dict.fromkeys(name for edge in edges for name in edge)
-    kinds = {name: lif(1) if name.isupper() else nir.Linear(np.ones((1, 1))) for name in names} | {"in": image(1)}
+    kinds = {name: lif(1) if name.isupper() else nir.Linear(np.ones((1, 1))) for name in names} | {"in": entry(1)}
     return late_edges(kinds | nodes, edges)
 
 
@@ -269,7 +267,7 @@ def test_which_edges_of_a_loop_are_late() -> None:
 
 def test_all_nodes_that_do_not_fit_are_listed(tmp_path: Path) -> None:
     nodes = {
-        "in": image(2, 5, 5),
+        "in": entry(2, 5, 5),
         "lif": lif(3, 5, 5),  # takes 3 channels, gets 2
         "conv": conv(4, 3),  # takes 3 channels, gets 2
         "large": conv(4, 2, kernel=6),  # a kernel larger than the image
@@ -311,31 +309,31 @@ def test_all_nodes_that_do_not_fit_are_listed(tmp_path: Path) -> None:
 )
 def test_shapes_of_convolutions(fields: dict[str, Any], expected: tuple[int, ...], tmp_path: Path) -> None:
     node = conv(4, fields.pop("per_group", 2), fields.pop("kernel", 3), **fields)
-    write_nir(chain(a=image(2, 5, 5), b=node), tmp_path / "x.nir")
+    write_nir(chain(a=entry(2, 5, 5), b=node), tmp_path / "x.nir")
     assert infer_shapes(read_nir(tmp_path / "x.nir"))["b"] == expected
 
 
 def test_same_padding_with_a_stride_is_refused() -> None:
     with pytest.raises(ValueError, match="padding 'same' with stride"):
-        infer_shapes(chain(a=image(2, 5, 5), b=conv(4, 2, padding="same", stride=2)))
+        infer_shapes(chain(a=entry(2, 5, 5), b=conv(4, 2, padding="same", stride=2)))
 
 
 def test_shapes_of_pooling_and_of_lines() -> None:
     pool = [np.array(values) for values in ((2, 3), (2, 1), (0, 1))]
     for node in (nir.SumPool2d(*pool), nir.AvgPool2d(*pool)):
-        assert infer_shapes(chain(a=image(2, 5, 6), b=node))["b"] == (2, 2, 6)
+        assert infer_shapes(chain(a=entry(2, 5, 6), b=node))["b"] == (2, 2, 6)
     line = nir.Conv1d(9, RNG.normal(size=(4, 2, 4)), 2, 1, 1, 1, np.zeros(4))
-    assert infer_shapes(chain(a=image(2, 9), b=line))["b"] == (4, 4)  # (9 + 2 - 4) // 2 + 1
+    assert infer_shapes(chain(a=entry(2, 9), b=line))["b"] == (4, 4)  # (9 + 2 - 4) // 2 + 1
 
 
 def test_a_graph_inside_is_spliced_in() -> None:
     """Fan-in, fan-out, a loop around it, and two levels; the inner Input and Output are gone."""
-    innermost = graph({"i": image(3), "A": lif(3), "o": nir.Output(np.array([3]))}, [("i", "A"), ("A", "o")])
+    innermost = graph({"i": entry(3), "A": lif(3), "o": graphs.result(3)}, [("i", "A"), ("A", "o")])
     inner = graph(
-        {"i": image(3), "deep": innermost, "B": lif(3), "o": nir.Output(np.array([3]))},
+        {"i": entry(3), "deep": innermost, "B": lif(3), "o": graphs.result(3)},
         [("i", "deep"), ("i", "B"), ("deep", "o"), ("B", "o")],
     )
-    nodes = {"x": image(3), "n": inner, "C": lif(3), "y": nir.Output(np.array([3]))}
+    nodes = {"x": entry(3), "n": inner, "C": lif(3), "y": graphs.result(3)}
     found = canonical(graph(nodes, [("x", "n"), ("n", "C"), ("n", "n"), ("C", "y")]))
     assert sorted(found.nodes) == ["C", "n.B", "n.deep.A", "x", "y"]
     insides = ("n.B", "n.deep.A")
@@ -347,19 +345,19 @@ def test_a_graph_inside_is_spliced_in() -> None:
 
 def test_the_batch_that_a_framework_traced_with_is_dropped() -> None:
     """Norse writes the shape of its example, batch included; NIR's dense layer takes a vector."""
-    dense, out = nir.Linear(np.ones((4, 3))), nir.Output(np.array([7, 4]))
-    found = canonical(chain(a=image(7, 3), b=dense, c=lif(4), d=out))
+    dense, out = nir.Linear(np.ones((4, 3))), graphs.result(7, 4)
+    found = canonical(chain(a=entry(7, 3), b=dense, c=lif(4), d=out))
     assert infer_shapes(found) == {"a": (3,), "b": (4,), "c": (4,), "d": (4,)}
-    found = canonical(chain(a=image(1, 2, 5, 5), b=conv(4, 2), c=nir.Output(np.array([1, 4, 3, 3]))))
+    found = canonical(chain(a=entry(1, 2, 5, 5), b=conv(4, 2), c=graphs.result(1, 4, 3, 3)))
     assert infer_shapes(found)["a"] == (2, 5, 5)
-    kept = canonical(chain(a=image(7, 3), b=lif(7, 3), c=nir.Output(np.array([7, 3]))))
+    kept = canonical(chain(a=entry(7, 3), b=lif(7, 3), c=graphs.result(7, 3)))
     assert infer_shapes(kept)["a"] == (7, 3)
     with pytest.raises(ValueError, match=r"c: takes shape \(7, 4\), found \(4,\)"):
-        infer_shapes(canonical(chain(a=image(7, 3), b=dense, c=lif(7, 4), d=out)))
+        infer_shapes(canonical(chain(a=entry(7, 3), b=dense, c=lif(7, 4), d=out)))
 
 
 def test_one_value_for_all_neurons_is_given_to_each() -> None:
-    found = canonical(chain(a=image(2, 5, 5), b=conv(4, 2, input_shape=None), c=lif(), d=lif(1), e=lif(1, 4, 3, 3)))
+    found = canonical(chain(a=entry(2, 5, 5), b=conv(4, 2, input_shape=None), c=lif(), d=lif(1), e=lif(1, 4, 3, 3)))
     assert infer_shapes(found)["e"] == (4, 3, 3)
     assert {name: found.nodes[name].tau.shape for name in "cde"} == dict.fromkeys("cde", (4, 3, 3))
     assert tuple(found.nodes["b"].input_shape) == (5, 5)
@@ -368,7 +366,7 @@ def test_one_value_for_all_neurons_is_given_to_each() -> None:
 def test_torch_tensors_become_arrays() -> None:
     """As they are in a graph that norse has just made."""
     tensors = {name: torch.full((3,), value) for name, value in (("tau", 2e-3), ("r", 1.0), ("v_leak", 0.0))}
-    found = canonical(chain(a=image(3), b=nir.LI(**tensors)))
+    found = canonical(chain(a=entry(3), b=nir.LI(**tensors)))
     assert isinstance(found.nodes["b"].tau, np.ndarray)
 
 
@@ -381,4 +379,4 @@ def test_attention_needs_channels_for_q_k_v_of_every_head() -> None:
 def test_flatten_joins_the_dimensions_that_it_names() -> None:
     for start, end, expected in [(0, -1, (24,)), (1, -1, (2, 12)), (0, 1, (6, 4)), (1, 1, (2, 3, 4))]:
         node = nir.Flatten(np.array([2, 3, 4]), start, end)
-        assert infer_shapes(chain(a=image(2, 3, 4), b=node))["b"] == expected
+        assert infer_shapes(chain(a=entry(2, 3, 4), b=node))["b"] == expected

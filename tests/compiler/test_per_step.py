@@ -9,6 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import graphs
+import reals
 from deploy.costs.counting import count_operations
 from deploy.costs.resources import layer_needs
 from deploy.execution.simulate import simulate
@@ -17,21 +19,17 @@ from deploy.gates.export import check_export
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.integer import IntGain
 from deploy.ir.interpreter import interpret
-from deploy.ir.network import Connection, Network, run_float
-from deploy.ir.operations.convolution import Convolution
-from deploy.ir.operations.identity import Identity
+from deploy.ir.network import run_float
+from deploy.ir.nodes import GainBias
 from deploy.ir.populations.input import Input
 from deploy.ir.populations.lif import Lif
-from deploy.ir.populations.relay import Relay
-from deploy.ir.nodes import GainBias
+from deploy.ir.rounding import round_gain
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import merge_linear_chains
 from deploy.passes.normalise_gains import normalise_gains
-from deploy.ir.rounding import round_gain
 from deploy.passes.schedule import schedule
 from deploy.pipeline import quantize
-from hardware import ConvGeometry
 from svformer import SVFormer, SVFormerConfig
 from svformer.common.errors import InputError
 
@@ -41,10 +39,8 @@ BIAS = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [-1.0, 0.5]]).reshape(FRAME
 
 
 def graph_of(node: GainBias, *, frames: int = FRAMES) -> nir.NIRGraph:
-    shape = np.asarray(node.shape)
-    nodes = {"input": nir.Input(shape), "norm": node, "output": nir.Output(shape)}
-    edges = [("input", "norm"), ("norm", "output")]
-    return nir.NIRGraph(nodes, edges, metadata={"dt": 1e-3, "T": frames}, type_check=False)
+    nodes = {"input": graphs.entry(*node.shape), "norm": node, "output": graphs.result(*node.shape)}
+    return graphs.chain(nodes, T=frames)
 
 
 def per_step_model() -> SVFormer:
@@ -122,36 +118,32 @@ def test_a_vector_takes_gains_too() -> None:
 def test_lowering_keeps_every_value(seed: int, delay: int, static: bool) -> None:
     """Neurons -> 3x3 with bias -> 1x1 with bias -> gain and bias of every step -> shortcut sum -> neurons."""
     rng = np.random.default_rng(seed)
-    shape, zero, one = (3, 5, 4), np.zeros((1, 1, 1)), np.full((1, 1, 1), 0.5)
+    shape = (3, 5, 4)
     kernels = [
-        Convolution(
-            weight=rng.normal(size=(3, 3, size, size)),
-            geometry=ConvGeometry(in_shape=shape, out_channels=3, kernel=(size, size), padding=(size // 2, size // 2)),
-        )
-        for size in (3, 1)
+        reals.conv(rng.normal(size=(3, 3, size, size)), shape, padding=(size // 2, size // 2)) for size in (3, 1)
     ]
-    same, steps = Identity(in_shape=shape, out_shape=shape), 1 if static else FRAMES
+    same, steps = reals.same(shape), 1 if static else FRAMES
     gain, biases = rng.normal(size=(steps, 3, 1, 1)), rng.normal(size=(2, 3, 1, 1))
     populations = {
         "input": Input(shape=shape),
-        "first": Lif(shape=shape, bias=zero, decay=one, threshold=one),
-        "inner": Relay(shape=shape, bias=biases[0]),
-        "outer": Relay(shape=shape, bias=biases[1]),
-        "norm": Relay(shape=shape, bias=rng.normal(size=(FRAMES, 3, 1, 1))),
-        "add": Relay(shape=shape, bias=zero),
-        "last": Lif(shape=shape, bias=zero, decay=one, threshold=one),
+        "first": reals.lif(shape, threshold=0.5),
+        "inner": reals.relay(shape, biases[0]),
+        "outer": reals.relay(shape, biases[1]),
+        "norm": reals.relay(shape, rng.normal(size=(FRAMES, 3, 1, 1))),
+        "add": reals.relay(shape),
+        "last": reals.lif(shape, threshold=0.5),
     }
     connections = (
-        Connection(source="input", target="first", operation=same),
-        Connection(source="first", target="inner", operation=kernels[0], delay=delay),
-        Connection(source="inner", target="outer", operation=kernels[1]),
-        Connection(source="outer", target="norm", operation=same, gain=gain),
-        Connection(source="norm", target="add", operation=same),
-        Connection(source="input", target="add", operation=same),
-        Connection(source="add", target="last", operation=same),
+        reals.link("input", "first", same),
+        reals.link("first", "inner", kernels[0], delay=delay),
+        reals.link("inner", "outer", kernels[1]),
+        reals.link("outer", "norm", same, gain=gain),
+        reals.link("norm", "add", same),
+        reals.link("input", "add", same),
+        reals.link("add", "last", same),
     )
-    before = Network(populations=populations, connections=connections, output="last", frames=FRAMES)
-    merged = merge_linear_chains(before)
+    before = reals.network(populations, *connections, frames=FRAMES)
+    merged = merge_linear_chains(before, merge="always")
     after = normalise_gains(merged)
     assert "norm" not in after.populations
     frames = rng.normal(size=(2, FRAMES, *shape)) * 2
@@ -166,25 +158,14 @@ def test_lowering_keeps_every_value(seed: int, delay: int, static: bool) -> None
 
 def test_a_kernel_behind_a_gain_is_not_merged_with_it() -> None:
     """A kernel mixes positions and channels, which by then have different factors; here it would even be the same."""
-    shape, zero = (2, 1, 1), np.zeros((1, 1, 1))
-    geometry = ConvGeometry(in_shape=shape, out_channels=2, kernel=(1, 1))
-    mix = Convolution(weight=np.ones((2, 2, 1, 1)), geometry=geometry)
-    same = Identity(in_shape=shape, out_shape=shape)
-    half = np.full((1, 1, 1), 0.5)
-    network = Network(
-        populations={
-            "input": Input(shape=shape),
-            "norm": Relay(shape=shape, bias=zero),
-            "out": Lif(shape=shape, bias=zero, decay=half, threshold=half),
-        },
-        connections=(
-            Connection(source="input", target="norm", operation=same, gain=GAIN),
-            Connection(source="norm", target="out", operation=mix),
-        ),
-        output="out",
+    shape = (2, 1, 1)
+    network = reals.network(
+        {"input": Input(shape=shape), "norm": reals.relay(shape), "out": reals.lif(shape)},
+        reals.link("input", "norm", reals.same(shape), gain=GAIN),
+        reals.link("norm", "out", reals.dense(np.ones((2, 2)))),
         frames=FRAMES,
     )
-    assert merge_linear_chains(network).connections == network.connections
+    assert merge_linear_chains(network, merge="always").connections == network.connections
 
 
 def test_integer_gains_by_hand() -> None:
@@ -199,10 +180,10 @@ def test_integer_gains_by_hand() -> None:
 @given(st.lists(st.floats(-1e3, 1e3, allow_subnormal=False), min_size=1, max_size=20))
 def test_rounded_gains_are_within_half_a_bit_of_12(values: list[float]) -> None:
     gain = np.array(values)
-    rounded = round_gain(gain)
-    step = 2.0**rounded.exponent
-    assert np.abs(rounded.multiplier).max() <= 4095
-    assert np.abs(rounded.multiplier * step - gain).max() <= step / 2
+    multiplier, exponent = round_gain(gain)
+    step = 2.0**exponent
+    assert np.abs(multiplier).max() <= 4095
+    assert np.abs(multiplier * step - gain).max() <= step / 2
     if np.abs(gain).max() > 0:
         assert step <= np.abs(gain).max() / 2046  # the largest uses the top bit
 
@@ -229,7 +210,7 @@ def test_a_models_norms_of_every_time_step_reach_lava() -> None:
     found = simulate(integer, frames, backend="lava")
     assert all(np.array_equal(judged.signals[name], found.signals[name]) for name in integer.populations)
 
-    down2 = count_operations(integer, judged.signals)["down2.norm"]
+    down2 = count_operations(integer, schedule(integer), judged.signals)["down2.norm"]
     assert down2.gain_macs == 2 * FRAMES * 12 * 4 * 4
     obstacles = [need for need in layer_needs(integer, schedule(integer)) if need.changes_with_time]
     assert len(obstacles) == 19

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import graphs
 from deploy import export_nir
 from deploy.errors import GateError
 from deploy.execution.simulate import simulate
@@ -71,7 +72,7 @@ def test_coincidences_and_thermometers_are_attention(
         [("input", "a"), ("a", "output")],
         type_check=False,
     )
-    expected = interpret(inner, spikes, dt_s=1e-3)["output"]
+    expected = interpret(graphs.with_dt(inner, 1e-3), spikes)["output"]
     np.testing.assert_array_equal(interpret(attention_alone(node), spikes)["output"], expected)
 
 

@@ -8,59 +8,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import ints
+import reals
 from deploy.ir.contracts import check_integer
-from deploy.ir.operations.attention import IntAttention
-from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.populations.input import IntInput
-from deploy.ir.populations.lif import IntLif
 from deploy.ir.integer import IntNetwork, run_integer
-from deploy.ir.populations.relay import IntRelay
-from deploy.ir.operations.attention import Attention
-from deploy.ir.network import Connection, Network, run_float
-from deploy.ir.operations.convolution import Convolution
-from deploy.ir.operations.identity import Identity
+from deploy.ir.network import Network, run_float
+from deploy.ir.operations.attention import IntAttention
+from deploy.ir.operations.convolution import Convolution, IntConvolution
 from deploy.ir.populations.input import Input
-from deploy.ir.populations.lif import Lif
-from deploy.ir.populations.relay import Relay
+from deploy.ir.populations.lif import IntLif, Lif
+from deploy.ir.populations.relay import IntRelay, Relay
+from deploy.ir.rounding import round_bias
 from deploy.ir.types import Shape
 from deploy.passes.bounds import prove
-from deploy.passes.calibrate import calibrate, grid_steps
+from deploy.passes.calibrate import calibrate, grid_levels
 from deploy.passes.from_nir import from_nir
 from deploy.passes.merge_linear_chains import merge_linear_chains
 from deploy.passes.quantize import quantize_calibrated as quantize
-from deploy.ir.rounding import round_bias
 from deploy.passes.scales import streams
-from hardware import AttentionGeometry, ConvGeometry
+from reals import attention, conv, dense, relay, same
 from svformer.common.errors import InputError
 
 FRAMES = 8
 seeds = st.integers(0, 2**32 - 1)
 
 
-def conv(weight_OIHW: Any, in_shape: Shape, **options: Any) -> Convolution:
-    weight = np.asarray(weight_OIHW, dtype=np.float64)
-    geometry = ConvGeometry(in_shape=in_shape, out_channels=len(weight), kernel=weight.shape[2:], **options)
-    return Convolution(weight=weight, geometry=geometry)
-
-
-def dense(weight_OI: Any) -> Convolution:
-    weight = np.asarray(weight_OI, dtype=np.float64)[:, :, None, None]
-    return conv(weight, (weight.shape[1], 1, 1))
-
-
 def lif(shape: Shape, *, tau: Any = 2.0, threshold: Any = 1.0, bias: Any = 0.0) -> Lif:
     """Neurons `v <- v + (x - v) / tau` with a threshold, their gain moved into it."""
-    values = {"bias": bias, "decay": 1 / np.asarray(tau), "threshold": np.multiply(threshold, tau)}
-    return Lif(shape=shape, **{name: np.atleast_3d(np.asarray(value, dtype=float)) for name, value in values.items()})
-
-
-def relay(shape: Shape, bias: Any = 0.0) -> Relay:
-    return Relay(shape=shape, bias=np.atleast_3d(np.asarray(bias, dtype=float)))
+    return reals.lif(shape, decay=1 / np.asarray(tau), threshold=np.multiply(threshold, tau), bias=bias)
 
 
 def network(populations: dict[str, Any], *edges: tuple[str, str, Any]) -> Network:
-    connections = tuple(Connection(source=a, target=b, operation=operation) for a, b, operation in edges)
-    return Network(populations=populations, connections=connections, output=list(populations)[-1], frames=FRAMES)
+    return reals.network(populations, *(reals.link(*edge) for edge in edges), frames=FRAMES)
 
 
 def two_layers(hidden: Convolution, out: Convolution, **neurons: Any) -> Network:
@@ -110,7 +89,6 @@ def mismatch(float_network: Network, integers: IntNetwork, frames: NDArray[Any])
 def shortcut_network() -> Network:
     """A stream of two sums with a branch of neurons at each, as in SVFormer's blocks."""
     rng, shape = np.random.default_rng(0), (4, 1, 1)
-    same = Identity(in_shape=shape, out_shape=shape)
     populations = {
         "input": Input(shape=shape),
         "sum0": relay(shape),
@@ -122,10 +100,10 @@ def shortcut_network() -> Network:
     return network(
         populations,
         ("input", "sum0", dense(rng.normal(size=(4, 4)))),
-        ("sum0", "a", same),
-        ("sum0", "sum1", same),
+        ("sum0", "a", same(shape)),
+        ("sum0", "sum1", same(shape)),
         ("a", "sum1", dense(rng.normal(size=(4, 4)) * 5)),
-        ("sum1", "b", same),
+        ("sum1", "b", same(shape)),
         ("b", "output", dense(rng.normal(size=(4, 4)))),
     )
 
@@ -243,16 +221,12 @@ def test_more_bits_change_fewer_spikes() -> None:
 def attention_network(*scales: float) -> Network:
     """Two attentions of their own neurons into one sum, and neurons behind it."""
     shape, out = (3, 2, 2), (1, 2, 2)
-    geometry = AttentionGeometry(channels=1, tokens=4, heads=1)
     pointwise = conv(np.random.default_rng(0).uniform(0.5, 3, size=(3, 3, 1, 1)), shape)
     names = [f"qkv{i}" for i in range(len(scales))]
     return network(
         {"input": Input(shape=shape), **{n: lif(shape) for n in names}, "proj": lif(out), "output": relay(out)},
         *(("input", name, pointwise) for name in names),
-        *(
-            (name, "proj", Attention(geometry=geometry, in_shape=shape, scale=scale))
-            for name, scale in zip(names, scales, strict=True)
-        ),
+        *((name, "proj", attention(shape, scale)) for name, scale in zip(names, scales, strict=True)),
         ("proj", "output", conv(np.ones((1, 1, 1, 1)), out)),
     )
 
@@ -324,20 +298,20 @@ def test_calibration_says_what_the_clips_show() -> None:
     net = two_layers(dense([[1.0, 0.0]]), dense([[1.0]]))
     frames = np.array([[1.0, 2.0], [0.0, 2.0], [0.0, 2.0], [0.0, 2.0]]).reshape(1, 4, 2, 1, 1)
     found = calibrate(net, frames)
-    assert found.activity["input"].tolist() == [0.25, 4]
+    assert found.mean_square["input"].tolist() == [0.25, 4]
     assert found.input_range == (0, 2)
     assert calibrate(net, frames, input_range=(-1, 3)).input_range == (-1, 3)
-    assert quantize(net, found).populations["input"] == IntInput(shape=(2, 1, 1), scale=1.0, low=0, high=2)
+    assert quantize(net, found).populations["input"] == ints.entry((2, 1, 1), high=2)
     entry = quantize(net, calibrate(net, frames / 4)).populations["input"]
-    assert entry == IntInput(shape=(2, 1, 1), scale=4.0, low=0, high=2)
+    assert entry == ints.entry((2, 1, 1), high=2, scale=4.0)
 
 
 def test_an_input_on_a_grid_keeps_it() -> None:
     """Pixels (p / 255 - 0.45) / 0.225 are (4 p - 459) / 229.5; counts have steps of 1; measurements no grid."""
     pixels = (np.arange(256, dtype=np.float32) / 255 - np.float32(0.45)) / np.float32(0.225)
-    assert grid_steps(pixels) == pytest.approx(229.5, rel=1e-5)
-    assert grid_steps(np.array([0.0, 3.0, 7.0])) == 1.0
-    assert grid_steps(np.sort(np.random.default_rng(0).normal(size=1000))) is None
+    assert grid_levels(pixels) == pytest.approx(229.5, rel=1e-5)
+    assert grid_levels(np.array([0.0, 3.0, 7.0])) == 1.0
+    assert grid_levels(np.sort(np.random.default_rng(0).normal(size=1000))) is None
 
 
 @pytest.mark.parametrize("frames", [np.zeros((0, 4, 3, 5, 5)), np.zeros((2, 4, 3, 5, 5))])
@@ -348,7 +322,7 @@ def test_calibration_needs_clips_that_show_something(frames: NDArray[Any]) -> No
 
 def test_a_whole_svformer(exported: Any) -> None:
     """Every register is proven. In an untrained network differences grow from layer to layer, from under 1 %."""
-    net = merge_linear_chains(from_nir(exported.graph))
+    net = merge_linear_chains(from_nir(exported.graph), merge="always")
     integers = quantized(net, exported.frames_NTCHW)
     check_integer(integers, after="quantize")
     assert max(headroom.share for headroom in prove(integers)) <= 1
@@ -360,7 +334,6 @@ def test_a_whole_svformer(exported: Any) -> None:
 def test_spikes_that_enter_neurons_directly() -> None:
     """Spikes of 1 into neurons with threshold 0.9 at tau 1: each goes through."""
     shape = (2, 1, 1)
-    same = Identity(in_shape=shape, out_shape=shape)
     net = network(
         {
             "input": Input(shape=shape),
@@ -369,8 +342,8 @@ def test_spikes_that_enter_neurons_directly() -> None:
             "output": relay(shape),
         },
         ("input", "a", dense(np.eye(2) * 2)),
-        ("a", "b", same),
-        ("b", "output", same),
+        ("a", "b", same(shape)),
+        ("b", "output", same(shape)),
     )
     frames = spikes(shape)
     integers = quantized(net, frames)
@@ -385,7 +358,7 @@ def test_spikes_that_leave_as_a_flat_vector() -> None:
     net = network(
         {"input": Input(shape=shape), "a": lif(shape), "output": relay(flat)},
         ("input", "a", conv(np.eye(2)[:, :, None, None] * 3, shape)),
-        ("a", "output", Identity(in_shape=shape, out_shape=flat)),
+        ("a", "output", same(shape, flat)),
     )
     frames = spikes(shape)
     integers = quantized(net, frames)
@@ -397,7 +370,7 @@ def test_an_input_that_enters_neurons_directly() -> None:
     shape = (2, 1, 1)
     net = network(
         {"input": Input(shape=shape), "a": lif(shape, tau=1.0), "output": relay(shape)},
-        ("input", "a", Identity(in_shape=shape, out_shape=shape)),
+        ("input", "a", same(shape)),
         ("a", "output", dense(np.eye(2))),
     )
     frames = np.random.default_rng(0).normal(size=(2, FRAMES, *shape)) * 2

@@ -5,19 +5,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import graphs
 from deploy.execution.simulate import simulate
 from deploy.ir.contracts import check_integer, check_network
-from deploy.ir.populations.lif import IntLif
 from deploy.ir.integer import as_images
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network, run_float
 from deploy.ir.nodes import GainBias
+from deploy.ir.populations.lif import IntLif
 from deploy.ir.shapes import infer_shapes
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
+from graphs import DT_S
+from processes import HANG_S
 
-DT_S, STEPS, CLIPS = 1e-3, 10, 3
+STEPS, CLIPS = 10, 3
 Shape = tuple[int, ...]
 Floats = NDArray[np.float64]
 
@@ -38,9 +41,8 @@ class Builder:
             name = self._grow(name)
         name = self._add(nir.Flatten(None, 0, -1), name) if len(self.shapes[name]) > 1 else name
         name = self._add(nir.Affine(self._normal(4, *self.shapes[name]), self._normal(4)), name)
-        self._add(nir.Output(np.array([4])), name)
-        metadata = {"dt": DT_S, "T": STEPS}
-        return nir.NIRGraph(self.nodes, self.edges, metadata=metadata, type_check=False)
+        self._add(graphs.result(4), name)
+        return graphs.graph(self.nodes, self.edges, T=STEPS)
 
     def clips(self) -> Floats:
         return self.rng.normal(0.5, 1.5, size=(CLIPS, STEPS, *self.shapes["in"]))
@@ -234,16 +236,13 @@ def feedback() -> tuple[nir.NIRGraph, Floats]:
     """Two layers that hear each other: the first the second after two time steps, and both themselves."""
     builder = Builder(0)
     first = builder._add(builder._neurons((5,)), "in")
-    builder.nodes[first] = nir.LIF(
-        **{n: np.full(5, v) for n, v in {"tau": 3e-3, "r": 3.0, "v_leak": 0, "v_threshold": 1.0, "v_reset": 0}.items()}
-    )
+    builder.nodes[first] = graphs.lif(5, tau=3e-3, r=3.0)
     dense = builder._add(nir.Linear(builder._normal(5, 5) * 2), first)
     second = builder._add(builder.nodes[first], dense)
     back = builder._add(nir.Delay(np.full(5, 2 * DT_S)), builder._add(nir.Linear(builder._normal(5, 5)), second))
     builder.edges += [(back, first), (first, first), (second, second)]
-    builder._add(nir.Output(np.array([5])), second)
-    graph = nir.NIRGraph(builder.nodes, builder.edges, metadata={"dt": DT_S, "T": STEPS}, type_check=False)
-    return graph, builder.clips()
+    builder._add(graphs.result(5), second)
+    return graphs.graph(builder.nodes, builder.edges, T=STEPS), builder.clips()
 
 
 @pytest.mark.parametrize("seed", [7, 19, 22, 33, None])
@@ -253,7 +252,7 @@ def test_lava_is_the_integers_bit_for_bit(seed: int | None) -> None:
     integers = quantize(lower(graph), frames)
     assert any(connection.source == connection.target for connection in integers.connections)
     expected = simulate(integers, frames, backend="integer").signals
-    found = simulate(integers, frames, backend="lava", timeout_s=60).signals
+    found = simulate(integers, frames, backend="lava", timeout_s=HANG_S).signals
     for name, signal in expected.items():
         np.testing.assert_array_equal(found[name], signal, err_msg=name)
     assert all(0 < expected[n].mean() < 1 for n, p in integers.populations.items() if isinstance(p, IntLif))

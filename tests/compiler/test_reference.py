@@ -1,6 +1,5 @@
 """Recordings in NIR's data format: as clips, as a reference, on a grid or as events; what does not fit is refused."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import nir
 import numpy as np
 import pytest
 
+import graphs
 from deploy.clips.files import from_files
 from deploy.clips.nir_data import clip_format, load_sample, read_spikes, samples
 from deploy.clips.read import load
@@ -101,10 +101,8 @@ def test_what_is_no_clip_is_refused(path: Path) -> None:
 
 def graph(*layers: str) -> nir.NIRGraph:
     """Memoryless neurons with threshold 0.5 one after the other: each passes spikes on."""
-    values = {"tau": DT_S, "r": 1.0, "v_leak": 0.0, "v_threshold": 0.5, "v_reset": 0.0}
-    neurons = nir.LIF(**{name: np.full(4, value) for name, value in values.items()})
-    nodes = {"input": nir.Input(np.array([4])), **dict.fromkeys(layers, neurons), "output": nir.Output(np.array([4]))}
-    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), metadata={"dt": DT_S}, type_check=False)
+    neurons = graphs.lif(4, tau=DT_S, v_threshold=0.5)
+    return graphs.chain({"input": graphs.entry(4), **dict.fromkeys(layers, neurons), "output": graphs.result(4)})
 
 
 def test_a_reference_is_compared_layer_by_layer(path: Path) -> None:

@@ -3,36 +3,23 @@
 import itertools
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
-from deploy.ir.integer import IntConnection, IntNetwork
-from deploy.ir.operations.identity import IntIdentity
-from deploy.ir.populations.input import IntInput
-from deploy.ir.populations.relay import IntRelay
+import ints
+import random_networks
+from deploy.ir.integer import IntNetwork
 from deploy.ir.plan import Plan
 from deploy.passes.schedule import MAX_DELAY, schedule
 from svformer.common.errors import InputError
-
-ONE = (1, 1, 1)
 
 
 def network(*edges: tuple[str, str] | tuple[str, str, int], frames: int = 4) -> IntNetwork:
     """Relays of one value joined by identities; edges are source, target and the model's own delay."""
     names = list(dict.fromkeys(["in", *(edge[1] for edge in edges)]))
-    relay = IntRelay(shape=ONE, scale=1.0, bias=np.zeros(ONE, dtype=np.int64))
-    entry = IntInput(shape=ONE, scale=1.0, low=0, high=1)
-    same = IntIdentity(in_shape=ONE, out_shape=ONE)
-    return IntNetwork(
-        populations={name: relay if name != "in" else entry for name in names},
-        connections=tuple(
-            IntConnection(source=a, target=b, operation=same, delay=sum(delay)) for a, b, *delay in edges
-        ),
-        output=names[-1],
-        frames=frames,
-    )
+    populations = {name: ints.relay() if name != "in" else ints.entry() for name in names}
+    connections = [ints.link(a, b, ints.same(), delay=sum(delay)) for a, b, *delay in edges]
+    return ints.network(populations, *connections, frames=frames)
 
 
 def test_a_shortcut_over_two_synapses_waits_two_steps() -> None:
@@ -101,10 +88,10 @@ def test_a_loop_that_is_faster_than_its_synapses_is_refused() -> None:
     assert "allowed: as many steps of delay as synapses on every way round" in message
 
 
-@given(data=st.data())
-def test_every_branch_delivers_the_same_frame(data: st.DataObject, int_networks: Any) -> None:
+@given(case=random_networks.int_networks())
+def test_every_branch_delivers_the_same_frame(case: tuple[IntNetwork, Any]) -> None:
     """Frame f, sent at first_step + f and held `lag` steps, arrives with frame f + delay of the target."""
-    net, _ = data.draw(int_networks)
+    net, _ = case
     plan: Plan = schedule(net)
     for c, lag in zip(net.connections, plan.lags, strict=True):
         assert lag >= c.delay

@@ -6,12 +6,11 @@ import nir
 import numpy as np
 import pytest
 
-from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.populations.relay import IntRelay
+import graphs
 from deploy.ir.integer import run_integer
-from deploy.ir.operations.convolution import Convolution
 from deploy.ir.network import Network, run_float
-from deploy.ir.populations.relay import Relay
+from deploy.ir.operations.convolution import Convolution, IntConvolution
+from deploy.ir.populations.relay import IntRelay, Relay
 from deploy.passes import quantize as quantization
 from deploy.passes.calibrate import calibrate
 from deploy.passes.lowering import lower
@@ -24,30 +23,26 @@ def head(channels: int = CHANNELS, classes: int = CLASSES) -> nir.NIRGraph:
     """Neurons whose spikes a depthwise kernel as large as the image adds up, and a dense layer that reads the sums."""
     rng = np.random.default_rng(0)
     shape = (channels, SIDE, SIDE)
-    neurons = {"v_leak": np.zeros(shape), "v_threshold": np.ones(shape), "v_reset": np.zeros(shape)}
     options = {"stride": 1, "padding": 0, "dilation": 1}
-    return nir.NIRGraph(
-        {
-            "input": nir.Input(np.array([3, SIDE, SIDE])),
-            "enter": nir.Conv2d(
-                (SIDE, SIDE), rng.normal(size=(channels, 3, 1, 1)), **options, groups=1, bias=np.zeros(channels)
-            ),
-            "spikes": nir.LIF(tau=np.full(shape, 2e-3), r=np.ones(shape), **neurons),
-            "sum": nir.Conv2d(
-                (SIDE, SIDE),
-                rng.normal(size=(channels, 1, SIDE, SIDE)),
-                **options,
-                groups=channels,
-                bias=rng.normal(size=channels),
-            ),
-            "read": nir.Conv2d(
-                (1, 1), rng.normal(size=(classes, channels, 1, 1)), **options, groups=1, bias=rng.normal(size=classes)
-            ),
-            "output": nir.Output(np.array([classes, 1, 1])),
-        },
-        [("input", "enter"), ("enter", "spikes"), ("spikes", "sum"), ("sum", "read"), ("read", "output")],
-        type_check=False,  # nir takes the channels of a group for all
-    )
+    nodes = {
+        "input": graphs.entry(3, SIDE, SIDE),
+        "enter": nir.Conv2d(
+            (SIDE, SIDE), rng.normal(size=(channels, 3, 1, 1)), **options, groups=1, bias=np.zeros(channels)
+        ),
+        "spikes": graphs.lif(*shape),
+        "sum": nir.Conv2d(
+            (SIDE, SIDE),
+            rng.normal(size=(channels, 1, SIDE, SIDE)),
+            **options,
+            groups=channels,
+            bias=rng.normal(size=channels),
+        ),
+        "read": nir.Conv2d(
+            (1, 1), rng.normal(size=(classes, channels, 1, 1)), **options, groups=1, bias=rng.normal(size=classes)
+        ),
+        "output": graphs.result(classes, 1, 1),
+    }
+    return graphs.chain(nodes)
 
 
 def clips(count: int = 3) -> np.ndarray:
@@ -76,7 +71,7 @@ def network() -> Network:
 def error_of_results(network: Network) -> float:
     """Of integers, as a share of what the results vary; of spikes that are the same in both."""
     calibration = calibrate(network, clips())
-    rounded = quantization.quantize(network, calibration, search=False)
+    rounded = quantization.quantize_calibrated(network, calibration, search=False)
     exact = run_float(network, clips())
     spikes = run_integer(rounded, clips(), record=["spikes", rounded.output])
     readout = spikes[rounded.output] / rounded.populations[rounded.output].scale  # type: ignore[union-attr]
@@ -107,7 +102,7 @@ def test_results_are_three_times_closer(network: Network) -> None:
 
 def test_messages_are_the_sums_rounded_to_the_nearest(network: Network) -> None:
     """(sum + half) * m >> -e, where half is 2^(-e - 1) / m: within half a bit of sum * m * 2^e, and without a bias."""
-    rounded = quantization.quantize(network, calibrate(network, clips()), search=False)
+    rounded = quantization.quantize_calibrated(network, calibrate(network, clips()), search=False)
     (passed_on,) = rounded.into("sum")
     assert isinstance(passed_on.operation, IntConvolution)
     factor, exponent = int(passed_on.operation.mantissa.flat[0]), passed_on.operation.exponent

@@ -13,6 +13,7 @@ from deploy.execution.memory import calibration_need, clips_at_once
 from deploy.gates.fidelity import fidelity
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.network import Network, run_float
+from deploy.passes.bounds import prove
 from deploy.passes.calibrate import Calibration, calibrate
 from deploy.passes.lowering import lower
 from deploy.passes.probes import SpikeCounts
@@ -112,7 +113,9 @@ def test_the_integer_network_does_not_depend_on_it(
 def test_the_fixed_point_report_does_not_depend_on_it(
     network: Network, frames: NDArray[Any], integers: IntNetwork, at_once: int
 ) -> None:
-    assert fidelity(network, integers, frames, at_once=at_once) == fidelity(network, integers, frames)
+    assert fidelity(network, integers, prove(integers), frames, at_once=at_once) == fidelity(
+        network, integers, prove(integers), frames
+    )
 
 
 def test_firing_rates_do_not_depend_on_it(exported: Any, network: Network, frames: NDArray[Any]) -> None:

@@ -6,45 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import ints
+import random_networks
 from deploy.costs.counting import count_by_step, count_operations, expected_operations, readout_layers
 from deploy.costs.resources import layer_needs
+from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.operations.attention import IntAttention
-from deploy.ir.integer import IntConnection, IntNetwork, run_integer
-from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.operations.identity import IntIdentity
-from deploy.ir.populations.input import IntInput
 from deploy.ir.populations.lif import IntLif
-from deploy.ir.populations.relay import IntRelay
+from deploy.ir.storage import parameter_count, synapse_memory_bits, widest_weight_bits
 from deploy.ir.types import Shape
-from deploy.ir.storage import parameter_count, synapse_memory_bits, weight_bits, widest_weight_bits
 from deploy.passes.schedule import schedule
-from hardware import AttentionGeometry, ConvGeometry, OpCounts
-
-
-def conv(weight_OIHW: NDArray[np.int64], in_shape: Shape) -> IntConvolution:
-    out, _, height, width = weight_OIHW.shape
-    geometry = ConvGeometry(in_shape=in_shape, out_channels=out, kernel=(height, width))
-    return IntConvolution(mantissa=weight_OIHW.astype(np.int16), exponent=0, geometry=geometry)
-
-
-def lif(shape: Shape, bias: list[int], threshold: int) -> IntLif:
-    """Neurons without memory; the bias counts in 1/64 of a weight."""
-    return IntLif(
-        shape=shape,
-        scale=1.0,
-        bias_mantissa=np.array(bias)[:, None, None],
-        bias_exponent=0,
-        decay=np.full((1, 1, 1), 4096),
-        threshold=np.full((1, 1, 1), threshold),
-    )
-
-
-def relay(shape: Shape) -> IntRelay:
-    return IntRelay(shape=shape, scale=1.0, bias=np.zeros((1, 1, 1), dtype=np.int64))
-
+from hardware import ConvGeometry, OpCounts
 
 FRAMES = np.array([[[1, 0], [0, 2]], [[0, 0], [0, 0]]], dtype=np.float64).reshape(1, 2, 1, 2, 2)
 
@@ -58,24 +32,20 @@ def two_layers() -> IntNetwork:
     Outputs: (1 - 1, 2) = 0 2, then 1 0.
     """
     hidden = np.array([[[[5, 5], [5, 5]]], [[[-1, -1], [-1, -1]]], [[[0, 0], [0, 3]]]])
-    out = np.array([[1, 1, -1], [2, 0, 0]])[:, :, None, None]
-    return IntNetwork(
-        populations={
-            "in": IntInput(shape=(1, 2, 2), scale=1.0, low=0, high=2),
-            "hidden": lif((3, 1, 1), [0, 320, 0], 4),
-            "out": relay((2, 1, 1)),
+    return ints.network(
+        {
+            "in": ints.entry((1, 2, 2), high=2),
+            "hidden": ints.lif((3, 1, 1), bias_mantissa=[0, 320, 0], threshold=4),
+            "out": ints.relay((2, 1, 1)),
         },
-        connections=(
-            IntConnection(source="in", target="hidden", operation=conv(hidden, (1, 2, 2))),
-            IntConnection(source="hidden", target="out", operation=conv(out, (3, 1, 1))),
-        ),
-        output="out",
+        ints.link("in", "hidden", ints.conv(hidden, (1, 2, 2))),
+        ints.link("hidden", "out", ints.dense([[1, 1, -1], [2, 0, 0]])),
         frames=2,
     )
 
 
 def counts(network: IntNetwork, frames: NDArray[np.float64] = FRAMES) -> dict[str, OpCounts]:
-    return count_operations(network, run_integer(network, frames))
+    return count_operations(network, schedule(network), run_integer(network, frames))
 
 
 def test_two_layers_by_hand(two_layers: IntNetwork) -> None:
@@ -116,21 +86,19 @@ def test_two_layers_by_hand(two_layers: IntNetwork) -> None:
 
 def test_each_time_step_by_hand(two_layers: IntNetwork) -> None:
     """Frame 0: two pixels, spikes 1 0 1; frame 1: none, spikes 0 1 0."""
-    steps = count_by_step(two_layers, run_integer(two_layers, FRAMES))
+    steps = count_by_step(two_layers, schedule(two_layers), run_integer(two_layers, FRAMES))
     assert [step.macs for step in steps["hidden"]] == [6, 0]
     assert [step.spikes for step in steps["hidden"]] == [2, 1]
     assert [step.synaptic_ops for step in steps["out"]] == [4, 2]
     assert [step.neuron_updates for step in steps["hidden"]] == [3, 3]
 
 
-@given(st.data())
-def test_time_steps_add_up_to_the_clip_and_static_counts_explain_theirs(
-    int_networks: st.SearchStrategy[tuple[IntNetwork, NDArray[Any]]], data: st.DataObject
-) -> None:
+@given(case=random_networks.int_networks())
+def test_time_steps_add_up_to_the_clip_and_static_counts_explain_theirs(case: tuple[IntNetwork, NDArray[Any]]) -> None:
     """Any network; the sums are those of the whole signals, layer by layer, and no message is lost on the way."""
-    network, frames = data.draw(int_networks)
+    network, frames = case
     signals = run_integer(network, frames)
-    steps, whole = count_by_step(network, signals), count_operations(network, signals)
+    steps, whole = (count(network, schedule(network), signals) for count in (count_by_step, count_operations))
     assert {len(found) for found in steps.values()} == {network.frames}
     for name, population in network.populations.items():
         counted = sum(steps[name], OpCounts())
@@ -150,11 +118,9 @@ def test_the_difference_at_the_border_is_that_of_rate_and_reach() -> None:
     The centre alone fires: a rate of 1 / 9 makes 49 / 9 = 5.4 additions, but there are 9.
     """
     geometry = ConvGeometry(in_shape=(1, 3, 3), out_channels=1, kernel=(3, 3), padding=(1, 1))
-    ones = IntConvolution(mantissa=np.ones((1, 1, 3, 3), dtype=np.int16), exponent=0, geometry=geometry)
-    network = IntNetwork(
-        populations={"in": IntInput(shape=(1, 3, 3), scale=1.0, low=0, high=1), "out": relay((1, 3, 3))},
-        connections=(IntConnection(source="in", target="out", operation=ones),),
-        output="out",
+    network = ints.network(
+        {"in": ints.entry((1, 3, 3)), "out": ints.relay((1, 3, 3))},
+        ints.link("in", "out", ints.constant(geometry)),
         frames=1,
     )
     frame = np.zeros((1, 1, 1, 3, 3))
@@ -165,18 +131,16 @@ def test_the_difference_at_the_border_is_that_of_rate_and_reach() -> None:
     assert counts(network, frame)["out"].macs == 9
 
 
-@given(st.data())
-def test_borders_and_delays_are_all_of_the_difference(
-    int_networks: st.SearchStrategy[tuple[IntNetwork, NDArray[Any]]], data: st.DataObject
-) -> None:
+@given(case=random_networks.int_networks())
+def test_borders_and_delays_are_all_of_the_difference(case: tuple[IntNetwork, NDArray[Any]]) -> None:
     """Any network, any layer: traced = rate x synapses + borders + delays, each from its definition.
 
     Borders: sum over positions of (messages there - messages of the mean position) x the neurons that one reaches.
     Delays: (messages of the frames that arrive - as many frames of the mean frame) x synapses / inputs.
     """
-    network, frames = data.draw(int_networks)
+    network, frames = case
     signals = run_integer(network, frames)
-    counted = count_operations(network, signals)
+    counted = count_operations(network, schedule(network), signals)
     sent = {name: np.count_nonzero(signal) / len(frames) for name, signal in signals.items()}
     for name, expected in expected_operations(network, sent).items():
         found = counted[name]
@@ -206,9 +170,7 @@ def test_a_delay_cuts_off_the_last_frames(two_layers: IntNetwork) -> None:
 
 def test_messages_wait_in_delay_lines(two_layers: IntNetwork) -> None:
     """A shortcut from the input passes one synapse less, and waits one step; with a delay of its own, one more."""
-    short = IntConnection(
-        source="in", target="out", operation=conv(np.ones((2, 1, 2, 2), dtype=np.int64), (1, 2, 2)), delay=1
-    )
+    short = ints.link("in", "out", ints.conv(np.ones((2, 1, 2, 2)), (1, 2, 2)), delay=1)
     branched = replace(two_layers, connections=(*two_layers.connections, short))
     found = counts(branched)["out"]
     # both pixels of frame 0 arrive, two steps late; the spikes do not wait
@@ -217,7 +179,10 @@ def test_messages_wait_in_delay_lines(two_layers: IntNetwork) -> None:
 
 def test_what_lies_behind_the_last_neurons_is_the_readout(two_layers: IntNetwork) -> None:
     assert readout_layers(two_layers) == ["out"]
-    spiking = replace(two_layers, populations={**two_layers.populations, "out": lif((2, 1, 1), [0, 0], 1)})
+    spiking = replace(
+        two_layers,
+        populations={**two_layers.populations, "out": ints.lif((2, 1, 1), bias_mantissa=[0, 0], threshold=1)},
+    )
     assert readout_layers(spiking) == []
 
 
@@ -244,22 +209,16 @@ def test_attention_and_relays_by_hand() -> None:
     The relay gets 1 1, adds 1 1 from its second source, and sends 2 2 (one step), then 1 1: 4 messages.
     """
     shape: Shape = (3, 1, 2)
-    attention = IntAttention(
-        geometry=AttentionGeometry(channels=1, tokens=2, heads=1), in_shape=shape, multiplier=1, exponent=0
-    )
-    network = IntNetwork(
-        populations={
-            "in": IntInput(shape=shape, scale=1.0, low=0, high=1),
-            "qkv": lif(shape, [0, 0, 0], 0),
-            "ones": IntRelay(shape=(1, 1, 2), scale=1.0, bias=np.ones((1, 1, 1), dtype=np.int64)),
-            "sum": relay((1, 1, 2)),
+    network = ints.network(
+        {
+            "in": ints.entry(shape),
+            "qkv": ints.lif(shape),
+            "ones": ints.relay((1, 1, 2), 1),
+            "sum": ints.relay((1, 1, 2)),
         },
-        connections=(
-            IntConnection(source="in", target="qkv", operation=IntIdentity(in_shape=shape, out_shape=shape)),
-            IntConnection(source="qkv", target="sum", operation=attention),
-            IntConnection(source="ones", target="sum", operation=IntIdentity(in_shape=(1, 1, 2), out_shape=(1, 1, 2))),
-        ),
-        output="sum",
+        ints.link("in", "qkv", ints.same(shape)),
+        ints.link("qkv", "sum", ints.attention(shape)),
+        ints.link("ones", "sum", ints.same((1, 1, 2))),
         frames=2,
     )
     frames = np.stack([np.array([[1, 1], [1, 1], [1, 0]]), np.zeros((3, 2))]).reshape(1, 2, *shape)
@@ -324,13 +283,11 @@ def test_what_a_chip_must_hold(two_layers: IntNetwork) -> None:
     ],
 )
 def test_bits_that_weights_need(weights: list[int], bits: int) -> None:
-    assert weight_bits(conv(np.array(weights)[:, None, None, None], (1, 1, 1))) == bits
+    assert ints.dense([[weight] for weight in weights]).weight_bits == bits
 
 
 def test_the_longest_delay_counts_the_balance_and_the_models_own(two_layers: IntNetwork) -> None:
     """A second edge from the input passes one synapse less and is 3 frames late: 1 + 3 steps."""
-    short = IntConnection(
-        source="in", target="out", operation=conv(np.ones((2, 1, 2, 2), dtype=np.int64), (1, 2, 2)), delay=3
-    )
+    short = ints.link("in", "out", ints.conv(np.ones((2, 1, 2, 2)), (1, 2, 2)), delay=3)
     branched = replace(two_layers, connections=(*two_layers.connections, short))
     assert [need.delay for need in layer_needs(branched, schedule(branched))] == [0, 4]

@@ -202,7 +202,7 @@ def test_train_evaluate_export_and_deploy_the_look_alike(
     model, graph = export_checkpoint(checkpoint)
     check_export(model, graph, example_clips(InputFormat(frames=4, shape=(2, 32, 32)), 2))
     write_nir(graph, network)
-    options = ("--nir", network, "--json", "--out", out, "--timeout", 120)
+    options = ("--nir", network, "--json", "--out", out, "--timeout", 600)
     assert run(run_lava, monkeypatch, *options, *data, "--limit", 12) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["parity"]["integer_vs_lava"]["bit_exact"] is True

@@ -12,19 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import ints
+import random_networks
 from deploy.engine import autotune as choice
 from deploy.engine import dense, kernels
-from deploy.engine.autotune import Chosen, Cost, measured, useful
+from deploy.engine.autotune import Autotuned, Cost, cost_of, never_slowest
 from deploy.engine.kernels import compile_kernel, variants
 from deploy.engine.neurons import Neurons, populated
 from deploy.engine.ranges import SPIKES, MessageRange, exact_type, sum_type
 from deploy.engine.simd import WORD, first_bit, jit, pack, popcount, transpose_bits
+from deploy.ir.machine import DECAY_ONE
 from deploy.ir.operations.attention import IntAttention
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.populations.lif import IntLif, fire
-from deploy.ir.integer import bias_by_step
-from deploy.ir.machine import DECAY_ONE
-from hardware import AttentionGeometry, ConvGeometry
+from hardware import ConvGeometry
 
 Array = NDArray[Any]
 
@@ -59,9 +60,8 @@ def check_all(operation: IntConvolution | IntAttention, messages: MessageRange, 
 def weighted(draw: st.DrawFn, geometry: ConvGeometry) -> IntConvolution:
     """Weights of 8 bits and of more; an exponent to either side."""
     largest = draw(st.sampled_from([1, 127, 128, 255, 2**15 - 1]))
-    shape = (geometry.out_channels, geometry.in_shape[0] // geometry.groups, *geometry.kernel)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    mantissa = rng.integers(-largest, largest, size=shape, endpoint=largest != 128).astype(np.int16)
+    mantissa = rng.integers(-largest, largest, size=geometry.weight_shape, endpoint=largest != 128).astype(np.int16)
     return IntConvolution(mantissa=mantissa, exponent=draw(st.integers(-4, 4)), geometry=geometry)
 
 
@@ -83,18 +83,28 @@ def many_channels(draw: st.DrawFn) -> ConvGeometry:
 rates = st.lists(st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]), min_size=2, max_size=2)
 
 
-@given(data=st.data(), messages=st.sampled_from(RANGES), rates=rates, seed=st.integers(0, 2**32 - 1))
+@given(
+    operation=random_networks.convolutions().flatmap(weighted),
+    messages=st.sampled_from(RANGES),
+    rates=rates,
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_a_convolution_of_any_geometry(
-    data: st.DataObject, messages: MessageRange, rates: list[float], seed: int, conv_geometries: Any
+    operation: IntConvolution, messages: MessageRange, rates: list[float], seed: int
 ) -> None:
-    check_all(data.draw(weighted(data.draw(conv_geometries))), messages, rates, seed)
+    check_all(operation, messages, rates, seed)
 
 
-@given(data=st.data(), messages=st.sampled_from(RANGES), rates=rates, seed=st.integers(0, 2**32 - 1))
+@given(
+    operation=many_channels().flatmap(weighted),
+    messages=st.sampled_from(RANGES),
+    rates=rates,
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_a_convolution_of_many_channels(
-    data: st.DataObject, messages: MessageRange, rates: list[float], seed: int
+    operation: IntConvolution, messages: MessageRange, rates: list[float], seed: int
 ) -> None:
-    check_all(data.draw(weighted(data.draw(many_channels()))), messages, rates, seed)
+    check_all(operation, messages, rates, seed)
 
 
 @given(
@@ -108,16 +118,9 @@ def test_a_convolution_of_many_channels(
 def test_attention(
     heads: int, head_dim: int, tokens: int, factor: tuple[int, int], rates: list[float], seed: int
 ) -> None:
-    geometry = AttentionGeometry(channels=heads * head_dim, tokens=tokens, heads=heads)
-    in_shape = (3 * geometry.channels, tokens, 1)
-    operation = IntAttention(geometry=geometry, in_shape=in_shape, multiplier=factor[0], exponent=factor[1])
+    in_shape = (3 * heads * head_dim, tokens, 1)
+    operation = ints.attention(in_shape, heads=heads, multiplier=factor[0], exponent=factor[1])
     check_all(operation, SPIKES, rates, seed)
-
-
-def linear(weights: Array, exponent: int = 0) -> IntConvolution:
-    """A linear layer [O, C] as a 1x1 convolution of one pixel."""
-    geometry = ConvGeometry(in_shape=(weights.shape[1], 1, 1), out_channels=len(weights), kernel=(1, 1))
-    return IntConvolution(mantissa=weights[..., None, None].astype(np.int16), exponent=exponent, geometry=geometry)
 
 
 def results(operation: IntConvolution, messages: MessageRange, values: list[int]) -> dict[str, list[int]]:
@@ -129,7 +132,7 @@ def results(operation: IntConvolution, messages: MessageRange, values: list[int]
 @pytest.mark.parametrize("weight", [127, -128, 255, -256, -(2**15)])
 def test_more_spikes_than_16_bits_can_add_up(weight: int) -> None:
     """300 spikes times 127 = 38100, and 32767 is the most that 16 bits hold: the rows are added up in pieces."""
-    found = results(linear(np.full((1, 300), weight)), SPIKES, [1] * 300)
+    found = results(ints.dense(np.full((1, 300), weight)), SPIKES, [1] * 300)
     assert found == {name: [300 * weight] for name in found}
     assert {"float", "gathered"} <= found.keys()
 
@@ -137,7 +140,7 @@ def test_more_spikes_than_16_bits_can_add_up(weight: int) -> None:
 def test_sums_that_float32_cannot_hold() -> None:
     """127 * 2^22 + 1 needs 29 bits; float32 has 24."""
     assert (exact_type(2**24 - 1), exact_type(2**24)) == (np.float32, np.float64)
-    found = results(linear(np.array([[127, 1]])), MessageRange(low=0, high=2**22), [2**22, 1])
+    found = results(ints.dense(np.array([[127, 1]])), MessageRange(low=0, high=2**22), [2**22, 1])
     assert found == {name: [127 * 2**22 + 1] for name in ("float", "rows")}
 
 
@@ -148,13 +151,13 @@ def test_sums_that_int32_cannot_hold() -> None:
     ]
     assert (sum_type(2**22, 8), sum_type(2**23, 8)) == (np.int32, np.int64)
     graded = MessageRange(low=-(2**23), high=2**23)
-    assert results(linear(np.full((1, 3), 127)), graded, [2**23] * 3) == {"float": [127 * 3 * 2**23]}
-    assert results(linear(np.ones((1, 1)), exponent=8), graded, [-(2**23)]) == {"float": [-(2**31)]}
+    assert results(ints.dense(np.full((1, 3), 127)), graded, [2**23] * 3) == {"float": [127 * 3 * 2**23]}
+    assert results(ints.dense(np.ones((1, 1)), exponent=8), graded, [-(2**23)]) == {"float": [-(2**31)]}
 
 
 def test_a_right_shift_comes_after_the_sum() -> None:
     """(-3 - 4) >> 2 = floor(-1.75) = -2; (3 + 3) >> 2 = 1, where (3 >> 2) + (3 >> 2) would be 0."""
-    found = results(linear(np.array([[-3, -4], [3, 3]]), exponent=-2), SPIKES, [1, 1])
+    found = results(ints.dense(np.array([[-3, -4], [3, 3]]), exponent=-2), SPIKES, [1, 1])
     assert found == {name: [-2, 1] for name in found}
 
 
@@ -179,8 +182,7 @@ def test_only_exact_kernels_are_offered(
     geometry: ConvGeometry, largest: int, messages: MessageRange, expected: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "byte_product_is_exact", lambda: True)
-    shape = (geometry.out_channels, geometry.in_shape[0] // geometry.groups, *geometry.kernel)
-    operation = IntConvolution(mantissa=np.full(shape, largest, np.int16), exponent=0, geometry=geometry)
+    operation = ints.constant(geometry, largest)
     assert variants(operation, messages).keys() == expected
 
 
@@ -188,14 +190,14 @@ def test_only_exact_kernels_are_offered(
 def test_messages_of_two_bytes(largest: int, offered: bool) -> None:
     """2^15 - 129 = 127 * 256 + 127; the next one is 128 * 256 - 128, and 128 is no int8."""
     messages = MessageRange(low=-largest, high=largest)
-    found = results(linear(np.array([[1, 0], [0, -3]])), messages, [largest, -largest])
+    found = results(ints.dense(np.array([[1, 0], [0, -3]])), messages, [largest, -largest])
     assert found == {name: [largest, 3 * largest] for name in found}
     assert ("two bytes" in found) is (offered and dense.byte_product_is_exact())
 
 
 def test_without_an_exact_byte_product_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "byte_product_is_exact", lambda: False)
-    found = results(linear(np.array([[5, -7]])), SPIKES, [1, 1])
+    found = results(ints.dense(np.array([[5, -7]])), SPIKES, [1, 1])
     assert found == {name: [-2] for name in ("float", "rows", "gathered")}
 
 
@@ -218,8 +220,7 @@ def test_a_byte_product_that_saturates_is_found_out(
 
 def test_attention_of_more_tokens_than_16_bits_count() -> None:
     def offered(tokens: int) -> set[str]:
-        geometry = AttentionGeometry(channels=1, tokens=tokens, heads=1)
-        return set(variants(IntAttention(geometry=geometry, in_shape=(3, tokens, 1), multiplier=1, exponent=0), SPIKES))
+        return set(variants(ints.attention((3, tokens, 1)), SPIKES))
 
     assert offered(2**15 - 1) == {"float", "packed"}
     assert offered(2**15) == {"float"}
@@ -233,9 +234,8 @@ def lifs(draw: st.DrawFn) -> tuple[IntLif, int]:
     spread = st.sampled_from([(1, 1, 1), (shape[0], 1, 1), shape])
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     steps = draw(st.sampled_from([(), (frames,)]))
-    lif = IntLif(
-        shape=shape,
-        scale=1.0,
+    lif = ints.lif(
+        shape,
         bias_mantissa=rng.integers(-(2**12), 2**12, size=(*steps, *draw(spread))),
         bias_exponent=draw(st.sampled_from([0, 6, 11, 30])),
         decay=rng.integers(0, DECAY_ONE + 1, size=draw(spread)),
@@ -257,7 +257,7 @@ def test_neurons_in_one_pass(case: tuple[IntLif, int], largest: int, kinds: list
     lif, frames = case
     parts = np.random.default_rng(seed).integers(-largest, largest + 1, size=(len(kinds), 2, frames, *lif.shape))
     neurons = populated(lif, frames)
-    assert isinstance(neurons, Neurons) == bool(np.abs(bias_by_step(lif, frames)).max() < 2**29)
+    assert isinstance(neurons, Neurons) == bool(np.abs(lif.bias_by_step(frames)).max() < 2**29)
     found = np.zeros(parts.shape[1:], np.uint8)
     for clip, frame in np.ndindex(2, frames):
         if frame == 0:
@@ -269,16 +269,9 @@ def test_neurons_in_one_pass(case: tuple[IntLif, int], largest: int, kinds: list
 
 def test_a_bias_of_every_step_takes_its_turn() -> None:
     """Threshold 5, no leak: 0 + 4 = 4, 4 + 2 = 6 > 5 fires, then 0 + 9 fires."""
-    lif = IntLif(
-        shape=(1, 1, 1),
-        scale=1.0,
-        bias_mantissa=np.array([4, 2, 9]).reshape(3, 1, 1, 1),
-        bias_exponent=6,
-        decay=np.zeros((1, 1, 1), dtype=np.int64),
-        threshold=np.full((1, 1, 1), 5),
-    )
+    lif = ints.lif(bias_mantissa=np.array([4, 2, 9]).reshape(3, 1, 1, 1), bias_exponent=6, decay=0, threshold=5)
     neurons, nothing = Neurons(lif, 3), np.zeros((1, 1, 1), np.int32)
-    assert bias_by_step(lif, 3).ravel().tolist() == [256, 128, 576]
+    assert lif.bias_by_step(3).ravel().tolist() == [256, 128, 576]
     out = np.empty((1, 1, 1), neurons.dtype)
     assert [neurons.update([nothing], frame, out).item() for frame in range(3)] == [0, 1, 1]
 
@@ -337,7 +330,7 @@ class Answer:
 
 def test_the_cheapest_line_is_chosen_at_every_step() -> None:
     """10 + 5 n against 100: equal at 18 spikes."""
-    chosen = Chosen({"event": (Answer(1), Cost(10, 5)), "dense": (Answer(2), Cost(100, 0))}, (1, 1, 1))
+    chosen = Autotuned({"event": (Answer(1), Cost(10, 5)), "dense": (Answer(2), Cost(100, 0))}, (1, 1, 1))
     for spikes, name in ((0, 0), (1, 1), (17, 1), (19, 2), (40, 2)):
         frame = np.zeros((40, 1, 1), np.int8)
         frame[:spikes] = 1
@@ -347,8 +340,8 @@ def test_the_cheapest_line_is_chosen_at_every_step() -> None:
 
 def test_what_is_never_the_cheapest_is_left_out() -> None:
     costs = {"event": Cost(10, 5), "dense": Cost(100, 0), "slow": Cost(101, 0), "slower": Cost(11, 5)}
-    assert useful(costs, most_spikes=1000) == ["event", "dense"]
-    assert useful(costs, most_spikes=10) == ["event"]
+    assert never_slowest(costs, most_spikes=1000) == ["event", "dense"]
+    assert never_slowest(costs, most_spikes=10) == ["event"]
 
 
 @pytest.fixture
@@ -363,7 +356,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def measure_again(kernel: Answer) -> Cost:
     choice._table.cache_clear()  # as in another process
-    return measured("key", lambda: kernel, SPIKES, (4, 4, 4))
+    return cost_of("key", lambda: kernel, SPIKES, (4, 4, 4))
 
 
 def test_what_was_measured_is_not_measured_again(cache: Path) -> None:

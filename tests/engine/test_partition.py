@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from deploy.engine.partition import WORTH_A_THREAD_NS, place, threads
 from deploy.engine.workers import Workers
+from processes import HANG_S
 
 
 def test_work_is_cut_where_the_largest_part_is_smallest() -> None:
@@ -51,7 +52,7 @@ def test_every_name_is_worked_on_once(threads: int) -> None:
 
 def test_threads_work_at_the_same_time_and_beside_the_caller() -> None:
     """Each of three waits for the others: fewer would never get on."""
-    together, workers = threading.Barrier(3, timeout=60), Workers(2)
+    together, workers = threading.Barrier(3, timeout=HANG_S), Workers(2)
     workers.begin(lambda name: together.wait() and None, ["a", "b"])
     together.wait()
     workers.finish()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ints
 from deploy import pipeline, simulate
 from deploy.execution import memory
 from deploy.execution.memory import (
@@ -24,57 +25,22 @@ from deploy.execution.memory import (
     message_bytes,
 )
 from deploy.gates.fidelity import fidelity
-from deploy.ir.integer import IntConnection, IntNetwork, run_integer
-from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.populations.input import IntInput
-from deploy.ir.populations.lif import IntLif
-from deploy.ir.populations.relay import IntRelay
+from deploy.ir.integer import run_integer
 from deploy.lava_network import actors
 from deploy.lava_network.actors import require_semaphores, shared_zeros
 from deploy.passes.calibrate import calibrate
 from deploy.passes.lowering import lower
 from deploy.passes.quantize import quantize_calibrated as quantize
 from deploy.pipeline import firing_rates
-from hardware import ConvGeometry
+from processes import HANG_S
 from svformer.common.errors import InputError
 
 # isort: split
 from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
 
+from deploy.passes.bounds import prove
+
 FRAMES = 4
-
-
-def network(*, size: int = 4, channels: int = 3, hidden: int = 5) -> IntNetwork:
-    """A 3x3 convolution to neurons, and one of them to a single value that is passed on."""
-    first = ConvGeometry(in_shape=(channels, size, size), out_channels=hidden, kernel=(3, 3), padding=(1, 1))
-    last = ConvGeometry(in_shape=first.out_shape, out_channels=1, kernel=first.out_shape[1:])
-    rng = np.random.default_rng(0)
-
-    def weights(geometry: ConvGeometry) -> IntConvolution:
-        shape = (geometry.out_channels, geometry.in_shape[0], *geometry.kernel)
-        return IntConvolution(mantissa=rng.integers(-9, 10, shape, dtype=np.int16), exponent=0, geometry=geometry)
-
-    neurons = IntLif(
-        shape=first.out_shape,
-        scale=1.0,
-        bias_mantissa=np.zeros((1, 1, 1), dtype=np.int64),
-        bias_exponent=0,
-        decay=np.full((1, 1, 1), 2048),
-        threshold=np.full((1, 1, 1), 20),
-    )
-    return IntNetwork(
-        populations={
-            "in": IntInput(shape=first.in_shape, scale=1.0, low=-9, high=9),
-            "hidden": neurons,
-            "out": IntRelay(shape=(1, 1, 1), scale=1.0, bias=np.zeros((1, 1, 1), dtype=np.int64)),
-        },
-        connections=(
-            IntConnection(source="in", target="hidden", operation=weights(first)),
-            IntConnection(source="hidden", target="out", operation=weights(last)),
-        ),
-        output="out",
-        frames=FRAMES,
-    )
 
 
 def test_bytes_of_a_clip_by_hand() -> None:
@@ -87,7 +53,7 @@ def test_bytes_of_a_clip_by_hand() -> None:
     = 24,576; 135 weights of 8 bytes, 1,080. Recorded by Lava: 80 bits and 4 bytes; returned 80 spikes; 48 inputs of 8
     bytes.
     """
-    net = network()
+    net = ints.image_to_value()
     work = 13_312 + 24_576 + 1_080
     assert message_bytes(net) == 4 * 276
     assert integer_need(net) == MemoryNeed(fixed=work, per_clip=4 * (48 * 4 + 80) + 7_680)
@@ -101,7 +67,7 @@ def test_processes_of_lava_by_hand() -> None:
     """Three populations and two connections: one process for all and Lava's service; asked for 2 or for more than there
     are layers, 2 and 3; stock, 2 * 3 + 3 * 2 at most.
     """
-    net = network()
+    net = ints.image_to_value()
     others = lava_need(net).fixed - 2 * memory.PROCESS_BYTES
     for options, count in (({}, 1), ({"processes": 2}, 2), ({"processes": 9}, 3), ({"blocks": "stock"}, 12)):
         assert lava_need(net, **options).fixed == others + (1 + count) * memory.PROCESS_BYTES
@@ -118,7 +84,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
 
 def test_estimate_is_close_to_what_the_interpreter_takes() -> None:
     """For many clips; a single one takes no more. Connections and time steps, both counted, take turns."""
-    net = network(size=48, channels=8, hidden=16)
+    net = ints.image_to_value(size=48, channels=8, hidden=16)
     frames = np.random.default_rng(0).integers(-9, 10, size=(12, FRAMES, 8, 48, 48)).astype(np.float64)
     assert 0.5 < peak_bytes(lambda: run_integer(net, frames)) / integer_need(net).of(12) <= 1.0
     assert peak_bytes(lambda: run_integer(net, frames[:1])) <= integer_need(net).of(1)
@@ -132,7 +98,7 @@ def test_calibration_takes_no_more_than_is_said(exported: Any, clips: int) -> No
     def work() -> None:
         firing_rates(exported.graph, net, frames)
         integers = quantize(net, calibrate(net, frames))
-        fidelity(net, integers, frames)
+        fidelity(net, integers, prove(integers), frames)
 
     assert 0.3 < peak_bytes(work) / calibration_need(net).of(clips) <= 1.0
 
@@ -195,7 +161,7 @@ def test_limit_of_the_process_counts(machine: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_too_many_clips_are_refused_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = network()
+    net = ints.image_to_value()
     clips = np.zeros((9, FRAMES, 3, 4, 4))
     monkeypatch.setattr(memory, "available_bytes", lambda: lava_need(net).of(7))
     monkeypatch.setattr(actors.Actor, "__init__", lambda *_: pytest.fail("a process was started"))
@@ -208,7 +174,7 @@ def test_too_many_clips_are_refused_before_the_run(monkeypatch: pytest.MonkeyPat
 
 def test_a_data_set_runs_in_batches_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """One clip: floats, integer messages, Lava; and the messages of 8 clips that are kept."""
-    net = network()
+    net = ints.image_to_value()
     per_clip = float_need(net).per_clip + message_bytes(net) + lava_need(net).per_clip
     fixed = float_need(net).fixed + lava_need(net).fixed + 8 * message_bytes(net)
     for free, expected in (
@@ -263,14 +229,14 @@ def test_semaphores_of_a_run_are_as_many_as_are_asked_for(
 ) -> None:
     made, make = [], SemLock.__init__
     monkeypatch.setattr(SemLock, "__init__", lambda lock, *args, **options: made.append(make(lock, *args, **options)))
-    simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), processes=3, timeout_s=60)
+    simulate(ints.image_to_value(), np.zeros((1, FRAMES, 3, 4, 4)), processes=3, timeout_s=HANG_S)
     (built,) = executables
     assert len(made) == actors.semaphores(built) > 12
 
 
 def test_a_channel_holds_one_message(executables: list[Any]) -> None:
     """Lava's default is 64, which for the published geometry would be gigabytes."""
-    simulate(network(), np.zeros((1, FRAMES, 3, 4, 4)), processes=1000, timeout_s=60)
+    simulate(ints.image_to_value(), np.zeros((1, FRAMES, 3, 4, 4)), processes=1000, timeout_s=HANG_S)
     (built,) = executables
     ends = [end for b in built.channel_builders for end in (b.src_port_initializer, b.dst_port_initializer)]
     assert ends
@@ -282,7 +248,7 @@ def test_a_channel_holds_one_message(executables: list[Any]) -> None:
 def test_process_models_are_found_without_a_search(blocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search would run every module of the folder again, for each process of the network."""
     monkeypatch.setattr(ProcGroupDiGraphs, "_find_proc_models", lambda proc: pytest.fail(f"searched for {proc}"))
-    net = network()
+    net = ints.image_to_value()
     clips = np.random.default_rng(0).integers(-9, 10, size=(2, FRAMES, 3, 4, 4))
-    found = simulate(net, clips, blocks=blocks, timeout_s=60).signals
+    found = simulate(net, clips, blocks=blocks, timeout_s=HANG_S).signals
     np.testing.assert_array_equal(found["out"], run_integer(net, clips)["out"])

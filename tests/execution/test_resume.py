@@ -18,9 +18,9 @@ from deploy.clips.source import ClipSource
 from deploy.errors import SimulatorError
 from deploy.execution import collect as collection
 from deploy.execution.batch import BatchResult, RunSpec, run_batch
-from deploy.execution.collect import InProcess, collect, cut
+from deploy.execution.collect import InProcess, batches_left, collect
 from deploy.execution.deployment import Deployment
-from deploy.execution.fingerprint import fingerprint, of_clips, of_work
+from deploy.execution.fingerprint import fingerprint, of_clips, of_spec
 from deploy.execution.resume import ResultFolder, decode, encode
 from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
 from deploy.gates.agreement import Agreement
@@ -50,7 +50,9 @@ def deployment(small_run: Path, sources: list[ClipSource]) -> Deployment:
 
 
 def work_of(deployment: Deployment) -> RunSpec:
-    return RunSpec(graph=deployment.graph, integer=deployment.integer, wanted=deployment.input_format, backend="integer")
+    return RunSpec(
+        graph=deployment.graph, integer=deployment.integer, wanted=deployment.input_format, backend="integer"
+    )
 
 
 def without_times(report: dict[str, Any]) -> dict[str, Any]:
@@ -126,11 +128,11 @@ def test_batches_are_cut_from_what_is_not_done(sources: list[ClipSource]) -> Non
     done = [BatchResult(first=first, count=n, places=(), left_out={}, tally=Tally()) for first, n in ((2, 3), (8, 1))]
 
     def places(size: int) -> list[list[int]]:
-        return [[b.first, len(b.sources)] for b in cut(sources, done, size)]
+        return [[b.first, len(b.sources)] for b in batches_left(sources, done, size)]
 
     assert places(9) == [[0, 2], [5, 3], [9, 2]]
     assert places(2) == [[0, 2], [5, 2], [7, 1], [9, 2]]
-    assert cut(sources, [], 6)[1].sources == sources[6:]
+    assert batches_left(sources, [], 6)[1].sources == sources[6:]
 
 
 def test_clips_that_cannot_be_read_are_left_out_and_their_owner_is_told(
@@ -211,20 +213,20 @@ def test_damage_and_other_versions_are_told_apart(deployment: Deployment, source
 
 def test_fingerprints_tell_what_matters(deployment: Deployment, sources: list[ClipSource], tmp_path: Path) -> None:
     work = work_of(deployment)
-    assert of_work(work) == of_work(dataclasses.replace(work, processes=4, timeout_s=9.0))
-    name = work.spiking[0]
+    assert of_spec(work) == of_spec(dataclasses.replace(work, options=RunOptions(processes=4, timeout_s=9.0)))
+    name = work.integer.neuron_layers[0]
     neurons = work.integer.populations[name]
     assert isinstance(neurons, IntLif)
     eager = dataclasses.replace(neurons, threshold=neurons.threshold - 1)
     others = (
         dataclasses.replace(work, backend="lava"),
-        dataclasses.replace(work, blocks="stock"),
+        dataclasses.replace(work, options=RunOptions(blocks="stock")),
         dataclasses.replace(
             work,
             integer=dataclasses.replace(work.integer, populations={**work.integer.populations, name: eager}),
         ),
     )
-    assert len({of_work(one) for one in (work, *others)}) == 4
+    assert len({of_spec(one) for one in (work, *others)}) == 4
     clip = tmp_path / "clip.npy"
     clip.write_bytes(b"1")
     source = ClipSource(path=clip, label=None)

@@ -21,6 +21,7 @@ import pytest
 
 from deploy.lava_network import compat
 from deploy.lava_network.watchdog import LavaRun
+from processes import HANG_S, ROOT
 
 # isort: split
 from lava.magma.compiler.compiler import Compiler
@@ -31,8 +32,6 @@ from lava.magma.core.process.variable import Var
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io.sink import RingBuffer as Sink
 from lava.proc.io.source import RingBuffer as Source
-
-ROOT = Path(__file__).parents[2]
 
 # A network whose last process keeps what the first one sends, run by stock Lava, without `LavaRun`.
 RUN_A_NETWORK = """
@@ -74,7 +73,7 @@ sys.modules["cv2"] = None
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", textwrap.dedent(code)]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
 
 
 def assert_runs(code: str) -> None:
@@ -334,7 +333,7 @@ def test_netx_network_equals_integer_reference_spike_for_spike(tmp_path: Path) -
     source, sink = Source(data=frames_WHCT), Sink(shape=(4,), buffer=steps)
     source.s_out.connect(network.inp)
     network.out.connect(sink.a_in)
-    with LavaRun(sink, run_cfg=Loihi2SimCfg(select_tag="fixed_pt"), timeout_s=60) as run:
+    with LavaRun(sink, run_cfg=Loihi2SimCfg(select_tag="fixed_pt"), timeout_s=HANG_S) as run:
         run.step(steps)
         spikes_TM = sink.data.get().T[depth:].astype(int)
     network.net_config.f.close()

@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,14 @@ import nir
 import numpy as np
 import pytest
 
+import graphs
+import ints
 from deploy import run_lava
 from deploy.errors import SimulatorError
-from deploy.ir.integer import IntConnection, IntNetwork, run_integer
-from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.operations.identity import IntIdentity
-from deploy.ir.populations.input import IntInput
-from deploy.ir.populations.lif import IntLif
-from deploy.ir.populations.relay import IntRelay
+from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.operations.base import shifted
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.populations.lif import IntLif
 from deploy.lava_network import loihi
 from deploy.lava_network.blocks import registered
 from deploy.lava_network.compat import ModelMap
@@ -33,6 +33,7 @@ from deploy.lava_network.stock import MODELS
 from deploy.lava_network.watchdog import LavaRun
 from deploy.passes.schedule import schedule
 from hardware import ConvGeometry
+from processes import HANG_S
 from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
 
@@ -106,9 +107,8 @@ class PassOn(PyLoihiProcessModel):
 
 def lif(shape: tuple[int, int, int], rng: np.random.Generator) -> IntLif:
     channels = (shape[0], 1, 1)
-    return IntLif(
-        shape=shape,
-        scale=1.0,
+    return ints.lif(
+        shape,
         bias_mantissa=rng.integers(-50, 200, channels),
         bias_exponent=6,
         decay=rng.integers(0, 4097, channels),
@@ -117,9 +117,7 @@ def lif(shape: tuple[int, int, int], rng: np.random.Generator) -> IntLif:
 
 
 def weights(geometry: ConvGeometry, rng: np.random.Generator) -> IntConvolution:
-    shape = (geometry.out_channels, geometry.in_shape[0] // geometry.groups, *geometry.kernel)
-    mantissa, exponent = rng.integers(-60, 61, shape, dtype=np.int16), int(rng.integers(-2, 3))
-    return IntConvolution(mantissa=mantissa, exponent=exponent, geometry=geometry)
+    return ints.drawn(geometry, rng, 60, exponent=int(rng.integers(-2, 3)))
 
 
 def network(seed: int) -> IntNetwork:
@@ -128,21 +126,17 @@ def network(seed: int) -> IntNetwork:
     first = ConvGeometry(in_shape=(2, 6, 5), out_channels=4, kernel=(3, 2), stride=(2, 1), padding=(1, 0), groups=2)
     shortcut = ConvGeometry(in_shape=(2, 6, 5), out_channels=4, kernel=(1, 2), stride=(2, 1))
     dense = ConvGeometry(in_shape=first.out_shape, out_channels=3, kernel=first.out_shape[1:])
-    spikes = IntIdentity(in_shape=first.out_shape, out_shape=first.out_shape, multiplier=7)
-    return IntNetwork(
-        populations={
-            "input": IntInput(shape=first.in_shape, scale=1.0, low=-9, high=9),
+    return ints.network(
+        {
+            "input": ints.entry(first.in_shape, low=-9, high=9),
             "hidden": lif(first.out_shape, rng),
-            "sum": IntRelay(shape=first.out_shape, scale=1.0, bias=np.zeros(first.out_shape, dtype=np.int64)),
+            "sum": ints.relay(first.out_shape),
             "out": lif((3, 1, 1), rng),
         },
-        connections=(
-            IntConnection(source="input", target="hidden", operation=weights(first, rng)),
-            IntConnection(source="hidden", target="sum", operation=spikes),
-            IntConnection(source="input", target="sum", operation=weights(shortcut, rng)),
-            IntConnection(source="sum", target="out", operation=weights(dense, rng)),
-        ),
-        output="out",
+        ints.link("input", "hidden", weights(first, rng)),
+        ints.link("hidden", "sum", ints.same(first.out_shape, multiplier=7)),
+        ints.link("input", "sum", weights(shortcut, rng)),
+        ints.link("sum", "out", weights(dense, rng)),
         frames=FRAMES,
     )
 
@@ -161,7 +155,7 @@ def test_the_network_for_the_chip_gives_the_integers_on_the_cpu(seed: int) -> No
     quantized = net.input.quantize(frames).astype(np.int32).reshape(-1, 2, 6, 5)
     recorder = loihi.build_chip_network(net, plan, quantized, recording)
     run_cfg = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=ModelMap(IN_CPU))
-    with LavaRun(recorder, run_cfg=run_cfg, timeout_s=60) as run:
+    with LavaRun(recorder, run_cfg=run_cfg, timeout_s=HANG_S) as run:
         run.step(plan.steps(len(frames)))
     np.testing.assert_array_equal(recording.take(len(frames)), expected["out"])
     assert 0 < expected["out"].mean() < 1
@@ -171,11 +165,10 @@ def test_the_network_for_the_chip_gives_the_integers_on_the_cpu(seed: int) -> No
 def test_a_last_relay_that_only_scales_is_read_by_the_host() -> None:
     """Spikes times 3 * 2^12, plus 5."""
     net, shape = network(0), (3, 1, 1)
-    scale = IntIdentity(in_shape=shape, out_shape=shape, multiplier=3, exponent=12)
-    scaled = IntNetwork(
-        populations={**net.populations, "output": IntRelay(shape=shape, scale=1.0, bias=np.full(shape, 5))},
-        connections=(*net.connections, IntConnection(source="out", target="output", operation=scale)),
-        output="output",
+    scaled = ints.network(
+        {**net.populations, "output": ints.relay(shape, 5)},
+        *net.connections,
+        ints.link("out", "output", ints.same(shape, multiplier=3, exponent=12)),
         frames=FRAMES,
     )
     core, finish = loihi.split_readout(scaled)
@@ -187,13 +180,13 @@ def test_a_last_relay_that_only_scales_is_read_by_the_host() -> None:
 
 
 def replaced(net: IntNetwork, **populations: Any) -> IntNetwork:
-    return IntNetwork(**{**vars(net), "populations": {**net.populations, **populations}})
+    return replace(net, populations={**net.populations, **populations})
 
 
 def test_what_the_chip_cannot_hold_is_refused_all_at_once() -> None:
     net = network(0)
-    biased = IntRelay(shape=net.populations["sum"].shape, scale=1.0, bias=np.ones((4, 1, 1), dtype=np.int64))
-    moving = IntLif(**{**vars(net.populations["out"]), "start": np.ones((1, 1, 1), dtype=np.int64)})
+    biased = ints.relay(net.populations["sum"].shape, [1] * 4)
+    moving = replace(net.populations["out"], start=ints.values(1))
     changed = replaced(net, sum=biased, out=moving)
     with pytest.raises(InputError) as caught:
         loihi._refuse(changed, schedule(changed), clips=1)
@@ -204,18 +197,15 @@ def test_what_the_chip_cannot_hold_is_refused_all_at_once() -> None:
 
 def test_what_this_way_does_not_build_is_refused() -> None:
     net = network(0)
-    late = tuple(IntConnection(**{**vars(c), "delay": int(c.source == "sum")}) for c in net.connections)
-    delayed = IntNetwork(**{**vars(net), "connections": late})
+    late = tuple(replace(c, delay=int(c.source == "sum")) for c in net.connections)
+    delayed = replace(net, connections=late)
     with pytest.raises(InputError, match=r"sum -> out: a delay of the model, .* run clips one by one"):
         loihi._refuse(delayed, schedule(delayed), clips=2)
     loihi._refuse(delayed, schedule(delayed), clips=1)
-    wide = replaced(net, input=IntInput(shape=(2, 6, 5), scale=1.0, low=-(2**15), high=9))
-    large = tuple(
-        IntConnection(**{**vars(c), "operation": IntConvolution(**{**vars(c.operation), "exponent": 8})})
-        for c in net.connections
-        if c.source == "sum"
-    )
-    shifted = IntNetwork(**{**vars(net), "connections": (*net.connections[:-1], *large)})
+    wide = replaced(net, input=ints.entry((2, 6, 5), low=-(2**15), high=9))
+    *others, last = net.connections
+    large = replace(last, operation=replace(last.operation, exponent=8))
+    shifted = replace(net, connections=(*others, large))
     with pytest.raises(InputError, match=r"sum -> out: a factor 2\^8, a synapse has exponents from -8 to 7"):
         loihi._refuse(shifted, schedule(shifted), clips=1)
     with pytest.raises(InputError, match="input values up to 32768, the adapter takes 16 bits"):
@@ -301,7 +291,7 @@ def in_place_of_the_board(process: AbstractProcess, condition: Any, run_cfg: Any
     for adapter in (adapters.PyToN3ConvAdapter, adapters.NxToPyAdapter):
         models[adapter] = registered(type("Model", (adapters.PassOn,), {}), adapter)
     run_cfg = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=ModelMap(models))
-    with LavaRun(process, run_cfg=run_cfg, timeout_s=60) as run:
+    with LavaRun(process, run_cfg=run_cfg, timeout_s=HANG_S) as run:
         run.step(condition.num_steps)
 
 
@@ -325,17 +315,13 @@ def test_command_line_writes_what_the_board_said(
     monkeypatch.setattr(AbstractProcess, "run", in_place_of_the_board)
     monkeypatch.setattr(loihi, "require_board", lambda: None)
     rng = np.random.default_rng(0)
-    neurons = {"v_leak": np.zeros(3), "v_threshold": np.full(3, 0.5), "v_reset": np.zeros(3)}
-    graph = nir.NIRGraph(
-        {
-            "input": nir.Input(np.array([4])),
-            "fc": nir.Linear(rng.normal(size=(3, 4))),
-            "out": nir.LIF(tau=np.full(3, 5e-3), r=np.full(3, 5.0), **neurons),
-            "output": nir.Output(np.array([3])),
-        },
-        [("input", "fc"), ("fc", "out"), ("out", "output")],
-    )
-    nir.write(str(tmp_path / "net.nir"), graph)
+    nodes = {
+        "input": graphs.entry(4),
+        "fc": nir.Linear(rng.normal(size=(3, 4))),
+        "out": graphs.lif(3, tau=5e-3, r=5.0, v_threshold=0.5),
+        "output": graphs.result(3),
+    }
+    nir.write(str(tmp_path / "net.nir"), graphs.chain(nodes))
     np.save(tmp_path / "clip.npy", rng.normal(size=(8, 4)))
     options = ("--nir", "net.nir", "--clip", "clip.npy", "--dt", "0.001", "--backend", "loihi2", "--out", "out")
     monkeypatch.chdir(tmp_path)

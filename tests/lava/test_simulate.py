@@ -2,10 +2,6 @@
 
 import os
 import signal
-import threading
-import time
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import random_networks
 from deploy import lower, quantize, simulate
 from deploy.errors import SimulatorError
 from deploy.frontend.from_svformer import export
-from deploy.ir.populations.lif import IntLif
 from deploy.ir.integer import IntNetwork, as_images, run_integer
+from deploy.ir.populations.lif import IntLif
+from processes import HANG_S, children
 from svformer import SVFormer, SVFormerConfig
 from svformer.common.errors import InputError
 
@@ -46,7 +44,7 @@ def network(clips: np.ndarray) -> IntNetwork:
 
 def test_lava_equals_the_integer_interpreter_bit_for_bit(network: IntNetwork, clips: np.ndarray) -> None:
     expected = run_integer(network, as_images(clips, network))
-    result = simulate(network, clips, backend="lava", timeout_s=60)
+    result = simulate(network, clips, backend="lava", timeout_s=HANG_S)
     assert result.signals.keys() == expected.keys()
     for name, signal_ in expected.items():
         np.testing.assert_array_equal(result.signals[name], signal_, err_msg=name)
@@ -58,7 +56,7 @@ def test_lava_equals_the_integer_interpreter_bit_for_bit(network: IntNetwork, cl
 def test_layers_in_several_processes_send_the_same(network: IntNetwork, clips: np.ndarray, processes: int) -> None:
     """Placed by their measured work, which differs from run to run: 1000 is one for each."""
     expected = simulate(network, clips, backend="integer")
-    found = simulate(network, clips, backend="lava", processes=processes, timeout_s=60)
+    found = simulate(network, clips, backend="lava", processes=processes, timeout_s=HANG_S)
     assert found.time_steps == expected.time_steps
     for name, signal_ in expected.signals.items():
         np.testing.assert_array_equal(found.signals[name], signal_, err_msg=name)
@@ -67,7 +65,7 @@ def test_layers_in_several_processes_send_the_same(network: IntNetwork, clips: n
 def test_several_threads_send_the_same(network: IntNetwork, clips: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.lava_network.simulate.threads", lambda work_ns, cores: 4)
     expected = simulate(network, clips, backend="integer")
-    found = simulate(network, clips, backend="lava", timeout_s=60)
+    found = simulate(network, clips, backend="lava", timeout_s=HANG_S)
     for name, signal_ in expected.signals.items():
         np.testing.assert_array_equal(found.signals[name], signal_, err_msg=name)
 
@@ -78,22 +76,22 @@ def test_no_processes_are_refused(network: IntNetwork, clips: np.ndarray) -> Non
 
 
 @settings(max_examples=10)
-@given(data=st.data())
-def test_random_networks_of_any_geometry(data: st.DataObject, int_networks: Any) -> None:
+@given(case=random_networks.int_networks(), processes=st.sampled_from([1, 2, 1000]))
+def test_random_networks_of_any_geometry(case: tuple[IntNetwork, np.ndarray], processes: int) -> None:
     """Convolutions with groups, strides and dilation, attention, fan-in, delays, gains; several clips back to back, in
     one process, two, or one for each layer.
     """
-    random_network, frames = data.draw(int_networks)
+    random_network, frames = case
     expected = run_integer(random_network, frames)
-    found = simulate(random_network, frames, processes=data.draw(st.sampled_from([1, 2, 1000])), timeout_s=120).signals
+    found = simulate(random_network, frames, processes=processes, timeout_s=HANG_S).signals
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 def test_a_clip_does_not_see_the_one_before_it(network: IntNetwork, clips: np.ndarray) -> None:
-    together = simulate(network, clips, backend="lava", timeout_s=60)
-    alone = simulate(network, clips[1:], backend="lava", timeout_s=60)
+    together = simulate(network, clips, backend="lava", timeout_s=HANG_S)
+    alone = simulate(network, clips[1:], backend="lava", timeout_s=HANG_S)
     for name, values in alone.signals.items():
         np.testing.assert_array_equal(together.signals[name][1:], values, err_msg=name)
     assert together.time_steps == alone.time_steps + CONFIG.frames  # back to back: T steps for one clip more
@@ -101,31 +99,22 @@ def test_a_clip_does_not_see_the_one_before_it(network: IntNetwork, clips: np.nd
 
 def test_progress_counts_all_time_steps(network: IntNetwork, clips: np.ndarray) -> None:
     seen: list[int] = []
-    result = simulate(network, clips, backend="lava", timeout_s=60, on_progress=seen.append)
+    result = simulate(network, clips, backend="lava", timeout_s=HANG_S, on_progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == result.time_steps
 
 
 def test_a_killed_lava_process_ends_the_run_and_leaves_none_behind(network: IntNetwork, clips: np.ndarray) -> None:
-    many, before = np.repeat(clips, 200, axis=0), _children()  # other tests may have left a resource tracker
-    killer = threading.Thread(target=_kill_one_child_when_running, args=(before,))
-    killer.start()
+    many, before = np.repeat(clips, 200, axis=0), children()  # other tests may have left a resource tracker
+
+    def kill_one(_: int) -> None:
+        os.kill(sorted(children() - before)[7], signal.SIGKILL)
+
     with pytest.raises(SimulatorError, match="SIGKILL"):
-        simulate(network, many, backend="lava", processes=25, timeout_s=60)
-    killer.join()
-    assert _children() == before
+        simulate(network, many, backend="lava", processes=25, timeout_s=HANG_S, on_progress=kill_one)
+    assert children() == before
 
 
 def test_integer_backend_gives_the_same_result_without_lava(network: IntNetwork, clips: np.ndarray) -> None:
-    on_lava = simulate(network, clips, backend="lava", timeout_s=60)
+    on_lava = simulate(network, clips, backend="lava", timeout_s=HANG_S)
     np.testing.assert_array_equal(simulate(network, clips, backend="integer").logits, on_lava.logits)
-
-
-def _children() -> set[int]:
-    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
-
-
-def _kill_one_child_when_running(before: set[int]) -> None:
-    while len(started := _children() - before) < 20:
-        time.sleep(0.05)
-    os.kill(sorted(started)[7], signal.SIGKILL)

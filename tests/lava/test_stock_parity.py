@@ -1,21 +1,22 @@
 """The integer network means what stock Lava computes: its own Conv and LIFReset send the same, step for step."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
-from deploy.ir.integer import IntConnection, IntNetwork, run_integer
-from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.populations.input import IntInput
+import ints
+import random_networks
+from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.populations.lif import IntLif
 from deploy.lava_network.simulate import simulate
 from deploy.passes.lowering import lower
 from deploy.passes.schedule import schedule
 from deploy.pipeline import quantize
 from hardware import ConvGeometry
+from processes import HANG_S
 from svformer.common.errors import InputError
 
 FRAMES, CLIPS = 6, 3
@@ -25,33 +26,23 @@ def random_network(rng: np.random.Generator) -> IntNetwork:
     """Two convolutions with stride, padding and exponents, each with neurons behind it."""
     first = ConvGeometry(in_shape=(2, 6, 5), out_channels=3, kernel=(3, 2), stride=(2, 1), padding=(1, 0))
     second = ConvGeometry(in_shape=first.out_shape, out_channels=4, kernel=(2, 2), padding=(1, 1))
-    return IntNetwork(
-        populations={
-            "input": IntInput(shape=first.in_shape, scale=1.0, low=0, high=1),
+    return ints.network(
+        {
+            "input": ints.entry(first.in_shape),
             "hidden": random_neurons(first, rng),
             "out": random_neurons(second, rng),
         },
-        connections=(
-            IntConnection(source="input", target="hidden", operation=random_weights(first, rng)),
-            IntConnection(source="hidden", target="out", operation=random_weights(second, rng)),
-        ),
-        output="out",
+        ints.link("input", "hidden", ints.drawn(first, rng, 127, exponent=int(rng.integers(0, 5)))),
+        ints.link("hidden", "out", ints.drawn(second, rng, 127, exponent=int(rng.integers(0, 5)))),
         frames=FRAMES,
     )
-
-
-def random_weights(geometry: ConvGeometry, rng: np.random.Generator) -> IntConvolution:
-    shape = (geometry.out_channels, geometry.in_shape[0] // geometry.groups, *geometry.kernel)
-    mantissa = rng.integers(-127, 128, shape, dtype=np.int16)
-    return IntConvolution(mantissa=mantissa, exponent=int(rng.integers(0, 5)), geometry=geometry)
 
 
 def random_neurons(geometry: ConvGeometry, rng: np.random.Generator) -> IntLif:
     """Decays and thresholds of every channel: Lava broadcasts what it means for one value."""
     per_channel = (geometry.out_channels, 1, 1)
-    return IntLif(
-        shape=geometry.out_shape,
-        scale=1.0,
+    return ints.lif(
+        geometry.out_shape,
         bias_mantissa=rng.integers(-300, 300, per_channel),
         bias_exponent=int(rng.integers(0, 7)),
         decay=rng.integers(0, 4097, per_channel),
@@ -61,7 +52,7 @@ def random_neurons(geometry: ConvGeometry, rng: np.random.Generator) -> IntLif:
 
 def require_parity(network: IntNetwork, frames: np.ndarray) -> dict[str, np.ndarray]:
     expected = run_integer(network, frames)
-    found = simulate(network, schedule(network), frames, blocks="stock", timeout_s=120).signals
+    found = simulate(network, schedule(network), frames, blocks="stock", timeout_s=HANG_S).signals
     for name in network.populations:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
     return expected
@@ -76,10 +67,10 @@ def test_stock_conv_and_lif_give_the_same_spikes(seed: int) -> None:
 
 
 @settings(max_examples=6)
-@given(data=st.data())
-def test_random_networks_of_stock_processes(data: st.DataObject, int_networks: Any) -> None:
+@given(case=random_networks.int_networks())
+def test_random_networks_of_stock_processes(case: tuple[IntNetwork, np.ndarray]) -> None:
     """With what stock Lava lacks beside it: relays, identities, attention, delays, gains of every time step."""
-    network, frames = data.draw(int_networks)
+    network, frames = case
     assume(not any(isinstance(p, IntLif) and p.bias_mantissa.ndim > 3 for p in network.populations.values()))
     require_parity(network, frames)
 
@@ -94,7 +85,7 @@ def test_what_stock_lava_cannot_hold_is_refused() -> None:
     network = random_network(np.random.default_rng(0))
     hidden = network.populations["hidden"]
     assert isinstance(hidden, IntLif)
-    by_step = IntLif(**{**vars(hidden), "bias_mantissa": np.ones((FRAMES, 3, 1, 1), dtype=np.int64)})
-    changed = IntNetwork(**{**vars(network), "populations": {**network.populations, "hidden": by_step}})
+    by_step = replace(hidden, bias_mantissa=np.ones((FRAMES, 3, 1, 1), dtype=np.int64))
+    changed = replace(network, populations={**network.populations, "hidden": by_step})
     with pytest.raises(InputError, match="hidden: a bias for every time step; use --blocks fused"):
         simulate(changed, schedule(changed), np.zeros((1, FRAMES, 2, 6, 5)), blocks="stock")

@@ -11,75 +11,55 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
-LIMIT_S = 300  # of a subprocess; far above what one takes, so that only a hang reaches it
+from processes import HANG_S, ROOT, is_running, run_python, start_python, wait_until
 
-# A command line tool that streams clips without end in sight and says which processes take part.
+# A command line tool that streams clips without end in sight and says which processes take part. Its clock goes forward
+# by a day when it gets SIGUSR1.
 ENDLESS = """
-import sys
+import signal, sys, time
+import ints
 import numpy as np
-from pathlib import Path
-from deploy import simulate
-from deploy.ir.integer import IntConnection, IntIdentity, IntInput, IntNetwork, IntRelay
+from deploy.lava_network.simulate import simulate
+from deploy.passes.schedule import schedule
+from processes import HANG_S, children
 from svformer.common.cli import run_cli
 
 shape = (1, 2, 2)
-same = IntIdentity(in_shape=shape, out_shape=shape)
-relay = IntRelay(shape=shape, scale=1.0, bias=np.zeros(shape, dtype=np.int64))
-names = ["in", "a", "b", "c"]
-network = IntNetwork(
-    populations={"in": IntInput(shape=shape, scale=1.0, low=0, high=1), "a": relay, "b": relay, "c": relay},
-    connections=tuple(IntConnection(source=s, target=t, operation=same) for s, t in zip(names, names[1:])),
-    output="c",
-    frames=1000,
-)
-told = False
+relays = {name: ints.relay(shape) for name in "abc"}
+network = ints.chain(1000, **{"in": ints.entry(shape), **relays})
+told, ahead_s = False, 0
 
 def tell(steps):
     global told
     if steps and not told:
         told = True
-        tasks = Path("/proc/self/task").glob("*/children")
-        print(*(pid for task in tasks for pid in task.read_text().split()), flush=True)
+        print(*children(), flush=True)
+
+def a_day_passes(*_):
+    global ahead_s
+    ahead_s += 86_400
 
 def main():
-    simulate(network, np.zeros((5000, 1000, *shape), dtype=np.int8), timeout_s=float(sys.argv[1]), on_progress=tell)
+    clips = np.zeros((5000, 1000, *shape), dtype=np.int8)
+    clock = lambda: time.monotonic() + ahead_s
+    simulate(network, schedule(network), clips, timeout_s=HANG_S, clock=clock, on_progress=tell)
 
+signal.signal(signal.SIGUSR1, a_day_passes)
 sys.exit(run_cli(main))
 """
 
 
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def python(code: str, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
-def ended_by(action: Callable[["subprocess.Popen[str]", list[int]], None], timeout_s: int) -> tuple[int, str]:
+def ended_by(action: Callable[["subprocess.Popen[str]", list[int]], None]) -> tuple[int, str]:
     """Exit code and standard error of the endless tool after something happened to it; no process may be left."""
-    parent = python(ENDLESS, str(timeout_s))
+    parent = start_python(ENDLESS)
     assert parent.stdout is not None
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     try:
-        assert len(pids) >= 2, parent.communicate(timeout=LIMIT_S)[1]
+        assert len(pids) >= 2, parent.communicate(timeout=HANG_S)[1]
         assert all(map(is_running, pids))
         action(parent, pids)
-        _, errors = parent.communicate(timeout=LIMIT_S)
-        for pid in pids:
-            wait_for_end(pid)
+        _, errors = parent.communicate(timeout=HANG_S)
+        assert wait_until(lambda: not any(map(is_running, pids))), "orphans are left"
         return parent.returncode, errors
     finally:
         for pid in (parent.pid, *pids):
@@ -87,39 +67,32 @@ def ended_by(action: Callable[["subprocess.Popen[str]", list[int]], None], timeo
                 os.kill(pid, signal.SIGKILL)
 
 
-def wait_for_end(pid: int) -> None:
-    """Orphans are collected by init, which takes a moment."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    import select
-
-    assert select.select([descriptor], [], [], LIMIT_S)[0], f"process {pid} is still there"
-    os.close(descriptor)
-
-
 def test_ctrl_c_is_exit_code_130_and_leaves_no_process() -> None:
-    code, errors = ended_by(lambda parent, _: os.killpg(parent.pid, signal.SIGINT), LIMIT_S)
+    code, errors = ended_by(lambda parent, _: os.killpg(parent.pid, signal.SIGINT))
     assert code == 130
     assert errors.strip() == "interrupted: nothing half-written was left"
 
 
 def test_killed_program_leaves_no_process() -> None:
-    code, _ = ended_by(lambda parent, _: parent.kill(), LIMIT_S)
+    code, _ = ended_by(lambda parent, _: parent.kill())
     assert code == -signal.SIGKILL
 
 
 def test_stuck_process_is_ended_by_the_timeout() -> None:
     """A process that is stopped answers nothing; only `--timeout` can end that, with exit code 4."""
-    code, errors = ended_by(lambda _, pids: os.kill(pids[-1], signal.SIGSTOP), 20)
+
+    def stop_one(parent: "subprocess.Popen[str]", pids: list[int]) -> None:
+        os.kill(pids[-1], signal.SIGSTOP)
+        parent.send_signal(signal.SIGUSR1)
+
+    code, errors = ended_by(stop_one)
     assert code == 4
-    assert "error: Lava took longer than the 20 s allowed, at " in errors
+    assert f"error: Lava took longer than the {HANG_S} s allowed, at " in errors
     assert "time steps; allow more" in errors
 
 
 def test_killed_process_is_exit_code_4() -> None:
-    code, errors = ended_by(lambda _, pids: os.kill(pids[0], signal.SIGKILL), LIMIT_S)
+    code, errors = ended_by(lambda _, pids: os.kill(pids[0], signal.SIGKILL))
     assert code == 4
     assert "was killed (SIGKILL" in errors
 
@@ -169,12 +142,10 @@ import numpy as np
 assert "lava" not in sys.modules
 method, threads = multiprocessing.get_start_method(allow_none=True), __import__("torch").get_num_threads()
 from deploy import simulate
-sys.path.insert(0, {tests!r})
-from test_memory import network
-
-net = network()
+import ints
+net = ints.image_to_value()
 clips = np.random.default_rng(0).integers(-9, 10, size=(2, 4, 3, 4, 4)).astype(float)
-on_lava = simulate(net, clips, timeout_s=120).signals
+on_lava = simulate(net, clips, timeout_s=600).signals
 expected = simulate(net, clips, backend="integer").signals
 assert all((on_lava[name] == expected[name]).all() for name in expected)
 assert expected["hidden"].any()
@@ -186,16 +157,14 @@ print("equal")
 
 @pytest.mark.parametrize("earlier", EARLIER)
 def test_lava_is_imported_late_and_works(earlier: str) -> None:
-    code = LATE.format(earlier=textwrap.dedent(EARLIER[earlier]), tests=str(ROOT / "tests" / "execution"))
-    with python(code) as process:
-        output, errors = process.communicate(timeout=LIMIT_S)
-    assert (process.returncode, output) == (0, "equal\n"), errors
+    done = run_python(LATE.format(earlier=textwrap.dedent(EARLIER[earlier])))
+    assert (done.returncode, done.stdout) == (0, "equal\n"), done.stderr
 
 
 def test_many_runs_in_one_session_leave_nothing() -> None:
     """The command of 200 runs, with 20."""
     command = [sys.executable, str(ROOT / "benchmarks" / "endurance.py"), "--runs", "20"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3 * LIMIT_S, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stderr
     assert "20 runs in one session, all equal to the integer interpreter" in done.stdout
 

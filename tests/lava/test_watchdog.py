@@ -6,23 +6,21 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from deploy.errors import SimulatorError
-from deploy.lava_network import watchdog
 from deploy.lava_network.actors import shared_zeros
 from deploy.lava_network.compat import ModelMap
 from deploy.lava_network.watchdog import LavaRun
+from processes import HANG_S, children, is_running, start_python, wait_until
 from svformer.common.errors import InputError
 
 # isort: split
@@ -36,8 +34,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-ROOT = Path(__file__).parents[2]
-LIMIT_S = 300.0  # for what ends by itself; far above what it takes, so that only a hang reaches it
+Clock = Callable[[], float]
 
 
 def nothing(*_: object) -> None:
@@ -94,9 +91,9 @@ def chain(*tasks: Task) -> Task:
     return tasks[0]
 
 
-def lava_run(process: Task, *, timeout_s: float | None = LIMIT_S) -> LavaRun:
+def lava_run(process: Task, *, timeout_s: float = HANG_S, clock: Clock = time.monotonic) -> LavaRun:
     run_cfg = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=ModelMap({Task: TaskModel}))
-    return LavaRun(process, run_cfg=run_cfg, timeout_s=timeout_s)
+    return LavaRun(process, run_cfg=run_cfg, timeout_s=timeout_s, clock=clock)
 
 
 def fail(*_: object) -> None:
@@ -127,29 +124,10 @@ def at_step_3(action: Callable[[], None]) -> Callable[[int], None]:
     return lambda time_step: action() if time_step == 3 else None
 
 
-def children() -> set[int]:
-    return {int(pid) for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()}
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
 def named_shared_memory(pid: int) -> list[str]:
     """Files of /dev/shm that a process has mapped and that have a name, so that they could be left behind."""
     maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
     return [line for line in maps if "/dev/shm/" in line and not line.endswith("(deleted)")]
-
-
-def wait_until(condition: Callable[[], bool]) -> bool:
-    end_s = time.monotonic() + LIMIT_S
-    while not condition() and time.monotonic() < end_s:
-        time.sleep(0.02)
-    return condition()
 
 
 @pytest.fixture(autouse=True)
@@ -263,21 +241,27 @@ def test_killed_runtime_service_ends_the_run() -> None:
         run.step(10, on_progress=kill_service)
 
 
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Puts the watchdog's clock forward by so many seconds, so that no test depends on how fast the machine is."""
-    late_s = [0.0]
-    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + sum(late_s)))
-    return late_s.append
+class Later:
+    """A clock that a test puts forward, so that none depends on how fast the machine is."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead_s
 
 
-def test_run_that_takes_too_long_is_ended(later: Callable[[float], None]) -> None:
-    expected = "longer than the 900 s allowed, at 2 of 10 time steps"
+def test_run_that_takes_too_long_is_ended() -> None:
+    clock, expected = Later(), "longer than the 900 s allowed, at 2 of 10 time steps"
+
+    def wait(done: int) -> None:
+        clock.ahead_s += 1000 * (done == 2)
+
     with (
         pytest.raises(SimulatorError, match=expected),
-        lava_run(chain(Task(), Task(before=at_step_3(sleep))), timeout_s=900) as run,
+        lava_run(chain(Task(), Task(before=at_step_3(sleep))), timeout_s=900, clock=clock) as run,
     ):
-        run.step(10, on_progress=lambda done: later(1000) if done == 2 else None)
+        run.step(10, on_progress=wait)
 
 
 def test_build_that_takes_too_long_is_ended() -> None:
@@ -286,11 +270,12 @@ def test_build_that_takes_too_long_is_ended() -> None:
         pass
 
 
-def test_time_between_steps_does_not_count(later: Callable[[float], None]) -> None:
-    with lava_run(Task(), timeout_s=900) as run:
-        later(1000)
+def test_time_between_steps_does_not_count() -> None:
+    clock = Later()
+    with lava_run(Task(), timeout_s=900, clock=clock) as run:
+        clock.ahead_s += 1000
         run.step(1)
-        later(1000)
+        clock.ahead_s += 1000
         assert run.poll()
         run.step(1)
 
@@ -356,8 +341,8 @@ def test_child_computes_with_torch_though_the_parent_used_its_thread_pool() -> N
 
 # A run that hangs in its first step, in an interpreter of its own that says which processes are in it.
 HANGING_RUN = """
-import sys, time
-sys.path[:0] = [{root!r}, {tests!r}]
+import sys
+sys.path.insert(0, {tests!r})
 from test_watchdog import Task, chain, children, lava_run, sleep
 
 with lava_run(chain(Task(), Task(before=sleep))) as run:
@@ -369,14 +354,7 @@ with lava_run(chain(Task(), Task(before=sleep))) as run:
 
 
 def hanging_run() -> tuple[subprocess.Popen[str], list[int]]:
-    code = textwrap.dedent(HANGING_RUN).format(root=str(ROOT), tests=str(Path(__file__).parent))
-    parent = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    parent = start_python(HANGING_RUN.format(tests=str(Path(__file__).parent)))
     assert parent.stdout is not None
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     assert len(pids) == 3
@@ -396,6 +374,6 @@ def test_children_die_with_their_parent(how: signal.Signals) -> None:
 def test_ctrl_c_ends_the_interpreter_and_only_the_parent_answers_it() -> None:
     parent, pids = hanging_run()
     os.killpg(parent.pid, signal.SIGINT)  # what a terminal does
-    _, errors = parent.communicate(timeout=LIMIT_S)
+    _, errors = parent.communicate(timeout=HANG_S)
     assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1
     assert not any(is_running(pid) for pid in pids)

@@ -36,7 +36,7 @@ from svformer.pictures.plot import draw_curve
 SPIKES = np.zeros((3, 2, 2, 2), np.uint8)  # [T, C, H, W]
 SPIKES[0, 0, 0, 0] = SPIKES[2] = 1
 FRAMES = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
-PLAN = Plan(depths={"input": 0, "a": 1, "b": 2}, lags=(0, 0), frames=4)
+PLAN = Plan(depths={"input": 0, "a": 1, "b": 2}, connections=(), lags=(), frames=4)
 TRACE = MembraneTrace(
     current=np.array([3.0, 0.0, 1.0]).reshape(3, 1, 1, 1, 1),
     potential=np.array([1.5, 0.0, 0.5]).reshape(3, 1, 1, 1, 1),

@@ -53,7 +53,7 @@ class Convolution:
         return convolve(x_NCHW, self.weight, self.geometry)
 
     def interval(self, x: Interval) -> Interval:
-        return weighted(self.weight, self.geometry, x)
+        return kernel_interval(self.weight, self.geometry, x)
 
     def largest_sum(self, x: Interval, weight_bits: int) -> float:
         if not self.largest_weight:
@@ -132,7 +132,7 @@ class IntConvolution:
         return replace(self, exponent=exponent)
 
     def sum_interval(self, x: Interval) -> Interval:
-        return weighted(self.mantissa, self.geometry, x)
+        return kernel_interval(self.mantissa, self.geometry, x)
 
     def count(self, messages_NCHW: Values, *, binary: bool, state_memory_bits: int) -> OpCounts:
         bits = self.weight_bits
@@ -153,7 +153,7 @@ class IntConvolution:
         yield ChipPart(what=what, process=CONV)
 
 
-def weighted(weight_OIHW: Values, geometry: ConvGeometry, x: Interval) -> Interval:
+def kernel_interval(weight_OIHW: Values, geometry: ConvGeometry, x: Interval) -> Interval:
     """Range of every output channel of a kernel; padding gives zeros, so 0 is always in the range of an input."""
     groups, inputs = geometry.groups, x.with_zero()
     low, high = inputs.low.reshape(groups, 1, -1), inputs.high.reshape(groups, 1, -1)
