@@ -17,7 +17,7 @@ from deploy.ir.network import Network, apply_over_time, input_name
 from deploy.ir.operations.base import IntOperation
 from deploy.ir.populations.base import IntPopulation, IntReceiver
 from deploy.ir.populations.input import IntInput
-from deploy.ir.running import Begin, Running, RunOptions, execute
+from deploy.ir.running import Begin, ExecuteOptions, Running, execute
 from deploy.ir.types import Array, Frames, IntArray, Signals, Values
 from svformer.common.errors import InputError
 
@@ -131,7 +131,7 @@ class IntNetwork:
 
 
 def run_integer(
-    network: IntNetwork, frames_NTCHW: Values, begin: Begin | None = None, **options: Unpack[RunOptions]
+    network: IntNetwork, frames_NTCHW: Values, begin: Begin | None = None, **options: Unpack[ExecuteOptions]
 ) -> Signals:
     """Messages of every population for clips of real numbers: spikes uint8, graded messages int32, [N, T, C, H, W].
 

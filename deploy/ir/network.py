@@ -18,7 +18,7 @@ from deploy.ir.loops import grouped, is_loop
 from deploy.ir.operations.base import Operation
 from deploy.ir.populations.base import Population, Receiver
 from deploy.ir.populations.input import Input
-from deploy.ir.running import Begin, Running, RunOptions, execute
+from deploy.ir.running import Begin, ExecuteOptions, Running, execute
 from deploy.ir.types import Array, Signals, Values
 
 
@@ -139,7 +139,7 @@ def delayed(x_NT: Values, steps: int) -> Values:
 
 
 def run_float(
-    network: Network, frames_NTCHW: Values, begin: Begin | None = None, **options: Unpack[RunOptions]
+    network: Network, frames_NTCHW: Values, begin: Begin | None = None, **options: Unpack[ExecuteOptions]
 ) -> Signals:
     """Messages of every population for a batch of clips: spikes (0.0 or 1.0) or graded values, [N, T, C, H, W].
 

@@ -69,7 +69,7 @@ class Link(Protocol):
 Begin = Callable[[str, int, int], Running]  # begins a population, by its name, for N clips of T frames
 
 
-class RunOptions(TypedDict, total=False):
+class ExecuteOptions(TypedDict, total=False):
     """What a run returns, and what is called on the way."""
 
     record: Iterable[str]  # only these populations are returned; the memory of all others is released on the way
@@ -81,7 +81,7 @@ def execute(
     connections: Iterable[Link],
     entry: tuple[str, Values],
     begin: Begin,
-    **options: Unpack[RunOptions],
+    **options: Unpack[ExecuteOptions],
 ) -> Signals:
     """Messages of every population when the input, named in `entry`, sends a signal [N, T, C, H, W].
 

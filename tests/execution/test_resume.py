@@ -17,6 +17,7 @@ from deploy import pipeline, run_lava
 from deploy.clips.source import ClipSource
 from deploy.errors import SimulatorError
 from deploy.execution import collect as collection
+from deploy.execution.backends import RunOptions
 from deploy.execution.batch import BatchResult, RunSpec, run_batch
 from deploy.execution.collect import InProcess, batches_left, collect
 from deploy.execution.deployment import Deployment
