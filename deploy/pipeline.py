@@ -13,7 +13,7 @@ from typing import Any
 import nir
 from numpy.typing import NDArray
 
-from deploy.clips.read import batches, known_range
+from deploy.clips.read import known_range, load_clips
 from deploy.clips.source import ClipSource, check_fits, input_format
 from deploy.execution.batch import BATCH, Work
 from deploy.execution.collect import Here, Runner, collect
@@ -68,8 +68,7 @@ def deploy(
     """
     network = lower(graph, merge="never")
     at_once = clips_at_once(network, len(calibration))
-    wanted = input_format(graph, network.frames)
-    _, clips = next(batches(calibration, wanted, len(calibration)))
+    clips = load_clips(calibration, input_format(graph, network.frames))
     if network.notes and merge != "never":  # there are chains to decide about
         network = lower(graph, merge=merge, rates=firing_rates(graph, network, clips[:RATED_CLIPS], at_once))
     say(f"lowered: {len(graph.nodes)} nodes -> {len(network.populations)} populations")

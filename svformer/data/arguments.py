@@ -31,11 +31,14 @@ def chosen_dataset(arguments: argparse.Namespace) -> DatasetChoice:
     )
 
 
-def no_dataset(arguments: argparse.Namespace) -> None:
-    """Raise `InputError` for options of a data set where `--dataset` is not given."""
+def optional_dataset(arguments: argparse.Namespace) -> DatasetChoice | None:
+    """As `chosen_dataset`; None where `--dataset` is not given, and then none of its options may be."""
+    if arguments.dataset:
+        return chosen_dataset(arguments)
     if arguments.root:
         raise InputError("--root is given without --dataset; say which data set lies there")
     if arguments.split is not None:
         raise InputError(f"--split {arguments.split}: a clip has no such split; leave it out")
     if arguments.download:
         raise InputError("--download is for --dataset dvs128 only; leave it out")
+    return None
