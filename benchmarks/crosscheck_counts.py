@@ -16,7 +16,7 @@ the tools count differently, and why: docs/counting.md.
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -32,7 +32,7 @@ from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
 
-FIXTURE = Path(__file__).parents[1] / "tests" / "data" / "crosscheck_counts.json"
+FIXTURE = Path(__file__).parents[1] / "tests" / "fixtures" / "crosscheck_counts.json"
 STEPS, SIZE, HEADS, HEAD_DIM = 3, 8, 2, 3
 WORD_BYTES = 4  # both tools see float32
 
@@ -190,10 +190,14 @@ def _pair(value: Any) -> tuple[int, int]:
     return int(value[0]), int(value[1])
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=FIXTURE)
-    arguments: argparse.Namespace = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
     network = small_network()
     try:
         found = {tool: count(network) for tool, count in TOOLS.items()}

@@ -41,9 +41,7 @@ class Outcome:
     deployment: Deployment  # the network at every level, and what was proven on the way
     report: dict[str, Any]  # the content of report.json; of loihi2.json after a run on a board
     page: Path  # the file to look at first
-    tally: Tally | None = (
-        None  # results of all clips and the spikes of the first ones; None where nothing was simulated
-    )
+    tally: Tally | None = None  # results of all clips, spikes of the first ones; None where nothing was simulated
 
 
 def run(request: Request, say: Say = lambda line: None) -> Outcome:

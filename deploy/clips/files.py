@@ -17,12 +17,12 @@ from svformer.data.videos import ClipEntry
 from svformer.evaluation.views import spread
 
 
-def from_files(paths: Sequence[str | Path], *, events_by: Binning = BINNINGS[0]) -> list[ClipSource]:
+def from_files(files: Sequence[str | Path], *, events_by: Binning = BINNINGS[0]) -> list[ClipSource]:
     """Clips of single files, labelled where they bear the names of UCF101, NTU RGB+D or tonic's DVS128 Gesture.
 
     `events_by` says how recordings of events become frames. Raises `InputError` with all files that are not there.
     """
-    paths = [Path(path) for path in paths]
+    paths = [Path(file) for file in files]
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise InputError(
