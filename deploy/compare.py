@@ -36,7 +36,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--weight-bits", type=WIDTHS, nargs="+", default=[WEIGHT_BITS], metavar="BITS", help="2 to 8 (default: 8)")
     add_dataset_arguments(parser)
     add_merge_argument(parser)
-    add("--limit", type=positive_int, metavar="N", help="run N held-out videos, spread evenly over the classes")
+    add("--limit", type=positive_int, metavar="N", help="run at most N held-out videos, evenly of the classes")
     add("--backend", choices=("lava", "integer"), default="integer", help="bit for bit the same")
     add("--out", type=Path, default=Path("runs/comparison"), help="folder for the results (default: runs/comparison)")
     add("--force", action="store_true", help="replace a comparison in --out")

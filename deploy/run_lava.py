@@ -35,7 +35,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
     add("--clip", type=Path, nargs="+", default=[], help="videos, events (.aedat, .npy), or .npy [T, *input shape]")
     add_dataset_arguments(parser, default=None)
-    add("--limit", type=positive_int, metavar="N", help="run N videos of the data set, spread evenly over its classes")
+    add("--limit", type=positive_int, metavar="N", help="run at most N videos of the data set, evenly of its classes")
     add("--dt", type=positive_seconds, metavar="SECONDS", help="time step of a --nir that does not say (or another)")
     add("--views", type=views, default=(1, 1), metavar="TxS", help="temporal x spatial views of every video, e.g. 5x3")
     add("--weight-bits", type=WIDTHS, default=WEIGHT_BITS, metavar="BITS", help="2 to 8, sign included (default: 8)")

@@ -6,7 +6,6 @@ import errno
 import json
 import shutil
 import struct
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +28,10 @@ from svformer.data.dataset import ClipDataset
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
 from svformer.evaluation.accuracy import evaluate
-from svformer.train import parse_arguments
 from svformer.training import session
 from svformer.training.loop import train
 from svformer.training.recipe import AUGMENTATIONS, FINE_TUNING, RECIPES, Recipe
+from svformer.training.request import TrainingRequest
 from svformer.training.session import build, starting_point
 from svformer.training.trainer import Trainer
 
@@ -318,8 +317,7 @@ def test_every_epoch_is_logged_for_tensorboard(data: Ucf101, tmp_path: Path) -> 
 def run_main(monkeypatch: pytest.MonkeyPatch, root: Path, out: Path, *arguments: str) -> int:
     monkeypatch.setitem(PRESETS, "tiny", dataclasses.replace(CONFIG, num_classes=3))  # the data has the last word
     options = ["--dataset", "ucf101", "--root", str(root), "--out", str(out), "--batch-size", "8", "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", ["svformer/train.py", *options, *arguments])
-    return run_cli(train_module.main)
+    return run_cli(train_module.main, [*options, *arguments])
 
 
 def test_a_run_leaves_checkpoint_curve_logs_and_record(
@@ -396,7 +394,7 @@ def test_the_whole_recipe_of_the_paper_runs_from_the_shell(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PRESETS, "ucf101", CONFIG)
-    options = ["--preset", "ucf101", "--epochs", "8", "--workers", "2", "--ema", "0.5", "--accumulate", "2"]
+    options = ["--preset", "ucf101", "--epochs", "8", "--loaders", "2", "--ema", "0.5", "--accumulate", "2"]
     assert run_main(monkeypatch, root, tmp_path, *options, "--checkpoint-activations") == 0
     recipe = json.loads((tmp_path / "run.json").read_text())["recipe"]
     assert (recipe["mixup"], recipe["cutmix"], recipe["label_smoothing"], recipe["repeats"]) == (0.8, 1.0, 0.1, 2)
@@ -462,18 +460,14 @@ def test_fine_tuning_with_rounded_weights(
     assert run_main(monkeypatch, root, tmp_path / "bf16", *options, "--precision", "bf16") == 2
 
 
-def test_fine_tuning_starts_from_the_network_that_ships(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(*arguments: str) -> tuple[SVFormerConfig, dict[str, Tensor] | None]:
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        return starting_point(parse_arguments())
-
+def test_fine_tuning_starts_from_the_network_that_ships() -> None:
     shipped = load_checkpoint(TINY_CHECKPOINT)
-    config, state = start("--qat")
+    config, state = starting_point(TrainingRequest(qat=True))
     assert config == dataclasses.replace(shipped.config, weight_bits=8)
     assert state is not None
     assert_equal_state(build(config, state, classes=12, channels=3), shipped)
-    assert start("--qat", "--weight-bits", "4")[0].weight_bits == 4
-    assert start() == (PRESETS["tiny"], None)
+    assert starting_point(TrainingRequest(qat=True, weight_bits=4))[0].weight_bits == 4
+    assert starting_point(TrainingRequest()) == (PRESETS["tiny"], None)
 
 
 def test_a_network_of_other_classes_is_not_fine_tuned() -> None:
@@ -489,8 +483,8 @@ def test_a_network_of_other_classes_is_not_fine_tuned() -> None:
         ("shared", ["--checkpoint", "CHECKPOINT"], "belong to --qat"),
         ("shared", ["--qat"], "none ships for preset tiny on ucf101; train one without --qat, then give it as"),
         ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--norm", "shared"], "leave out --norm and --activation"),
-        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "9"], "must be 2 to 8"),
-        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "0"], "must be 2 to 8"),
+        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "9"], "--weight-bits 9; allowed: 2 to 8"),
+        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "0"], "--weight-bits 0; allowed: 2 to 8"),
         ("shared", ["--qat", "--checkpoint", "nowhere.safetensors"], "no such checkpoint"),
         ("per_step", ["--qat", "--checkpoint", "CHECKPOINT"], "weight_bits needs norm='shared'"),
     ],
