@@ -170,10 +170,10 @@ def test_what_is_allowed_is_read(kind: Callable[[str], object], text: str, value
         (share, "1.01", "a share from 0 to 1"),
         (share, "nan", "a share from 0 to 1"),
         (views, "0x3", "temporal x spatial counts from 1, such as 5x3"),
-        *(
-            (views, text, "temporal x spatial counts from 1, such as 5x3")
-            for text in ("5", "5x", "x3", "5x3x1", "5 x 3")
-        ),
+        (views, "5", "temporal x spatial counts from 1, such as 5x3"),
+        (views, "x3", "temporal x spatial counts from 1, such as 5x3"),
+        (views, "5x3x1", "temporal x spatial counts from 1, such as 5x3"),
+        (views, "5 x 3", "temporal x spatial counts from 1, such as 5x3"),
     ],
 )
 def test_what_is_not_is_one_line_that_names_option_and_value(

@@ -179,5 +179,5 @@ def test_train_evaluate_and_deploy_the_look_alike(
     assert [clip["label"] for clip in report["clips"]] == list(CLASSES[:2])
     assert [clip["source"] for clip in report["clips"]] == [
         "S001C001P001R001A001_rgb.avi",
-        "S001C001P001R001A002_rgb.avi",
+        "S001C001P003R001A002_rgb.avi",  # the third of the two performers' clips, by class: 1 3, 1 3, 1 3
     ]
