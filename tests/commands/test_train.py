@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from svformer.data.dataset import ClipDataset
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
 from svformer.evaluation.accuracy import evaluate
+from svformer.evaluation.curve import Point
 from svformer.training import session
 from svformer.training.loop import train
 from svformer.training.recipe import AUGMENTATIONS, FINE_TUNING, RECIPES, Recipe
@@ -235,7 +237,7 @@ def test_a_diverged_run_says_so_and_keeps_the_last_good_state(data: Ucf101, tmp_
             r"out of memory with 8 clips x 1 at once on cpu; raise --accumulate",
         ),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory with 8 clips"),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), r"lower --workers \(now 0\)"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), r"lower --loaders \(now 0\)"),
         (
             OSError(errno.ENOSPC, "No space left on device"),
             "the disk is full after step 0; free .* [kM]B and go on from",
@@ -422,6 +424,37 @@ def test_a_run_is_not_replaced_unasked(
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--dry-run") == 0
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--force") == 0
     assert len(json.loads((tmp_path / "run.json").read_text())["sessions"]) == 1
+
+
+def test_ctrl_c_says_how_to_go_on(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a state was saved; in the first epoch there is none."""
+    original, allowed = Trainer.run_epoch, 0
+
+    def interrupted(self: Trainer, *arguments: Any) -> Point:
+        if len(self.curve) == allowed:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "run_epoch", interrupted)
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "2") == 130
+    assert capsys.readouterr().err == "interrupted: nothing half-written was left\n"
+    allowed = 1
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "2") == 130
+    expected = "interrupted: 1 of 2 epochs are done; go on with the same command and --resume\n"
+    assert capsys.readouterr().err == expected
+    allowed = 2
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "2", "--resume") == 0
+    assert [row["step"] for row in table(tmp_path / "curve.csv")] == ["3", "6"]
+
+
+def test_without_a_run_to_resume_no_clips_are_generated(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "open_dataset", lambda *_, **__: pytest.fail("work was begun"))
+    assert run_main(monkeypatch, root, tmp_path / "out", "--resume") == 2
+    assert "out/state.pt: nothing to resume; start without --resume" in capsys.readouterr().err
 
 
 def test_too_little_memory_in_a_dry_run_is_one_line(
