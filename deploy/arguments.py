@@ -23,6 +23,6 @@ def add_merge_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _merges() -> list[str]:
-    from hardware import shipped_chips  # only where Tab asks
+    from hardware import load_chip, shipped_chips  # only where Tab asks
 
-    return ["always", "never", *shipped_chips()]
+    return ["always", "never", *(name for name in shipped_chips() if load_chip(name).energy)]

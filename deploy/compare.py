@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     request, out = asked_for(arguments), arguments.out
     require_new(out / "comparison.json", force=arguments.force)
 
-    from deploy.comparison.rows import compare
+    from deploy.comparison.run import compare
     from deploy.comparison.tables import print_tables, write_comparison
 
     console = new_console()

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from deploy.clips.choose import held_out_clips, training_clips
 from deploy.clips.read import load_clips
 from deploy.clips.source import ClipSource, InputFormat
 from deploy.comparison.relu import TwinRun, run_twin
@@ -18,7 +17,7 @@ from deploy.execution.deployment import Deployment
 from deploy.frontend.export import class_names, export_checkpoint, training_facts
 from deploy.gates.export import check_export
 from deploy.ir.machine import WEIGHT_BITS
-from deploy.passes.merge_linear_chains import Merge, read_merge
+from deploy.passes.merge_linear_chains import read_merge
 from deploy.pipeline import deploy, run
 from deploy.report.record import record
 from hardware import energy_models, load_chip
@@ -59,34 +58,22 @@ class Row:
         return f"{self.name} ({self.form.rpartition(', ')[2]})" if self.spike_match is None else self.name
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Clips:
-    """What every network runs on, what its scales are chosen by, and what decides about its convolutions."""
-
-    held_out: Sequence[ClipSource]
-    calibration: Sequence[ClipSource]
-    merge: Merge
-
-
-def compare(request: ComparisonRequest, console: Console) -> list[Row]:
-    """The rows of all checkpoints; `console` gets every step of their deployments."""
-    merge = read_merge(request.merge)
-    held_out = held_out_clips(request.dataset, request.limit)
-    clips = _Clips(held_out=held_out, calibration=training_clips(request.dataset), merge=merge)
-    return [row for path in request.checkpoints for row in _rows(path, clips, request, console)]
-
-
-def _rows(path: Path, clips: _Clips, request: ComparisonRequest, console: Console) -> list[Row]:
+def rows_of(
+    path: Path,
+    clips: Sequence[ClipSource],
+    calibration: Sequence[ClipSource],
+    request: ComparisonRequest,
+    console: Console,
+) -> list[Row]:
     """The rows of a checkpoint: one for every width, two of each for a ReLU twin (with its zeros, and without)."""
     model = load_checkpoint(path, head_dim=request.head_dim)
     name = path.parent.name if path.stem == "checkpoint" else path.stem
     console.rule(f"{name}: {describe(model)}")
     if model.config.activation != "spiking":
-        classes = class_names(training_facts(path))
-        return _twin_rows(name, model, classes, clips.held_out, request.weight_bits)
+        return _twin_rows(name, model, class_names(training_facts(path)), clips, request.weight_bits, console)
     trained = model.config.weight_bits
     widths = request.weight_bits if trained is None else [WEIGHT_BITS]  # a trained grid is found and kept
-    return [_spiking_row(name, path, clips, request, bits, console) for bits in widths]
+    return [_spiking_row(name, path, clips, calibration, request, bits, console) for bits in widths]
 
 
 def describe(model: SVFormer) -> str:
@@ -98,12 +85,20 @@ def describe(model: SVFormer) -> str:
     return norm if config.weight_bits is None else f"trained with {config.weight_bits}-bit weights"
 
 
-def _spiking_row(name: str, path: Path, clips: _Clips, request: ComparisonRequest, bits: int, console: Console) -> Row:
+def _spiking_row(
+    name: str,
+    path: Path,
+    clips: Sequence[ClipSource],
+    calibration: Sequence[ClipSource],
+    request: ComparisonRequest,
+    bits: int,
+    console: Console,
+) -> Row:
     model, graph = export_checkpoint(path, head_dim=request.head_dim)
-    check_export(model, graph, load_clips(clips.calibration[:CHECKED_CLIPS], InputFormat.of(model.config)))
-    deployment = deploy(graph, clips.calibration, console.print, weight_bits=bits, merge=clips.merge)
-    with counting(len(clips.held_out), f"{name}, {bits} bits") as on_clips:
-        tally = run(deployment, clips.held_out, backend=request.backend, on_clips=on_clips)
+    check_export(model, graph, load_clips(calibration[:CHECKED_CLIPS], InputFormat.of(model.config)))
+    deployment = deploy(graph, calibration, console.print, weight_bits=bits, merge=read_merge(request.merge))
+    with counting(len(clips), f"{name}, {bits} bits") as on_clips:
+        tally = run(deployment, clips, backend=request.backend, on_clips=on_clips)
     report = record(deployment, tally, backend=request.backend)
     return _row_of_report(name, describe(model), report, _is_static(deployment))
 
@@ -147,9 +142,12 @@ def _twin_rows(
     classes: Sequence[str],
     clips: Sequence[ClipSource],
     widths: Sequence[int],
+    console: Console,
 ) -> list[Row]:
+    config = model.config
+    wanted = InputFormat.of(config)
     with counting(len(clips), name) as on_clips:
-        found = run_twin(model, clips, InputFormat.of(model.config), classes=classes, on_clips=on_clips)
+        found = run_twin(model, clips, wanted, classes=classes, on_clips=on_clips)
     forms = {"every product": found.dense(), "zeros skipped": found}
     return [
         _twin_row(name, f"ReLU and softmax, {form}", counted, bits)

@@ -253,11 +253,9 @@ def test_the_ledger_as_json(capsys: Capture) -> None:
 # Tab completion
 
 
-def completed(line: str) -> list[str]:
+def completed(line: str, module: str = "svformer.sizes") -> list[str]:
     """What a shell gets from argcomplete for a command line whose cursor is at its end."""
-    script = (
-        "import sys; sys.argv[0] = 'x'; import svformer.sizes as s; import svformer.common.cli as c; c.run_cli(s.main)"
-    )
+    script = f"import sys; sys.argv[0] = 'x'; import {module} as m, svformer.common.cli as c; c.run_cli(m.main)"
     asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
     read, write = os.pipe()
     done = subprocess.run(
@@ -277,6 +275,14 @@ def completed(line: str) -> list[str]:
 def test_tab_completes_options_and_choices() -> None:
     assert "--preset" in completed("sizes --pre")
     assert {"tiny", "ucf101", "ntu60", "dvs128_gesture"} <= set(completed("sizes --preset "))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_tab_completes_the_chips_that_can_decide() -> None:
+    offered = completed("run_lava --merge ", "deploy.run_lava")
+    assert {"always", "never", "cmos45_fp32", "loihi1"} <= set(offered)
+    assert "loihi2" not in offered  # has no published energy
+    assert completed("run_lava --merge cmos45_i", "deploy.run_lava") == ["cmos45_int8", "cmos45_int8_sram"]
 
 
 SLOW = re.compile(r"^import time:.*\|\s+(torch|norse|numba|nir|lava|matplotlib|tonic)$", re.MULTILINE)
