@@ -2,7 +2,7 @@
 """What the multi-step neuron gains over a loop over time steps, and how it stands beside SpikingJelly's.
 
     python benchmarks/neuron.py                              # the tiny preset, batches of 32
-    python benchmarks/neuron.py --preset ucf101 --batch 1 --repeats 5
+    python benchmarks/neuron.py --preset ucf101 --batch 2 --repeats 5
     python benchmarks/neuron.py --device cuda                # on a GPU
 
 Two pieces of work, forward and backward each: one layer of neurons (that of the preset's first block), and a training
