@@ -25,8 +25,9 @@ from deploy.errors import SimulatorError
 from deploy.execution.simulate import simulate
 from deploy.ir.integer import IntConnection, IntConvolution, IntInput, IntLif, IntNetwork, run_integer
 from hardware import ConvGeometry
-from svformer.common.cli import ArgumentParser, positive_int, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.files import atomic_path
+from svformer.common.options import positive_int
 from svformer.common.terminal import new_console
 
 CHANNELS, FRAMES, CLIPS = 2000, 3, 2

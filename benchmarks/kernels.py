@@ -35,8 +35,9 @@ from deploy.engine.neurons import Neurons
 from deploy.engine.ranges import SPIKES
 from deploy.ir.integer import IntAttention, IntConvolution, IntLif, fire
 from hardware import AttentionGeometry, ConvGeometry
-from svformer.common.cli import ArgumentParser, positive_int, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
+from svformer.common.options import positive_int
 from svformer.common.terminal import new_console, track
 
 Array = NDArray[Any]

@@ -41,8 +41,9 @@ from deploy.ir.integer import IntConvolution, IntLif, IntNetwork, run_integer
 from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS
-from svformer.common.cli import ArgumentParser, positive_int, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.files import atomic_path
+from svformer.common.options import positive_int
 from svformer.common.terminal import new_console, size
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.model.neurons import PLIF

@@ -35,8 +35,9 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor, nn
 
-from svformer.common.cli import ArgumentParser, Number, add_device_argument, positive_int, run_cli
+from svformer.common.cli import ArgumentParser, add_device_argument, run_cli
 from svformer.common.devices import choose_device
+from svformer.common.options import Number, positive_int
 from svformer.common.terminal import new_console, track
 from svformer.config import PRESETS
 from svformer.model.neurons import PLIF

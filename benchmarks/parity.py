@@ -36,9 +36,10 @@ from deploy.ir.integer import IntLif, IntNetwork, run_integer
 from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS
-from svformer.common.cli import ArgumentParser, positive_int, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
+from svformer.common.options import positive_int
 from svformer.common.terminal import new_console
 from svformer.config import PRESETS, SVFormerConfig
 

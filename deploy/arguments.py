@@ -3,7 +3,8 @@
 import argparse
 
 from deploy.ir.machine import WEIGHT_BITS
-from svformer.common.cli import between, complete_with
+from svformer.common.cli import complete_with
+from svformer.common.options import between
 
 DEFAULT_MERGE = "cmos45_fp32"  # the convention of SNN papers
 MAX_NEURONS = 1_000_000  # of a portable file: some minutes of a stock simulator for a clip

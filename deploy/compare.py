@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 
 from deploy.arguments import WIDTHS, add_merge_argument
 from deploy.ir.machine import WEIGHT_BITS
-from svformer.common.cli import ArgumentParser, positive_int, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.files import atomic_path, require_new
+from svformer.common.options import fields_of, positive_int
 from svformer.common.terminal import new_console
-from svformer.data.arguments import add_dataset_arguments, chosen_dataset
+from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, chosen_dataset
 
 if TYPE_CHECKING:
     from deploy.comparison.request import ComparisonRequest
@@ -47,15 +48,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def asked_for(arguments: argparse.Namespace) -> "ComparisonRequest":
     from deploy.comparison.request import ComparisonRequest
 
-    return ComparisonRequest(
-        checkpoints=arguments.checkpoints,
-        head_dim=arguments.head_dim,
-        weight_bits=arguments.weight_bits,
-        dataset=chosen_dataset(arguments),
-        limit=arguments.limit,
-        merge=arguments.merge,
-        backend=arguments.backend,
-    )
+    options = fields_of(ComparisonRequest, arguments, apart=(*DATASET_OPTIONS, "out", "force", "json"))
+    return ComparisonRequest(dataset=chosen_dataset(arguments), **options)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

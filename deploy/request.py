@@ -14,8 +14,9 @@ from typing import Literal, get_args
 from deploy.arguments import DEFAULT_MERGE, WIDTHS
 from deploy.execution.simulate import Backend, Blocks
 from deploy.ir.machine import WEIGHT_BITS
-from svformer.common.cli import positive_int, positive_seconds
 from svformer.common.errors import InputError
+from svformer.common.files import require_new
+from svformer.common.options import positive_int, positive_seconds
 from svformer.data.choice import Binning, DatasetChoice
 
 Target = Backend | Literal["loihi2"]
@@ -104,3 +105,28 @@ class Request:
         demo and of estimates, which take seconds, unless the user has named the folder.
         """
         return self.force or (self.out is None and self.folder in (DEMO, ESTIMATE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """A checkpoint to write as a NIR file; raises `InputError` for a contradiction, and for a file in the way."""
+
+    checkpoint: str | Path | None = None  # None: the one that ships
+    head_dim: int = 64  # channels of a head, of an authors' .pyth
+    out: str | Path | None = None  # file to write; None: runs/model.nir, or runs/portable.nir
+    force: bool = False  # overwrite `out`; the shipped network's file is written anew where the user names none
+    portable: bool = False  # only nodes that stock simulators import
+    dt_s: float | None = None  # length of a time step of the portable file in seconds; None: that of the model's file
+    max_neurons: int | None = None  # of the portable file, which is refused above it; None: MAX_NEURONS
+
+    def __post_init__(self) -> None:
+        positive_int.check("--head-dim", self.head_dim)
+        positive_seconds.check("--dt", self.dt_s)
+        positive_int.check("--max-neurons", self.max_neurons)
+        if not self.portable and (self.dt_s is not None or self.max_neurons is not None):
+            raise InputError("--dt and --max-neurons are for --portable; leave them out, or add it")
+        require_new(self.file, force=self.force or (self.out is None and self.checkpoint is None))
+
+    @property
+    def file(self) -> Path:
+        return Path(self.out or ("runs/portable.nir" if self.portable else "runs/model.nir"))

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 from deploy.arguments import WIDTHS, add_merge_argument
 from deploy.ir.machine import WEIGHT_BITS
-from svformer.common.cli import ArgumentParser, positive_int, positive_seconds, run_cli, views
+from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.options import fields_of, positive_int, positive_seconds, views
 from svformer.common.terminal import new_console
-from svformer.data.arguments import add_dataset_arguments, optional_dataset
+from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, optional_dataset
 
 if TYPE_CHECKING:
     from deploy.request import Request
@@ -33,22 +34,26 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
-    add("--clip", type=Path, nargs="+", default=[], help="videos, events (.aedat, .npy), or .npy [T, *input shape]")
+    clip_help = "videos, events (.aedat, .npy), or .npy [T, *input shape]"
+    add("--clip", dest="clips", type=Path, nargs="+", default=[], help=clip_help)
     add_dataset_arguments(parser, default=None)
     add("--limit", type=positive_int, metavar="N", help="run at most N videos of the data set, evenly of its classes")
-    add("--dt", type=positive_seconds, metavar="SECONDS", help="time step of a --nir that does not say (or another)")
+    dt_help = "time step of a --nir that does not say it, or another one"
+    add("--dt", dest="dt_s", type=positive_seconds, metavar="SECONDS", help=dt_help)
     add("--views", type=views, default=(1, 1), metavar="TxS", help="temporal x spatial views of every video, e.g. 5x3")
     add("--weight-bits", type=WIDTHS, default=WEIGHT_BITS, metavar="BITS", help="2 to 8, sign included (default: 8)")
     add_merge_argument(parser)
     add("--backend", choices=("lava", "integer", "loihi2"), default="lava")
     add("--blocks", choices=("fused", "stock"), default="fused", help="stock: Lava's own Conv and LIF")
     add("--processes", type=positive_int, default=1, help="Lava processes that share the layers (default: 1)")
-    add("--timeout", type=positive_seconds, metavar="SECONDS", help="that one batch of clips may take on Lava")
+    timeout_help = "time that one batch of clips may take on Lava"
+    add("--timeout", dest="timeout_s", type=positive_seconds, metavar="SECONDS", help=timeout_help)
     where = parser.add_mutually_exclusive_group()
     workers_help = "processes of this machine that share the clips, with a Lava network each (default: this one alone)"
     where.add_argument("--workers", type=positive_int, metavar="N", help=workers_help)
     where.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers share the clips")
-    add("--chip", nargs="+", type=Path, default=[], metavar="FILE", help="chip files of your own (hardware/chips)")
+    chip_help = "chip files of your own (as in hardware/chips), priced beside those that ship"
+    add("--chip", dest="chips", nargs="+", type=Path, default=[], metavar="FILE", help=chip_help)
     add("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
     add("--estimate", action="store_true", help="simulate nothing: quantise, plan, and say what fits which chip")
     add("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET, /estimate)")
@@ -61,29 +66,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def asked_for(arguments: argparse.Namespace) -> "Request":
     from deploy.request import Request
 
-    return Request(
-        nir=arguments.nir,
-        dt_s=arguments.dt,
-        clips=arguments.clip,
-        events_by=None if arguments.dataset else arguments.events_by,
-        dataset=optional_dataset(arguments),
-        limit=arguments.limit,
-        views=arguments.views,
-        weight_bits=arguments.weight_bits,
-        merge=arguments.merge,
-        backend=arguments.backend,
-        blocks=arguments.blocks,
-        processes=arguments.processes,
-        timeout_s=arguments.timeout,
-        workers=arguments.workers,
-        scheduler=arguments.scheduler,
-        chips=arguments.chip,
-        reference=arguments.reference,
-        estimate=arguments.estimate,
-        out=arguments.out,
-        resume=arguments.resume,
-        force=arguments.force,
-    )
+    dataset = optional_dataset(arguments)
+    events_by = None if dataset else arguments.events_by  # a data set has its own
+    options = fields_of(Request, arguments, apart=(*DATASET_OPTIONS, "json"))
+    return Request(dataset=dataset, events_by=events_by, **options)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

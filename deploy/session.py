@@ -1,6 +1,5 @@
 """A request carried out: its network deployed, its clips run, and what comes of them written and returned."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from deploy.gates.fidelity import plain
 from deploy.gates.reference import compare, lines
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import graph_dt_s
+from deploy.pipeline import Say
 from deploy.preparation import Prepared, prepare
 from deploy.report.files import write_json, write_markdown
 from deploy.report.page import write_page
@@ -29,8 +29,6 @@ from deploy.request import Request
 from svformer.common.terminal import counted, counting
 
 RESULTS = ("report.json", "report.html", "report.md", "spikes.h5", "loihi2.json")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from svformer.common.cli import ArgumentParser, positive_int, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
+from svformer.common.options import positive_int
 from svformer.common.terminal import say
 
 

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from svformer.assets import TINY_CHECKPOINT
-from svformer.common.cli import ArgumentParser, add_device_argument, at_least, positive_int, run_cli, views
+from svformer.common.cli import ArgumentParser, add_device_argument, run_cli
 from svformer.common.files import require_new
+from svformer.common.options import at_least, positive_int, views
 from svformer.common.terminal import new_console, say
 from svformer.data.arguments import add_dataset_arguments, chosen_dataset
 

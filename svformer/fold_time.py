@@ -31,9 +31,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from svformer.common.cli import ArgumentParser, at_least, command_line, positive_float, positive_int, run_cli
+from svformer.common.cli import ArgumentParser, command_line, run_cli
+from svformer.common.options import at_least, fields_of, positive_float, positive_int
 from svformer.common.terminal import new_console
-from svformer.data.arguments import add_dataset_arguments, chosen_dataset
+from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, chosen_dataset
 from svformer.training.recipe import Recipe
 from svformer.training.request import CALIBRATION_CLIPS, FINE_TUNING_LR, FoldingRequest
 
@@ -57,18 +58,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def asked_for(arguments: argparse.Namespace, command: str) -> FoldingRequest:
-    return FoldingRequest(
-        checkpoint=arguments.checkpoint,
-        out=arguments.out,
-        head_dim=arguments.head_dim,
-        dataset=chosen_dataset(arguments),
-        calibration_clips=arguments.calibration_clips,
-        epochs=arguments.epochs,
-        lr=arguments.lr,
-        batch_size=arguments.batch_size,
-        force=arguments.force,
-        command=command,
-    )
+    options = fields_of(FoldingRequest, arguments, apart=(*DATASET_OPTIONS, "json"))
+    return FoldingRequest(dataset=chosen_dataset(arguments), command=command, **options)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

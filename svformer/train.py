@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from svformer.common.cli import ArgumentParser, add_device_argument, at_least, command_line, run_cli
+from svformer.common.cli import ArgumentParser, add_device_argument, command_line, run_cli
+from svformer.common.options import at_least, fields_of
 from svformer.config import PRESETS, WEIGHT_BITS, Activation, Norm
-from svformer.data.arguments import add_dataset_arguments, chosen_dataset
-from svformer.training.recipe import add_recipe_arguments, overridden, preset_recipe
+from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, chosen_dataset
+from svformer.training.recipe import RECIPE_OPTIONS, add_recipe_arguments, overridden, preset_recipe
 from svformer.training.request import WIDTHS, TrainingRequest
 
 PROGRAM = "python -m svformer.train"
@@ -59,25 +60,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def asked_for(arguments: argparse.Namespace, command: str) -> TrainingRequest:
-    return TrainingRequest(
-        preset=arguments.preset,
-        recipe=overridden(preset_recipe(arguments.preset, qat=arguments.qat), vars(arguments)),
-        norm=arguments.norm,
-        activation=arguments.activation,
-        qat=arguments.qat,
-        weight_bits=arguments.weight_bits,
-        checkpoint=arguments.checkpoint,
-        dataset=chosen_dataset(arguments),
-        out=arguments.out,
-        resume=arguments.resume,
-        force=arguments.force,
-        save_every=arguments.save_every,
-        dry_run=arguments.dry_run,
-        loaders=arguments.loaders,
-        checkpoint_activations=arguments.checkpoint_activations,
-        device=arguments.device,
-        command=command,
-    )
+    recipe = overridden(preset_recipe(arguments.preset, qat=arguments.qat), vars(arguments))
+    options = fields_of(TrainingRequest, arguments, apart=(*DATASET_OPTIONS, *RECIPE_OPTIONS, "json"))
+    return TrainingRequest(recipe=recipe, dataset=chosen_dataset(arguments), command=command, **options)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

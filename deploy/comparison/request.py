@@ -8,8 +8,8 @@ from typing import get_args
 from deploy.arguments import DEFAULT_MERGE, WIDTHS
 from deploy.execution.simulate import Backend
 from deploy.ir.machine import WEIGHT_BITS
-from svformer.common.cli import positive_int
 from svformer.common.errors import InputError
+from svformer.common.options import positive_int
 from svformer.data.choice import DatasetChoice
 
 

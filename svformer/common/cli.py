@@ -5,15 +5,13 @@ Results go to standard output, progress and errors to standard error: `svformer.
 
 import argparse
 import errno
-import math
 import os
 import re
 import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from svformer.common.errors import InputError, UserFacingError
 from svformer.common.terminal import SCREEN
@@ -26,7 +24,7 @@ UNWRITABLE = {
 INTERRUPTED = 130  # the shell's convention for Ctrl-C
 READER_GONE = 141  # and for a reader that went, as `head` does
 STARTS = ("python ", "torchrun ")  # of a paragraph with examples
-REFUSED = re.compile(r"argument ([^:]+): (.+; allowed: .+)")  # what argparse makes of the complaint of a type below
+REFUSED = re.compile(r"argument ([^:]+): (.+; allowed: .+)")  # of the types of `svformer.common.options`
 EXIT_CODES = "exit codes: 0 done, 2 bad input, 3 a gate found a mismatch, 4 the simulator failed, 130 interrupted"
 
 
@@ -66,64 +64,6 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         refused = REFUSED.fullmatch(message)
         raise InputError(f"{refused[1]} {refused[2]}" if refused else f"{message}; see {self.prog} --help")
-
-
-# What options take
-
-
-Value = TypeVar("Value", int, float)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Number(Generic[Value]):
-    """The numbers that an option takes: the `type` of its argument, and a check for a value that Python code gives."""
-
-    read: Callable[[str], Value]
-    allowed: str  # in words
-    holds: Callable[[Value], bool]
-
-    def __call__(self, text: str) -> Value:
-        try:
-            value = self.read(text)
-        except ValueError:
-            value = None
-        if value is None or not self.holds(value):
-            raise argparse.ArgumentTypeError(f"{text}; allowed: {self.allowed}")
-        return value
-
-    def check(self, option: str, value: Value | None) -> None:
-        """Raise `InputError` for a number that the option does not take; None means that it was not given."""
-        if value is not None and not self.holds(value):
-            raise InputError(f"{option} {value}; allowed: {self.allowed}")
-
-
-def at_least(lowest: int) -> Number[int]:
-    """Whole numbers from `lowest`."""
-    return Number(read=int, allowed=f"{lowest} or more", holds=lambda value: value >= lowest)
-
-
-def between(lowest: int, highest: int) -> Number[int]:
-    """Whole numbers from `lowest` to `highest`."""
-    return Number(read=int, allowed=f"{lowest} to {highest}", holds=lambda value: lowest <= value <= highest)
-
-
-def positive(allowed: str) -> Number[float]:
-    """Numbers above 0, infinity excluded."""
-    return Number(read=float, allowed=allowed, holds=lambda value: 0 < value < math.inf)
-
-
-positive_int = at_least(1)
-positive_float = positive("a positive number")
-positive_seconds = positive("a positive number of seconds")
-share = Number(read=float, allowed="a share from 0 to 1", holds=lambda value: 0 <= value <= 1)
-
-
-def views(text: str) -> tuple[int, int]:
-    """Temporal and spatial views of a clip, "5x3"."""
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text}; allowed: temporal x spatial counts from 1, such as 5x3")
-    return int(found[1]), int(found[2])
 
 
 def add_device_argument(parser: argparse._ActionsContainer) -> None:

@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
-from svformer.common.cli import share
 from svformer.common.errors import InputError
+from svformer.common.options import share
 from svformer.data.choice import BINNINGS, DATASETS, MAX_UNREADABLE, DatasetChoice
+
+DATASET_OPTIONS = ("dataset", "root", "split", "events_by", "download", "max_unreadable")
 
 
 def add_dataset_arguments(parser: argparse.ArgumentParser, default: str | None = "procedural") -> None:

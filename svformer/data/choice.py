@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from svformer.common.cli import share
 from svformer.common.errors import InputError
+from svformer.common.options import share
 
 PROCEDURAL = {"procedural": "easy", "procedural_hard": "hard"}  # data set -> world; generated in data/NAME
 DATASETS = (*PROCEDURAL, "ucf101", "ntu60", "dvs128", "folder")

@@ -26,9 +26,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from svformer.common.cli import ArgumentParser, between, positive_int, run_cli
+from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
+from svformer.common.options import between, positive_int
 from svformer.common.terminal import say, track
 from svformer.data.synthetic import actions, people, scenes
 from svformer.data.synthetic.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX

@@ -159,10 +159,12 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--accumulate", type=int, help="parts of a batch, one after the other: less memory")
 
 
+RECIPE_OPTIONS = tuple(field.name for field in dataclasses.fields(Recipe))
+
+
 def overridden(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     """The recipe with every option of `add_recipe_arguments` that was given; None stands for one that was not."""
-    names = {field.name for field in dataclasses.fields(Recipe)}
-    given = {name: value for name, value in options.items() if name in names and value is not None}
+    given = {name: options[name] for name in RECIPE_OPTIONS if options.get(name) is not None}
     if "augmentation" in given:
         given["augmentation"] = AUGMENTATIONS[given["augmentation"]]
     return dataclasses.replace(recipe, **given)

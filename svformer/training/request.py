@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from svformer.common.cli import at_least, between, positive_float, positive_int
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
+from svformer.common.options import at_least, between, positive_float, positive_int
 from svformer.config import PRESETS, WEIGHT_BITS, Activation, Norm
 from svformer.data.choice import DatasetChoice
 from svformer.training.recipe import Recipe, preset_recipe

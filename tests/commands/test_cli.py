@@ -1,5 +1,7 @@
 """What the command line tools share: exit codes, one line for an error, files that are whole or not there."""
 
+import argparse
+import dataclasses
 import errno
 import os
 import stat
@@ -9,22 +11,19 @@ from pathlib import Path
 import pytest
 
 from svformer import InputError
-from svformer.common.cli import (
-    INTERRUPTED,
-    UNWRITABLE,
-    ArgumentParser,
+from svformer.common.cli import INTERRUPTED, UNWRITABLE, ArgumentParser, command_line, run_cli
+from svformer.common.errors import UserFacingError
+from svformer.common.files import atomic_path, require_new, write_bytes
+from svformer.common.options import (
     at_least,
     between,
-    command_line,
+    fields_of,
     positive_float,
     positive_int,
     positive_seconds,
-    run_cli,
     share,
     views,
 )
-from svformer.common.errors import UserFacingError
-from svformer.common.files import atomic_path, require_new, write_bytes
 
 Capture = pytest.CaptureFixture[str]
 
@@ -190,6 +189,19 @@ def test_python_code_is_held_to_the_same() -> None:
     positive_int.check("--limit", None)  # not given
     with pytest.raises(InputError, match=r"^--limit 0; allowed: 1 or more$"):
         positive_int.check("--limit", 0)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Asked:
+    out: str
+    limit: int = 3
+
+
+def test_options_become_the_fields_of_a_request() -> None:
+    arguments = argparse.Namespace(out="runs", json=True)
+    assert Asked(**fields_of(Asked, arguments, apart=("json",))) == Asked(out="runs")
+    with pytest.raises(TypeError, match="options without an effect: json"):
+        fields_of(Asked, arguments)
 
 
 def test_the_command_line_of_a_record_can_be_typed_again() -> None:

@@ -44,6 +44,13 @@ def test_shipped_clips_are_held_out_and_calibration_is_not() -> None:
     assert max(groups[DEMO_CLIPS]) <= 14 < min(groups[CALIBRATION_CLIPS])
 
 
+def test_an_export_is_not_overwritten_unasked(model_nir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = model_nir.read_bytes()
+    assert run(export_nir, "--out", model_nir) == 2
+    assert "model.nir: exists; choose another --out, or --force to overwrite it" in one_line(capsys)
+    assert model_nir.read_bytes() == before
+
+
 def test_export_gives_the_models_spikes(model_nir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(export_nir, "--out", model_nir, "--json", "--force") == 0
     result = json.loads(capsys.readouterr().out)

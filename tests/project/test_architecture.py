@@ -39,7 +39,7 @@ ROOMS = {
     ),
     "deploy": (
         *("errors", "ir", "arguments", "engine", "clips", "frontend", "passes", "lava_network", "gates", "costs"),
-        *("execution", "report", "pipeline", "comparison", "request", "preparation", "session"),
+        *("execution", "report", "pipeline", "comparison", "request", "exporting", "preparation", "session"),
         *("export_nir", "run_lava", "compare"),
     ),
 }
