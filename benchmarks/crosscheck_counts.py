@@ -16,7 +16,7 @@ the tools count differently, and why: docs/counting.md.
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -190,10 +190,14 @@ def _pair(value: Any) -> tuple[int, int]:
     return int(value[0]), int(value[1])
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=FIXTURE)
-    arguments: argparse.Namespace = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
     network = small_network()
     try:
         found = {tool: count(network) for tool, count in TOOLS.items()}

@@ -9,13 +9,14 @@ interpreter. Afterwards memory, open files, threads, child processes, mappings a
 were after the first runs. Exit code 4 when they are not.
 """
 
+import argparse
 import gc
 import itertools
 import json
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,8 @@ from deploy.ir.populations.input import IntInput
 from deploy.ir.populations.lif import IntLif
 from hardware import ConvGeometry
 from svformer.common.cli import ArgumentParser, run_cli
-from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
+from svformer.common.options import positive_int
 from svformer.common.terminal import new_console
 
 CHANNELS, FRAMES, CLIPS = 2000, 3, 2
@@ -121,13 +122,15 @@ def grown(states: list[dict[str, float]]) -> list[str]:
     ]
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python benchmarks/endurance.py", description=__doc__)
-    parser.add_argument("--runs", type=int, default=200, help="default: %(default)s")
+    parser.add_argument("--runs", type=positive_int, default=200, help="default: %(default)s")
     parser.add_argument("--out", type=Path, help="write the state after every run as JSON")
-    arguments = parser.parse_args()
-    if arguments.runs < 1:
-        raise InputError(f"--runs {arguments.runs}; allowed: 1 or more")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
     console = new_console()
     states = endure(arguments.runs, console.print)
     if arguments.out:

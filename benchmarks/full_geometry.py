@@ -10,8 +10,10 @@ The weights are random; every neuron layer's threshold is set so that it fires a
 is. One clip in the integer interpreter; the full geometry takes about a minute and 3 GB.
 """
 
+import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from lava_clip import calibrated_model
 from numpy.typing import NDArray
 from rich.console import Console
 
-from deploy.arguments import MERGE_HELP
+from deploy.arguments import add_merge_argument
 from deploy.clips.files import shipped
 from deploy.clips.read import load
 from deploy.clips.source import ClipSource, InputFormat
@@ -30,7 +32,6 @@ from deploy.execution.deployment import Deployment
 from deploy.execution.tally import ClipResult, Tally
 from deploy.frontend.from_svformer import export
 from deploy.ir.integer import run_integer
-from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.passes.merge_linear_chains import Merge, read_merge
 from deploy.pipeline import deploy
 from deploy.report.energy import energy
@@ -48,7 +49,7 @@ def deployed(
     config: SVFormerConfig, source: ClipSource, merge: Merge, console: Console
 ) -> tuple[Deployment, NDArray[Any]]:
     """The network with its published rates, and the clip that they hold for, [1, T, C, H, W]."""
-    wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
+    wanted = InputFormat.of(config)
     frames = load(source, wanted)[np.newaxis]
     model = calibrated_model(config, torch.from_numpy(frames).transpose(1, 2))
     graph = export(model.double())
@@ -93,13 +94,17 @@ def print_result(found: dict[str, Any], console: Console) -> None:
     )
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python benchmarks/full_geometry.py", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="ucf101")
-    parser.add_argument("--merge", default=DEFAULT_MERGE, metavar="CHIP|always|never", help=MERGE_HELP)
+    add_merge_argument(parser)
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     parser.add_argument("--json", action="store_true", help="print them as JSON")
-    arguments = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
     console = new_console()
     found = measure(PRESETS[arguments.preset], read_merge(arguments.merge), console)
     print_result(found, console)

@@ -9,6 +9,7 @@ One quantity at a time departs from the middle: the tiny preset's channels at 96
 all processes together take beyond this one before the run. Minutes on 2 cores; nothing else may run beside it.
 """
 
+import argparse
 import ctypes
 import dataclasses
 import gc
@@ -16,7 +17,7 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.cli import ArgumentParser, run_cli
-from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
+from svformer.common.options import positive_int
 from svformer.common.terminal import new_console
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.model.neurons import PLIF
@@ -111,7 +112,7 @@ def _together_mb() -> float:
 def measure(quantity: str, value: float, *, clips: int, repeats: int) -> dict[str, Any]:
     config, rate = at(quantity, value)
     source = shipped(CALIBRATION_CLIPS)[0]
-    wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
+    wanted = InputFormat.of(config)
     frames = load(source, wanted)[np.newaxis]
     clip = torch.from_numpy(frames).transpose(1, 2)
     model = at_rate(calibrated_model(config, clip), clip, rate)
@@ -181,15 +182,17 @@ def print_table(points: Iterable[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python benchmarks/growth.py", description=__doc__)
-    parser.add_argument("--clips", type=int, default=8, help="clips that stream back to back (default: 8)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each, of which the median counts (default: 3)")
+    parser.add_argument("--clips", type=positive_int, default=8, help="clips that stream back to back (default: 8)")
+    parser.add_argument("--repeats", type=positive_int, default=3, help="runs of each; the median counts (default: 3)")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     parser.add_argument("--picture", type=Path, help="draw them, .png or .svg")
-    arguments = parser.parse_args()
-    if min(arguments.clips, arguments.repeats) < 1:
-        raise InputError("--clips and --repeats; allowed: 1 or more")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
     console, made = new_console(), provenance()
     points: list[dict[str, Any]] = []
     measured: dict[Any, dict[str, Any]] = {}

@@ -17,7 +17,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ from deploy.ir.populations.lif import IntLif, fire
 from hardware import AttentionGeometry, ConvGeometry
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
+from svformer.common.options import positive_int
 from svformer.common.terminal import new_console, track
 
 Array = NDArray[Any]
@@ -228,23 +229,23 @@ def slowest(results: list[Timing]) -> Iterator[str]:
             yield f"{kind}, 6 to 18 %: at least {ratio:.1f} times as fast as the faster of NumPy and torch ({layer})"
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--cores", type=int, default=1, help="threads of NumPy and torch (default: 1); ours take one")
-    parser.add_argument("--rounds", type=int, default=9, help="runs of which the median counts (default: 9)")
+    parser.add_argument(
+        "--cores", type=positive_int, default=1, help="threads of NumPy, torch (default: 1); ours take one"
+    )
+    parser.add_argument("--rounds", type=positive_int, default=9, help="runs of which the median counts (default: 9)")
     parser.add_argument("--only", nargs="+", help="layers whose name contains one of these")
     parser.add_argument("--json", action="store_true", help="print all times, of every kernel, as JSON")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    arguments = parse_arguments()
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
     every = [*CONVOLUTIONS, *ATTENTIONS, *NEURONS]
     names = [name for name in every if any(part in name for part in arguments.only or [""])]
     if not names:
         raise InputError(f"--only {' '.join(arguments.only)}: no such layer; allowed: parts of {', '.join(every)}")
-    if min(arguments.cores, arguments.rounds) < 1:
-        raise InputError(f"--cores {arguments.cores} --rounds {arguments.rounds}: both must be at least 1")
     console = new_console()
     torch.set_num_threads(arguments.cores)
     clock_ns = time.thread_time_ns if arguments.cores == 1 else time.perf_counter_ns

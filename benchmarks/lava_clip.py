@@ -9,6 +9,7 @@ The weights are random; every neuron layer's threshold is set so that it fires a
 has (hardware/data/svformer_ucf101_layers.csv), on a real clip. Everything runs on the same cores in the same run.
 """
 
+import argparse
 import csv
 import json
 import os
@@ -17,7 +18,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
@@ -44,6 +45,7 @@ from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.files import atomic_path
+from svformer.common.options import positive_int
 from svformer.common.terminal import new_console, size
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.model.neurons import PLIF
@@ -200,7 +202,7 @@ def require_equal(expected: dict[str, NDArray[Any]], found: dict[str, NDArray[An
 
 def measure(config: SVFormerConfig, clips: int, stock: bool, console: Console) -> dict[str, Any]:
     source = shipped(CALIBRATION_CLIPS)[0]
-    wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
+    wanted = InputFormat.of(config)
     frames = load(source, wanted)[np.newaxis]
     clip = torch.from_numpy(frames).transpose(1, 2)
     model = calibrated_model(config, clip)
@@ -262,14 +264,18 @@ def print_result(found: dict[str, Any], console: Console) -> None:
     )
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python benchmarks/lava_clip.py", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="ucf101")
-    parser.add_argument("--clips", type=int, default=8, help="clips that stream back to back (default: 8)")
+    parser.add_argument("--clips", type=positive_int, default=8, help="clips that stream back to back (default: 8)")
     parser.add_argument("--stock", action="store_true", help="time Lava's own Conv on every layer, too (minutes)")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     parser.add_argument("--json", action="store_true", help="print them as JSON")
-    arguments = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
     console = new_console()
     found = measure(PRESETS[arguments.preset], arguments.clips, arguments.stock, console)
     print_result(found, console)

@@ -2,7 +2,7 @@
 """What the multi-step neuron gains over a loop over time steps, and how it stands beside SpikingJelly's.
 
     python benchmarks/neuron.py                              # the tiny preset, batches of 32
-    python benchmarks/neuron.py --preset ucf101 --batch 1 --repeats 5
+    python benchmarks/neuron.py --preset ucf101 --batch 2 --repeats 5
     python benchmarks/neuron.py --device cuda                # on a GPU
 
 Two pieces of work, forward and backward each: one layer of neurons (that of the preset's first block), and a training
@@ -23,7 +23,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from svformer.common.cli import ArgumentParser, add_device_argument, run_cli
 from svformer.common.devices import choose_device
-from svformer.common.errors import InputError
+from svformer.common.options import Number, positive_int
 from svformer.common.terminal import new_console, track
 from svformer.config import PRESETS
 from svformer.model.neurons import PLIF
@@ -45,6 +45,11 @@ from svformer.model.svformer import SVFormer
 
 BATCHES = {"tiny": 32}  # of the other presets: the least
 LEAST_BATCH = 2  # the norm before the classifier has one value for each clip
+BATCH = Number(
+    read=int,
+    allowed=f"{LEAST_BATCH} or more (in training a norm needs two clips)",
+    holds=lambda clips: clips >= LEAST_BATCH,
+)
 OURS = "multi-step"
 
 
@@ -250,27 +255,24 @@ def versions() -> str:
     return ", ".join(f"{name} {metadata.version(name)}" for name in installed)
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python benchmarks/neuron.py", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
-    parser.add_argument("--batch", type=int, help="clips (default: 32 of the tiny preset, else 2)")
-    parser.add_argument("--repeats", type=int, default=11, help="of which the median is taken (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's, %(default)s")
+    parser.add_argument("--batch", type=BATCH, help="clips (default: 32 of the tiny preset, else 2)")
+    parser.add_argument(
+        "--repeats", type=positive_int, default=11, help="runs; the median counts (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=positive_int, default=torch.get_num_threads(), help="default: %(default)s")
     add_device_argument(parser)
     parser.add_argument("--compile", action="store_true", help="also SpikingJelly under torch.compile")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     options.batch = BATCHES.get(options.preset, LEAST_BATCH) if options.batch is None else options.batch
-    if options.batch < LEAST_BATCH or min(options.repeats, options.threads) < 1:
-        raise InputError(
-            f"--batch {options.batch} --repeats {options.repeats} --threads {options.threads}; allowed: from "
-            f"{LEAST_BATCH} (in training a norm needs two clips), from 1, from 1"
-        )
     options.device = str(choose_device(options.device))
     return options
 
 
-def main() -> None:
-    options, console = parse_arguments(), new_console()
+def main(argv: Sequence[str] | None = None) -> None:
+    options, console = parse_arguments(argv), new_console()
     torch.set_num_threads(options.threads)
     names = contenders(compiled=options.compile)
     if "SpikingJelly" not in names:

@@ -9,11 +9,13 @@ The weights are random; every neuron layer's threshold is set so that it fires a
 minutes and 5 GB. Exit code 3, and the places in the JSON file, when anything differs.
 """
 
+import argparse
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
+from svformer.common.options import positive_int
 from svformer.common.terminal import new_console
 from svformer.config import PRESETS, SVFormerConfig
 
@@ -91,7 +94,7 @@ def measure(config: SVFormerConfig, clips: int, console: Console) -> dict[str, A
     made, sources = provenance(), shipped(CALIBRATION_CLIPS)
     if not 1 <= clips <= len(sources):
         raise InputError(f"--clips {clips}; allowed: 1 to {len(sources)}")
-    wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
+    wanted = InputFormat.of(config)
     frames = np.stack([load(source, wanted) for source in sources[:clips]])
     network = published_network(config, frames[0], known_range(sources[:1]))
     console.print("weights calibrated to the published rates and quantised; Lava runs")
@@ -123,12 +126,16 @@ def _added(before: dict[str, Any], found: dict[str, Any], *, clips: int) -> dict
     return {**found, **sums, "rate": rate, "different_at_steps": steps}
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python benchmarks/parity.py", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="ucf101")
-    parser.add_argument("--clips", type=int, default=2, help="different clips, back to back (default: 2)")
+    parser.add_argument("--clips", type=positive_int, default=2, help="different clips, back to back (default: 2)")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
-    arguments = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
     console = new_console()
     found = measure(PRESETS[arguments.preset], arguments.clips, console)
     if arguments.out:

@@ -1,4 +1,7 @@
-"""From a NIR graph to spikes on Lava, checked bit for bit after every step: see `deploy.pipeline`."""
+"""From a NIR graph to spikes on Lava, checked bit for bit after every step.
+
+`run(Request(..))` does what `run_lava.py` does; `read_nir`, `lower`, `quantize` and `simulate` are its steps.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +12,8 @@ if TYPE_CHECKING:
     from deploy.ir.graph import read_nir, write_nir
     from deploy.passes.lowering import LoweringStep, lower, lowering_steps
     from deploy.pipeline import quantize
+    from deploy.request import Request
+    from deploy.session import Outcome, run
 else:
     __getattr__ = exported(
         __name__,
@@ -17,16 +22,21 @@ else:
             "deploy.passes.lowering": ("LoweringStep", "lower", "lowering_steps"),
             "deploy.execution.simulate": ("Simulation", "simulate"),
             "deploy.pipeline": ("quantize",),
+            "deploy.request": ("Request",),
+            "deploy.session": ("Outcome", "run"),
         },
     )
 
 __all__ = [
     "LoweringStep",
+    "Outcome",
+    "Request",
     "Simulation",
     "lower",
     "lowering_steps",
     "quantize",
     "read_nir",
+    "run",
     "simulate",
     "write_nir",
 ]

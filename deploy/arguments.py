@@ -1,17 +1,29 @@
 """What the commands of this folder share on their command lines; nothing here takes long to import."""
 
-from deploy.ir.machine import WEIGHT_BITS
-from svformer.common.errors import InputError
+import argparse
 
-DEFAULT_MERGE = "cmos45_fp32"  # the convention of SNN papers
-MERGE_HELP = (
-    "convolutions in a row without a neuron between: merge where this chip (name or file) spends less energy, always, "
-    f"or never (default: {DEFAULT_MERGE})"
-)
+from deploy.ir.machine import LEAST_WEIGHT_BITS, WEIGHT_BITS
+from deploy.passes.defaults import DEFAULT_MERGE
+from svformer.common.cli import complete_with
+from svformer.common.options import between
+
 MAX_NEURONS = 1_000_000  # of a portable file: some minutes of a stock simulator for a clip
+WIDTHS = between(LEAST_WEIGHT_BITS, WEIGHT_BITS)  # of weights, sign included
 
 
-def check_weight_bits(bits: int) -> None:
-    """Raise `InputError` for widths that the integer machine does not have."""
-    if not 2 <= bits <= WEIGHT_BITS:
-        raise InputError(f"--weight-bits {bits}; allowed: 2 to {WEIGHT_BITS}")
+def add_merge_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--merge`, which `deploy.passes.merge_linear_chains.read_merge` reads."""
+    merge = parser.add_argument(
+        "--merge",
+        default=DEFAULT_MERGE,
+        metavar="CHIP|always|never",
+        help="convolutions in a row without a neuron between: merge where this chip (name or file) spends less energy, "
+        f"always, or never (default: {DEFAULT_MERGE})",
+    )
+    complete_with(merge, _merges)
+
+
+def _merges() -> list[str]:
+    from hardware import load_chip, shipped_chips  # only where Tab asks
+
+    return ["always", "never", *(name for name in shipped_chips() if load_chip(name).energy)]

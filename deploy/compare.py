@@ -13,78 +13,64 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from deploy.arguments import MERGE_HELP, check_weight_bits
+from deploy.arguments import WIDTHS, add_merge_argument
+from deploy.execution.backends import BACKENDS
 from deploy.ir.machine import WEIGHT_BITS
-from deploy.passes.defaults import DEFAULT_MERGE
 from svformer.common.cli import ArgumentParser, run_cli
-from svformer.common.errors import InputError
-from svformer.common.files import atomic_path
+from svformer.common.files import atomic_path, require_new
+from svformer.common.options import fields_of, positive_int
 from svformer.common.terminal import new_console
-from svformer.data.arguments import add_dataset_arguments
+from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, chosen_dataset
 
 if TYPE_CHECKING:
-    from deploy.comparison.rows import Row
+    from deploy.comparison.request import ComparisonRequest
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help=".safetensors or .pyth")
-    parser.add_argument("--head-dim", type=int, default=64, help="channels of a head, of an authors' .pyth")
-    parser.add_argument("--weight-bits", type=int, nargs="+", default=[WEIGHT_BITS], help="2 to 8 (default: 8)")
+    add = parser.add_argument
+    add("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help=".safetensors or .pyth")
+    add("--head-dim", type=positive_int, default=64, help="channels of a head, of an authors' .pyth")
+    add("--weight-bits", type=WIDTHS, nargs="+", default=[WEIGHT_BITS], metavar="BITS", help="2 to 8 (default: 8)")
     add_dataset_arguments(parser)
-    parser.add_argument("--merge", default=DEFAULT_MERGE, metavar="CHIP|always|never", help=MERGE_HELP)
-    parser.add_argument("--limit", type=int, help="run at most so many videos, evenly spread over the held-out ones")
-    parser.add_argument("--backend", choices=("lava", "integer"), default="integer", help="bit for bit the same")
-    parser.add_argument("--out", type=Path, default=Path("runs/comparison"), help="folder for the results")
-    parser.add_argument("--json", action="store_true", help="print comparison.json instead of the table")
-    arguments = parser.parse_args()
-
-    from deploy.passes.merge_linear_chains import read_merge
-
-    arguments.merge = read_merge(arguments.merge)
-    for bits in arguments.weight_bits:
-        check_weight_bits(bits)
-    missing = [str(path) for path in arguments.checkpoints if not path.is_file()]
-    if missing:
-        raise InputError(f"{', '.join(missing)}: no such checkpoint; `python -m svformer.train` makes one")
-    if arguments.limit is not None and arguments.limit < 1:
-        raise InputError(f"--limit {arguments.limit}; allowed: 1 or more")
-    return arguments
+    add_merge_argument(parser)
+    add("--limit", type=positive_int, metavar="N", help="run at most N held-out videos, evenly of the classes")
+    add("--backend", choices=tuple(BACKENDS), default="integer", help="bit for bit the same")
+    add("--out", type=Path, default=Path("runs/comparison"), help="folder for the results (default: runs/comparison)")
+    add("--force", action="store_true", help="replace a comparison in --out")
+    add("--json", action="store_true", help="print comparison.json instead of the table")
+    return parser.parse_args(argv)
 
 
-def compare(arguments: argparse.Namespace, console: Console) -> "list[Row]":
-    from deploy.clips.choose import CALIBRATION_VIDEOS, dataset_clips, spread
-    from deploy.comparison.rows import rows_of
+def asked_for(arguments: argparse.Namespace) -> "ComparisonRequest":
+    from deploy.comparison.request import ComparisonRequest
 
-    held_out = dataset_clips(arguments, train=False)
-    clips = held_out if arguments.limit is None else spread(held_out, arguments.limit)
-    calibration = spread(dataset_clips(arguments, train=True), CALIBRATION_VIDEOS)
-    rows: list[Row] = []
-    for path in arguments.checkpoints:
-        rows += rows_of(path, clips, calibration, arguments, console)
-    return rows
+    options = fields_of(ComparisonRequest, arguments, apart=(*DATASET_OPTIONS, "out", "force", "json"))
+    return ComparisonRequest(dataset=chosen_dataset(arguments), **options)
 
 
-def main() -> None:
-    arguments = parse_arguments()
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    request, out = asked_for(arguments), arguments.out
+    require_new(out / "comparison.json", force=arguments.force)
 
+    from deploy.comparison.run import compare
     from deploy.comparison.tables import print_tables, write_comparison
 
     console = new_console()
-    rows = compare(arguments, console)
+    rows = compare(request, console)
     values = [dataclasses.asdict(row) for row in rows]
-    with atomic_path(arguments.out / "comparison.json") as temporary:
+    with atomic_path(out / "comparison.json") as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
-    write_comparison(rows, arguments.dataset, arguments.out / "comparison.html")
+    write_comparison(rows, request.dataset.name, out / "comparison.html")
     print_tables(rows, console)
     if arguments.json:
         print(json.dumps(values))
-    console.print(f"look at {arguments.out / 'comparison.html'}")
+    console.print(f"look at {out / 'comparison.html'}")
 
 
 if __name__ == "__main__":

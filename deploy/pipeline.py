@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import nir
 
-from deploy.clips.read import batches, known_range
+from deploy.clips.read import known_range, load_clips
 from deploy.clips.source import ClipSource, check_fits, input_format
 from deploy.execution.backends import RunOptions, backend_of
 from deploy.execution.batch import BATCH, RunSpec
@@ -224,7 +224,7 @@ def drafted(
     search: bool = True,
 ) -> Draft:
     """A deployment before its first step, with its calibration clips read."""
-    _, clips = next(batches(calibration, input_format(graph, graph_frames(graph)), len(calibration)))
+    clips = load_clips(calibration, input_format(graph, graph_frames(graph)))
     chosen = read_merge(DEFAULT_MERGE) if merge is None else merge
     return Draft(
         graph=graph,

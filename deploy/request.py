@@ -1,113 +1,131 @@
-"""What a command line of `run_lava.py` asks for, as a graph and clips."""
+"""What a deployment is asked for, as values: what `run_lava.py` reads from its command line and a notebook writes down.
 
-import argparse
-from collections.abc import Callable, Sequence
+    request = Request(clips=["my.mp4"], out="runs/my")      # refused here where it contradicts itself
+    outcome = deploy.run(request, print)                    # refused before the long work where files do not fit
+
+A path may be a string. `deploy.session` carries a request out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import nir
-
-from deploy.arguments import check_weight_bits
-from deploy.clips.files import from_files, shipped
-from deploy.clips.nir_data import clip_format, is_recording, read_spikes
-from deploy.clips.read import array_frames, batches, require_fit, require_readable
-from deploy.clips.source import ClipSource, input_format
-from deploy.frontend.export import export_checkpoint
-from deploy.gates.export import check_export
-from deploy.gates.reference import require_comparable
-from deploy.ir.graph import read_nir, write_nir
-from deploy.ir.interpreter import graph_dt_s
-from deploy.passes.from_nir import graph_frames
-from deploy.passes.lowering import lower
-from hardware import Chip, ChipError, load_chip, shipped_chips
-from svformer.assets import CALIBRATION_CLIPS, TINY_CHECKPOINT
+from deploy.arguments import WIDTHS
+from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, Blocks
+from deploy.ir.machine import WEIGHT_BITS
+from deploy.passes.defaults import DEFAULT_MERGE
 from svformer.common.errors import InputError
-from svformer.data.arguments import check_dataset_arguments
-from svformer.evaluation.views import parse_views
+from svformer.common.files import require_new
+from svformer.common.options import positive_int, positive_seconds
+from svformer.data.choice import Binning, DatasetChoice
+
+TARGETS = (*BACKENDS, *BOARDS)
+DEMO, ESTIMATE = Path("runs/demo"), Path("runs/estimate")
 
 
-def check_arguments(arguments: argparse.Namespace) -> None:
-    """Refuse, before anything is done, what cannot be run."""
-    if arguments.backend == "loihi2" and not arguments.estimate:
-        from deploy.lava_network.loihi import require_board  # only who asks for a chip needs Lava here
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A network to run on clips; raises `InputError`, in the words of the command line, for what contradicts itself."""
 
-        require_board()
-    if arguments.clip and arguments.dataset:
-        raise InputError("--clip and --dataset are both given; choose one")
-    if arguments.limit is not None and (not arguments.dataset or arguments.limit < 1):
-        raise InputError(f"--limit {arguments.limit}; allowed: 1 or more, together with --dataset")
-    check_weight_bits(arguments.weight_bits)
-    if arguments.processes < 1:
-        raise InputError(f"--processes {arguments.processes}; allowed: 1 or more")
-    if arguments.workers is not None and arguments.workers < 1:
-        raise InputError(f"--workers {arguments.workers}; allowed: 1 or more")
-    if arguments.scheduler == "":
-        raise InputError("--scheduler '': allowed: the address of a dask scheduler, tcp://HOST:8786")
-    for name in ("workers", "scheduler", "resume"):
-        if getattr(arguments, name) and (arguments.estimate or arguments.backend == "loihi2"):
-            raise InputError(f"--{name} is for runs on Lava or the integers; leave it out")
-    if arguments.timeout is not None and arguments.timeout <= 0:
-        raise InputError(f"--timeout {arguments.timeout:g}; allowed: a positive number of seconds")
-    check_dataset_arguments(arguments)
-    parse_views(arguments.views)
-    require_readable(from_files(arguments.clip or []))
-    if arguments.reference:
-        read_spikes(arguments.reference)
+    nir: str | Path | None = None  # network to run; None: the shipped checkpoint, exported first
+    dt_s: float | None = None  # length of a time step in seconds, for a file that does not say (or another length)
+    clips: Sequence[str | Path] = ()  # files to run
+    events_by: Binning | None = None  # how recordings of events among `clips` become frames; None: by their count
+    dataset: DatasetChoice | None = None  # data set to run; without it and without clips: the videos that ship
+    limit: int | None = None  # clips of the data set, spread over its classes; None: all
+    views: tuple[int, int] = (1, 1)  # temporal x spatial views of every clip
+    weight_bits: int = WEIGHT_BITS  # sign included
+    merge: str = DEFAULT_MERGE  # name or file of the chip that decides which convolutions merge; "always", "never"
+    backend: str = "lava"  # one of `deploy.execution.backends`, or a board
+    blocks: Blocks = "fused"  # "stock": Lava's own Conv and LIF
+    processes: int = 1  # of Lava, which share the layers
+    timeout_s: float | None = None  # seconds that one batch of clips may take on Lava; None: no limit
+    workers: int | None = None  # processes of this machine that share the clips; None: this process alone
+    scheduler: str | None = None  # address of a dask scheduler whose workers share the clips
+    chips: Sequence[str | Path] = ()  # chip files of the user's own, priced beside those that ship
+    reference: str | Path | None = None  # spikes of another simulator to compare with
+    estimate: bool = False  # plan and fit alone, nothing is simulated
+    out: str | Path | None = None  # folder for the results; None: runs/demo, /clips, /DATASET or /estimate
+    resume: bool = False  # go on where an earlier run in `out` stopped
+    force: bool = False  # replace the results of an earlier run in `out`
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_choices()
+        if self.clips and self.dataset:
+            raise InputError("--clip and --dataset are both given; choose one")
+        if self.dt_s is not None and self.nir is None:
+            raise InputError("--dt is for --nir, the shipped network says its time step; leave it out")
+        if self.limit is not None and not self.dataset:
+            raise InputError(f"--limit {self.limit}; allowed: 1 or more, together with --dataset")
+        if self.events_by and not self.clips:
+            raise InputError("--events-by is given without recordings of events; leave it out")
+        if self.workers is not None and self.scheduler is not None:
+            raise InputError("--workers and --scheduler are both given; choose one")
+        for name in ("workers", "scheduler", "resume"):
+            if getattr(self, name) and not self.simulates:
+                raise InputError(f"--{name} is for runs on Lava or the integers; leave it out")
+
+    def _check_numbers(self) -> None:
+        for option, count in (("--limit", self.limit), ("--processes", self.processes), ("--workers", self.workers)):
+            positive_int.check(option, count)
+        positive_seconds.check("--dt", self.dt_s)
+        positive_seconds.check("--timeout", self.timeout_s)
+        WIDTHS.check("--weight-bits", self.weight_bits)
+        if min(self.views) < 1:
+            raise InputError(f"--views {self.views[0]}x{self.views[1]}; allowed: temporal x spatial counts from 1")
+
+    def _check_choices(self) -> None:
+        for option, found, allowed in (("--backend", self.backend, TARGETS), ("--blocks", self.blocks, BLOCKS)):
+            if found not in allowed:
+                raise InputError(f"{option} {found}; allowed: {', '.join(allowed)}")
+        if self.scheduler == "":
+            raise InputError("--scheduler '': allowed: the address of a dask scheduler, tcp://HOST:8786")
+
+    @property
+    def simulates(self) -> bool:
+        """Whether clips run on Lava or in the integer interpreter, so that there are batches and a full report."""
+        return not self.estimate and self.backend not in BOARDS
+
+    @property
+    def folder(self) -> Path:
+        """`out`, or the folder of the demo, of clips, of a data set, or of estimates, whose report has no page."""
+        if self.out is not None:
+            return Path(self.out)
+        if self.estimate:
+            return ESTIMATE
+        if self.dataset:
+            return Path("runs") / self.dataset.name
+        return Path("runs/clips") if self.clips else DEMO
+
+    @property
+    def replaces(self) -> bool:
+        """Whether results that lie in the folder may be replaced: where the user says so, and in the folders of the
+        demo and of estimates, which take seconds, unless the user has named the folder.
+        """
+        return self.force or (self.out is None and self.folder in (DEMO, ESTIMATE))
 
 
-def check_files(arguments: argparse.Namespace, graph: nir.NIRGraph, sources: list[ClipSource]) -> None:
-    """Refuse, before the long work, files of the user that do not fit the graph."""
-    if arguments.clip:
-        require_fit(sources, input_format(graph, graph_frames(graph)))
-    if arguments.reference:
-        require_comparable(arguments.reference, lower(graph, merge="never"), graph_dt_s(graph))
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """A checkpoint to write as a NIR file; raises `InputError` for a contradiction, and for a file in the way."""
 
+    checkpoint: str | Path | None = None  # None: the one that ships
+    head_dim: int = 64  # channels of a head, of an authors' .pyth
+    out: str | Path | None = None  # file to write; None: runs/model.nir, or runs/portable.nir
+    force: bool = False  # overwrite `out`; the shipped network's file is written anew where the user names none
+    portable: bool = False  # only nodes that stock simulators import
+    dt_s: float | None = None  # length of a time step of the portable file in seconds; None: that of the model's file
+    max_neurons: int | None = None  # of the portable file, which is refused above it; None: MAX_NEURONS
 
-def read_chips(files: list[str]) -> list[Chip]:
-    """A user's own chip files; raises `InputError` with all that is wrong in the first that is."""
-    chips: list[Chip] = []
-    for file in files:
-        try:
-            chips.append(load_chip(file))
-        except ChipError as error:
-            raise InputError(str(error)) from error
-        taken = [*shipped_chips(), *(chip.name for chip in chips[:-1])]
-        if chips[-1].name in taken:
-            raise InputError(
-                f"--chip {file}: a chip named {chips[-1].name} is in the table already; give it another name"
-            )
-    return chips
+    def __post_init__(self) -> None:
+        positive_int.check("--head-dim", self.head_dim)
+        positive_seconds.check("--dt", self.dt_s)
+        positive_int.check("--max-neurons", self.max_neurons)
+        if not self.portable and (self.dt_s is not None or self.max_neurons is not None):
+            raise InputError("--dt and --max-neurons are for --portable; leave them out, or add it")
+        require_new(self.file, force=self.force or (self.out is None and self.checkpoint is None))
 
-
-def default_out(arguments: argparse.Namespace) -> Path:
-    """runs/demo, or a folder of its own for clips, data sets and estimates, whose report has no page beside it."""
-    if arguments.estimate:
-        return Path("runs/estimate")
-    return Path("runs") / (arguments.dataset or ("clips" if arguments.clip else "demo"))
-
-
-def read_network(arguments: argparse.Namespace, say: Callable[[str], None]) -> nir.NIRGraph:
-    """The graph of --nir, or of the shipped checkpoint, which is exported and checked first."""
-    if arguments.nir:
-        graph = read_nir(arguments.nir)
-        if arguments.dt is not None:
-            graph.metadata["dt"] = arguments.dt
-        _fill_in(graph, [source.path for source in from_files(arguments.clip or []) if source.entry is None])
-        return graph
-    model, graph = export_checkpoint(TINY_CHECKPOINT)
-    _, clips = next(batches(shipped(CALIBRATION_CLIPS), input_format(graph, model.config.frames), 2))
-    check = check_export(model, graph, clips)
-    path = arguments.out / "model.nir"
-    write_nir(graph, path)
-    say(f"exported {path}: PyTorch = NIR on {check.spikes_compared:,} spikes, {check.ties} differ at ties")
-    return read_nir(path)
-
-
-def _fill_in(graph: nir.NIRGraph, arrays: Sequence[Path]) -> None:
-    """The time steps that the graph does not say, from the clips; those of recordings have to agree with it."""
-    for path in arrays:
-        if is_recording(path):
-            frames, dt_s = clip_format(path, graph_dt_s(graph) if "dt" in graph.metadata else None)
-            graph.metadata.setdefault("dt", dt_s)
-        else:
-            frames = array_frames(path)
-        graph.metadata.setdefault("T", frames)
+    @property
+    def file(self) -> Path:
+        return Path(self.out or ("runs/portable.nir" if self.portable else "runs/model.nir"))

@@ -8,151 +8,83 @@
     python deploy/run_lava.py --estimate                           # does it fit? nothing is simulated
 
 The out folder receives report.json, report.html, report.md, spikes.h5 and model.nir. A run of many clips keeps its
-finished batches in OUT/parts until it ends well; --resume goes on from them after Ctrl-C or a crash.
+finished batches in OUT/parts until it ends well; --resume goes on from them after Ctrl-C or a crash. Results that lie
+in an --out are replaced with --force alone; runs/demo and runs/estimate are written anew by every run without --out.
 """
 
 import argparse
 import json
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.arguments import MERGE_HELP
+from deploy.arguments import WIDTHS, add_merge_argument
+from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS
 from deploy.ir.machine import WEIGHT_BITS
-from deploy.passes.defaults import DEFAULT_MERGE
 from svformer.common.cli import ArgumentParser, run_cli
-from svformer.common.terminal import counting, new_console
-from svformer.data.arguments import add_dataset_arguments
+from svformer.common.options import fields_of, positive_int, positive_seconds, views
+from svformer.common.terminal import new_console
+from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, optional_dataset
 
 if TYPE_CHECKING:
-    from deploy.clips.source import ClipSource
-    from deploy.execution.collect import Runner
-    from deploy.execution.deployment import Deployment
-    from deploy.execution.tally import Tally
+    from deploy.request import Request
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
-    clip_help = "video files, events (.aedat, .npy), or .npy [T, *input shape]"
-    parser.add_argument("--clip", type=Path, nargs="+", help=clip_help)
+    add = parser.add_argument
+    add("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
+    clip_help = "videos, events (.aedat, .npy), or .npy [T, *input shape]"
+    add("--clip", dest="clips", type=Path, nargs="+", default=[], help=clip_help)
     add_dataset_arguments(parser, default=None)
-    parser.add_argument("--dt", type=float, help="seconds of a time step, for a .nir that does not say (or another)")
-    parser.add_argument("--limit", type=int, help="run at most so many videos of the data set")
-    parser.add_argument("--views", default="1x1", help="temporal x spatial views of every video, e.g. 5x3")
-    parser.add_argument("--weight-bits", type=int, default=WEIGHT_BITS, help="2 to 8, sign included (default: 8)")
-    parser.add_argument("--merge", default=DEFAULT_MERGE, metavar="CHIP|always|never", help=MERGE_HELP)
-    parser.add_argument("--backend", choices=("lava", "integer", "loihi2"), default="lava")
-    parser.add_argument("--blocks", choices=("fused", "stock"), default="fused", help="stock: Lava's own Conv and LIF")
-    parser.add_argument("--processes", type=int, default=1, help="Lava processes that share the layers (default: 1)")
-    parser.add_argument("--out", type=Path, help="default: runs/demo, /clips, /DATASET, /estimate")
-    parser.add_argument("--timeout", type=float, help="seconds that one batch of clips may take on Lava")
-    parser.add_argument("--resume", action="store_true", help="go on where an earlier run in --out stopped")
+    add("--limit", type=positive_int, metavar="N", help="run at most N videos of the data set, evenly of its classes")
+    dt_help = "time step of a --nir that does not say it, or another one"
+    add("--dt", dest="dt_s", type=positive_seconds, metavar="SECONDS", help=dt_help)
+    add("--views", type=views, default=(1, 1), metavar="TxS", help="temporal x spatial views of every video, e.g. 5x3")
+    add("--weight-bits", type=WIDTHS, default=WEIGHT_BITS, metavar="BITS", help="2 to 8, sign included (default: 8)")
+    add_merge_argument(parser)
+    add("--backend", choices=(*BACKENDS, *BOARDS), default="lava", help="what computes the spikes (default: lava)")
+    add("--blocks", choices=BLOCKS, default="fused", help="stock: Lava's own Conv and LIF")
+    add("--processes", type=positive_int, default=1, help="Lava processes that share the layers (default: 1)")
+    timeout_help = "time that one batch of clips may take on Lava"
+    add("--timeout", dest="timeout_s", type=positive_seconds, metavar="SECONDS", help=timeout_help)
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=int, metavar="N", help="processes on this machine that share the clips")
+    workers_help = "processes of this machine that share the clips, with a Lava network each (default: this one alone)"
+    where.add_argument("--workers", type=positive_int, metavar="N", help=workers_help)
     where.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers share the clips")
-    parser.add_argument("--chip", nargs="+", default=[], metavar="FILE", help="chip files of your own (hardware/chips)")
-    parser.add_argument("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
-    parser.add_argument("--estimate", action="store_true", help="plan and fit only, simulate nothing")
-    parser.add_argument("--json", action="store_true", help="print report.json instead of the summary")
-    arguments = parser.parse_args()
-
-    from deploy.execution.resume import FOLDER, ResultFolder
-    from deploy.passes.merge_linear_chains import read_merge
-    from deploy.request import check_arguments, default_out, read_chips
-
-    check_arguments(arguments)
-    arguments.merge = read_merge(arguments.merge)
-    arguments.chip = read_chips(arguments.chip)
-    arguments.out = arguments.out or default_out(arguments)
-    arguments.parts = ResultFolder(arguments.out / FOLDER, resume=arguments.resume)
-    return arguments
+    chip_help = "chip files of your own (as in hardware/chips), priced beside those that ship"
+    add("--chip", dest="chips", nargs="+", type=Path, default=[], metavar="FILE", help=chip_help)
+    add("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
+    add("--estimate", action="store_true", help="simulate nothing: quantise, plan, and say what fits which chip")
+    add("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET, /estimate)")
+    add("--resume", action="store_true", help="go on where an earlier run in --out stopped")
+    add("--force", action="store_true", help="replace what an earlier run has left in --out")
+    add("--json", action="store_true", help="print report.json instead of the summary")
+    return parser.parse_args(argv)
 
 
-def run_with_progress(deployment: "Deployment", sources: "list[ClipSource]", arguments: argparse.Namespace) -> "Tally":
-    from deploy.execution.backends import RunOptions
-    from deploy.pipeline import run
+def asked_for(arguments: argparse.Namespace) -> "Request":
+    from deploy.request import Request
 
-    with runner_of(arguments) as runner, counting(len(sources), _what(sources, arguments, runner)) as on_clips:
-        return run(
-            deployment,
-            sources,
-            backend=arguments.backend,
-            options=RunOptions(blocks=arguments.blocks, processes=arguments.processes, timeout_s=arguments.timeout),
-            runner=runner,
-            results=arguments.parts,
-            on_clips=on_clips,
-        )
+    dataset = optional_dataset(arguments)
+    events_by = None if dataset else arguments.events_by  # a data set has its own
+    options = fields_of(Request, arguments, apart=(*DATASET_OPTIONS, "json"))
+    return Request(dataset=dataset, events_by=events_by, **options)
 
 
-def _what(sources: "list[ClipSource]", arguments: argparse.Namespace, runner: "Runner") -> str:
-    workers = f", {runner.workers} workers" if runner.workers > 1 else ""
-    return f"{len(sources)} clips on {arguments.backend}{workers}"
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    request = asked_for(arguments)
 
-
-def runner_of(arguments: argparse.Namespace) -> "AbstractContextManager[Runner]":
-    """Where the clips run; dask is imported only if it is asked for."""
-    if arguments.workers is None and arguments.scheduler is None:
-        from deploy.execution.collect import InProcess
-
-        return nullcontext(InProcess())
-    from deploy.execution.cluster import local_workers, workers_of
-
-    return workers_of(arguments.scheduler) if arguments.scheduler else local_workers(arguments.workers)
-
-
-def main() -> None:
-    arguments = parse_arguments()
-
-    from deploy.clips.choose import calibration_clips, choose_clips
-    from deploy.clips.read import batches
-    from deploy.execution.on_loihi2 import print_chip_run, run_chip
-    from deploy.execution.tally import KEPT_CLIPS
-    from deploy.gates.fidelity import plain
-    from deploy.gates.reference import compare, lines
-    from deploy.ir.interpreter import graph_dt_s
-    from deploy.pipeline import deploy
-    from deploy.report.files import write_json, write_markdown
-    from deploy.report.page import write_page
-    from deploy.report.record import estimate, record
-    from deploy.report.spikes import write_spikes
-    from deploy.report.summary import print_estimate, print_summary
-    from deploy.request import check_files, read_network
+    from deploy.session import print_outcome, run
 
     console = new_console()
-    graph = read_network(arguments, console.print)
-    sources = choose_clips(arguments, graph)
-    check_files(arguments, graph, sources)
-    calibration = calibration_clips(arguments, graph, sources)
-    deployment = deploy(graph, calibration, console.print, weight_bits=arguments.weight_bits, merge=arguments.merge)
-    if arguments.backend == "loihi2" and not arguments.estimate:
-        on_chip = run_chip(deployment, sources)
-        write_json(on_chip, arguments.out / "loihi2.json")
-        print_chip_run(on_chip, console)
-        return
-    if arguments.estimate:
-        report = {**estimate(deployment, chips=arguments.chip), "fixed_point": plain(deployment.fixed_point)}
-        print_estimate(report, console)
-    else:
-        tally = run_with_progress(deployment, sources, arguments)
-        report = record(deployment, tally, backend=arguments.backend, chips=arguments.chip)
-        if arguments.reference:
-            _, frames = next(batches(sources, deployment.input_format, KEPT_CLIPS))
-            report["reference"] = compare(arguments.reference, graph, frames, tally.kept)
-        write_spikes(tally.kept, arguments.out / "spikes.h5", dt_s=graph_dt_s(graph))
-        write_page(report, tally.kept, tally.shown_frames, arguments.out / "report.html")
-        write_markdown(report, arguments.out / "report.md")
-        print_summary(report, console)
-        for line in lines(report.get("reference", {})):
-            console.print(line)
-        report["fixed_point"] = plain(deployment.fixed_point)
-    write_json(report, arguments.out / "report.json")
-    if not arguments.estimate:
-        arguments.parts.remove()
+    outcome = run(request, console.print)
+    print_outcome(outcome, console)
     if arguments.json:
-        print(json.dumps(report))
-    console.print(f"look at {arguments.out / ('report.json' if arguments.estimate else 'report.html')}")
+        print(json.dumps(outcome.report))
+    console.print(f"look at {outcome.page}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ arXiv 2406.15034.
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -133,7 +133,7 @@ def facts() -> dict[str, Any]:
     }
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The manners of `svformer.common.cli` as far as they apply: this package imports none of the others."""
     summary, examples, source = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(
@@ -144,12 +144,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print the ledger as JSON")
     parser.add_argument("--no-color", action="store_true", help="no colours; the variable NO_COLOR does the same")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the ledger."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
     if arguments.json:
         print(json.dumps(facts()))
         return

@@ -12,6 +12,8 @@ from svformer.common.lazy import exported
 if TYPE_CHECKING:
     from svformer.common.errors import InputError
     from svformer.config import PRESETS, SVFormerConfig
+    from svformer.data.catalogue import open_dataset
+    from svformer.data.choice import DatasetChoice
     from svformer.evaluation.recording import (
         AttentionMap,
         MembraneTrace,
@@ -28,6 +30,8 @@ else:
             "svformer.model.checkpoint": ("load_checkpoint", "save_checkpoint"),
             "svformer.config": ("PRESETS", "SVFormerConfig"),
             "svformer.common.errors": ("InputError",),
+            "svformer.data.catalogue": ("open_dataset",),
+            "svformer.data.choice": ("DatasetChoice",),
             "svformer.model.svformer": ("SVFormer",),
             "svformer.evaluation.recording": (
                 "AttentionMap",
@@ -42,12 +46,14 @@ else:
 __all__ = [
     "PRESETS",
     "AttentionMap",
+    "DatasetChoice",
     "InputError",
     "MembraneTrace",
     "SVFormer",
     "SVFormerConfig",
     "attention_maps",
     "load_checkpoint",
+    "open_dataset",
     "record_membranes",
     "record_spikes",
     "save_checkpoint",

@@ -10,94 +10,63 @@ DIR receives evaluation.json (accuracies, every class, confusion matrix, firing 
 """
 
 import argparse
-import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from svformer.assets import TINY_CHECKPOINT
 from svformer.common.cli import ArgumentParser, add_device_argument, run_cli
-from svformer.common.errors import InputError
-from svformer.common.files import atomic_path
+from svformer.common.files import require_new
+from svformer.common.options import at_least, positive_int, views
 from svformer.common.terminal import new_console, say
-from svformer.config import SVFormerConfig
-from svformer.data.arguments import add_dataset_arguments
-
-if TYPE_CHECKING:
-    from svformer.data.dataset import ClipDataset
-    from svformer.evaluation.accuracy import Evaluation
+from svformer.data.arguments import add_dataset_arguments, chosen_dataset
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python -m svformer.evaluate", description=__doc__)
-    parser.add_argument("--checkpoint", default=TINY_CHECKPOINT, help="default: the one that ships")
-    parser.add_argument("--head-dim", type=int, default=64, help="of an authors' .pyth; ours hold it")
+    parser.add_argument("--checkpoint", type=Path, default=TINY_CHECKPOINT, help="default: the one that ships")
+    parser.add_argument("--head-dim", type=positive_int, default=64, help="of an authors' .pyth; ours hold it")
     add_dataset_arguments(parser)
-    parser.add_argument("--views", help="temporal x spatial views of every clip (default: the data set's, 5x3 or 1x1)")
-    parser.add_argument("--batch-size", type=int, default=32, help="clips x views at once (default: 32)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that read clips (default: this one)")
+    views_help = "temporal x spatial views of every clip (default: the data set's, 5x3 or 1x1)"
+    parser.add_argument("--views", type=views, metavar="TxS", help=views_help)
+    parser.add_argument("--batch-size", type=positive_int, default=32, help="clips x views at once (default: 32)")
+    loaders_help = "processes that read clips beside this one (default: none, this one reads them)"
+    parser.add_argument("--loaders", type=at_least(0), default=0, metavar="N", help=loaders_help)
     add_device_argument(parser)
     parser.add_argument("--out", type=Path, help="folder for evaluation.json and confusion.png")
+    parser.add_argument("--force", action="store_true", help="overwrite the evaluation in --out")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    arguments = parser.parse_args()
-    if arguments.batch_size < 1 or arguments.workers < 0:
-        raise InputError(f"--batch-size {arguments.batch_size} --workers {arguments.workers}; allowed: from 1, from 0")
-    return arguments
+    return parser.parse_args(argv)
 
 
-def as_json(evaluation: "Evaluation", classes: tuple[str, ...]) -> dict[str, Any]:
-    from svformer.evaluation.confusion import per_class
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    dataset, out = chosen_dataset(arguments), arguments.out
+    if out:
+        require_new(out / "evaluation.json", force=arguments.force)
 
-    return {
-        **dataclasses.asdict(evaluation.accuracy),
-        "views": evaluation.views,
-        "firing_rates": evaluation.firing_rates,
-        "classes": per_class(evaluation.confusion_KK, classes),
-        "confusion": evaluation.confusion_KK.tolist(),
-    }
+    from svformer.evaluation.accuracy import describe
+    from svformer.evaluation.confusion import class_table, layer_table
+    from svformer.evaluation.held_out import measure_held_out, write_figures
 
-
-def check_fit(config: SVFormerConfig, data: "ClipDataset") -> None:
-    """Raise `InputError` for data that the network was not made for."""
-    if (config.num_classes, config.in_channels) != (len(data.classes), data.channels):
-        raise InputError(
-            f"the checkpoint tells {config.num_classes} classes apart by {config.in_channels} channels, the data have "
-            f"{len(data.classes)} and {data.channels}; evaluate on what it was trained on (--dataset, --root)"
-        )
-
-
-def main() -> None:
-    arguments = parse_arguments()
-
-    from svformer.common.devices import choose_device
-    from svformer.common.shortage import shortage_explained
-    from svformer.data.catalogue import open_dataset
-    from svformer.evaluation.accuracy import describe, measure
-    from svformer.evaluation.confusion import class_table, draw_confusion, layer_table
-    from svformer.evaluation.views import DEFAULT_VIEWS, Views, parse_views
-    from svformer.model.checkpoint import load_checkpoint
-
-    grid = parse_views(arguments.views) if arguments.views else DEFAULT_VIEWS.get(arguments.dataset, (1, 1))
-    device = choose_device(arguments.device)
-    model = load_checkpoint(arguments.checkpoint, head_dim=arguments.head_dim).to(device)
-    data = open_dataset(arguments, size=model.config.image_size, frames=model.config.frames, train=False)
-    check_fit(model.config, data)
-    batch_size, workers = arguments.batch_size, arguments.workers
-    advice = "lower --batch-size, or compute on another --device"
-    with shortage_explained(f"--batch-size {batch_size} views at once on {device}", advice, workers=workers):
-        evaluation = measure(model, Views(data, grid), batch_size=batch_size, workers=workers)
-    facts = as_json(evaluation, data.classes)
-    if arguments.out:
-        with atomic_path(arguments.out / "evaluation.json") as temporary:
-            temporary.write_text(json.dumps({"checkpoint": str(arguments.checkpoint), **facts}, indent=2) + "\n")
-        with atomic_path(arguments.out / "confusion.png") as temporary:
-            draw_confusion(evaluation.confusion_KK, data.classes, temporary)
+    measured = measure_held_out(
+        arguments.checkpoint,
+        dataset,
+        head_dim=arguments.head_dim,
+        views=arguments.views,
+        batch_size=arguments.batch_size,
+        loaders=arguments.loaders,
+        device=arguments.device,
+    )
+    if out:
+        write_figures(measured, arguments.checkpoint, out)
+    facts = measured.facts()
     if arguments.json:
         print(json.dumps(facts))
         return
-    new_console().print(class_table(facts["classes"]), layer_table(evaluation.firing_rates))
-    say(describe(evaluation.accuracy, evaluation.views))
+    new_console().print(class_table(facts["classes"]), layer_table(measured.evaluation.firing_rates))
+    say(describe(measured.evaluation.accuracy, measured.evaluation.views))
 
 
 if __name__ == "__main__":

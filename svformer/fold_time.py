@@ -26,53 +26,57 @@ spikes behind (4 epochs at 1e-4, 3e-4, 1e-3 kept 91.3, 91.1, 90.4 %). SHARED.jso
 """
 
 import argparse
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from svformer.common.cli import ArgumentParser, run_cli
-from svformer.common.errors import InputError
-from svformer.data.arguments import add_dataset_arguments
+from svformer.common.cli import ArgumentParser, command_line, run_cli
+from svformer.common.options import at_least, fields_of, positive_float, positive_int
+from svformer.common.terminal import new_console
+from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, chosen_dataset
 from svformer.training.recipe import Recipe
+from svformer.training.request import CALIBRATION_CLIPS, FINE_TUNING_LR, FoldingRequest
 
-CALIBRATION_CLIPS = 256
-FINE_TUNING_LR = 1e-4  # peak; from scratch it is 4e-3
+PROGRAM = "python -m svformer.fold_time"
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(prog="python -m svformer.fold_time", description=__doc__)
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("checkpoint", type=Path, help=".safetensors of ours, or an authors' .pyth")
-    parser.add_argument("--head-dim", type=int, default=64, help="of an authors' .pyth; ours hold it")
+    parser.add_argument("--head-dim", type=positive_int, default=64, help="of an authors' .pyth; ours hold it")
     parser.add_argument("--out", type=Path, required=True, help=".safetensors; a .json with the figures goes beside it")
     add_dataset_arguments(parser)
     clips_help = f"training clips that choose gains and biases (default: {CALIBRATION_CLIPS}, or all where fewer)"
-    parser.add_argument("--calibration-clips", type=int, default=CALIBRATION_CLIPS, help=clips_help)
-    parser.add_argument("--epochs", type=int, default=0, help="of fine-tuning after it (default: none)")
-    parser.add_argument("--lr", type=float, default=FINE_TUNING_LR, help="its highest rate (default: %(default)g)")
-    parser.add_argument("--batch-size", type=int, default=Recipe.batch_size)
+    parser.add_argument("--calibration-clips", type=positive_int, default=CALIBRATION_CLIPS, help=clips_help)
+    parser.add_argument("--epochs", type=at_least(0), default=0, help="of fine-tuning after it (default: none)")
+    parser.add_argument("--lr", type=positive_float, default=FINE_TUNING_LR, help="its highest rate (%(default)g)")
+    parser.add_argument("--batch-size", type=positive_int, default=Recipe.batch_size, help="clips at once")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--force", action="store_true", help="overwrite --out")
-    arguments = parser.parse_args()
-    for name in ("calibration_clips", "batch_size", "lr"):
-        if not getattr(arguments, name) > 0:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(arguments, name)}; allowed: above 0")
-    _check_out(arguments.out, force=arguments.force)
-    return arguments
+    return parser.parse_args(argv)
 
 
-def _check_out(out: Path, *, force: bool) -> None:
-    if out.suffix != ".safetensors":
-        raise InputError(f"{out}: allowed: a name that ends in .safetensors")
-    for path in (out, out.with_suffix(".json")):
-        if path.exists() and not force:
-            raise InputError(f"{path}: exists; choose another --out, or --force to overwrite it")
+def asked_for(arguments: argparse.Namespace, command: str) -> FoldingRequest:
+    options = fields_of(FoldingRequest, arguments, apart=(*DATASET_OPTIONS, "json"))
+    return FoldingRequest(dataset=chosen_dataset(arguments), command=command, **options)
 
 
-def main() -> None:
-    arguments = parse_arguments()
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    request = asked_for(arguments, command_line(PROGRAM, argv))
 
+    from svformer.evaluation.agreement import layer_table, totals_table
     from svformer.training.folding import run
 
-    run(arguments)
+    folded = run(request)
+    if arguments.json:
+        print(json.dumps(folded.report))
+        return
+    console = new_console()
+    console.print(totals_table(folded.measured), layer_table(folded.measured))
+    last = list(folded.measured)[-1]
+    console.print(f"{request.out}: the {last} network; figures in {request.out.stem}.json")
 
 
 if __name__ == "__main__":

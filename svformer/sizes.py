@@ -7,9 +7,11 @@
 The model runs on torch's meta device, which works out shapes and no values.
 """
 
+import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 
 from rich.table import Column, Table
 
@@ -18,11 +20,15 @@ from svformer.common.terminal import new_console
 from svformer.config import PRESETS
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python -m svformer.sizes", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), help="default: all")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    arguments = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
 
     from svformer.model.dense_counts import Sizes, sizes
 

@@ -13,33 +13,33 @@ run.json, tensorboard/ and state.pt (what --resume needs).
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from svformer.common.cli import ArgumentParser, add_device_argument, run_cli
-from svformer.common.errors import InputError
+from svformer.common.cli import ArgumentParser, add_device_argument, command_line, run_cli
+from svformer.common.options import at_least, fields_of
 from svformer.config import PRESETS, WEIGHT_BITS, Activation, Norm
-from svformer.data.arguments import add_dataset_arguments
-from svformer.training.recipe import add_recipe_arguments
+from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, chosen_dataset
+from svformer.training.recipe import RECIPE_OPTIONS, add_recipe_arguments, overridden, preset_recipe
+from svformer.training.request import WIDTHS, TrainingRequest
+
+PROGRAM = "python -m svformer.train"
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(prog="python -m svformer.train", description=__doc__)
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="geometry and recipe")
     parser.add_argument("--norm", choices=get_args(Norm), help="norm statistics over time (default: the preset's)")
     parser.add_argument("--activation", choices=get_args(Activation), help="relu: the twin without spikes")
     parser.add_argument("--qat", action="store_true", help="fine-tune a trained network with rounded weights")
-    parser.add_argument("--weight-bits", type=int, help=f"of --qat, with sign: 2 to 8 (default: {WEIGHT_BITS[-1]})")
+    bits_help = f"of --qat, sign included: 2 to 8 (default: {WEIGHT_BITS[-1]})"
+    parser.add_argument("--weight-bits", type=WIDTHS, metavar="BITS", help=bits_help)
     parser.add_argument("--checkpoint", type=Path, help="where --qat starts (default: the tiny one that ships)")
     add_dataset_arguments(parser)
     add_recipe_arguments(parser)
     add_run_arguments(parser)
-    arguments = parser.parse_args()
-    check_qat_arguments(arguments)
-    for name in ("save_every", "workers"):
-        if (getattr(arguments, name) or 0) < 0:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(arguments, name)}; allowed: 0 or more")
-    return arguments
+    return parser.parse_args(argv)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,34 +48,29 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--out", type=Path, help="folder for the results (default: runs/PRESET, runs/PRESET_qatN)")
     group.add_argument("--resume", action="store_true", help="go on where an earlier run in --out stopped")
     group.add_argument("--force", action="store_true", help="start anew in an --out that holds a run")
-    group.add_argument("--save-every", type=int, default=0, metavar="STEPS", help="besides after every epoch")
-    group.add_argument("--dry-run", action="store_true", help="print shapes, memory and time, and train nothing")
-    group.add_argument("--workers", type=int, help="processes that read clips (default: with augmentation one a core)")
+    save_help = "save the state every so many steps, besides after every epoch"
+    group.add_argument("--save-every", type=at_least(0), default=0, metavar="STEPS", help=save_help)
+    dry_help = "train nothing: measure one step, print shapes, memory and time"
+    group.add_argument("--dry-run", action="store_true", help=dry_help)
+    loaders_help = "processes that read and augment clips (default: with augmentation one a core, else none)"
+    group.add_argument("--loaders", type=at_least(0), metavar="N", help=loaders_help)
     group.add_argument("--checkpoint-activations", action="store_true", help="compute twice: less memory, more time")
     add_device_argument(group)
     group.add_argument("--json", action="store_true", help="print the accuracy, or the figures of --dry-run, as JSON")
 
 
-def check_qat_arguments(arguments: argparse.Namespace) -> None:
-    """Raise `InputError` for options that do not go together."""
-    if not arguments.qat and (arguments.weight_bits is not None or arguments.checkpoint):
-        raise InputError("--weight-bits and --checkpoint belong to --qat; add it, or leave them out")
-    if arguments.qat and (arguments.norm or arguments.activation):
-        raise InputError("--qat takes the geometry of its checkpoint; leave out --norm and --activation")
-    ships = (arguments.preset, arguments.dataset) == ("tiny", "procedural")
-    if arguments.qat and arguments.checkpoint is None and not ships:
-        raise InputError(
-            f"--qat starts from a trained network, and none ships for preset {arguments.preset} on "
-            f"{arguments.dataset}; train one without --qat, then give it as --checkpoint FILE"
-        )
+def asked_for(arguments: argparse.Namespace, command: str) -> TrainingRequest:
+    recipe = overridden(preset_recipe(arguments.preset, qat=arguments.qat), vars(arguments))
+    options = fields_of(TrainingRequest, arguments, apart=(*DATASET_OPTIONS, *RECIPE_OPTIONS, "json"))
+    return TrainingRequest(recipe=recipe, dataset=chosen_dataset(arguments), command=command, **options)
 
 
-def main() -> None:
-    arguments = parse_arguments()
+def main(argv: Sequence[str] | None = None) -> None:
+    request = asked_for(parse_arguments(argv), command_line(PROGRAM, argv))
 
     from svformer.training.session import run
 
-    run(arguments)
+    run(request)
 
 
 if __name__ == "__main__":

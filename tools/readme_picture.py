@@ -4,8 +4,9 @@ What the project does: frames of a shipped clip, the spikes that the shipped net
 those of Lava), and the energy of the operations that these spikes cause.
 """
 
+import argparse
 import io
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,7 @@ from PIL import Image
 
 import deploy
 from deploy.clips.files import shipped
-from deploy.clips.read import batches, known_range
+from deploy.clips.read import known_range, load_clips
 from deploy.clips.source import input_format
 from deploy.costs.counting import count_operations
 from deploy.frontend.export import export_checkpoint
@@ -39,12 +40,18 @@ PARTS = {  # rows of the picture, and what the names of their populations begin 
 }
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, nargs="?", default=OUT, metavar="OUT.png", help="default: that of the README")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    out = parse_arguments(argv).out
     integer, frames_TCHW, signals = run()
     figure = draw(integer, frames_TCHW, signals)
     content = io.BytesIO()
     figure.savefig(content, dpi=200)
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else OUT
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.open(content).convert("RGB").save(out, optimize=True)
     print(f"{out.name}: {out.stat().st_size / 1e3:.0f} kB")
@@ -55,9 +62,9 @@ def run() -> tuple[IntNetwork, np.ndarray, dict[str, np.ndarray]]:
     graph = export_checkpoint(TINY_CHECKPOINT)[1]
     network = deploy.lower(graph)
     wanted, calibration = input_format(graph, network.frames), shipped(CALIBRATION_CLIPS)
-    _, calibration_NTCHW = next(batches(calibration, wanted, len(calibration)))
+    calibration_NTCHW = load_clips(calibration, wanted)
     integer = deploy.quantize(network, calibration_NTCHW, input_range=known_range(calibration))
-    _, clip_NTCHW = next(batches(shipped(DEMO_CLIPS)[:1], wanted, 1))
+    clip_NTCHW = load_clips(shipped(DEMO_CLIPS)[:1], wanted)
     signals = deploy.simulate(integer, clip_NTCHW, backend="integer").signals
     return integer, clip_NTCHW[0], {name: signal[0] for name, signal in signals.items()}
 

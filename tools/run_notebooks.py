@@ -4,9 +4,10 @@ What would differ from machine to machine is left out (times of execution, versi
 palette, a third of the size. The tests run the notebooks, too, and compare nothing with what is stored.
 """
 
+import argparse
 import base64
 import io
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
@@ -17,8 +18,14 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 COLOURS = 128
 
 
-def main() -> None:
-    for path in [Path(argument) for argument in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", type=Path, nargs="*", metavar="NOTEBOOK", help="default: all")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    for path in parse_arguments(argv).notebooks or sorted(FOLDER.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         NotebookClient(notebook, record_timing=False, resources={"metadata": {"path": str(path.parent)}}).execute()
         clean(notebook)

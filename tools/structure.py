@@ -11,7 +11,7 @@ be none (tests/project/test_architecture.py holds the order of the rooms).
 
 import argparse
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -72,11 +72,15 @@ def circles(graph: "nx.DiGraph[str]") -> list[list[str]]:
     return [sorted(group) for group in nx.strongly_connected_components(graph) if len(group) > 1]
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", nargs="*", default=list(PACKAGES), help=f"default: {' '.join(PACKAGES)}")
     parser.add_argument("--arrows", action="store_true", help="print what every room imports, too")
-    arguments = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
     for package in arguments.packages:
         graph = rooms(package)
         levels, found = floors(graph), circles(graph)

@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.clips.nir_data import is_recording, samples
-from deploy.clips.source import (
-    UNLABELLED,
-    ClipSource,
-)
+from deploy.clips.source import UNLABELLED, ClipSource
 from svformer.common.errors import InputError
 from svformer.data import dvs128, ntu60
 from svformer.data import event_files as recordings
-from svformer.data.arguments import Binning
+from svformer.data.choice import BINNINGS, Binning
 from svformer.data.dataset import Entry
 from svformer.data.event_files import EventEntry, holds_events
 from svformer.data.videos import ClipEntry
 from svformer.evaluation.views import spread
 
 
-def from_files(paths: Sequence[Path], *, events_by: Binning = "count") -> list[ClipSource]:
-    """Clips of single files, labelled where they bear the names of UCF101, NTU RGB+D or tonic's DVS128 Gesture."""
+def from_files(files: Sequence[str | Path], *, events_by: Binning = BINNINGS[0]) -> list[ClipSource]:
+    """Clips of single files, labelled where they bear the names of UCF101, NTU RGB+D or tonic's DVS128 Gesture.
+
+    `events_by` says how recordings of events become frames. Raises `InputError` with all files that are not there.
+    """
+    paths = [Path(file) for file in files]
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise InputError(

@@ -1,7 +1,7 @@
 """Clips from files: what `run_lava.py` is given becomes frames that a graph takes."""
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,15 @@ def _load_array(path: Path, wanted: InputFormat) -> NDArray[Any]:
     return values
 
 
-def array_frames(path: Path) -> int:
-    """Number of time steps of a .npy clip; raises `InputError` when it cannot be read."""
+def array_shape(path: Path) -> tuple[int, ...]:
+    """Shape of a .npy clip, [T, *shape]; raises `InputError` when the file cannot be read, or holds a single number."""
     try:
-        return int(np.load(path, mmap_mode="r", allow_pickle=False).shape[0])
-    except (OSError, ValueError, EOFError, AttributeError, IndexError) as error:
+        shape: tuple[int, ...] = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except (OSError, ValueError, EOFError, AttributeError) as error:
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
+    if not shape:
+        raise InputError(f"{path}: not a readable .npy file (one number; a clip is an array [T, *input shape])")
+    return shape
 
 
 def require_readable(sources: Sequence[ClipSource]) -> None:
@@ -73,7 +76,7 @@ def require_readable(sources: Sequence[ClipSource]) -> None:
             whole = len(sources) <= READ_BEFORE and source.entry.channels == 3
             source.entry.load(size=PROBE_SIZE, sampling=Sampling() if whole else Sampling(frames=1))
         elif not is_recording(source.path):
-            array_frames(source.path)
+            array_shape(source.path)
 
 
 def require_fit(sources: Sequence[ClipSource], wanted: InputFormat) -> None:
@@ -95,9 +98,51 @@ def known_range(sources: Sequence[ClipSource]) -> tuple[float, float] | None:
 def example_clips(wanted: InputFormat, count: int) -> Frames:
     """Clips [N, T, *shape] to compare executions on: shipped videos; for a network that takes none, random counts."""
     if takes_video(wanted):
-        return np.stack([load(source, wanted) for source in shipped(CALIBRATION_CLIPS)[:count]])
+        return load_clips(shipped(CALIBRATION_CLIPS)[:count], wanted)
     shape = (count, wanted.frames, *wanted.shape)
     return np.random.default_rng(0).poisson(1.0, shape).astype(np.float32)
+
+
+# Several clips
+
+
+class LeftOut:
+    """The files of a data set that cannot be read, and that a run over `sources` goes without."""
+
+    def __init__(self, sources: Sequence[ClipSource]) -> None:
+        self.sources, self.paths = sources, set[Path]()
+
+    def add(self, source: ClipSource, error: InputError) -> None:
+        """Leave a clip out, with a line that its data set prints; raises `InputError` where that is not allowed."""
+        if source.leave_out is None:
+            raise error
+        source.leave_out(error)
+        self.paths.add(source.path)
+
+    def say(self) -> None:
+        """Print how many files were left out; raises `InputError` when these are all."""
+        if self.paths:
+            count = f"{len(self.paths)} of {len({source.path for source in self.sources})} clips cannot be read"
+            if all(source.path in self.paths for source in self.sources):
+                raise InputError(f"{count}; nothing is left to run")
+            print(f"{count} and are left out", file=sys.stderr)
+
+
+def read_clips(sources: Sequence[ClipSource], wanted: InputFormat) -> tuple[dict[int, Frames], dict[int, InputError]]:
+    """Frames of the clips that can be read, and why the others cannot, both by place in the list.
+
+    Raises `InputError` for a clip that must not be left out: one that the user named.
+    """
+    read: dict[int, Frames] = {}
+    unreadable: dict[int, InputError] = {}
+    for place, source in enumerate(sources):
+        try:
+            read[place] = load(source, wanted)
+        except InputError as error:
+            if source.leave_out is None:
+                raise
+            unreadable[place] = error
+    return read, unreadable
 
 
 def batches(
@@ -110,32 +155,18 @@ def batches(
     """
     for source in sources:
         check_fits(source, wanted)
-    left_out = set[Path]()
+    left_out = LeftOut(sources)
     for first in range(0, len(sources), size):
-        readable = list(_readable(sources[first : first + size], wanted, left_out))
-        if readable:
-            yield [source for source, _ in readable], np.stack([frames for _, frames in readable])
-    say_left_out(left_out, sources)
+        batch = sources[first : first + size]
+        read, unreadable = read_clips(batch, wanted)
+        for place, error in unreadable.items():
+            left_out.add(batch[place], error)
+        if read:
+            yield [batch[place] for place in read], np.stack(list(read.values()))
+    left_out.say()
 
 
-def say_left_out(left_out: Collection[Path], sources: Sequence[ClipSource]) -> None:
-    """One line that says how many files were left out; raises `InputError` when these are all."""
-    if left_out:
-        count = f"{len(left_out)} of {len({source.path for source in sources})} clips cannot be read"
-        if all(source.path in left_out for source in sources):
-            raise InputError(f"{count}; nothing is left to run")
-        print(f"{count} and are left out", file=sys.stderr)
-
-
-def _readable(
-    sources: Sequence[ClipSource], wanted: InputFormat, left_out: set[Path]
-) -> Iterator[tuple[ClipSource, Frames]]:
-    """Clips that can be read, with their frames; adds the other files to `left_out`."""
-    for source in sources:
-        try:
-            yield source, load(source, wanted)
-        except InputError as error:
-            if source.leave_out is None:
-                raise
-            source.leave_out(error)
-            left_out.add(source.path)
+def load_clips(sources: Sequence[ClipSource], wanted: InputFormat) -> Frames:
+    """All clips as one array [N, T, *shape], in order; files are left out and refused as by `batches`."""
+    _, frames = next(batches(sources, wanted, len(sources)))
+    return frames

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deploy.clips.nir_data import is_recording
 from deploy.ir.shapes import infer_shapes
 from svformer.common.errors import InputError
+from svformer.config import SVFormerConfig
 from svformer.data.dataset import Entry
 
 Frames = NDArray[np.float32]  # [T, *input shape]
@@ -58,6 +59,11 @@ class InputFormat:
 
     frames: int
     shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, config: SVFormerConfig) -> "InputFormat":
+        """What an SVFormer takes."""
+        return cls(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
 
 
 def check_fits(source: ClipSource, wanted: InputFormat) -> None:

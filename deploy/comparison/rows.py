@@ -1,6 +1,5 @@
 """What one network does on some clips, in the figures that networks are compared by."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,16 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from deploy.clips.read import batches
-from deploy.clips.source import ClipSource, InputFormat, input_format
+from deploy.clips.read import load_clips
+from deploy.clips.source import ClipSource, InputFormat
 from deploy.comparison.relu import TwinRun, run_twin
+from deploy.comparison.request import ComparisonRequest
 from deploy.costs.resources import layer_needs
 from deploy.execution.deployment import Deployment
 from deploy.frontend.export import class_names, export_checkpoint, training_facts
 from deploy.gates.export import check_export
 from deploy.ir.machine import WEIGHT_BITS
+from deploy.passes.merge_linear_chains import read_merge
 from deploy.pipeline import deploy, run
 from deploy.report.record import record
 from hardware import energy_models, load_chip
@@ -61,18 +62,18 @@ def rows_of(
     path: Path,
     clips: Sequence[ClipSource],
     calibration: Sequence[ClipSource],
-    arguments: argparse.Namespace,
+    request: ComparisonRequest,
     console: Console,
 ) -> list[Row]:
     """The rows of a checkpoint: one for every width, two of each for a ReLU twin (with its zeros, and without)."""
-    model = load_checkpoint(path, head_dim=arguments.head_dim)
+    model = load_checkpoint(path, head_dim=request.head_dim)
     name = path.parent.name if path.stem == "checkpoint" else path.stem
     console.rule(f"{name}: {describe(model)}")
     if model.config.activation != "spiking":
-        return _twin_rows(name, model, class_names(training_facts(path)), clips, arguments.weight_bits, console)
+        return _twin_rows(name, model, class_names(training_facts(path)), clips, request.weight_bits, console)
     trained = model.config.weight_bits
-    widths = arguments.weight_bits if trained is None else [WEIGHT_BITS]  # a trained grid is found and kept
-    return [_spiking_row(name, path, clips, calibration, arguments, bits, console) for bits in widths]
+    widths = request.weight_bits if trained is None else [WEIGHT_BITS]  # a trained grid is found and kept
+    return [_spiking_row(name, path, clips, calibration, request, bits, console) for bits in widths]
 
 
 def describe(model: SVFormer) -> str:
@@ -89,17 +90,16 @@ def _spiking_row(
     path: Path,
     clips: Sequence[ClipSource],
     calibration: Sequence[ClipSource],
-    arguments: argparse.Namespace,
+    request: ComparisonRequest,
     bits: int,
     console: Console,
 ) -> Row:
-    model, graph = export_checkpoint(path, head_dim=arguments.head_dim)
-    _, frames = next(batches(calibration, input_format(graph, model.config.frames), CHECKED_CLIPS))
-    check_export(model, graph, frames)
-    deployment = deploy(graph, calibration, console.print, weight_bits=bits, merge=arguments.merge)
+    model, graph = export_checkpoint(path, head_dim=request.head_dim)
+    check_export(model, graph, load_clips(calibration[:CHECKED_CLIPS], InputFormat.of(model.config)))
+    deployment = deploy(graph, calibration, console.print, weight_bits=bits, merge=read_merge(request.merge))
     with counting(len(clips), f"{name}, {bits} bits") as on_clips:
-        tally = run(deployment, clips, backend=arguments.backend, on_clips=on_clips)
-    report = record(deployment, tally, backend=arguments.backend)
+        tally = run(deployment, clips, backend=request.backend, on_clips=on_clips)
+    report = record(deployment, tally, backend=request.backend)
     return _row_of_report(name, describe(model), report, _is_static(deployment))
 
 
@@ -145,7 +145,7 @@ def _twin_rows(
     console: Console,
 ) -> list[Row]:
     config = model.config
-    wanted = InputFormat(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
+    wanted = InputFormat.of(config)
     with counting(len(clips), name) as on_clips:
         found = run_twin(model, clips, wanted, classes=classes, on_clips=on_clips)
     forms = {"every product": found.dense(), "zeros skipped": found}

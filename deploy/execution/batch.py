@@ -12,7 +12,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.clips.read import load
+from deploy.clips.read import load, read_clips
 from deploy.clips.source import ClipSource, Frames, InputFormat
 from deploy.costs.counting import count_by_step
 from deploy.execution.backends import INTEGER, RunOptions, backend_of
@@ -22,7 +22,6 @@ from deploy.gates.agreement import agreement, require_equal
 from deploy.ir.integer import IntNetwork
 from deploy.ir.interpreter import interpret
 from deploy.ir.plan import Plan
-from svformer.common.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,27 +66,19 @@ def run_batch(
 
     Raises `GateError` when Lava and the integers differ, `InputError` for a clip that cannot be done without.
     """
-    read, left_out = _read(sources, spec.wanted, first)
+    read, unreadable = read_clips(sources, spec.wanted)
     tally = Tally()
     if read:
-        clips = [sources[place - first] for place in read]
-        kept = sum(place < KEPT_CLIPS for place in read)
+        clips = [sources[place] for place in read]
+        kept = sum(first + place < KEPT_CLIPS for place in read)
         tally = _tally(spec, clips, np.stack(list(read.values())), kept=kept, cores=cores, on_steps=on_steps)
-    return BatchResult(first=first, count=len(sources), places=tuple(read), left_out=left_out, tally=tally)
-
-
-def _read(sources: Sequence[ClipSource], wanted: InputFormat, first: int) -> tuple[dict[int, Frames], dict[int, str]]:
-    """By place: frames of the clips that can be read, and why the others cannot."""
-    read: dict[int, Frames] = {}
-    left_out: dict[int, str] = {}
-    for place, source in enumerate(sources, first):
-        try:
-            read[place] = load(source, wanted)
-        except InputError as error:
-            if source.leave_out is None:
-                raise
-            left_out[place] = str(error)
-    return read, left_out
+    return BatchResult(
+        first=first,
+        count=len(sources),
+        places=tuple(first + place for place in read),
+        left_out={first + place: str(error) for place, error in unreadable.items()},
+        tally=tally,
+    )
 
 
 def _tally(

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from deploy.clips.read import say_left_out
+from deploy.clips.read import LeftOut
 from deploy.clips.source import ClipSource
 from deploy.execution.batch import BatchResult, RunSpec, kept_again, run_batch
 from deploy.execution.resume import ResultFolder
@@ -95,7 +94,7 @@ def collect(
             if stored:
                 stored.add(part)
             so_far.add(part)
-    say_left_out(so_far.left_out, sources)
+    so_far.left_out.say()
     return so_far.tally(spec)
 
 
@@ -105,7 +104,7 @@ class _Progress:
     def __init__(self, sources: Sequence[ClipSource], on_clips: OnClips) -> None:
         self.sources, self.on_clips = sources, on_clips
         self.parts: list[BatchResult] = []
-        self.left_out = set[Path]()
+        self.left_out = LeftOut(sources)
 
     @property
     def done(self) -> int:
@@ -116,10 +115,7 @@ class _Progress:
         """Take up a part; raises `InputError` where too many of its clips, with those before, cannot be read."""
         self.parts.append(part)
         for place, reason in part.left_out.items():
-            source = self.sources[place]
-            self.left_out.add(source.path)
-            if source.leave_out:
-                source.leave_out(InputError(reason))
+            self.left_out.add(self.sources[place], InputError(reason))
         self.on_clips(self.done)
 
     def on_unfinished(self, clips: float) -> None:

@@ -27,6 +27,7 @@ from deploy.gates.agreement import Agreement
 from hardware import OpCounts
 from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
+from svformer.common.terminal import counted
 
 FORMAT = "svformer-part/1"
 FOLDER = "parts"  # in the out folder
@@ -115,16 +116,17 @@ def _tally(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]
 class ResultFolder:
     """The parts of one run, in a folder of their own, which goes with the last of them.
 
-    With `resume` those of an earlier run that match are taken up; without, `InputError` says that there are some.
+    With `resume` those of an earlier run that match are taken up; without, `InputError` says that there are some, or
+    the first of the new run replace them (`force`).
     """
 
-    def __init__(self, folder: Path, *, resume: bool = False) -> None:
+    def __init__(self, folder: Path, *, resume: bool = False, force: bool = False) -> None:
         if resume and not folder.is_dir():
             raise InputError(f"{folder}: nothing to resume; start without --resume")
-        if not resume and (stopped := list(folder.glob("part-*.npz"))):
+        if not (resume or force) and (stopped := list(folder.glob("part-*.npz"))):
             raise InputError(
-                f"{folder}: holds what a run that was stopped has done ({len(stopped)} files); go on with --resume, or "
-                "choose another --out, or remove the folder"
+                f"{folder}: holds what a run that was stopped has done ({counted(len(stopped), 'file')}); go on with "
+                "--resume, choose another --out, or start anew with --force"
             )
         self.folder, self.resume = folder, resume
         self.clips = 0  # that lie there, or were left out
@@ -136,6 +138,8 @@ class ResultFolder:
         self._mark = lambda first, end: fingerprint.fingerprint(
             [of_run, fingerprint.of_clips(list(sources[first:end]))]
         )
+        if not self.resume:
+            self.remove()  # of a run that was stopped and is given up
         found = list(self._read(sources)) if self.resume else []
         self.clips = sum(part.count for part in found)
         try:

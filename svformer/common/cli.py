@@ -6,9 +6,11 @@ Results go to standard output, progress and errors to standard error: `svformer.
 import argparse
 import errno
 import os
+import re
+import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from svformer.common.errors import InputError, UserFacingError
@@ -22,6 +24,7 @@ UNWRITABLE = {
 INTERRUPTED = 130  # the shell's convention for Ctrl-C
 READER_GONE = 141  # and for a reader that went, as `head` does
 STARTS = ("python ", "torchrun ")  # of a paragraph with examples
+REFUSED = re.compile(r"argument ([^:]+): (.+; allowed: .+)")  # of the types of `svformer.common.options`
 EXIT_CODES = "exit codes: 0 done, 2 bad input, 3 a gate found a mismatch, 4 the simulator failed, 130 interrupted"
 
 
@@ -59,7 +62,8 @@ class ArgumentParser(argparse.ArgumentParser):
         return parsed
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
+        refused = REFUSED.fullmatch(message)
+        raise InputError(f"{refused[1]} {refused[2]}" if refused else f"{message}; see {self.prog} --help")
 
 
 def add_device_argument(parser: argparse._ActionsContainer) -> None:
@@ -77,6 +81,11 @@ class _Filled(argparse.HelpFormatter):
         )
 
 
+def complete_with(action: argparse.Action, words: Callable[[], Iterable[str]]) -> None:
+    """Let Tab offer these words for an option that takes others, too; `words` is called only where Tab asks."""
+    action.completer = lambda **_: words()  # type: ignore[attr-defined]  # argcomplete looks for it
+
+
 def _complete(parser: argparse.ArgumentParser) -> None:
     """Answer the shell that asks what Tab can mean, and end."""
     if "_ARGCOMPLETE" in os.environ:
@@ -85,10 +94,21 @@ def _complete(parser: argparse.ArgumentParser) -> None:
         argcomplete.autocomplete(parser)
 
 
-def run_cli(main: Callable[[], None]) -> int:
-    """Run `main`; errors meant for the user become one line on standard error and their exit code."""
+# Running a command
+
+
+def command_line(program: str, argv: Sequence[str] | None) -> str:
+    """How a command was called, for the record of its run; `argv` is that of its `main`."""
+    return shlex.join([*program.split(), *(sys.argv[1:] if argv is None else argv)])
+
+
+def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+    """Run `main` with the words of a command line (None: those of this process).
+
+    Errors meant for the user become one line on standard error; returns the exit code.
+    """
     try:
-        main()
+        main(argv)
         sys.stdout.flush()
     except UserFacingError as error:
         print(f"error: {error}", file=sys.stderr)

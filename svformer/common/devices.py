@@ -3,6 +3,7 @@
 import torch
 
 from svformer.common.errors import InputError
+from svformer.common.terminal import counted
 
 
 def choose_device(name: str | None, *, local_rank: int = 0) -> torch.device:
@@ -19,5 +20,11 @@ def choose_device(name: str | None, *, local_rank: int = 0) -> torch.device:
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     index = local_rank % max(gpus, 1) if device.index is None else device.index
     if index >= gpus:
-        raise InputError(f"--device {name}: torch finds {gpus} GPUs here; allowed: cpu, or cuda:0 to cuda:{gpus - 1}")
+        raise InputError(f"--device {name}: torch finds {counted(gpus, 'GPU')} here; allowed: {_allowed(gpus)}")
     return torch.device("cuda", index)
+
+
+def _allowed(gpus: int) -> str:
+    if gpus == 0:
+        return "cpu"
+    return "cpu, or cuda:0" if gpus == 1 else f"cpu, or cuda:0 to cuda:{gpus - 1}"

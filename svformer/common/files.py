@@ -36,6 +36,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_new(*paths: Path, force: bool) -> None:
+    """Raise `InputError` where a result would overwrite a file, unless the user asks for that (`force`)."""
+    taken = [str(path) for path in paths if path.exists()]
+    if taken and not force:
+        raise InputError(f"{taken[0]}: exists; choose another --out, or --force to overwrite it")
+
+
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write a whole file, beside and renamed.
 

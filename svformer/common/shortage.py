@@ -27,6 +27,6 @@ def _explained(error: Exception, work: str, advice: str, workers: int) -> str | 
     if "DataLoader worker" in str(error):
         return (
             f"a process that reads clips was killed, most often for want of memory or of shared memory (/dev/shm): "
-            f"{error}; lower --workers (now {workers})"
+            f"{error}; lower --loaders (now {workers})"
         )
     return None

@@ -1,11 +1,10 @@
-"""The data sets by name, for every command line tool that takes `--dataset NAME --root DIR`."""
+"""The data sets by name: what a `DatasetChoice` asks for, opened."""
 
-import argparse
 import sys
 from pathlib import Path
 
 from svformer.data import ntu60, ucf101
-from svformer.data.arguments import BINNINGS, MAX_UNREADABLE, PROCEDURAL, SPLITS, check_dataset_arguments
+from svformer.data.choice import BINNINGS, PROCEDURAL, SPLITS, DatasetChoice
 from svformer.data.clips import Sampling
 from svformer.data.dataset import ClipDataset, Options
 from svformer.data.dvs128 import Dvs128
@@ -15,33 +14,40 @@ from svformer.data.procedural import generate
 PROCEDURAL_GROUPS, PROCEDURAL_CLIPS_PER_GROUP = 50, 2  # 12 classes: 864 clips train, 336 test; 20: 1440 and 560
 
 
-def open_dataset(
-    arguments: argparse.Namespace, *, size: int, frames: int, train: bool, cache: bool = True
-) -> ClipDataset:
-    """The training or held-out part of the data set that the arguments name.
+def open_dataset(choice: DatasetChoice, *, size: int, frames: int, train: bool, cache: bool = True) -> ClipDataset:
+    """The training or held-out part of a data set, as clips [frames, C, size, size].
 
-    Without `--root` a procedural set is generated where it is not there (or not complete); all others come from the
-    user's disk, and a folder that the user names is only read. `cache` lets procedural videos stay
-    decoded in memory.
+    Without a root a procedural set is generated where it is not there (or not complete); all others come from the
+    user's disk, and a folder that the user names is only read. `cache` lets procedural videos stay decoded in memory.
+    Raises `InputError` where the folder does not hold the data set.
     """
-    check_dataset_arguments(arguments)
-    name, root = arguments.dataset, arguments.root
-    split = str(arguments.split or SPLITS.get(name, ("",))[0])
-    allowed = vars(arguments).get("max_unreadable", MAX_UNREADABLE)
-    options: Options = {"size": size, "sampling": Sampling(frames=frames), "max_unreadable": allowed}
+    name, split = choice.name, str(choice.split or SPLITS.get(choice.name, ("",))[0])
+    options: Options = {
+        "size": size,
+        "sampling": Sampling(frames=frames),
+        "max_unreadable": choice.max_unreadable,
+    }
+    root = _generated(name) if choice.root is None else Path(choice.root)
     if name == "ucf101":
         return ucf101.Ucf101(root, split=split, train=train, flip=True, **options)
     if name == "ntu60":
         return ntu60.Ntu60(root, split=split, train=train, flip=True, **options)
     if name == "dvs128":
-        by = vars(arguments).get("events_by") or BINNINGS[0]
-        return Dvs128(root, train=train, events_by=by, download=vars(arguments).get("download", False), **options)
+        events_by = choice.events_by or BINNINGS[0]
+        return Dvs128(root, train=train, events_by=events_by, download=choice.download, **options)
     if name == "folder":
         return _open_folder(root, train, options)
-    if root is None:
-        root = Path("data") / name
-        generate(root, world=PROCEDURAL[name], groups=PROCEDURAL_GROUPS, clips_per_group=PROCEDURAL_CLIPS_PER_GROUP)
     return ucf101.Ucf101(root, split=split, train=train, cache=cache, **options)  # no flip: directions are classes
+
+
+def _generated(name: str) -> Path:
+    """The folder of a procedural set, whose missing clips are written first."""
+    return generate(
+        Path("data") / name,
+        world=PROCEDURAL[name],
+        groups=PROCEDURAL_GROUPS,
+        clips_per_group=PROCEDURAL_CLIPS_PER_GROUP,
+    )
 
 
 def _open_folder(root: Path, train: bool, options: Options) -> VideoFolder:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from svformer.common.errors import InputError
-from svformer.data.arguments import MAX_UNREADABLE
+from svformer.data.choice import MAX_UNREADABLE
 from svformer.data.clips import Sampling
 
 Item = TypeVar("Item")
@@ -81,6 +81,16 @@ class Unreadable:
                 f"{self}, more than the {100 * self.allowed:g} % that are allowed, the last: {error}; "
                 "or allow more with --max-unreadable SHARE"
             )
+
+    def readable(self, indices: Sequence[int], read: Callable[[int], Item]) -> list[Item]:
+        """What `read` makes of the files with these indices, without those that cannot be read."""
+        items = list[Item]()
+        for index in indices:
+            try:
+                items.append(read(index))
+            except InputError as error:
+                self.add(index, error)
+        return items
 
     def __str__(self) -> str:
         return f"{self.count} of {len(self._found)} files cannot be read"
@@ -169,17 +179,10 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
         raise UnreadableError(f"none of the {len(self)} training files can be read")
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
-        """What a `DataLoader` asks for a batch: the items that can be read."""
-        return [self[index] for index in indices] if self.train else self.readable(indices, self.__getitem__)
-
-    def readable(self, indices: Sequence[int], read: Callable[[int], Item]) -> list[Item]:
-        """What `read` makes of these clips, without those that cannot be read; raises UnreadableError if none can."""
-        items = list[Item]()
-        for index in indices:
-            try:
-                items.append(read(index))
-            except InputError as error:
-                self.unreadable.add(index, error)
+        """What a `DataLoader` asks for a batch: the items that can be read; raises UnreadableError if none can."""
+        if self.train:
+            return [self[index] for index in indices]
+        items = self.unreadable.readable(indices, self.__getitem__)
         if not items:
             raise UnreadableError(f"none of the {len(indices)} files of a batch can be read; choose larger batches")
         return items

@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from svformer.common.errors import InputError
-from svformer.data.arguments import Binning
+from svformer.data.choice import Binning
 from svformer.data.dataset import ClipDataset, Options
 from svformer.data.event_files import EventEntry, parse_name
 from svformer.data.events import SENSOR_PX, check_size

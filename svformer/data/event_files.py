@@ -11,7 +11,7 @@ from torch import Tensor
 
 from svformer.common.errors import InputError
 from svformer.data.aedat import read_aedat
-from svformer.data.arguments import Binning
+from svformer.data.choice import Binning
 from svformer.data.clips import Sampling
 from svformer.data.events import EVENT, SENSOR_PX, Events, count_events
 

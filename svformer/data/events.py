@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from svformer.common.errors import InputError
-from svformer.data.arguments import BINNINGS, Binning
+from svformer.data.choice import BINNINGS, Binning
 from svformer.data.clips import COUNTS
 
 SENSOR_PX = 128

@@ -11,20 +11,26 @@ dvs128: the first 11 easy motions as gestures, seen by a model of an event camer
 (with the archives and the 100 files a part without which tonic would download), OUT/DvsGesture as IBM published it.
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.terminal import say
-from svformer.data.arguments import LOOKALIKES
+from svformer.data.choice import LOOKALIKES
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python -m svformer.data.lookalike", description=__doc__)
     parser.add_argument("dataset", choices=LOOKALIKES)
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
-    arguments = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
 
     from svformer.data.synthetic.lookalikes import WRITERS
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Unpack
 
 from svformer.common.errors import InputError
-from svformer.data.arguments import NTU60_SPLITS
+from svformer.data.choice import NTU60_SPLITS
 from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
 
 TRAINING_PERFORMERS = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))  # of xsub

@@ -9,6 +9,7 @@ The easy set has 12 motions of one object (`synthetic.scenes`); the hard one has
 is one scene (shapes, colours, clutter, noise, tempo, size), the same for every class; its clips vary it.
 """
 
+import argparse
 import contextlib
 import functools
 import json
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
+from svformer.common.options import between, positive_int
 from svformer.common.terminal import say, track
 from svformer.data.synthetic import actions, people, scenes
 from svformer.data.synthetic.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX
@@ -35,6 +37,7 @@ from svformer.data.synthetic.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX
 __all__ = ["CLASSES", "WORLDS", "World", "generate"]
 
 QUANTISER = "4"  # of MPEG-4, 1 (best) to 31
+GROUPS, CLIPS_PER_GROUP = between(2, 99), between(1, 99)  # their numbers in a file's name have two digits
 Job = tuple[str, int, int]  # class, group, clip; groups and clips count from 1
 
 
@@ -79,10 +82,9 @@ def generate(
     """
     if world not in WORLDS:
         raise InputError(f"world {world!r}: no such set of clips; allowed: {', '.join(WORLDS)}")
-    if not (2 <= groups <= 99 and 1 <= clips_per_group <= 99):
-        raise InputError(f"{groups} groups of {clips_per_group} clips; allowed: 2 to 99 groups, 1 to 99 clips")
-    if workers is not None and workers < 1:
-        raise InputError(f"{workers} workers; allowed: 1 or more")
+    GROUPS.check("--groups", groups)
+    CLIPS_PER_GROUP.check("--clips-per-group", clips_per_group)
+    positive_int.check("--jobs", workers)
     chosen = WORLDS[world].classes if classes is None else tuple(classes)
     unknown = [name for name in chosen if name not in WORLDS[world].classes]
     if unknown or not chosen:
@@ -161,15 +163,20 @@ def _write_lines(path: Path, lines: list[str]) -> None:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def main() -> None:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python -m svformer.data.procedural", description=__doc__ or "")
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument("--set", dest="world", choices=tuple(WORLDS), default="easy", help="of clips (default easy)")
-    parser.add_argument("--groups", type=int, default=25, help="scenes (default 25)")
-    parser.add_argument("--clips-per-group", type=int, default=4, help="of each class and scene (default 4)")
+    parser.add_argument("--groups", type=GROUPS, default=25, help="scenes (default 25)")
+    parser.add_argument("--clips-per-group", type=CLIPS_PER_GROUP, default=4, help="a class and scene (default 4)")
     parser.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
-    say(f"{generate(**vars(parser.parse_args()))}")
+    jobs_help = "processes that draw and encode clips (default: one a core)"
+    parser.add_argument("--jobs", dest="workers", type=positive_int, metavar="N", help=jobs_help)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    say(f"{generate(**vars(parse_arguments(argv)))}")
 
 
 if __name__ == "__main__":

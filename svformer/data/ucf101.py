@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Unpack
 
 from svformer.common.errors import InputError
-from svformer.data.arguments import UCF101_SPLITS
+from svformer.data.choice import UCF101_SPLITS
 from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
 
 

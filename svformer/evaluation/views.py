@@ -1,27 +1,17 @@
 """Views of a clip: several times and places of one video, whose scores are averaged (arXiv 2406.15034, section 4.1)."""
 
-import re
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from svformer.common.errors import InputError
 from svformer.data.dataset import ClipDataset
 
 Grid = tuple[int, int]  # temporal x spatial views
 
 PAPER: Grid = (5, 3)
 DEFAULT_VIEWS: dict[str, Grid] = {"ucf101": PAPER, "ntu60": PAPER}  # by data set; 1 x 1 for all others
-
-
-def parse_views(text: str) -> Grid:
-    """Temporal and spatial views, "5x3"."""
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if found is None:
-        raise InputError(f"--views {text}; allowed: temporal x spatial counts from 1, such as 5x3")
-    return int(found[1]), int(found[2])
 
 
 def spread(count: int) -> list[float]:
@@ -48,13 +38,7 @@ class Views(Dataset[tuple[Tensor, int]]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
         """What a `DataLoader` asks for a batch: the clips that can be read, which may be none."""
-        items = list[tuple[Tensor, int]]()
-        for index in indices:
-            try:
-                items.append(self[index])
-            except InputError as error:
-                self.data.unreadable.add(index, error)
-        return items
+        return self.data.unreadable.readable(indices, self.__getitem__)
 
 
 def collated(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor] | None:

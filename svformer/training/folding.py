@@ -1,13 +1,11 @@
 """A network with norm statistics for every time step made one with a single set; `svformer.fold_time` says how."""
 
-import argparse
 import copy
 import dataclasses
 import json
-import shlex
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,17 @@ from torch.utils.data import DataLoader, Subset
 
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
-from svformer.common.terminal import new_console, progress, track
+from svformer.common.terminal import progress, track
 from svformer.config import SVFormerConfig
 from svformer.data.catalogue import open_dataset
 from svformer.data.clips import as_batch
 from svformer.data.dataset import ClipDataset
-from svformer.evaluation.agreement import Measured, layer_table, measure, totals_table
+from svformer.evaluation.agreement import Measured, measure
 from svformer.model.checkpoint import load_checkpoint, read_notes, save_checkpoint
 from svformer.model.layers import TimeNorm
 from svformer.model.svformer import SVFormer
 from svformer.training.recipe import Recipe
+from svformer.training.request import FoldingRequest
 from svformer.training.trainer import Trainer
 
 REFERENCE = "per_step"
@@ -152,7 +151,15 @@ def _in_order_of_execution(unit: nn.Module, current: Tensor) -> list[PairedNorm]
     return called
 
 
-# The command line tool
+# A request carried out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """What folding left: the content of the .json beside the checkpoint, and what it measured of every network."""
+
+    report: dict[str, Any]
+    measured: dict[str, Measured]
 
 
 def load_per_step(path: Path, *, head_dim: int) -> SVFormer:
@@ -186,11 +193,11 @@ def calibration_batches(data: ClipDataset, *, clips: int, batch_size: int) -> It
         yield as_batch(batch)
 
 
-def new_trainer(config: SVFormerConfig, data: ClipDataset, arguments: argparse.Namespace) -> Trainer | None:
+def new_trainer(config: SVFormerConfig, data: ClipDataset, request: FoldingRequest) -> Trainer | None:
     """For the folded network, made before folding so that impossible options are refused at once."""
-    if arguments.epochs == 0:
+    if request.epochs == 0:
         return None
-    recipe = Recipe(epochs=arguments.epochs, batch_size=arguments.batch_size, peak_lr=arguments.lr)
+    recipe = Recipe(epochs=request.epochs, batch_size=request.batch_size, peak_lr=request.lr)
     return Trainer(SVFormer(dataclasses.replace(config, norm="shared")), data, recipe)
 
 
@@ -206,31 +213,31 @@ def _facts(trainer: Trainer) -> dict[str, Any]:
     return {"recipe": dataclasses.asdict(trainer.recipe), "loss": [point.loss for point in trainer.curve]}
 
 
-def record(arguments: argparse.Namespace, measured: Mapping[str, Measured], **facts: Any) -> dict[str, Any]:
+def record(request: FoldingRequest, measured: Mapping[str, Measured], **facts: Any) -> dict[str, Any]:
     """Write SHARED.json and return what it says."""
     report = {
-        "command": shlex.join(["python", "-m", "svformer.fold_time", *sys.argv[1:]]),
+        "command": request.command,
         "date": datetime.now(UTC).date().isoformat(),
-        "checkpoint": str(arguments.checkpoint),
-        "dataset": arguments.dataset,
+        "checkpoint": str(request.checkpoint),
+        "dataset": request.dataset.name,
         **facts,
         "networks": {name: dataclasses.asdict(m) for name, m in measured.items()},
     }
-    with atomic_path(arguments.out.with_suffix(".json")) as temporary:
+    with atomic_path(request.out.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n")
     return report
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Fold, and fine-tune, what the command line asks for."""
-    per_step, notes = load_per_step(arguments.checkpoint, head_dim=arguments.head_dim), read_notes(arguments.checkpoint)
-    config, batch_size = per_step.config, arguments.batch_size
+def run(request: FoldingRequest) -> Folded:
+    """Fold, and fine-tune, what is asked for; raises `InputError` where network and data do not go together."""
+    per_step, notes = load_per_step(request.checkpoint, head_dim=request.head_dim), read_notes(request.checkpoint)
+    config, batch_size = per_step.config, request.batch_size
     size, frames = config.image_size, config.frames
-    data = open_dataset(arguments, size=size, frames=frames, train=True, cache=arguments.epochs > 0)
-    held_out = open_dataset(arguments, size=size, frames=frames, train=False, cache=False)
+    data = open_dataset(request.dataset, size=size, frames=frames, train=True, cache=request.epochs > 0)
+    held_out = open_dataset(request.dataset, size=size, frames=frames, train=False, cache=False)
     check_classes(config, notes, data)
-    trainer = new_trainer(config, data, arguments)
-    clips, started = min(arguments.calibration_clips, len(data)), time.monotonic()
+    trainer = new_trainer(config, data, request)
+    clips, started = min(request.calibration_clips, len(data)), time.monotonic()
     folded = fold(per_step, calibration_batches(data, clips=clips, batch_size=batch_size))
     networks, seconds = {REFERENCE: per_step, "recalibrated": folded}, {"fold": time.monotonic() - started}
     if trainer:
@@ -238,17 +245,12 @@ def run(arguments: argparse.Namespace) -> None:
         seconds["fine_tune"] = sum(point.seconds for point in trainer.curve)
     measured = measure(networks, held_out, batch_size=batch_size)
     report = record(
-        arguments,
+        request,
         measured,
         calibration_clips=clips,
         fine_tuning=_facts(trainer) if trainer else None,
         seconds={name: round(value, 1) for name, value in seconds.items()},
     )
-    from_data = {"classes": json.dumps(data.classes), "dataset": arguments.dataset}
-    save_checkpoint(folded, arguments.out, {**from_data, **notes, "command": report["command"]})
-    if arguments.json:
-        print(json.dumps(report))
-        return
-    console = new_console()
-    console.print(totals_table(measured), layer_table(measured))
-    console.print(f"{arguments.out}: the {list(networks)[-1]} network; figures in {arguments.out.stem}.json")
+    from_data = {"classes": json.dumps(data.classes), "dataset": request.dataset.name}
+    save_checkpoint(folded, request.out, {**from_data, **notes, "command": report["command"]})
+    return Folded(report=report, measured=measured)

@@ -14,9 +14,9 @@ from svformer.common.shortage import shortage_explained
 from svformer.common.terminal import duration, new_console, size
 from svformer.common.terminal import progress as progress_bars
 from svformer.evaluation.curve import Point, write_curve
+from svformer.training.request import STATE
 from svformer.training.trainer import Trainer
 
-STATE = "state.pt"
 LOGS = "tensorboard"
 SPACE_FOR_STATES = 3  # the old one, the new one beside it, and the rest
 

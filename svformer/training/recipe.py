@@ -2,8 +2,9 @@
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from svformer.common.errors import InputError
 
@@ -134,6 +135,11 @@ def fine_tuning(recipe: Recipe) -> Recipe:
 FINE_TUNING = fine_tuning(RECIPES["tiny"])
 
 
+def preset_recipe(preset: str, *, qat: bool) -> Recipe:
+    """The recipe of a preset, or that of fine-tuning its trained network."""
+    return fine_tuning(RECIPES[preset]) if qat else RECIPES[preset]
+
+
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     """Add an option for what is overridden now and then; all of them default to the preset's recipe."""
     group = parser.add_argument_group("recipe (defaults: the preset's)")
@@ -153,10 +159,12 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--accumulate", type=int, help="parts of a batch, one after the other: less memory")
 
 
-def overridden(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
-    """The recipe with every option of `add_recipe_arguments` that was given."""
-    given = {f.name: getattr(arguments, f.name, None) for f in dataclasses.fields(Recipe)}
-    if given["augmentation"] is not None:
-        recipe = dataclasses.replace(recipe, augmentation=AUGMENTATIONS[arguments.augmentation])
-    del given["augmentation"]  # whose "none" is a choice, too
-    return dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
+RECIPE_OPTIONS = tuple(field.name for field in dataclasses.fields(Recipe))
+
+
+def overridden(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
+    """The recipe with every option of `add_recipe_arguments` that was given; None stands for one that was not."""
+    given = {name: options[name] for name in RECIPE_OPTIONS if options.get(name) is not None}
+    if "augmentation" in given:
+        given["augmentation"] = AUGMENTATIONS[given["augmentation"]]
+    return dataclasses.replace(recipe, **given)

@@ -1,11 +1,10 @@
-"""What a command line of `svformer.train` asks for: a recipe, a network, data, and their training to the end."""
+"""A training request carried out: a network, its data, and their training to the end."""
 
-import argparse
 import dataclasses
 import json
 import os
-import shlex
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ import torch
 from svformer.assets import TINY_CHECKPOINT
 from svformer.common.errors import InputError
 from svformer.common.terminal import SCREEN, new_console, say
-from svformer.config import PRESETS, WEIGHT_BITS, SVFormerConfig
+from svformer.config import PRESETS, SVFormerConfig
 from svformer.data.catalogue import open_dataset
 from svformer.data.dataset import ClipDataset
 from svformer.evaluation.accuracy import describe, evaluate
@@ -21,58 +20,52 @@ from svformer.model.checkpoint import State, load_checkpoint, save_checkpoint
 from svformer.model.svformer import SVFormer
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
-from svformer.training.loop import STATE, memory_explained, train
-from svformer.training.recipe import RECIPES, Recipe, fine_tuning, overridden
+from svformer.training.loop import memory_explained, train
+from svformer.training.recipe import Recipe
 from svformer.training.record import Facts, begin_record, end_record
+from svformer.training.request import STATE, TrainingRequest
 from svformer.training.trainer import Trainer
 
-MOST_WORKERS = 8
+MOST_LOADERS = 8
 MOST_EVALUATED = 32  # clips at once
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Train, or estimate, what the command line asks for."""
-    recipe, (config, state) = choose_recipe(arguments), starting_point(arguments)
-    out = choose_out(arguments, config)
-    with joined(arguments.device) as processes:
+def run(request: TrainingRequest) -> None:
+    """Train, or estimate, what is asked for; raises `InputError` for what the data or the machine cannot give."""
+    recipe, out, (config, state) = request.chosen_recipe, request.folder, starting_point(request)
+    with joined(request.device) as processes:
         with processes.first_alone():
-            data, held_out = open_parts(arguments, recipe, config)
+            data, held_out = open_parts(request, config)
         torch.manual_seed(recipe.seed)
         trainer = Trainer(
             build(config, state, classes=len(data.classes), channels=data.channels),
             data,
             recipe,
             processes=processes,
-            workers=count_workers(arguments, recipe, processes),
-            checkpoint_activations=arguments.checkpoint_activations,
+            workers=count_loaders(request, recipe, processes),
+            checkpoint_activations=request.checkpoint_activations,
         )
-        if arguments.dry_run:
+        if request.dry_run:
             dry_run(trainer)
             return
-        if arguments.resume:
+        if request.resume:
             trainer.load(out / STATE)
-        command = shlex.join(["python", "-m", "svformer.train", *sys.argv[1:]])
-        record = begin_record(trainer, out, dataset=arguments.dataset, command=command)
-        train(trainer, out, save_every=arguments.save_every)
+        record = begin_record(trainer, out, dataset=request.dataset.name, command=request.command)
+        with interruption_explained(trainer, out):
+            train(trainer, out, save_every=request.save_every)
     if processes.writes:
         finish(trainer, held_out, record, out)
 
 
-def choose_recipe(arguments: argparse.Namespace) -> Recipe:
-    recipe = RECIPES[arguments.preset]
-    return overridden(fine_tuning(recipe) if arguments.qat else recipe, arguments)
-
-
-def starting_point(arguments: argparse.Namespace) -> tuple[SVFormerConfig, State | None]:
-    """The geometry, and with `--qat` the trained parameters, which the new network rounds."""
-    if arguments.qat:
-        trained = load_checkpoint(arguments.checkpoint or TINY_CHECKPOINT)
-        bits = WEIGHT_BITS[-1] if arguments.weight_bits is None else arguments.weight_bits
-        return dataclasses.replace(trained.config, weight_bits=bits), trained.state_dict()
-    preset = PRESETS[arguments.preset]
-    activation = arguments.activation or preset.activation
+def starting_point(request: TrainingRequest) -> tuple[SVFormerConfig, State | None]:
+    """The geometry, and with `qat` the trained parameters, which the new network rounds."""
+    if request.qat:
+        trained = load_checkpoint(request.checkpoint or TINY_CHECKPOINT)
+        return dataclasses.replace(trained.config, weight_bits=request.bits), trained.state_dict()
+    preset = PRESETS[request.preset]
+    activation = request.activation or preset.activation
     order = "qk_first" if activation == "relu" else preset.attention_order
-    norm = arguments.norm or preset.norm
+    norm = request.norm or preset.norm
     return dataclasses.replace(preset, norm=norm, activation=activation, attention_order=order), None
 
 
@@ -90,31 +83,32 @@ def build(config: SVFormerConfig, state: State | None, *, classes: int, channels
     return model
 
 
-def choose_out(arguments: argparse.Namespace, config: SVFormerConfig) -> Path:
-    """The folder for the results; raises `InputError` where it holds a run that is neither resumed nor given up."""
-    name = arguments.preset + (f"_qat{config.weight_bits}" if arguments.qat else "")
-    out: Path = arguments.out or Path("runs") / name
-    starts = not (arguments.resume or arguments.force or arguments.dry_run)
-    if starts and (out / STATE).exists():
-        raise InputError(f"{out}: holds a run; go on with --resume, choose another --out, or replace it with --force")
-    return out
-
-
-def open_parts(
-    arguments: argparse.Namespace, recipe: Recipe, config: SVFormerConfig
-) -> tuple[ClipDataset, ClipDataset]:
+def open_parts(request: TrainingRequest, config: SVFormerConfig) -> tuple[ClipDataset, ClipDataset]:
     """Training clips, as large as the augmentation wants them, and held-out clips."""
-    size, frames, cache = config.image_size, config.frames, not arguments.dry_run
-    source = recipe.augmentation.source_size(size) if recipe.augmentation else size
-    data = open_dataset(arguments, size=source, frames=frames, train=True, cache=cache)
-    return data, open_dataset(arguments, size=size, frames=frames, train=False, cache=cache)
+    size, frames, cache = config.image_size, config.frames, not request.dry_run
+    augmentation = request.chosen_recipe.augmentation
+    source = augmentation.source_size(size) if augmentation else size
+    data = open_dataset(request.dataset, size=source, frames=frames, train=True, cache=cache)
+    return data, open_dataset(request.dataset, size=size, frames=frames, train=False, cache=cache)
 
 
-def count_workers(arguments: argparse.Namespace, recipe: Recipe, processes: Processes) -> int:
-    """Augmenting takes longer than computing; without it clips are read in this process."""
-    if arguments.workers is not None or recipe.augmentation is None:
-        return arguments.workers or 0
-    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // processes.count))
+def count_loaders(request: TrainingRequest, recipe: Recipe, processes: Processes) -> int:
+    """Processes that read clips: augmenting takes longer than computing; without it this process reads them."""
+    if request.loaders is not None or recipe.augmentation is None:
+        return request.loaders or 0
+    return max(1, min(MOST_LOADERS, (os.cpu_count() or 1) // processes.count))
+
+
+@contextmanager
+def interruption_explained(trainer: Trainer, out: Path) -> Iterator[None]:
+    """After Ctrl-C, say how to go on; before the first saved state there is nothing to go on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not (out / STATE).is_file():
+            raise
+        done = f"{len(trainer.curve)} of {trainer.recipe.epochs} epochs are done"
+        raise KeyboardInterrupt(f"{done}; go on with the same command and --resume") from None
 
 
 def dry_run(trainer: Trainer) -> None:

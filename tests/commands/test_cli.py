@@ -1,17 +1,29 @@
 """What the command line tools share: exit codes, one line for an error, files that are whole or not there."""
 
+import argparse
+import dataclasses
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from svformer import InputError
-from svformer.common.cli import INTERRUPTED, UNWRITABLE, ArgumentParser, run_cli
+from svformer.common.cli import INTERRUPTED, UNWRITABLE, ArgumentParser, command_line, run_cli
 from svformer.common.errors import UserFacingError
-from svformer.common.files import atomic_path, write_bytes
+from svformer.common.files import atomic_path, require_new, write_bytes
+from svformer.common.options import (
+    at_least,
+    between,
+    fields_of,
+    positive_float,
+    positive_int,
+    positive_seconds,
+    share,
+    views,
+)
 
 Capture = pytest.CaptureFixture[str]
 
@@ -26,16 +38,25 @@ class SimulatorError(UserFacingError):
     exit_code = 4
 
 
-def raising(error: BaseException) -> Callable[[], None]:
-    def main() -> None:
+Main = Callable[[Sequence[str] | None], None]
+
+
+def raising(error: BaseException) -> Main:
+    def main(argv: Sequence[str] | None) -> None:
         raise error
 
     return main
 
 
 def test_success_prints_what_main_prints(capsys: Capture) -> None:
-    assert run_cli(lambda: print("done")) == 0
+    assert run_cli(lambda argv: print("done")) == 0
     assert capsys.readouterr() == ("done\n", "")
+
+
+def test_the_words_of_the_command_line_are_handed_on(capsys: Capture) -> None:
+    assert run_cli(lambda argv: print(argv), ["--json"]) == 0
+    assert run_cli(lambda argv: print(argv)) == 0
+    assert capsys.readouterr().out == "['--json']\nNone\n"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +101,7 @@ def test_a_full_disk_that_names_no_file(capsys: Capture) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_real_full_disk(capsys: Capture) -> None:
-    def main() -> None:
+    def main(argv: Sequence[str] | None) -> None:
         with Path("/dev/full").open("w") as file:
             file.write("x")
 
@@ -98,7 +119,7 @@ def test_a_wrong_option_is_one_line_that_names_the_help(capsys: Capture) -> None
     parser = ArgumentParser(prog="python -m tool")
     parser.add_argument("--number", type=int)
     for arguments in (["--number", "x"], ["--nubmer", "3"], ["--number"]):
-        assert run_cli(lambda arguments=arguments: print(parser.parse_args(arguments))) == 2  # type: ignore[misc]
+        assert run_cli(lambda argv: print(parser.parse_args(argv)), arguments) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith("error: ")
@@ -107,6 +128,96 @@ def test_a_wrong_option_is_one_line_that_names_the_help(capsys: Capture) -> None
     with pytest.raises(SystemExit) as done:
         parser.parse_args(["--help"])
     assert done.value.code == 0
+
+
+# What options take
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (positive_int, "1", 1),
+        (at_least(0), "0", 0),
+        (between(2, 8), "2", 2),
+        (between(2, 8), "8", 8),
+        (positive_float, "1e-4", 1e-4),
+        (share, "0", 0.0),
+        (share, "1", 1.0),
+        (views, "5x3", (5, 3)),
+        (views, "1x1", (1, 1)),
+        (views, "10x2", (10, 2)),
+    ],
+)
+def test_what_is_allowed_is_read(kind: Callable[[str], object], text: str, value: object) -> None:
+    parser = ArgumentParser(prog="tool")
+    parser.add_argument("--option", type=kind)
+    assert parser.parse_args(["--option", text]).option == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "allowed"),
+    [
+        (positive_int, "0", "1 or more"),
+        (positive_int, "2.5", "1 or more"),
+        (positive_int, "many", "1 or more"),
+        (at_least(3), "2", "3 or more"),
+        (between(2, 8), "9", "2 to 8"),
+        (positive_float, "0", "a positive number"),
+        (positive_float, "nan", "a positive number"),
+        (positive_seconds, "inf", "a positive number of seconds"),
+        (positive_seconds, "-1", "a positive number of seconds"),
+        (share, "1.01", "a share from 0 to 1"),
+        (share, "nan", "a share from 0 to 1"),
+        (views, "0x3", "temporal x spatial counts from 1, such as 5x3"),
+        (views, "5", "temporal x spatial counts from 1, such as 5x3"),
+        (views, "x3", "temporal x spatial counts from 1, such as 5x3"),
+        (views, "5x3x1", "temporal x spatial counts from 1, such as 5x3"),
+        (views, "5 x 3", "temporal x spatial counts from 1, such as 5x3"),
+    ],
+)
+def test_what_is_not_is_one_line_that_names_option_and_value(
+    kind: Callable[[str], object], text: str, allowed: str, capsys: Capture
+) -> None:
+    parser = ArgumentParser(prog="tool")
+    parser.add_argument("--option", type=kind)
+    assert run_cli(lambda argv: print(parser.parse_args(argv)), ["--option", text]) == 2
+    assert capsys.readouterr() == ("", f"error: --option {text}; allowed: {allowed}\n")
+
+
+def test_python_code_is_held_to_the_same() -> None:
+    positive_int.check("--limit", 3)
+    positive_int.check("--limit", None)  # not given
+    with pytest.raises(InputError, match=r"^--limit 0; allowed: 1 or more$"):
+        positive_int.check("--limit", 0)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Asked:
+    out: str
+    limit: int = 3
+
+
+def test_options_become_the_fields_of_a_request() -> None:
+    arguments = argparse.Namespace(out="runs", json=True)
+    assert Asked(**fields_of(Asked, arguments, apart=("json",))) == Asked(out="runs")
+    with pytest.raises(TypeError, match="options without an effect: json"):
+        fields_of(Asked, arguments)
+
+
+def test_the_command_line_of_a_record_can_be_typed_again() -> None:
+    assert command_line("python -m tool", ["--out", "my runs", "-q"]) == "python -m tool --out 'my runs' -q"
+
+
+# Files
+
+
+def test_a_result_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    new, taken = tmp_path / "new.json", tmp_path / "taken.json"
+    taken.touch()
+    require_new(new, force=False)
+    require_new(new, taken, force=True)
+    with pytest.raises(InputError, match=r"taken\.json: exists; choose another --out, or --force to overwrite it"):
+        require_new(new, taken, force=False)
 
 
 # atomic_path
@@ -176,7 +287,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_told_to_the_user(place: str, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "runs").write_text("not a folder")
 
-    def main() -> None:
+    def main(argv: Sequence[str] | None) -> None:
         with atomic_path(tmp_path / place):
             raise AssertionError("nothing can be written there")
 
@@ -188,7 +299,7 @@ def test_a_folder_that_cannot_be_made_is_told_to_the_user(place: str, tmp_path: 
 
 
 def test_a_name_that_no_file_can_have_is_told_to_the_user(tmp_path: Path, capsys: Capture) -> None:
-    assert run_cli(lambda: write_bytes(tmp_path / f"{'n' * 300}.json", b"x")) == 2
+    assert run_cli(lambda argv: write_bytes(tmp_path / f"{'n' * 300}.json", b"x")) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: cannot write {tmp_path}")
     assert error.count("\n") == 1
@@ -198,7 +309,7 @@ def test_a_name_that_no_file_can_have_is_told_to_the_user(tmp_path: Path, capsys
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
 def test_folders_and_devices_are_not_replaced(make: Callable[[Path], None], tmp_path: Path, capsys: Capture) -> None:
     make(tmp_path / "special")
-    assert run_cli(lambda: write_bytes(tmp_path / "special", b"x")) == 2
+    assert run_cli(lambda argv: write_bytes(tmp_path / "special", b"x")) == 2
     assert "special: not a regular file; choose another name" in capsys.readouterr().err
     assert not (tmp_path / "special").is_file()
 

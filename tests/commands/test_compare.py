@@ -130,14 +130,11 @@ def test_the_twin_is_counted_as_its_geometry_says(tmp_path: Path) -> None:
     assert found.top1 == np.mean([b == i % 2 for i, b in enumerate(best)])
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr("sys.argv", ["compare.py", *map(str, arguments)])
-    return run_cli(compare.main)
+def run(*arguments: object) -> int:
+    return run_cli(compare.main, [*map(str, arguments)])
 
 
-def test_networks_side_by_side(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_networks_side_by_side(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A spiking network at two widths, one trained for 3 bits, one with norms of every step, and the twin."""
     torch.manual_seed(0)
     forms = {
@@ -150,7 +147,7 @@ def test_networks_side_by_side(
     for path, config in zip(paths, forms.values(), strict=True):
         save_checkpoint(SVFormer(config), path, {"classes": json.dumps(CLASSES)})
     options = ["--root", dataset, "--limit", 2, "--weight-bits", 8, 4, "--out", tmp_path / "out", "--json"]
-    assert run(monkeypatch, *paths, *options) == 0
+    assert run(*paths, *options) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows == json.loads((tmp_path / "out" / "comparison.json").read_text())
     found = [(row["name"], row["weight_bits"], row["static"]) for row in rows]
@@ -185,8 +182,6 @@ def test_networks_side_by_side(
         ([__file__, "--limit", "0"], "--limit 0; allowed: 1 or more"),
     ],
 )
-def test_refusals(
-    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, *arguments) == 2
+def test_refusals(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments) == 2
     assert message in capsys.readouterr().err

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from svformer import load_checkpoint
+from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
-from svformer.convert import convert, describe
+from svformer.convert import convert, describe, main
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "tiny_rgb.pyth"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_file(), reason="the shared golden files are not here")
@@ -28,11 +29,20 @@ def test_a_converted_checkpoint_holds_the_same_weights(tmp_path: Path) -> None:
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     target = tmp_path / "tiny.safetensors"
     target.write_bytes(b"precious")
-    with pytest.raises(InputError, match="exists; choose another name, or --force"):
+    with pytest.raises(InputError, match="exists; choose another --out, or --force"):
         convert(GOLDEN, target, head_dim=16, force=False)
     assert target.read_bytes() == b"precious"
     convert(GOLDEN, target, head_dim=16, force=True)
     assert load_checkpoint(target).config.num_classes == 7
+
+
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing, out = str(tmp_path / "missing.pyth"), str(tmp_path / "out.safetensors")
+    assert run_cli(main, [missing, "--out", out]) == 2
+    assert "missing.pyth: no such checkpoint" in capsys.readouterr().err
+    assert run_cli(main, [missing, "--out", out, "--head-dim", "0"]) == 2
+    assert capsys.readouterr().err == "error: --head-dim 0; allowed: 1 or more\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Evaluation: accuracies, views, confusion and firing rates, counted by hand."""
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from svformer.evaluation import accuracy
 from svformer.evaluation.accuracy import evaluate, measure, one_frame
 from svformer.evaluation.confusion import draw_confusion, per_class
 from svformer.evaluation.recording import firing_rates
-from svformer.evaluation.views import Views, parse_views, spread
+from svformer.evaluation.views import Views, spread
 
 CONFIG = SVFormerConfig(
     num_classes=12, image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4
@@ -174,17 +173,6 @@ def fake_videos(*entries: View) -> FakeVideos:
     return FakeVideos(names, entries, train=False, size=2, sampling=Sampling(frames=1), max_unreadable=1.0)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("5x3", (5, 3)), ("1x1", (1, 1)), ("10x2", (10, 2))])
-def test_views_are_read(text: str, expected: tuple[int, int]) -> None:
-    assert parse_views(text) == expected
-
-
-@pytest.mark.parametrize("text", ["0x3", "5", "5x", "x3", "-1x1", "5x3x1", "5 x 3"])
-def test_other_views_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="allowed: temporal x spatial counts from 1, such as 5x3"):
-        parse_views(text)
-
-
 def test_views_are_spread_evenly() -> None:
     assert (spread(1), spread(2), spread(3), spread(5)) == ([0.5], [0, 1], [0, 0.5, 1], [0, 0.25, 0.5, 0.75, 1])
     clips, label = Views(fake_videos(View(3, label=1)), (5, 3))[0]
@@ -292,20 +280,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["svformer/evaluate.py", "--device", "cpu", *map(str, arguments)])
-    return run_cli(evaluate_module.main)
+def run_main(*arguments: object) -> int:
+    return run_cli(evaluate_module.main, ["--device", "cpu", *map(str, arguments)])
 
 
 def test_figures_and_picture_are_written(
     root: Path,
     checkpoint: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = ("--checkpoint", checkpoint, "--dataset", "ucf101", "--root", root, "--views", "2x1")
-    assert run_main(monkeypatch, *options, "--out", tmp_path, "--json") == 0
+    assert run_main(*options, "--out", tmp_path, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert {file.name for file in tmp_path.iterdir()} == {"evaluation.json", "confusion.png"}
     written = json.loads((tmp_path / "evaluation.json").read_text())
@@ -317,7 +303,10 @@ def test_figures_and_picture_are_written(
     assert printed["top1"] == confusion.trace() / 12
     assert len(printed["firing_rates"]) == 25  # 3 in each local block, 7 in each global one, 3 + 1 + 1 between
 
-    assert run_main(monkeypatch, *options) == 0
+    assert run_main(*options, "--out", tmp_path) == 2
+    assert "evaluation.json: exists; choose another --out, or --force to overwrite it" in capsys.readouterr().err
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == written
+    assert run_main(*options, "--out", tmp_path, "--force") == 0
     text = capsys.readouterr().out
     assert "most often taken for" in text
     assert "on 12 held-out clips, 2 views each; top-5" in text
@@ -327,27 +316,25 @@ def test_figures_and_picture_are_written(
     ("arguments", "message"),
     [
         (["--views", "3"], "allowed: temporal x spatial counts"),
-        (["--batch-size", "0"], "allowed: from 1"),
-        (["--workers", "-1"], "from 0"),
+        (["--batch-size", "0"], "--batch-size 0; allowed: 1 or more"),
+        (["--loaders", "-1"], "--loaders -1; allowed: 0 or more"),
         (["--device", "cuda:99"], "--device cuda:99: torch finds "),
         (["--checkpoint", "nowhere.safetensors"], "no such checkpoint"),
     ],
 )
 def test_wrong_arguments_are_one_line(
-    arguments: list[str], message: str, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_main(monkeypatch, "--dataset", "ucf101", "--root", root, *arguments) == 2
+    assert run_main("--dataset", "ucf101", "--root", root, *arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
-def test_a_network_of_other_classes_is_refused(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_network_of_other_classes_is_refused(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "three.safetensors"
     save_checkpoint(SVFormer(SVFormerConfig(**{**vars(CONFIG), "num_classes": 3})), path)
-    assert run_main(monkeypatch, "--checkpoint", path, "--dataset", "ucf101", "--root", root) == 2
+    assert run_main("--checkpoint", path, "--dataset", "ucf101", "--root", root) == 2
     assert (
         "the checkpoint tells 3 classes apart by 3 channels, the data have 12 and 3; evaluate on"
         in capsys.readouterr().err
@@ -359,7 +346,7 @@ def test_a_network_of_other_classes_is_refused(
     [
         (torch.OutOfMemoryError("CUDA out of memory"), "out of memory with --batch-size 4 views at once on cpu; lower"),
         (MemoryError(), "out of memory with --batch-size 4 views at once"),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "lower --workers (now 0)"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "lower --loaders (now 0)"),
     ],
 )
 def test_too_little_memory_is_one_line(
@@ -375,7 +362,7 @@ def test_too_little_memory_is_one_line(
 
     monkeypatch.setattr(accuracy, "measure", fail)
     options = ("--checkpoint", checkpoint, "--dataset", "ucf101", "--root", root, "--batch-size", 4)
-    assert run_main(monkeypatch, *options) == 2
+    assert run_main(*options) == 2
     text = capsys.readouterr().err
     assert message in text
     assert text.count("\n") == 1
@@ -387,4 +374,4 @@ def test_other_errors_stay_what_they_are(root: Path, checkpoint: Path, monkeypat
 
     monkeypatch.setattr(accuracy, "measure", fail)
     with pytest.raises(RuntimeError, match="a bug"):
-        run_main(monkeypatch, "--checkpoint", checkpoint, "--dataset", "ucf101", "--root", root)
+        run_main("--checkpoint", checkpoint, "--dataset", "ucf101", "--root", root)

@@ -71,10 +71,9 @@ def invocation(place: str) -> str:
 
 
 def help_of(place: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> str:
-    monkeypatch.setattr(sys, "argv", [place, "--help"])
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as done:
-        run_cli(module_of(place, monkeypatch).main)
+        run_cli(module_of(place, monkeypatch).main, ["--help"])
     assert done.value.code == 0
     return capsys.readouterr().out
 
@@ -121,9 +120,8 @@ def test_every_example_is_one_that_the_command_takes(
         if invocation(place) not in line:
             continue
         words = shlex.split(line.partition(invocation(place))[2])
-        monkeypatch.setattr(sys, "argv", [place, *words])
         with pytest.raises(Parsed):
-            module.main()
+            module.main(words)
 
 
 @pytest.mark.parametrize("place", [place for place in commands() if place != "hardware/paper.py"])
@@ -213,7 +211,7 @@ def test_no_bar_reaches_a_pipe(capsys: Capture) -> None:
 def test_bars_in_a_command_that_is_piped(tmp_path: Path) -> None:
     """As a user has it: standard output and error into files, nothing in them but the result."""
     command = [sys.executable, "-m", "svformer.data.procedural", "out", "--groups", "5", "--clips-per-group", "1"]
-    done = subprocess.run([*command, "--workers", "1"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = subprocess.run([*command, "--jobs", "1"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "out\n", "")
     quiet = subprocess.run([*command, "--quiet"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
@@ -221,7 +219,7 @@ def test_bars_in_a_command_that_is_piped(tmp_path: Path) -> None:
 
 def test_a_reader_that_goes_is_no_traceback() -> None:
     """`command | head -1`: the shell's code for it, and not a word."""
-    code = "import sys; from svformer.common.cli import run_cli; sys.exit(run_cli(lambda: print('x\\n' * 1_000_000)))"
+    code = "import sys, svformer.common.cli as c; sys.exit(c.run_cli(lambda argv: print('x\\n' * 1_000_000)))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -234,19 +232,17 @@ def test_a_reader_that_goes_is_no_traceback() -> None:
 # JSON
 
 
-def test_sizes_as_json(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_sizes_as_json(capsys: Capture) -> None:
     from svformer import sizes
 
-    monkeypatch.setattr(sys, "argv", ["sizes", "--preset", "tiny", "--json"])
-    assert run_cli(sizes.main) == 0
+    assert run_cli(sizes.main, ["--preset", "tiny", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tiny"]["parameters"] == 169_317
 
 
-def test_the_ledger_as_json(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_the_ledger_as_json(capsys: Capture) -> None:
     from hardware import paper
 
-    monkeypatch.setattr(sys, "argv", ["paper", "--json"])
-    paper.main()
+    paper.main(["--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["recomputed_mj"] == pytest.approx(15.95, abs=0.01)  # README
     weighted = [term["mj"] for term in found["terms"][:2]]  # 3.38 behind spikes, 12.57 graded
@@ -257,11 +253,9 @@ def test_the_ledger_as_json(monkeypatch: pytest.MonkeyPatch, capsys: Capture) ->
 # Tab completion
 
 
-def completed(line: str) -> list[str]:
+def completed(line: str, module: str = "svformer.sizes") -> list[str]:
     """What a shell gets from argcomplete for a command line whose cursor is at its end."""
-    script = (
-        "import sys; sys.argv[0] = 'x'; import svformer.sizes as s; import svformer.common.cli as c; c.run_cli(s.main)"
-    )
+    script = f"import sys; sys.argv[0] = 'x'; import {module} as m, svformer.common.cli as c; c.run_cli(m.main)"
     asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
     read, write = os.pipe()
     done = subprocess.run(
@@ -281,6 +275,14 @@ def completed(line: str) -> list[str]:
 def test_tab_completes_options_and_choices() -> None:
     assert "--preset" in completed("sizes --pre")
     assert {"tiny", "ucf101", "ntu60", "dvs128_gesture"} <= set(completed("sizes --preset "))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_tab_completes_the_chips_that_can_decide() -> None:
+    offered = completed("run_lava --merge ", "deploy.run_lava")
+    assert {"always", "never", "cmos45_fp32", "loihi1"} <= set(offered)
+    assert "loihi2" not in offered  # has no published energy
+    assert completed("run_lava --merge cmos45_i", "deploy.run_lava") == ["cmos45_int8", "cmos45_int8_sram"]
 
 
 SLOW = re.compile(r"^import time:.*\|\s+(torch|norse|numba|nir|lava|matplotlib|tonic)$", re.MULTILINE)

@@ -15,16 +15,14 @@ SHARED_CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 needs_shared = pytest.mark.skipif(not SHARED_CLIPS.is_dir(), reason="../shared/clips is not here")
 
 
-def run(script: object, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr("sys.argv", ["script", *map(str, arguments)])
-    return run_cli(script.main)  # type: ignore[attr-defined]
+def run(script: object, *arguments: object) -> int:
+    return run_cli(script.main, [*map(str, arguments)])  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
 def model_nir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "model.nir"
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(export_nir, patch, "--out", path) == 0
+    assert run(export_nir, "--out", path) == 0
     return path
 
 
@@ -46,9 +44,15 @@ def test_shipped_clips_are_held_out_and_calibration_is_not() -> None:
     assert max(groups[DEMO_CLIPS]) <= 14 < min(groups[CALIBRATION_CLIPS])
 
 
+def test_an_export_is_not_overwritten_unasked(model_nir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = model_nir.read_bytes()
+    assert run(export_nir, "--out", model_nir) == 2
+    assert "model.nir: exists; choose another --out, or --force to overwrite it" in one_line(capsys)
+    assert model_nir.read_bytes() == before
+
+
 def test_export_gives_the_models_spikes(model_nir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(export_nir, patch, "--out", model_nir, "--json") == 0
+    assert run(export_nir, "--out", model_nir, "--json", "--force") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["ties"] == 0
     assert result["logit_error"] < 1e-9
@@ -56,10 +60,10 @@ def test_export_gives_the_models_spikes(model_nir: Path, capsys: pytest.CaptureF
 
 
 def test_two_clips_from_video_file_to_report(
-    model_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model_nir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clips = sorted(DEMO_CLIPS.rglob("*.avi"))[:2]
-    code = run(run_lava, monkeypatch, "--nir", model_nir, "--clip", *clips, "--out", tmp_path, "--timeout", 120)
+    code = run(run_lava, "--nir", model_nir, "--clip", *clips, "--out", tmp_path, "--timeout", 120)
     assert code == 0, capsys.readouterr().err
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["schema"] == "svformer-run/1"
@@ -81,12 +85,10 @@ def test_two_clips_from_video_file_to_report(
     assert "| synaptic operations |" in (tmp_path / "report.md").read_text()
 
 
-def test_integer_backend_and_views(
-    model_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_integer_backend_and_views(model_nir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = sorted(DEMO_CLIPS.rglob("*.avi"))[0]
     options = ("--nir", model_nir, "--clip", clip, "--views", "2x3", "--backend", "integer", "--json")
-    assert run(run_lava, monkeypatch, *options, "--out", tmp_path) == 0
+    assert run(run_lava, *options, "--out", tmp_path) == 0
     report = json.loads(capsys.readouterr().out)
     assert [(view["start"], view["crop"]) for view in report["clips"]] == [
         (start, crop) for start in (0.0, 1.0) for crop in (0.0, 0.5, 1.0)
@@ -97,9 +99,9 @@ def test_integer_backend_and_views(
 
 
 def test_estimate_stops_before_the_simulation(
-    model_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model_nir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(run_lava, monkeypatch, "--nir", model_nir, "--estimate", "--out", tmp_path) == 0
+    assert run(run_lava, "--nir", model_nir, "--estimate", "--out", tmp_path) == 0
     assert "Fixed point, %: errors of rounding" in capsys.readouterr().out
     report = json.loads((tmp_path / "report.json").read_text())
     assert {"plan", "fit", "headroom"} <= report.keys()
@@ -110,20 +112,20 @@ def test_estimate_stops_before_the_simulation(
 @needs_shared
 @pytest.mark.parametrize("name", ["S001C001P001R001A001_rgb.avi", "arm_wrestling.mp4"])
 def test_real_videos_run_and_the_prediction_is_not_oversold(
-    name: str, model_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, model_nir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = SHARED_CLIPS / name
     options = ("--nir", model_nir, "--clip", clip, "--backend", "integer", "--json", "--out", tmp_path)
-    assert run(run_lava, monkeypatch, *options) == 0
+    assert run(run_lava, *options) == 0
     assert "means nothing" in json.loads(capsys.readouterr().out)["accuracy"]["note"]
 
 
 @needs_shared
 def test_a_corrupted_video_is_one_line_and_exit_code_2(
-    model_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model_nir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = SHARED_CLIPS / "corrupted.mp4"
-    assert run(run_lava, monkeypatch, "--nir", model_nir, "--clip", clip, "--out", tmp_path / "out") == 2
+    assert run(run_lava, "--nir", model_nir, "--clip", clip, "--out", tmp_path / "out") == 2
     assert "corrupted.mp4" in one_line(capsys)
     assert not (tmp_path / "out").exists()
 
@@ -135,9 +137,9 @@ def test_a_broken_clip_is_told_before_the_long_work(
     good = sorted(DEMO_CLIPS.rglob("*.avi"))
     broken = tmp_path / "broken.avi"
     broken.write_bytes(good[0].read_bytes()[:3000])
-    monkeypatch.setattr("deploy.request.read_network", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr("deploy.preparation.shipped_network", lambda: pytest.fail("work was begun"))
     for clips in ([broken], [*good, broken]):
-        assert run(run_lava, monkeypatch, "--clip", *clips, "--out", tmp_path / "out") == 2
+        assert run(run_lava, "--clip", *clips, "--out", tmp_path / "out") == 2
         assert "broken.avi: not a readable video" in one_line(capsys)
 
 
@@ -148,12 +150,12 @@ def test_clips_and_references_that_do_not_fit_are_told_before_the_long_work(
     options = ("--nir", model_nir, "--out", tmp_path / "out", "--clip")
     small, good = tmp_path / "small.npy", sorted(DEMO_CLIPS.rglob("*.avi"))[0]
     np.save(small, np.zeros((16, 3, 8, 8)))
-    assert run(run_lava, monkeypatch, *options, good, small) == 2
+    assert run(run_lava, *options, good, small) == 2
     assert "small.npy: shape [16, 3, 8, 8], this graph takes [16, 3, 64, 64]" in one_line(capsys)
     spikes = nir.TimeGriddedData(np.zeros((1, 16, 4), dtype=bool), dt=1e-3)
     recording = nir.NIRGraphData({"other": nir.NIRNodeData({"spikes": spikes})})
     nir.write_data(str(tmp_path / "other.h5"), recording)
-    assert run(run_lava, monkeypatch, *options, good, "--reference", tmp_path / "other.h5") == 2
+    assert run(run_lava, *options, good, "--reference", tmp_path / "other.h5") == 2
     assert "other" in one_line(capsys)
 
 
@@ -172,7 +174,7 @@ def test_clips_and_references_that_do_not_fit_are_told_before_the_long_work(
         (["--limit", "3"], "--limit 3; allowed: 1 or more, together with --dataset"),
         (["--dataset", "procedural", "--limit", "0"], "--limit 0; allowed"),
         (["--root", "somewhere"], "--root is given without --dataset"),
-        (["--timeout", "-1"], "--timeout -1; allowed: a positive number"),
+        (["--timeout", "-1"], "--timeout -1; allowed: a positive number of seconds"),
         (["--dataset", "procedural", "--root", "nowhere"], "no UCF101 data set"),
     ],
 )
@@ -188,16 +190,14 @@ def test_bad_input_is_one_line_and_exit_code_2(
     Path("damaged.nir").write_bytes(model_nir.read_bytes()[:5000])
     np.save("small.npy", np.zeros((16, 3, 8, 8)))
     network = [] if "--nir" in options else ["--nir", str(model_nir)]
-    assert run(run_lava, monkeypatch, *network, *options, "--out", "out") == 2
+    assert run(run_lava, *network, *options, "--out", "out") == 2
     assert expected in one_line(capsys)
     assert not Path("out").exists()
 
 
-def test_exported_checkpoint_must_exist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_exported_checkpoint_must_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "model.nir"
-    assert run(export_nir, monkeypatch, "--checkpoint", tmp_path / "none.safetensors", "--out", out) == 2
+    assert run(export_nir, "--checkpoint", tmp_path / "none.safetensors", "--out", out) == 2
     assert "no such checkpoint" in one_line(capsys)
     assert not out.exists()
 
@@ -225,13 +225,13 @@ def foreign_nir(tmp_path: Path) -> Path:
 
 
 def test_a_foreign_network_runs_bit_for_bit(
-    foreign_nir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    foreign_nir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """T comes from the clip, dt from the command line."""
     clip = tmp_path / "spikes.npy"
     np.save(clip, np.random.default_rng(1).random((20, 4)) < 0.5)
     options = ("--nir", foreign_nir, "--clip", clip, "--dt", 1e-3, "--timeout", 60, "--json", "--out", tmp_path / "out")
-    assert run(run_lava, monkeypatch, *options) == 0, capsys.readouterr().err
+    assert run(run_lava, *options) == 0, capsys.readouterr().err
     report = json.loads(capsys.readouterr().out)
     assert report["parity"]["integer_vs_lava"]["bit_exact"] is True
     assert report["parity"]["float_vs_integer"]["spike_match"] > 0.95
@@ -246,7 +246,7 @@ def test_a_foreign_network_runs_bit_for_bit(
     ("options", "expected"),
     [
         (["--clip", "spikes.npy"], "say it with --dt"),
-        (["--clip", "spikes.npy", "--dt", "-1"], "dt is -1.0; allowed: a positive number of seconds"),
+        (["--clip", "spikes.npy", "--dt", "-1"], "--dt -1; allowed: a positive number of seconds"),
         (["--clip", "spikes.npy", "--dt", "1"], "hidden: tau is shorter than one time step"),
         (["--dt", "0.001"], "give --clip FILE.npy of shape [T, 4]"),
     ],
@@ -261,5 +261,5 @@ def test_a_foreign_network_needs_time_step_and_clip(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("spikes.npy", np.zeros((20, 4)))
-    assert run(run_lava, monkeypatch, "--nir", foreign_nir, *options, "--out", "out") == 2
+    assert run(run_lava, "--nir", foreign_nir, *options, "--out", "out") == 2
     assert expected in one_line(capsys)

@@ -6,10 +6,10 @@ import errno
 import json
 import shutil
 import struct
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,10 +29,11 @@ from svformer.data.dataset import ClipDataset
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
 from svformer.evaluation.accuracy import evaluate
-from svformer.train import parse_arguments
+from svformer.evaluation.curve import Point
 from svformer.training import session
 from svformer.training.loop import train
 from svformer.training.recipe import AUGMENTATIONS, FINE_TUNING, RECIPES, Recipe
+from svformer.training.request import TrainingRequest
 from svformer.training.session import build, starting_point
 from svformer.training.trainer import Trainer
 
@@ -236,7 +237,7 @@ def test_a_diverged_run_says_so_and_keeps_the_last_good_state(data: Ucf101, tmp_
             r"out of memory with 8 clips x 1 at once on cpu; raise --accumulate",
         ),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory with 8 clips"),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), r"lower --workers \(now 0\)"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), r"lower --loaders \(now 0\)"),
         (
             OSError(errno.ENOSPC, "No space left on device"),
             "the disk is full after step 0; free .* [kM]B and go on from",
@@ -318,8 +319,7 @@ def test_every_epoch_is_logged_for_tensorboard(data: Ucf101, tmp_path: Path) -> 
 def run_main(monkeypatch: pytest.MonkeyPatch, root: Path, out: Path, *arguments: str) -> int:
     monkeypatch.setitem(PRESETS, "tiny", dataclasses.replace(CONFIG, num_classes=3))  # the data has the last word
     options = ["--dataset", "ucf101", "--root", str(root), "--out", str(out), "--batch-size", "8", "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", ["svformer/train.py", *options, *arguments])
-    return run_cli(train_module.main)
+    return run_cli(train_module.main, [*options, *arguments])
 
 
 def test_a_run_leaves_checkpoint_curve_logs_and_record(
@@ -396,7 +396,7 @@ def test_the_whole_recipe_of_the_paper_runs_from_the_shell(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PRESETS, "ucf101", CONFIG)
-    options = ["--preset", "ucf101", "--epochs", "8", "--workers", "2", "--ema", "0.5", "--accumulate", "2"]
+    options = ["--preset", "ucf101", "--epochs", "8", "--loaders", "2", "--ema", "0.5", "--accumulate", "2"]
     assert run_main(monkeypatch, root, tmp_path, *options, "--checkpoint-activations") == 0
     recipe = json.loads((tmp_path / "run.json").read_text())["recipe"]
     assert (recipe["mixup"], recipe["cutmix"], recipe["label_smoothing"], recipe["repeats"]) == (0.8, 1.0, 0.1, 2)
@@ -424,6 +424,37 @@ def test_a_run_is_not_replaced_unasked(
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--dry-run") == 0
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--force") == 0
     assert len(json.loads((tmp_path / "run.json").read_text())["sessions"]) == 1
+
+
+def test_ctrl_c_says_how_to_go_on(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a state was saved; in the first epoch there is none."""
+    original, allowed = Trainer.run_epoch, 0
+
+    def interrupted(self: Trainer, *arguments: Any) -> Point:
+        if len(self.curve) == allowed:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "run_epoch", interrupted)
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "2") == 130
+    assert capsys.readouterr().err == "interrupted: nothing half-written was left\n"
+    allowed = 1
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "2") == 130
+    expected = "interrupted: 1 of 2 epochs are done; go on with the same command and --resume\n"
+    assert capsys.readouterr().err == expected
+    allowed = 2
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "2", "--resume") == 0
+    assert [row["step"] for row in table(tmp_path / "curve.csv")] == ["3", "6"]
+
+
+def test_without_a_run_to_resume_no_clips_are_generated(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "open_dataset", lambda *_, **__: pytest.fail("work was begun"))
+    assert run_main(monkeypatch, root, tmp_path / "out", "--resume") == 2
+    assert "out/state.pt: nothing to resume; start without --resume" in capsys.readouterr().err
 
 
 def test_too_little_memory_in_a_dry_run_is_one_line(
@@ -462,18 +493,14 @@ def test_fine_tuning_with_rounded_weights(
     assert run_main(monkeypatch, root, tmp_path / "bf16", *options, "--precision", "bf16") == 2
 
 
-def test_fine_tuning_starts_from_the_network_that_ships(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(*arguments: str) -> tuple[SVFormerConfig, dict[str, Tensor] | None]:
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        return starting_point(parse_arguments())
-
+def test_fine_tuning_starts_from_the_network_that_ships() -> None:
     shipped = load_checkpoint(TINY_CHECKPOINT)
-    config, state = start("--qat")
+    config, state = starting_point(TrainingRequest(qat=True))
     assert config == dataclasses.replace(shipped.config, weight_bits=8)
     assert state is not None
     assert_equal_state(build(config, state, classes=12, channels=3), shipped)
-    assert start("--qat", "--weight-bits", "4")[0].weight_bits == 4
-    assert start() == (PRESETS["tiny"], None)
+    assert starting_point(TrainingRequest(qat=True, weight_bits=4))[0].weight_bits == 4
+    assert starting_point(TrainingRequest()) == (PRESETS["tiny"], None)
 
 
 def test_a_network_of_other_classes_is_not_fine_tuned() -> None:
@@ -489,8 +516,8 @@ def test_a_network_of_other_classes_is_not_fine_tuned() -> None:
         ("shared", ["--checkpoint", "CHECKPOINT"], "belong to --qat"),
         ("shared", ["--qat"], "none ships for preset tiny on ucf101; train one without --qat, then give it as"),
         ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--norm", "shared"], "leave out --norm and --activation"),
-        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "9"], "must be 2 to 8"),
-        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "0"], "must be 2 to 8"),
+        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "9"], "--weight-bits 9; allowed: 2 to 8"),
+        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "0"], "--weight-bits 0; allowed: 2 to 8"),
         ("shared", ["--qat", "--checkpoint", "nowhere.safetensors"], "no such checkpoint"),
         ("per_step", ["--qat", "--checkpoint", "CHECKPOINT"], "weight_bits needs norm='shared'"),
     ],

@@ -216,14 +216,11 @@ def test_the_installed_snntorch_too() -> None:
     np.testing.assert_array_equal(interpret(graphs.with_dt(graph, 1e-4), frames)["output"], expected)
 
 
-def test_a_recording_is_input_and_reference(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_recording_is_input_and_reference(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A recurrent network of snnTorch from the shell, on Lava, compared with what snnTorch fired."""
     network, spikes = files / "snntorch_recurrent.nir", files / "snntorch_recurrent.h5"
     options = ["--nir", network, "--clip", spikes, "--reference", spikes, "--timeout", 600, "--json", "--out", tmp_path]
-    monkeypatch.setattr("sys.argv", ["run_lava.py", *map(str, options)])
-    assert run_cli(run_lava.main) == 0, capsys.readouterr().err
+    assert run_cli(run_lava.main, [*map(str, options)]) == 0, capsys.readouterr().err
     report = json.loads(capsys.readouterr().out)
     assert report["parity"]["integer_vs_lava"]["bit_exact"] is True
     assert report["network"]["dt_s"] == 1e-4  # of the recording

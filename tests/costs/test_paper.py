@@ -1,6 +1,5 @@
 """The paper's ledger to the digit, from the shipped table."""
 
-import sys
 from dataclasses import replace
 from itertools import accumulate
 
@@ -168,9 +167,8 @@ def test_geometry_of_a_row():
     assert head.counts.parameter_reach == 8 * (16 * geometry.weights * head.counts.synaptic_ops + 1024 * 1024)
 
 
-def test_command_prints_the_ledger(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["paper"])
-    paper.main()
+def test_command_prints_the_ledger(capsys):
+    paper.main([])
     printed = " ".join(capsys.readouterr().out.split())
     for expected in (
         "37,675,756,544",

@@ -1,17 +1,17 @@
 """What all data sets share: options of the command line, files that cannot be read, and the look-alike of UCF101."""
 
-import argparse
 import dataclasses
 import functools
 import json
 import shutil
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+import svformer
 from deploy import run_lava
 from deploy.clips.files import from_files, with_views
 from deploy.clips.read import batches
@@ -23,8 +23,9 @@ from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.data import lookalike
-from svformer.data.arguments import add_dataset_arguments, check_dataset_arguments
+from svformer.data.arguments import add_dataset_arguments, optional_dataset
 from svformer.data.catalogue import open_dataset
+from svformer.data.choice import DatasetChoice
 from svformer.data.clips import Sampling
 from svformer.data.procedural import generate
 from svformer.data.synthetic import lookalikes
@@ -59,12 +60,10 @@ def spoil(data: Ucf101, *indices: int) -> list[str]:
 # Options
 
 
-def parse(*options: str) -> argparse.Namespace:
+def parse(*options: str) -> DatasetChoice | None:
     parser = ArgumentParser()
     add_dataset_arguments(parser, default=None)
-    arguments = parser.parse_args(options)
-    check_dataset_arguments(arguments)
-    return arguments
+    return optional_dataset(parser.parse_args(options))
 
 
 @pytest.mark.parametrize(
@@ -98,17 +97,44 @@ def test_options_that_do_not_go_together_are_refused(options: list[str], message
 
 def test_splits_are_those_of_the_data_set(whole: Path) -> None:
     def names(*options: str) -> list[str]:
-        arguments = parse("--dataset", "ucf101", "--root", str(whole), *options)
-        return [entry.name for entry in open_dataset(arguments, size=32, frames=4, train=False).entries]
+        choice = parse("--dataset", "ucf101", "--root", str(whole), *options)
+        assert choice is not None
+        return [entry.name for entry in open_dataset(choice, size=32, frames=4, train=False).entries]
 
     first = [entry.name for entry in Ucf101(whole, train=False).entries]
     assert names() == names("--split", "1") == first
     assert names("--split", "2") == [entry.name for entry in Ucf101(whole, split=2, train=False).entries] != first
 
 
-def test_the_arguments_of_other_tools_may_lack_the_newer_options(whole: Path) -> None:
-    arguments = argparse.Namespace(dataset="ucf101", root=whole, split=1)
-    assert len(open_dataset(arguments, size=32, frames=4, train=True)) == 12
+def test_options_become_a_choice() -> None:
+    assert parse() is None
+    assert parse("--events-by", "time") is None  # of clips
+    assert parse("--dataset", "procedural") == DatasetChoice()
+    options = ("--dataset", "dvs128", "--root", "x", "--events-by", "time", "--download", "--max-unreadable", "0.5")
+    expected = {"name": "dvs128", "root": Path("x"), "events_by": "time", "download": True, "max_unreadable": 0.5}
+    assert parse(*options) == DatasetChoice(**expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "imagenet"}, "--dataset imagenet: no such data set; allowed: procedural, procedural_hard, ucf101"),
+        ({"name": "folder"}, "--dataset folder needs --root, the folder that holds its files"),
+        ({"name": "ntu60", "root": "x", "split": 1}, "--split 1: ntu60 has no such split; allowed: xsub, xview"),
+        ({"max_unreadable": -0.1}, "--max-unreadable -0.1; allowed: a share from 0 to 1"),
+        ({"download": True}, "--download is for --dataset dvs128 only; leave it out"),
+    ],
+)
+def test_a_notebook_is_refused_in_the_words_of_the_command_line(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        DatasetChoice(**fields)
+
+
+def test_a_notebook_opens_a_data_set_in_three_lines(whole: Path) -> None:
+    choice = svformer.DatasetChoice(name="ucf101", root=str(whole), split=1)
+    data = svformer.open_dataset(choice, size=32, frames=4, train=True)
+    assert len(data) == 12
+    assert data[0][0].shape == (4, 3, 32, 32)
 
 
 # Files that cannot be read
@@ -198,7 +224,7 @@ SMALL = InputFormat(frames=2, shape=(3, 16, 16))
 
 
 def deployed(data: Ucf101) -> list[ClipSource]:
-    """The clips of a data set as deploy/request.py lists them."""
+    """The clips of a data set as deploy/clips/choose.py lists them."""
     return [
         ClipSource(path=entry.path, label=None, entry=entry, leave_out=functools.partial(data.unreadable.add, index))
         for index, entry in enumerate(data.entries)
@@ -249,9 +275,8 @@ def test_all_views_of_a_file_are_one_file(root: Path, capsys: pytest.CaptureFixt
 # The command line tools
 
 
-def run(tool: object, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["tool", *map(str, arguments)])
-    return run_cli(tool.main)  # type: ignore[attr-defined]
+def run(tool: object, *arguments: object) -> int:
+    return run_cli(tool.main, [*map(str, arguments)])  # type: ignore[attr-defined]
 
 
 def test_train_evaluate_and_deploy_the_look_alike_with_a_file_that_cannot_be_read(
@@ -262,21 +287,21 @@ def test_train_evaluate_and_deploy_the_look_alike_with_a_file_that_cannot_be_rea
         spoil(Ucf101(root, train=part), 4)
     data, allow = ("--dataset", "ucf101", "--root", root), ("--max-unreadable", 0.1)
     training = (*data, "--epochs", 2, "--batch-size", 2, "--out", tmp_path)
-    assert run(train, monkeypatch, *training) == 2
+    assert run(train, *training) == 2
     assert "1 of 12 files cannot be read, more than the 1 % that are allowed" in capsys.readouterr().err
-    assert run(train, monkeypatch, *training, *allow) == 0
+    assert run(train, *training, *allow) == 0
     printed = capsys.readouterr()
     assert "on 11 held-out clips" in printed.out
     assert printed.err.count("left out: ") == 2
     checkpoint = tmp_path / "checkpoint.safetensors"
-    assert run(evaluate, monkeypatch, "--checkpoint", checkpoint, *data) == 2
-    assert run(evaluate, monkeypatch, "--checkpoint", checkpoint, *data, *allow) == 0
+    assert run(evaluate, "--checkpoint", checkpoint, *data) == 2
+    assert run(evaluate, "--checkpoint", checkpoint, *data, *allow) == 0
     assert "on 11 held-out clips" in capsys.readouterr().out
     _, graph = export_checkpoint(checkpoint)
     write_nir(graph, tmp_path / "model.nir")
     deployment = (*data, "--nir", tmp_path / "model.nir", "--backend", "integer", "--json", "--out", tmp_path / "lava")
-    assert run(run_lava, monkeypatch, *deployment) == 2
-    assert run(run_lava, monkeypatch, *deployment, *allow) == 0
+    assert run(run_lava, *deployment) == 2
+    assert run(run_lava, *deployment, *allow) == 0
     printed = capsys.readouterr()
     assert len(json.loads(printed.out)["clips"]) == 11
     assert "1 of 12 clips cannot be read and are left out" in printed.err
@@ -288,10 +313,10 @@ def test_the_command_writes_look_alikes(
 ) -> None:
     written = []
     monkeypatch.setitem(lookalikes.WRITERS, dataset, lambda out, seed: written.append((out, seed)) or out)
-    assert run(lookalike, monkeypatch, dataset, tmp_path, "--seed", 3) == 0
+    assert run(lookalike, dataset, tmp_path, "--seed", 3) == 0
     assert written == [(tmp_path, 3)]
     assert capsys.readouterr().out.strip() == str(tmp_path)
-    assert run(lookalike, monkeypatch, "imagenet", tmp_path) == 2
+    assert run(lookalike, "imagenet", tmp_path) == 2
 
 
 def test_a_training_clip_is_drawn_alike_whoever_takes_its_place(root: Path) -> None:

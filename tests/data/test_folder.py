@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -78,9 +77,7 @@ def test_what_gives_no_data_set_is_refused(tmp_path: Path) -> None:
         VideoFolder(touch(tmp_path / "half", ["train/run/a.mp4"]), train=True)
 
 
-def test_a_folder_is_deployed_and_the_split_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_is_deployed_and_the_split_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of Bob/0.avi to 16.avi and DownhillSway/0.avi to 16.avi, five test: Bob/16, DownhillSway/2, 4, 12 and 14."""
     clips = sorted(DEMO_CLIPS.rglob("*.avi"))[:2]
     for clip in clips:
@@ -91,8 +88,7 @@ def test_a_folder_is_deployed_and_the_split_is_said(
     write_nir(graph, tmp_path / "model.nir")
     options = ["--nir", tmp_path / "model.nir", "--backend", "integer", "--json", "--out", tmp_path / "out"]
     data = ["--dataset", "folder", "--root", tmp_path / "clips"]
-    monkeypatch.setattr(sys, "argv", ["run_lava.py", *map(str, [*options, *data])])
-    assert run_cli(run_lava.main) == 0
+    assert run_cli(run_lava.main, [*map(str, [*options, *data])]) == 0
     printed = capsys.readouterr()
     assert "5 clips, about one in 5, test; the hash of their names chose them" in printed.err
     found = json.loads(printed.out)["clips"]

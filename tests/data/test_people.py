@@ -1,6 +1,5 @@
 """The harder procedural set: actions are what their names say, look-alikes share poses, the figure stays in sight."""
 
-import argparse
 import dataclasses
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from svformer.common.errors import InputError
 from svformer.data import catalogue as datasets
 from svformer.data import procedural
 from svformer.data.catalogue import open_dataset
+from svformer.data.choice import DatasetChoice
 from svformer.data.procedural import generate
 from svformer.data.synthetic import people
 from svformer.data.synthetic.actions import ACTIONS, CLASSES, Build, Joint, skeleton
@@ -239,8 +239,8 @@ def test_the_data_set_is_generated_where_it_is_missing(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets, "PROCEDURAL_GROUPS", 2)
     monkeypatch.setattr(procedural.os, "cpu_count", lambda: 1)  # no processes for eight clips
-    arguments = argparse.Namespace(dataset="procedural_hard", root=None, split=1)
-    data = open_dataset(arguments, size=32, frames=4, train=True, cache=False)
+    choice = DatasetChoice(name="procedural_hard", split=1)
+    data = open_dataset(choice, size=32, frames=4, train=True, cache=False)
     assert data.classes == ("Bow", "Jump")
     assert len(data) == 4
     assert data.entries[0].path.is_relative_to(Path("data") / "procedural_hard")

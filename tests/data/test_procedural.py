@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -227,12 +226,11 @@ def test_clips_of_two_seeds_never_mix(root: Path) -> None:
         generate(root, groups=2, clips_per_group=1, seed=1, workers=1)
 
 
-@pytest.mark.parametrize("wrong", [["--groups", "1"], ["--clips-per-group", "0"], ["--workers", "0"]])
+@pytest.mark.parametrize("wrong", [["--groups", "1"], ["--clips-per-group", "0"], ["--jobs", "0"]])
 def test_the_command_refuses_wrong_counts_with_code_2(
-    tmp_path: Path, wrong: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wrong: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["procedural", str(tmp_path / "out"), *wrong])
-    assert run_cli(main) == 2
+    assert run_cli(main, [str(tmp_path / "out"), *wrong]) == 2
     message = capsys.readouterr().err
     assert "allowed: " in message
     assert message.count("\n") == 1

@@ -34,12 +34,8 @@ Script = Callable[..., int]
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Script:
-    def run_script(*arguments: object) -> int:
-        monkeypatch.setattr("sys.argv", ["run_lava.py", *map(str, arguments)])
-        return run_cli(run_lava.main)
-
-    return run_script
+def script() -> Script:
+    return lambda *arguments: run_cli(run_lava.main, [*map(str, arguments)])
 
 
 def command(folder: Path, out: Path, *options: object) -> list[str]:
@@ -58,9 +54,7 @@ def report(out: Path) -> dict[str, Any]:
 def whole(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The out folder of a run in one process."""
     out = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["run_lava.py", *command(small_run, out)])
-        assert run_cli(run_lava.main) == 0
+    assert run_cli(run_lava.main, command(small_run, out)) == 0
     return out
 
 

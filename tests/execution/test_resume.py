@@ -393,12 +393,8 @@ Script = Callable[..., int]
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Script:
-    def run_script(*arguments: str) -> int:
-        monkeypatch.setattr("sys.argv", ["run_lava.py", *arguments])
-        return run_cli(run_lava.main)
-
-    return run_script
+def script() -> Script:
+    return lambda *arguments: run_cli(run_lava.main, arguments)
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])

@@ -325,8 +325,7 @@ def test_command_line_writes_what_the_board_said(
     np.save(tmp_path / "clip.npy", rng.normal(size=(8, 4)))
     options = ("--nir", "net.nir", "--clip", "clip.npy", "--dt", "0.001", "--backend", "loihi2", "--out", "out")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["run_lava", *options])
-    code = run_cli(run_lava.main)
+    code = run_cli(run_lava.main, options)
     captured = capsys.readouterr()
     assert code == 0, captured.err
     report = json.loads(Path("out/loihi2.json").read_text())

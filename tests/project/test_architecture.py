@@ -39,7 +39,8 @@ ROOMS = {
     ),
     "deploy": (
         *("errors", "ir", "arguments", "engine", "clips", "frontend", "passes", "lava_network", "gates", "costs"),
-        *("execution", "report", "pipeline", "comparison", "request", "export_nir", "run_lava", "compare"),
+        *("execution", "report", "pipeline", "comparison", "request", "exporting", "preparation", "session"),
+        *("export_nir", "run_lava", "compare"),
     ),
 }
 

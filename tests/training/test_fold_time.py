@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -289,10 +288,8 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def run_main(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str | Path) -> int:
-    options = ["--dataset", "ucf101", "--root", str(root), *map(str, arguments)]
-    monkeypatch.setattr(sys, "argv", ["svformer/fold_time.py", *options])
-    return run_cli(fold_time.main)
+def run_main(root: Path, *arguments: str | Path) -> int:
+    return run_cli(fold_time.main, ["--dataset", "ucf101", "--root", str(root), *map(str, arguments)])
 
 
 def notes_of(path: Path) -> dict[str, str]:
@@ -301,10 +298,10 @@ def notes_of(path: Path) -> dict[str, str]:
 
 
 def test_the_tool_folds_fine_tunes_and_reports(
-    checkpoint: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folded, tuned = tmp_path / "new" / "folded.safetensors", tmp_path / "tuned.safetensors"
-    assert run_main(monkeypatch, root, checkpoint, "--out", folded, "--batch-size", "5") == 0
+    assert run_main(root, checkpoint, "--out", folded, "--batch-size", "5") == 0
     shown = capsys.readouterr().out
     assert "recalibrated" in shown
     assert "stage3.block1.attn.plif_proj" in shown
@@ -314,7 +311,7 @@ def test_the_tool_folds_fine_tunes_and_reports(
     assert list(report["networks"]) == ["per_step", "recalibrated"]
 
     options = ("--out", tuned, "--batch-size", "4", "--calibration-clips", "7", "--epochs", "1", "--json")
-    assert run_main(monkeypatch, root, checkpoint, *options) == 0
+    assert run_main(root, checkpoint, *options) == 0
     report = json.loads(tuned.with_suffix(".json").read_text())
     assert json.loads(capsys.readouterr().out) == report
     assert report["calibration_clips"] == 7
@@ -343,10 +340,11 @@ def test_the_tool_folds_fine_tunes_and_reports(
 
 @pytest.mark.skipif(not GOLDEN.is_file(), reason="the shared golden files are not here")
 def test_the_authors_checkpoint_goes_through(
-    seven_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seven_classes: Path,
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "shared.safetensors"
-    assert run_main(monkeypatch, seven_classes, GOLDEN, "--head-dim", "16", "--out", out) == 0
+    assert run_main(seven_classes, GOLDEN, "--head-dim", "16", "--out", out) == 0
     published, model = load_checkpoint(GOLDEN, head_dim=16), load_checkpoint(out)
     assert model.config == dataclasses.replace(published.config, norm="shared")
     assert torch.equal(model.stage3.block0.attn.qkv.weight, published.stage3.block0.attn.qkv.weight)
@@ -363,10 +361,10 @@ def test_the_authors_checkpoint_goes_through(
         (["--out", "model.pyth"], "allowed: a name that ends in .safetensors"),
         (["--out", "taken.safetensors"], "taken.safetensors: exists; choose another --out, or --force"),
         (["--out", "noted.safetensors"], "noted.json: exists"),
-        (["--out", "new.safetensors", "--calibration-clips", "0"], "--calibration-clips 0; allowed: above 0"),
-        (["--out", "new.safetensors", "--batch-size", "0"], "--batch-size 0; allowed: above 0"),
-        (["--out", "new.safetensors", "--epochs", "1", "--lr", "nan"], "--lr nan; allowed: above 0"),
-        (["--out", "new.safetensors", "--epochs", "-1"], "-1 epochs"),
+        (["--out", "new.safetensors", "--calibration-clips", "0"], "--calibration-clips 0; allowed: 1 or more"),
+        (["--out", "new.safetensors", "--batch-size", "0"], "--batch-size 0; allowed: 1 or more"),
+        (["--out", "new.safetensors", "--epochs", "1", "--lr", "nan"], "--lr nan; allowed: a positive number"),
+        (["--out", "new.safetensors", "--epochs", "-1"], "--epochs -1; allowed: 0 or more"),
         (["--out", "new.safetensors", "--epochs", "1", "--batch-size", "25"], "fewer than one batch of 25"),
         (["--out", "new.safetensors", "--root", "nowhere"], "no UCF101 data set"),
         ([], "required: --out"),
@@ -384,7 +382,7 @@ def test_wrong_arguments_are_one_line_and_leave_nothing(
     monkeypatch.chdir(tmp_path)
     for taken in ("taken.safetensors", "noted.json"):
         Path(taken).write_text("precious")
-    assert run_main(monkeypatch, root, checkpoint, *arguments) == 2
+    assert run_main(root, checkpoint, *arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
@@ -393,9 +391,9 @@ def test_wrong_arguments_are_one_line_and_leave_nothing(
     assert Path("taken.safetensors").read_text() == Path("noted.json").read_text() == "precious"
 
 
-def test_force_overwrites(checkpoint: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_force_overwrites(checkpoint: Path, root: Path) -> None:
     options = ("--out", checkpoint, "--calibration-clips", "2", "--force")
-    assert run_main(monkeypatch, root, checkpoint, *options) == 0
+    assert run_main(root, checkpoint, *options) == 0
     assert load_checkpoint(checkpoint).config.norm == "shared"
     with pytest.raises(InputError, match="norms are shared over time already; allowed: norm per_step"):
         folding.load_per_step(checkpoint, head_dim=8)

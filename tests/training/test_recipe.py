@@ -1,6 +1,5 @@
 """Recipes: presets, what overrides them, what is refused; rates and weight decay by hand."""
 
-import argparse
 import dataclasses
 import math
 from typing import Any
@@ -29,10 +28,10 @@ CONFIG = SVFormerConfig(
 )
 
 
-def parsed(*options: str) -> argparse.Namespace:
+def parsed(*options: str) -> dict[str, Any]:
     parser = ArgumentParser()
     add_recipe_arguments(parser)
-    return parser.parse_args(options)
+    return vars(parser.parse_args(options))
 
 
 # Presets

@@ -209,7 +209,7 @@ OPTIONS = (
     "--device",
     "cpu",
 )
-AUGMENTED = ("--augmentation", "video", "--mixup", "0.8", "--repeats", "2", "--ema", "0.5", "--workers", "1")
+AUGMENTED = ("--augmentation", "video", "--mixup", "0.8", "--repeats", "2", "--ema", "0.5", "--loaders", "1")
 
 
 def arguments(root: Path, out: Path) -> list[str]:
@@ -230,8 +230,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(root: Path, tmp_path: Path, mo
     assert run_apart(root, killed, "--resume") == 0
 
     monkeypatch.setitem(PRESETS, "tiny", CONFIG)
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments(root, whole)])
-    assert run_cli(tool.main) == 0
+    assert run_cli(tool.main, arguments(root, whole)) == 0
     found, expected = (load_checkpoint(out / "checkpoint.safetensors") for out in (killed, whole))
     assert_equal_state(found, expected)
     assert epochs_in(killed) == ["1", "2"]

@@ -18,7 +18,7 @@ from svformer.common.files import atomic_path, write_bytes
 from svformer.common.terminal import track
 from svformer.data import procedural
 from svformer.data.aedat import write_aedat
-from svformer.data.arguments import LOOKALIKES
+from svformer.data.choice import LOOKALIKES
 from svformer.data.dvs128 import CLASSES as GESTURES
 from svformer.data.dvs128 import IBM_LISTS, LABEL_COLUMNS, TONIC_FOLDERS
 from svformer.data.event_files import US_PER_MS

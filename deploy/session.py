@@ -1,0 +1,150 @@
+"""A request carried out: its network deployed, its clips run, and what comes of them written and returned."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nir
+from rich.console import Console
+
+from deploy import pipeline
+from deploy.clips.read import load_clips
+from deploy.execution.backends import BOARDS, RunOptions
+from deploy.execution.collect import InProcess, Runner
+from deploy.execution.deployment import Deployment
+from deploy.execution.on_loihi2 import print_chip_run, run_chip
+from deploy.execution.tally import KEPT_CLIPS, Tally
+from deploy.gates.fidelity import plain
+from deploy.gates.reference import compare, lines
+from deploy.ir.graph import read_nir, write_nir
+from deploy.ir.interpreter import graph_dt_s
+from deploy.pipeline import Say
+from deploy.preparation import Prepared, prepare
+from deploy.report.files import write_json, write_markdown
+from deploy.report.page import write_page
+from deploy.report.record import estimate, record
+from deploy.report.spikes import write_spikes
+from deploy.report.summary import print_estimate, print_summary
+from deploy.request import Request
+from svformer.common.terminal import counted, counting
+
+RESULTS = ("report.json", "report.html", "report.md", "spikes.h5", "loihi2.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a request came to."""
+
+    request: Request
+    deployment: Deployment  # the network at every level, and what was proven on the way
+    report: dict[str, Any]  # the content of report.json; of loihi2.json after a run on a board
+    page: Path  # the file to look at first
+    tally: Tally | None = None  # results of all clips, spikes of the first ones; None where nothing was simulated
+
+
+def run(request: Request, say: Say = lambda line: None) -> Outcome:
+    """Deploy the network of a request, run its clips and write the results into its folder; `say` gets each step.
+
+    Raises `InputError`, before the long work and before a file is written, for what cannot be run; `GateError` where
+    two executions that have to agree differ; `SimulatorError` where Lava fails.
+    """
+    prepared = prepare(request)
+    graph = _network(request, prepared, say)
+    deployment = pipeline.deploy(
+        graph, prepared.calibration, say, weight_bits=request.weight_bits, merge=prepared.merge
+    )
+    if request.estimate:
+        return _estimated(request, prepared, deployment)
+    if request.backend in BOARDS:
+        return _ran_on_board(request, prepared, deployment)
+    return _simulated(request, prepared, deployment)
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """What a person wants to know at once."""
+    if outcome.request.estimate:
+        print_estimate(outcome.report, console)
+    elif outcome.tally is None:
+        print_chip_run(outcome.report, console)
+    else:
+        print_summary(outcome.report, console)
+        for line in lines(outcome.report.get("reference", {})):
+            console.print(line)
+
+
+def _network(request: Request, prepared: Prepared, say: Say) -> nir.NIRGraph:
+    """The graph to deploy; that of the shipped checkpoint goes through a file, as any other would."""
+    check = prepared.exported
+    if check is None:
+        return prepared.graph
+    path = request.folder / "model.nir"
+    write_nir(prepared.graph, path)
+    say(f"exported {path}: PyTorch = NIR on {check.spikes_compared:,} spikes, {check.ties} differ at ties")
+    return read_nir(path)
+
+
+def _estimated(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
+    report = {**estimate(deployment, chips=prepared.chips), "fixed_point": plain(deployment.fixed_point)}
+    page = _new_folder(request) / "report.json"
+    write_json(report, page)
+    return Outcome(request=request, deployment=deployment, report=report, page=page)
+
+
+def _ran_on_board(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
+    report = run_chip(deployment, prepared.clips)
+    page = _new_folder(request) / "loihi2.json"
+    write_json(report, page)
+    return Outcome(request=request, deployment=deployment, report=report, page=page)
+
+
+def _simulated(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
+    tally = _tally(request, prepared, deployment)
+    report = record(deployment, tally, backend=request.backend, chips=prepared.chips)
+    if request.reference:
+        first = load_clips([clip.source for clip in tally.clips[:KEPT_CLIPS]], deployment.input_format)
+        report["reference"] = compare(Path(request.reference), deployment.graph, first, tally.kept)
+    report["fixed_point"] = plain(deployment.fixed_point)
+    folder = _new_folder(request)
+    write_spikes(tally.kept, folder / "spikes.h5", dt_s=graph_dt_s(deployment.graph))
+    write_page(report, tally.kept, tally.shown_frames, folder / "report.html")
+    write_markdown(report, folder / "report.md")
+    write_json(report, folder / "report.json")
+    prepared.parts.remove()
+    return Outcome(request=request, deployment=deployment, report=report, page=folder / "report.html", tally=tally)
+
+
+def _tally(request: Request, prepared: Prepared, deployment: Deployment) -> Tally:
+    """The clips in all executions, with a bar."""
+    options = RunOptions(blocks=request.blocks, processes=request.processes, timeout_s=request.timeout_s)
+    with _runner(request) as runner, counting(len(prepared.clips), _described(request, prepared, runner)) as on_clips:
+        return pipeline.run(
+            deployment,
+            prepared.clips,
+            backend=request.backend,
+            options=options,
+            runner=runner,
+            results=prepared.parts,
+            on_clips=on_clips,
+        )
+
+
+def _described(request: Request, prepared: Prepared, runner: Runner) -> str:
+    workers = f", {runner.workers} workers" if runner.workers > 1 else ""
+    return f"{counted(len(prepared.clips), 'clip')} on {request.backend}{workers}"
+
+
+def _runner(request: Request) -> AbstractContextManager[Runner]:
+    """Where the clips run; dask is imported only where it is asked for."""
+    if request.workers is None and request.scheduler is None:
+        return nullcontext(InProcess())
+    from deploy.execution.cluster import local_workers, workers_of
+
+    return workers_of(request.scheduler) if request.scheduler else local_workers(request.workers or 1)
+
+
+def _new_folder(request: Request) -> Path:
+    """The folder for the results, without those of an earlier run, which would not go with the new ones."""
+    for name in RESULTS:
+        (request.folder / name).unlink(missing_ok=True)
+    return request.folder
