@@ -115,7 +115,7 @@ def test_every_register_is_used_up_to_its_last_value(network: Any, limit: int, w
     assert f"overflow: {where}: {what} up to {limit + 1}, allowed {limit} (1.00 x)" in str(caught.value)
 
 
-def kernel_interval(high: int, mantissa: int, exponent: int) -> IntNetwork:
+def weighted(high: int, mantissa: int, exponent: int) -> IntNetwork:
     """An input 0..high, one weight, a relay."""
     weight = ints.link("in", "p0", ints.dense([[mantissa]], exponent=exponent))
     return ints.network({"in": ints.entry(high=high), "p0": ints.relay()}, weight, frames=2)
@@ -126,14 +126,14 @@ def test_the_synaptic_sum_counts_before_its_shift() -> None:
     with pytest.raises(
         InputError, match=rf"in -> p0: synaptic sum up to {127 * 2**17}, allowed {2**23 - 1} \(1.98 x\)"
     ):
-        prove(kernel_interval(2**17, 127, -4))
+        prove(weighted(2**17, 127, -4))
     assert shifted(np.array([127 * 2**17]), -4).item() < 2**23
 
 
 @pytest.mark.parametrize(("mantissa", "largest"), [(1, 2), (-1, 3)])
 def test_a_right_shift_rounds_down_on_both_sides(mantissa: int, largest: int) -> None:
     """Half of 5 is 2, half of -5 is -3."""
-    assert worst(kernel_interval(5, mantissa, -1))["p0", "graded message"] == largest
+    assert worst(weighted(5, mantissa, -1))["p0", "graded message"] == largest
 
 
 @pytest.mark.parametrize(
