@@ -121,9 +121,11 @@ def run(
     timeout_s: float | None = None,
     runner: Runner | None = None,
     parts: PartFolder | None = None,
+    largest_batch: int = BATCH,
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> Tally:
-    """Run clips, as many at the same time as there is memory for; `on_clips` gets how many are done.
+    """Run clips, as many at the same time as there is memory for, at most `largest_batch`; `on_clips` gets how many are
+    done.
 
     `runner` says where (default: in this process); what comes out depends on it in its times alone. What finished
     batches leave is kept in `parts`, as long as there is more than one of them, and what lies there is not run again.
@@ -148,6 +150,7 @@ def run(
         blocks=blocks,
         processes=processes,
         workers=runner.workers,
+        largest=largest_batch,
         available=runner.available_bytes,
     )
     return collect(work, sources, size=at_once, runner=runner, parts=parts, on_clips=on_clips)
@@ -160,11 +163,13 @@ def batch_size(
     blocks: Blocks = "fused",
     processes: int = 1,
     workers: int = 1,
+    largest: int = BATCH,
     available: int | None = None,
 ) -> int:
     """Clips that stream through all executions at a time; they are independent, so results do not depend on it.
 
-    `available` bytes are what each of the workers may take (default: what there is here).
+    `available` bytes are what each of the workers may take (default: what there is here); a batch has at most `largest`
+    clips.
     """
     messages = MemoryNeed(
         fixed=min(clips, KEPT_CLIPS) * message_bytes(network), per_clip=message_bytes(network)
@@ -178,7 +183,7 @@ def batch_size(
             f"{workers} workers: one clip in each needs about {size(need.of(1))} of memory, {size(available)} are free "
             "for each; start fewer of them, or take a machine or container with more"
         )
-    return min(BATCH, -(-clips // workers), fit)
+    return min(largest, -(-clips // workers), fit)
 
 
 def quantize(
