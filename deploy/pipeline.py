@@ -279,9 +279,11 @@ def run(
     options: RunOptions | None = None,
     runner: Runner | None = None,
     results: ResultFolder | None = None,
+    largest_batch: int = BATCH,
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> Tally:
-    """Run clips, as many at the same time as there is memory for; `on_clips` gets how many are done.
+    """Run clips, as many at the same time as there is memory for, at most `largest_batch`; `on_clips` is called with
+    how many are done.
 
     `runner` says where (default: in this process); what comes out depends on it in its times alone. What finished
     batches leave is kept in `results`, as long as there is more than one of them, and what lies there is not run again.
@@ -299,22 +301,37 @@ def run(
     for source in sources:
         check_fits(source, spec.wanted)
     runner = runner or InProcess()
-    at_once = batch_size(spec, len(sources), workers=runner.workers, available=runner.available_bytes)
+    at_once = batch_size(
+        spec.integer,
+        len(sources),
+        backend=backend,
+        options=spec.options,
+        workers=runner.workers,
+        largest=largest_batch,
+        available=runner.available_bytes,
+    )
     return collect(spec, sources, size=at_once, runner=runner, results=results, on_clips=on_clips)
 
 
 def batch_size(
-    spec: RunSpec, clips: int, *, workers: int = 1, available: int | None = None, largest: int = BATCH
+    network: IntNetwork,
+    clips: int,
+    *,
+    backend: str = "lava",
+    options: RunOptions | None = None,
+    workers: int = 1,
+    largest: int = BATCH,
+    available: int | None = None,
 ) -> int:
     """Clips that stream through all executions at a time; they are independent, so results do not depend on it.
 
-    `available` bytes are what each of the workers may take (default: what there is here).
+    `available` bytes are what each of the workers may take (default: what there is here); a batch has at most `largest`
+    clips.
     """
-    network = spec.integer
     messages = MemoryNeed(
         fixed=min(clips, KEPT_CLIPS) * message_bytes(network), per_clip=message_bytes(network)
     )  # those for spikes.h5, and those of the integer interpreter while the backend runs
-    need = float_need(network) + messages + backend_of(spec.backend).need(network, spec.options)
+    need = float_need(network) + messages + backend_of(backend).need(network, options or RunOptions())
     if available is None:
         require_memory(need, 1, "one clip in all executions")
         available = available_bytes()

@@ -9,18 +9,18 @@ again.
 import logging
 import os
 import signal
-import time
 import uuid
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from typing import Any
 
 import distributed
+from distributed.comm.core import CommClosedError
 
 from deploy.clips.source import ClipSource, absolute, file_of
 from deploy.errors import SimulatorError
@@ -33,19 +33,28 @@ from svformer.common.errors import InputError, UserFacingError
 for logger in ("distributed", "distributed.client"):
     logging.getLogger(logger).setLevel(logging.CRITICAL)  # what a user must know is told
 
-CONNECT_S = 20  # that a scheduler may take to answer
-JOIN_S = 60  # that its first worker may take to come, and another one when all are gone
-POLL_S = 2.0  # between looks at whether there are workers
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long a scheduler and its workers are waited for."""
+
+    connect_s: float = 20  # until the scheduler answers
+    join_s: float = 60  # until its first worker comes
+    poll_s: float = 2.0  # between two looks at whether there is a worker
+    looks: int = 30  # that find none, one after the other, until the run is given up
+
+
+PATIENCE = Patience()
 
 
 class Workers:
     """The workers of a scheduler, as a `Runner`."""
 
-    def __init__(self, client: distributed.Client, *, ours: bool) -> None:
-        self.client, self.ours = client, ours
+    def __init__(self, client: distributed.Client, *, ours: bool, patience: Patience = PATIENCE) -> None:
+        self.client, self.ours, self.patience = client, ours, patience
         found: dict[str, Any] = client.run(probe)
         for address, answer in found.items():
-            _check(address, answer)
+            require_same_code(address, answer)
         on_host = Counter(answer.host for answer in found.values())
         self.workers = len(found)
         self.available_bytes = min(answer.available_bytes // on_host[answer.host] for answer in found.values())
@@ -55,11 +64,12 @@ class Workers:
         }
 
     def run(self, spec: RunSpec, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Results:
-        self.client.register_plugin(WorkerSetup(spec, self._sharing, facts().versions, self.ours))
+        with suppress(CommClosedError):  # one died in this moment; the scheduler has it for all others
+            self.client.register_plugin(WorkerSetup(spec, self._sharing, facts().versions, self.ours))
         futures = {self._submit(batch): batch for batch in batches}
         try:
             for future in self._finished(set(futures)):
-                yield _result(future, futures[future], sources)
+                yield read_result(future, futures[future], sources)
         except (OSError, CancelledError) as error:
             if self.client.status == "running":
                 raise
@@ -85,18 +95,17 @@ class Workers:
         )
 
     def _finished(self, waiting: set[distributed.Future[bytes]]) -> Iterator[distributed.Future[bytes]]:
-        seen_s = time.monotonic()
+        looks = 0
         while waiting:
             try:
-                done = distributed.wait(waiting, timeout=POLL_S, return_when="FIRST_COMPLETED").done
+                done = distributed.wait(waiting, timeout=self.patience.poll_s, return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 done = set()
             yield from done
             waiting -= done
-            if self._any_worker():
-                seen_s = time.monotonic()
-            if waiting and time.monotonic() - seen_s > JOIN_S:
-                raise SimulatorError(f"all workers are gone, and none came back in {JOIN_S} s")
+            looks = 0 if self._any_worker() else looks + 1
+            if waiting and looks >= self.patience.looks:
+                raise SimulatorError(f"all workers are gone, and none came back in {looks * self.patience.poll_s:g} s")
 
     def _any_worker(self) -> bool:
         """Whether one has the right to run a batch."""
@@ -111,7 +120,8 @@ def _sharers(one: Facts, all_of_them: Iterable[Facts]) -> int:
     return sum(one.host == other.host and not one.cores.isdisjoint(other.cores) for other in all_of_them)
 
 
-def _check(address: str, answer: Any) -> None:
+def require_same_code(address: str, answer: Any) -> None:
+    """Raise `InputError` where what a worker answered to `probe` says that it would not run what we run."""
     if not isinstance(answer, Facts):
         raise InputError(
             f"worker {address} has not this project ({answer}); start `dask worker` from a .venv that `make setup` made"
@@ -127,7 +137,8 @@ def _check(address: str, answer: Any) -> None:
         )
 
 
-def _result(future: distributed.Future[bytes], batch: Batch, sources: Sequence[ClipSource]) -> BatchResult:
+def read_result(future: distributed.Future[bytes], batch: Batch, sources: Sequence[ClipSource]) -> BatchResult:
+    """What a batch came to; raises what it raised, and `SimulatorError` where no worker could run it."""
     error = future.exception() if future.status == "error" else None
     last = batch.first + len(batch.sources)
     if isinstance(error, distributed.KilledWorker):
@@ -169,6 +180,7 @@ def local_workers(count: int) -> Iterator[Workers]:
                     threads_per_worker=1,
                     host="127.0.0.1",
                     dashboard_address=None,
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # of its other pages: any port that is free
                     memory_limit=0,  # `batch_size` sees to it
                 )
             )
@@ -176,22 +188,23 @@ def local_workers(count: int) -> Iterator[Workers]:
 
 
 @contextmanager
-def workers_of(address: str) -> Iterator[Workers]:
+def workers_of(address: str, patience: Patience = PATIENCE) -> Iterator[Workers]:
     """The workers of a running scheduler; raises `InputError` when it does not answer, or has none."""
     with ExitStack() as stack:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)  # `_check` says it
-                client = stack.enter_context(distributed.Client(address, timeout=CONNECT_S))
+            with warnings.catch_warnings():  # versions that differ are an error, see `require_same_code`
+                warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
+                client = stack.enter_context(distributed.Client(address, timeout=patience.connect_s))
         except (OSError, ValueError) as error:
             raise InputError(
                 f"--scheduler {address}: no dask scheduler answers there ({' '.join(str(error).split())}); start one "
                 "with `dask scheduler` and give the address that it prints, tcp://HOST:8786"
             ) from error
         try:
-            client.wait_for_workers(1, timeout=JOIN_S)
+            client.wait_for_workers(1, timeout=patience.join_s)
         except TimeoutError as error:
             raise InputError(
-                f"--scheduler {address}: no worker came in {JOIN_S} s; start some with `dask worker {address}`"
+                f"--scheduler {address}: no worker came in {patience.join_s:g} s; "
+                f"start some with `dask worker {address}`"
             ) from error
-        yield Workers(client, ours=False)
+        yield Workers(client, ours=False, patience=patience)

@@ -6,7 +6,7 @@ so it is the memory of the machine, or of the container, that limits a run; /dev
 watchdog asks for their room.
 """
 
-import resource
+import mmap
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,14 +81,18 @@ def calibration_need(network: Network) -> MemoryNeed:
     return run + MemoryNeed(fixed=FOUND_BYTES * sum(map(_size, network.populations.values())), per_clip=0)
 
 
-def clips_at_once(network: Network, clips: int) -> int:
+def clips_at_once(network: Network, clips: int, *, available: int | None = None, chunk: float = CHUNK) -> int:
     """Calibration clips that run at the same time; they are independent, so nothing that is found depends on it.
+
+    They take at most `available` bytes (default: `available_bytes()`), and no more than `chunk`, unless a single clip
+    does.
 
     Raises `InputError` when not even one fits into the memory.
     """
     need = calibration_need(network)
-    require_memory(need, 1, "calibration")
-    return max(1, min(clips, need.clips_in(available_bytes()), int(CHUNK) // need.per_clip))
+    available = available_bytes() if available is None else available
+    require_memory(need, 1, "calibration", available=available)
+    return max(1, min(clips, need.clips_in(available), int(chunk) // need.per_clip))
 
 
 def lava_need(network: IntNetwork, *, blocks: Literal["fused", "stock"] = "fused", processes: int = 1) -> MemoryNeed:
@@ -145,32 +149,36 @@ def _connection_bytes(connection: Connection | IntConnection, frames: int) -> in
     return values + min(frames, frames_at_once(geometry)) * frame_bytes(geometry) + FLOAT * geometry.weights
 
 
-def available_bytes() -> int:
-    """What this process and its children may still take: of the machine, of its container, of its own limit."""
-    return min(_limits())
+def available_bytes(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
+    """What this process and its children may still take: of the machine, of its container, of its own limit.
+
+    `proc` and `cgroups` are where Linux mounts what it says of processes and of control groups.
+    """
+    return min(_limits(proc, cgroups))
 
 
-def _limits() -> Iterator[int]:
-    fields = dict(line.split(":", 1) for line in (PROC / "meminfo").read_text().splitlines())
+def _limits(proc: Path, cgroups: Path) -> Iterator[int]:
+    fields = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
     yield int(fields["MemAvailable"].split()[0]) * 1024
-    yield from _container_limits()
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        pages = int((PROC / "self" / "statm").read_text().split()[0])
-        yield soft - pages * resource.getpagesize()
+    yield from _container_limits(proc, cgroups)
+    limits = (proc / "self" / "limits").read_text().splitlines()
+    soft = next(line for line in limits if line.startswith("Max address space")).split()[3]
+    if soft != "unlimited":
+        pages = int((proc / "self" / "statm").read_text().split()[0])
+        yield int(soft) - pages * mmap.PAGESIZE
 
 
-def _container_limits() -> Iterator[int]:
+def _container_limits(proc: Path, cgroups: Path) -> Iterator[int]:
     """Of every control group that this process is in; files that the kernel can drop count as free.
 
     Inside a container the group's own files lie at the root of the mount, or below it under the group's path.
     """
-    for line in (PROC / "self" / "cgroup").read_text().splitlines():
+    for line in (proc / "self" / "cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
-            mount, names = CGROUPS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            mount, names = cgroups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         elif not controllers:
-            mount, names = CGROUPS, ("memory.max", "memory.current", "inactive_file")
+            mount, names = cgroups, ("memory.max", "memory.current", "inactive_file")
         else:
             continue
         group = Path(path.lstrip("/"))
@@ -188,9 +196,11 @@ def _free_in(folder: Path, limit_name: str, usage_name: str, droppable: str) -> 
     return None if limit == "max" else int(limit) - usage + int(stat.get(droppable, 0))
 
 
-def require_memory(need: MemoryNeed, clips: int, what: str) -> None:
-    """Raise `InputError`, before anything is started, when a run would not fit."""
-    available = available_bytes()
+def require_memory(need: MemoryNeed, clips: int, what: str, *, available: int | None = None) -> None:
+    """Raise `InputError`, before anything is started, when a run would not fit into `available` bytes (default: those
+    of this machine).
+    """
+    available = available_bytes() if available is None else available
     if need.of(clips) <= available:
         return
     fit = need.clips_in(available)

@@ -17,7 +17,7 @@ from deploy.ir.intervals import Headroom, Interval
 from deploy.ir.machine import DECAY_ONE
 from deploy.ir.network import apply_over_time, run_float
 from deploy.ir.operations.base import shifted
-from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.convolution import IntConvolution, kernel_interval
 from deploy.ir.populations.base import IntPopulation
 from deploy.ir.populations.input import IntInput
 from deploy.ir.populations.lif import IntLif

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -118,9 +118,19 @@ def test_what_exchanges_currents_is_one_stream_with_one_scale() -> None:
 
 @given(seed=seeds, bits=st.integers(2, 8), whole=st.booleans())
 def test_how_far_rounding_can_go(seed: int, bits: int, whole: bool) -> None:
+    require_close_rounding(seed, bits, whole, search=False)
+
+
+@settings(max_examples=20)
+@given(seed=seeds, bits=st.integers(2, 8), whole=st.booleans())
+def test_how_far_rounding_can_go_in_the_best_of_several(seed: int, bits: int, whole: bool) -> None:
+    require_close_rounding(seed, bits, whole, search=True)
+
+
+def require_close_rounding(seed: int, bits: int, whole: bool, *, search: bool) -> None:
     """Weights within half a step of their exponent, unless clipped; decays, thresholds and biases, too."""
     net, frames = random_network(seed, width=3), spikes((3, 5, 5), seed=seed)
-    integers = quantized(net, frames if whole else frames * 0.7, weight_bits=bits)
+    integers = quantized(net, frames if whole else frames * 0.7, weight_bits=bits, search=search)
     limit = 2 ** (bits - 1) - 1
     for exact, found in zip(net.connections, integers.connections, strict=True):
         assert isinstance(exact.operation, Convolution)

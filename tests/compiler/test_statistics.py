@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deploy.execution import memory
 from deploy.execution.memory import calibration_need, clips_at_once
 from deploy.gates.fidelity import fidelity
 from deploy.ir.integer import IntNetwork, run_integer
@@ -145,15 +144,11 @@ def test_what_nobody_hears_any_more_is_given_back(network: Network, integers: In
         np.testing.assert_array_equal(found[net.output], run(net, frames[:1])[net.output])  # type: ignore[operator]
 
 
-def test_as_many_clips_run_as_fit_and_at_least_one(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_clips_run_as_fit_and_at_least_one(network: Network) -> None:
     need = calibration_need(network)
     for free, clips, expected in ((need.of(3), 9, 3), (need.of(3), 2, 2), (need.of(1), 9, 1), (10**13, 9, 9)):
-        monkeypatch.setattr(memory, "available_bytes", lambda free=free: free)
-        assert clips_at_once(network, clips) == expected
-    monkeypatch.setattr(memory, "CHUNK", 2.5 * need.per_clip)
-    assert clips_at_once(network, 9) == 2
-    monkeypatch.setattr(memory, "CHUNK", 1)
-    assert clips_at_once(network, 9) == 1
-    monkeypatch.setattr(memory, "available_bytes", lambda: need.of(1) - 1)
+        assert clips_at_once(network, clips, available=free) == expected
+    assert clips_at_once(network, 9, chunk=2.5 * need.per_clip) == 2
+    assert clips_at_once(network, 9, chunk=1) == 1
     with pytest.raises(InputError, match=r"calibration: 1 clip needs about .*not one fits"):
-        clips_at_once(network, 9)
+        clips_at_once(network, 9, available=need.of(1) - 1)

@@ -1,14 +1,12 @@
 """Batches on other processes, and on a scheduler: the same report, and one line for whatever goes wrong there."""
 
 import dataclasses
-import json
 import os
 import pickle
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,15 +18,17 @@ import pytest
 from deploy import run_lava
 from deploy.clips.source import ClipSource
 from deploy.errors import GateError, SimulatorError
-from deploy.execution import cluster as fanout
 from deploy.execution import worker as equipment
+from deploy.execution.cluster import Patience, Workers, read_result, require_same_code, workers_of
 from deploy.execution.collect import Batch
+from deploy.execution.deployment import Deployment
+from deploy.pipeline import run
+from processes import HANG_S, ROOT, wait_until
+from results import assert_same, read_report
 from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
 
-ROOT = Path(__file__).parents[2]
 DASK = [sys.executable, "-m", "dask"]
-LIMIT_S = 300  # far above what anything takes, so that only a hang reaches it
 
 Script = Callable[..., int]
 
@@ -38,16 +38,10 @@ def script() -> Script:
     return lambda *arguments: run_cli(run_lava.main, [*map(str, arguments)])
 
 
-def command(folder: Path, out: Path, *options: object) -> list[str]:
-    network = ["--nir", folder / "small.nir", "--dt", "1e-3", "--timeout", "120"]
-    return [str(word) for word in (*network, "--clip", *sorted(folder.glob("*.npy")), "--out", out, *options)]
-
-
-def report(out: Path) -> dict[str, Any]:
-    """report.json without times."""
-    found = json.loads((out / "report.json").read_text())
-    clips = [{name: value for name, value in clip.items() if name != "seconds"} for clip in found["clips"]]
-    return {**found, "clips": clips, "timing": None}
+def command(folder: Path, out: Path, *options: object, times: int = 1) -> list[str]:
+    """Runs each of the 11 clips so many times."""
+    network = ["--nir", folder / "small.nir", "--dt", "1e-3", "--timeout", HANG_S]
+    return [str(word) for word in (*network, "--clip", *sorted(folder.glob("*.npy")) * times, "--out", out, *options)]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +77,7 @@ class Cluster:
             stderr=subprocess.PIPE if words[0] == "scheduler" else subprocess.DEVNULL,
             text=True,
             cwd=self.folder,
-            env={**os.environ, **variables},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
             start_new_session=True,
         )
         self.processes.append(process)
@@ -92,9 +86,14 @@ class Cluster:
     def add_worker(self, *options: str, **variables: str) -> "subprocess.Popen[str]":
         return self._start("worker", self.address, "--no-dashboard", "--nthreads", "2", *options, **variables)
 
+    def wait_for_workers(self, count: int) -> None:
+        with distributed.Client(self.address) as client:
+            client.wait_for_workers(count, timeout=HANG_S)
+
     def close(self) -> None:
         for process in self.processes:
-            os.killpg(process.pid, signal.SIGKILL)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             if process.stderr:
                 process.stderr.close()
@@ -102,13 +101,24 @@ class Cluster:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A scheduler without a worker."""
     made = Cluster(tmp_path)
     yield made
     made.close()
 
 
-def test_a_scheduler_gives_the_same_report_and_survives_a_killed_worker(
-    cluster: Cluster,
+@pytest.fixture(scope="module")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A scheduler and a worker with dask's nanny, whose daemonic child has to fork all the same."""
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    made.add_worker()
+    made.wait_for_workers(1)
+    yield made
+    made.close()
+
+
+def test_a_scheduler_gives_the_same_report(
+    one_worker: Cluster,
     whole: Path,
     small_run: Path,
     tmp_path: Path,
@@ -116,84 +126,72 @@ def test_a_scheduler_gives_the_same_report_and_survives_a_killed_worker(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Two workers of two threads each, one with dask's nanny, whose daemonic child has to fork all the same. After the
-    first part the other is killed.
-    """
-    cluster.add_worker()
-    other = cluster.add_worker("--no-nanny")
-    monkeypatch.setattr("deploy.execution.batch.BATCH", 1)
-    monkeypatch.chdir(small_run)  # the workers are elsewhere
-    seen: list[int] = []
-    original = fanout._result
-
-    def killing(future: Any, batch: Batch, sources: Any) -> Any:
-        if not seen:
-            assert fanout.Workers._any_worker(SimpleNamespace(client=future.client))  # type: ignore[arg-type]
-            os.killpg(other.pid, signal.SIGKILL)
-        seen.append(batch.first)
-        return original(future, batch, sources)
-
-    monkeypatch.setattr(fanout, "_result", killing)
-    wait_for_workers(cluster, 2)
-    code = script(*command(Path(), tmp_path / "out", "--scheduler", cluster.address))
+    monkeypatch.chdir(small_run)  # the worker is elsewhere
+    code = script(*command(Path(), tmp_path / "out", "--scheduler", one_worker.address))
     assert code == 0, capsys.readouterr().err
-    assert sorted(seen) == list(range(11))
-    assert report(tmp_path / "out") == report(whole)
+    assert read_report(tmp_path / "out") == read_report(whole)
     assert (tmp_path / "out" / "spikes.h5").read_bytes() == (whole / "spikes.h5").read_bytes()
     assert not (tmp_path / "out" / "parts").exists()
 
 
-def wait_for_workers(cluster: Cluster, count: int) -> None:
-    with distributed.Client(cluster.address) as client:
-        client.wait_for_workers(count, timeout=LIMIT_S)
+def test_a_run_survives_a_killed_worker(cluster: Cluster, deployment: Deployment, sources: list[ClipSource]) -> None:
+    """Of two workers with two threads each, one is killed when the first batch is done."""
+    cluster.add_worker()
+    other = cluster.add_worker("--no-nanny")
+    cluster.wait_for_workers(2)
+
+    def kill(done: float) -> None:
+        if done == 1:
+            os.killpg(other.pid, signal.SIGKILL)
+
+    with workers_of(cluster.address) as workers:
+        assert workers.workers == 2
+        found = run(deployment, sources, backend="integer", runner=workers, largest_batch=1, on_clips=kill)
+    assert other.wait(HANG_S) == -signal.SIGKILL
+    expected = run(deployment, sources, backend="integer")
+    assert_same(found, expected, deployment)
 
 
-def test_what_a_worker_meets_keeps_its_line_and_exit_code(
-    cluster: Cluster,
-    small_run: Path,
-    tmp_path: Path,
-    script: Script,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_scheduler_without_workers_is_refused(cluster: Cluster) -> None:
+    expected = r"no worker came in 0\.1 s; start some with `dask worker tcp://"
+    with pytest.raises(InputError, match=expected), workers_of(cluster.address, Patience(join_s=0.1)):
+        pass
+
+
+def test_a_clip_that_a_worker_cannot_read_keeps_its_line(
+    one_worker: Cluster, deployment: Deployment, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(fanout, "JOIN_S", 3)
-    options = (
-        "--out",
-        tmp_path / "out",
-        "--scheduler",
-        cluster.address,
-        "--nir",
-        small_run / "small.nir",
-        "--dt",
-        1e-3,
-    )
-    clips = sorted(small_run.glob("*.npy"))
-    assert script("--clip", *clips, *options) == 2
-    assert "no worker came in 3 s; start some with `dask worker tcp://" in one_line(capsys)
-    worker = cluster.add_worker()
-    wait_for_workers(cluster, 1)
-    original = fanout.absolute
     (tmp_path / "bad.npy").write_bytes(b"no array")
-    monkeypatch.setattr(
-        fanout,
-        "absolute",
-        lambda source: dataclasses.replace(original(source), path=tmp_path / "bad.npy"),
-    )
-    assert script("--clip", *clips, *options) == 2
-    assert "bad.npy: not a readable .npy file" in one_line(capsys)
-    monkeypatch.setattr(fanout, "absolute", original)
-    code = script("--clip", *clips, *options, "--timeout", "1e-9")
-    assert code == 4
-    assert "Lava took longer than the 1e-09 s allowed" in one_line(capsys)
+    bad = ClipSource(path=tmp_path / "bad.npy", label=None)
+    with (
+        workers_of(one_worker.address) as workers,
+        pytest.raises(InputError, match=r"bad\.npy: not a readable \.npy file") as caught,
+    ):
+        run(deployment, [bad], backend="integer", runner=workers)
+    assert "\n" not in str(caught.value)
 
-    def killing(self: Any, batch: Batch) -> Any:
+
+def test_the_time_limit_holds_on_workers(
+    one_worker: Cluster, deployment: Deployment, sources: list[ClipSource]
+) -> None:
+    with (
+        workers_of(one_worker.address) as workers,
+        pytest.raises(SimulatorError, match="Lava took longer than the 1e-09 s allowed") as caught,
+    ):
+        run(deployment, sources, backend="lava", timeout_s=1e-9, runner=workers)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_whose_workers_are_all_gone_ends(
+    cluster: Cluster, deployment: Deployment, sources: list[ClipSource]
+) -> None:
+    """The only worker dies before it gets a batch; three looks find none."""
+    worker = cluster.add_worker("--no-nanny")
+    cluster.wait_for_workers(1)
+    with workers_of(cluster.address, Patience(poll_s=0.1, looks=3)) as workers:
         os.killpg(worker.pid, signal.SIGKILL)
-        return submit(self, batch)
-
-    submit = fanout.Workers._submit
-    monkeypatch.setattr(fanout.Workers, "_submit", killing)
-    assert script("--clip", *clips, *options) == 4
-    assert "all workers are gone, and none came back in 3 s" in one_line(capsys)
+        with pytest.raises(SimulatorError, match=r"all workers are gone, and none came back in 0\.3 s"):
+            run(deployment, sources, backend="integer", runner=workers)
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -214,17 +212,10 @@ def test_a_worker_without_the_project_is_refused(
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "no-such-protocol://x:1", "tcp://127.0.0.1"])
-def test_an_address_without_a_scheduler_is_refused(
-    address: str,
-    small_run: Path,
-    tmp_path: Path,
-    script: Script,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(fanout, "CONNECT_S", 1)
-    assert script(*command(small_run, tmp_path / "out", "--scheduler", address)) == 2
-    assert f"error: --scheduler {address}: no dask scheduler answers there (" in one_line(capsys)
+def test_an_address_without_a_scheduler_is_refused(address: str) -> None:
+    expected = f"^--scheduler {address}: no dask scheduler answers there \\("
+    with pytest.raises(InputError, match=expected), workers_of(address, Patience(connect_s=0.1)):
+        pass
 
 
 # Processes of this machine
@@ -236,17 +227,16 @@ def test_workers_give_the_same_report(
     code = script(*command(small_run, tmp_path / "out", "--workers", 2))
     printed = capsys.readouterr()
     assert (code, printed.err) == (0, "")
-    assert report(tmp_path / "out") == report(whole)
+    assert read_report(tmp_path / "out") == read_report(whole)
 
 
 INTERRUPTED = """
 import os, signal, sys
-from deploy import pipeline, run_lava
+from deploy import run_lava
 from deploy.execution.resume import ResultFolder
 from svformer.common.cli import run_cli
 
 if __name__ == "__main__":
-    pipeline.BATCH = 1
     add = ResultFolder.add
 
     def add_and_interrupt(self, part):
@@ -264,27 +254,23 @@ def test_ctrl_c_ends_all_workers_and_says_how_to_go_on(small_run: Path, tmp_path
     program = tmp_path / "program.py"
     program.write_text(INTERRUPTED)
     process = subprocess.Popen(
-        [sys.executable, str(program), *command(small_run, tmp_path / "out", "--workers", 2)],
+        [sys.executable, str(program), *command(small_run, tmp_path / "out", "--workers", 2, times=6)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         start_new_session=True,
     )
-    _, errors = process.communicate(timeout=LIMIT_S)
+    _, errors = process.communicate(timeout=HANG_S)
     assert process.returncode == 130, errors
-    assert errors.strip() == "interrupted: 1 of 11 clips are done; go on with the same command and --resume"
-    wait_for_end(process.pid)
+    assert errors.strip() == "interrupted: 32 of 66 clips are done; go on with the same command and --resume"
+    assert wait_until(lambda: not group_members(process.pid)), "processes are left"
 
 
-def wait_for_end(group: int) -> None:
-    """Of all processes of a group; those that nobody has collected have ended, too."""
-    for _ in range(10 * LIMIT_S):
-        states = [stat.rpartition(")")[2].split() for stat in map(read, Path("/proc").glob("[0-9]*/stat")) if stat]
-        if not any(int(words[2]) == group and words[0] != "Z" for words in states):
-            return
-        time.sleep(0.1)
-    pytest.fail(f"processes of group {group} are left")
+def group_members(group: int) -> list[str]:
+    """Processes of a group; one that has ended, and that nobody has collected, is none."""
+    states = [stat.rpartition(")")[2].split() for stat in map(read, Path("/proc").glob("[0-9]*/stat")) if stat]
+    return [words[0] for words in states if int(words[2]) == group and words[0] != "Z"]
 
 
 def read(path: Path) -> str:
@@ -306,10 +292,10 @@ def test_errors_travel_whole() -> None:
 
 def test_workers_with_other_code_are_refused() -> None:
     ours = equipment.facts()
-    fanout._check("tcp://a:1", ours)
+    require_same_code("tcp://a:1", ours)
     other = dataclasses.replace(ours, versions={**ours.versions, "numpy": "1.0", "this project": "0"})
     with pytest.raises(InputError, match=r"worker tcp://a:1 has another version: numpy 1\.0, here .*; this project 0"):
-        fanout._check("tcp://a:1", other)
+        require_same_code("tcp://a:1", other)
 
 
 def test_cores_and_memory_are_shared_by_those_who_share_them() -> None:
@@ -327,7 +313,7 @@ def test_cores_and_memory_are_shared_by_those_who_share_them() -> None:
         "3": answer("a", {2, 3}, 9),
         "4": answer("b", {0, 1, 2, 3}, 4),
     }
-    workers = fanout.Workers(SimpleNamespace(run=lambda probe: answers), ours=False)
+    workers = Workers(SimpleNamespace(run=lambda probe: answers), ours=False)
     assert workers.workers == 4
     assert workers.available_bytes == 3 * 10**9
     assert workers._sharing == {"a": 2, "b": 1}
@@ -347,9 +333,9 @@ def test_what_ends_workers_is_told_in_one_line() -> None:
     worker = SimpleNamespace(address="tcp://a:1")
     killed = distributed.KilledWorker("task", worker, 3)
     with pytest.raises(SimulatorError, match="clips 33 to 40 ended every worker that took them, the last tcp://a:1"):
-        fanout._result(SimpleNamespace(status="error", exception=lambda: killed), batch, [])
+        read_result(SimpleNamespace(status="error", exception=lambda: killed), batch, [])
     with pytest.raises(SimulatorError, match="given up the run"):
-        fanout._result(SimpleNamespace(status="cancelled"), batch, [])
+        read_result(SimpleNamespace(status="cancelled"), batch, [])
 
 
 def test_the_demo_does_not_wait_for_dask() -> None:

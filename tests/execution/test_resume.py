@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deploy import pipeline, run_lava
+from deploy import run_lava
 from deploy.clips.source import ClipSource
 from deploy.errors import SimulatorError
-from deploy.execution import collect as collection
 from deploy.execution.backends import RunOptions
 from deploy.execution.batch import BatchResult, RunSpec, run_batch
 from deploy.execution.collect import InProcess, batches_left, collect
@@ -25,49 +21,26 @@ from deploy.execution.fingerprint import fingerprint, of_clips, of_spec
 from deploy.execution.resume import ResultFolder, decode, encode
 from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
 from deploy.gates.agreement import Agreement
-from deploy.ir.graph import read_nir
 from deploy.ir.populations.lif import IntLif
-from deploy.pipeline import deploy, run
-from deploy.report.record import record
+from deploy.pipeline import run
 from hardware import OpCounts
+from processes import HANG_S, run_python
+from results import assert_same, read_report, without_times
 from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-CLIPS, FRAMES = 11, 6  # of `small_run`
-
-
-@pytest.fixture(scope="module")
-def sources(small_run: Path) -> list[ClipSource]:
-    return [ClipSource(path=path, label=None) for path in sorted(small_run.glob("*.npy"))]
-
-
-@pytest.fixture(scope="module")
-def deployment(small_run: Path, sources: list[ClipSource]) -> Deployment:
-
-    graph = read_nir(small_run / "small.nir")
-    graph.metadata |= {"dt": 1e-3, "T": FRAMES}
-    return deploy(graph, sources, lambda line: None)
+CLIPS = 11  # of `small_run`
 
 
 def work_of(deployment: Deployment) -> RunSpec:
     return RunSpec(
-        graph=deployment.graph, integer=deployment.integer, wanted=deployment.input_format, backend="integer"
+        graph=deployment.graph,
+        integer=deployment.integer,
+        plan=deployment.plan,
+        wanted=deployment.input_format,
+        backend="integer",
     )
-
-
-def without_times(report: dict[str, Any]) -> dict[str, Any]:
-    clips = [{name: value for name, value in clip.items() if name != "seconds"} for clip in report["clips"]]
-    return {**report, "clips": clips, "timing": None}
-
-
-def assert_same(found: Tally, expected: Tally, deployment: Deployment) -> None:
-    reports = [record(deployment, tally, backend="integer") for tally in (found, expected)]
-    assert without_times(reports[0]) == without_times(reports[1])
-    assert list(found.kept) == list(expected.kept)
-    for name, spikes in expected.kept.items():
-        assert np.array_equal(found.kept[name], spikes), name
-    assert np.array_equal(found.shown_frames, expected.shown_frames)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +250,7 @@ class Counting(InProcess):
 
 def collected(deployment: Deployment, sources: list[ClipSource], parts: ResultFolder, size: int) -> tuple[Tally, int]:
     runner = Counting()
-    return collect(work_of(deployment), sources, size=size, runner=runner, parts=parts), runner.clips
+    return collect(work_of(deployment), sources, size=size, runner=runner, results=parts), runner.clips
 
 
 def test_a_run_goes_on_where_it_was_also_in_other_batches(
@@ -310,7 +283,7 @@ def test_an_error_says_how_to_go_on(deployment: Deployment, sources: list[ClipSo
 
 
 def test_one_batch_leaves_the_disk_alone(deployment: Deployment, sources: list[ClipSource], tmp_path: Path) -> None:
-    run(deployment, sources, backend="integer", parts=ResultFolder(tmp_path / "parts"))
+    run(deployment, sources, backend="integer", results=ResultFolder(tmp_path / "parts"))
     assert not (tmp_path / "parts").exists()
 
 
@@ -353,11 +326,10 @@ def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from deploy import pipeline, run_lava
+from deploy import run_lava
 from deploy.execution.resume import ResultFolder
 from svformer.common.cli import run_cli
 
-pipeline.BATCH = 2
 add, left = ResultFolder.add, int(os.environ["PARTS"])
 
 def add_and_die(self, part):
@@ -373,20 +345,10 @@ sys.exit(run_cli(run_lava.main))
 
 
 def command(folder: Path, out: Path, *options: str) -> list[str]:
-    clips = [str(path) for path in sorted(folder.glob("*.npy"))]
-    network = ["--nir", str(folder / "small.nir"), "--dt", "1e-3", "--timeout", "120"]
+    """Runs each of the 11 clips 7 times: 77 clips, in batches of 32, 32 and 13."""
+    clips = [str(path) for path in sorted(folder.glob("*.npy"))] * 7
+    network = ["--nir", str(folder / "small.nir"), "--dt", "1e-3", "--timeout", str(HANG_S)]
     return [*network, "--clip", *clips, "--out", str(out), *options]
-
-
-def stopped(folder: Path, out: Path, sent: signal.Signals) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", KILLED, *command(folder, out)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PARTS": "3", "SIGNAL": str(int(sent))},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 Script = Callable[..., int]
@@ -402,31 +364,27 @@ def test_a_killed_run_is_resumed_to_the_same_report(
     sent: signal.Signals,
     code: int,
     small_run: Path,
+    sources: list[ClipSource],
     tmp_path: Path,
     script: Script,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert script(*command(small_run, tmp_path / "whole")) == 0
-    done = stopped(small_run, tmp_path / "out", sent)
+    done = run_python(KILLED, *command(small_run, tmp_path / "out"), PARTS="2", SIGNAL=str(int(sent)))
     assert done.returncode == code, done.stderr
     if sent == signal.SIGINT:
-        expected = "interrupted: 6 of 11 clips are done; go on with the same command and --resume"
+        expected = "interrupted: 64 of 77 clips are done; go on with the same command and --resume"
         assert done.stderr.strip() == expected
-    assert len(list((tmp_path / "out" / "parts").glob("part-*.npz"))) == 3
+    stored = [
+        decode(file.read_bytes(), sources * 7)[0] for file in sorted((tmp_path / "out" / "parts").glob("part-*.npz"))
+    ]
+    assert [(part.first, part.count) for part in stored] == [(0, 32), (32, 32)]
     assert not (tmp_path / "out" / "report.json").exists()
-    seen: list[int] = []
-    original = collection.run_batch
-    monkeypatch.setattr(pipeline, "BATCH", 2)
-    monkeypatch.setattr(
-        collection, "run_batch", lambda *args, **options: (seen.append(options["first"]), original(*args, **options))[1]
-    )
     assert script(*command(small_run, tmp_path / "out", "--resume")) == 0, capsys.readouterr().err
-    assert seen == [6, 8, 10]
-    found, expected_report = (
-        without_times(json.loads((tmp_path / name / "report.json").read_text())) for name in ("out", "whole")
-    )
-    assert found == expected_report
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    seconds = [clip.seconds for part in stored for clip in part.tally.clips]
+    assert [clip["seconds"] for clip in report["clips"][:64]] == seconds, "clips were run again"
+    assert without_times(report) == read_report(tmp_path / "whole")
     assert (tmp_path / "out" / "spikes.h5").read_bytes() == (tmp_path / "whole" / "spikes.h5").read_bytes()
     assert not (tmp_path / "out" / "parts").exists()
 

@@ -1,0 +1,30 @@
+"""Whether two runs came to the same, apart from the times that they took."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.execution.deployment import Deployment
+from deploy.execution.tally import Tally
+from deploy.report.record import record
+
+
+def without_times(report: dict[str, Any]) -> dict[str, Any]:
+    clips = [{name: value for name, value in clip.items() if name != "seconds"} for clip in report["clips"]]
+    return {**report, "clips": clips, "timing": None}
+
+
+def read_report(out: Path) -> dict[str, Any]:
+    """report.json of an out folder."""
+    return without_times(json.loads((out / "report.json").read_text()))
+
+
+def assert_same(found: Tally, expected: Tally, deployment: Deployment, *, backend: str = "integer") -> None:
+    reports = [record(deployment, tally, backend=backend) for tally in (found, expected)]
+    assert without_times(reports[0]) == without_times(reports[1])
+    assert list(found.kept) == list(expected.kept)
+    for name, spikes in expected.kept.items():
+        assert np.array_equal(found.kept[name], spikes), name
+    assert np.array_equal(found.shown_frames, expected.shown_frames)  # type: ignore[arg-type]
