@@ -9,7 +9,6 @@ import networkx as nx
 import nir
 import numpy as np
 
-from deploy.arguments import MAX_NEURONS
 from deploy.frontend.coincidence import COINCIDENCE, expand_attention, neurons_of
 from deploy.frontend.from_svformer import tau_of
 from deploy.frontend.standard import Signal, StandardGraph, dense, one_hot
@@ -29,13 +28,13 @@ def count_neurons(graph: nir.NIRGraph) -> tuple[int, int]:
     return own, sum(neurons_of(node) for node in nodes if isinstance(node, SpikingAttention))
 
 
-def portable(graph: nir.NIRGraph, *, dt_s: float | None = None, max_neurons: int = MAX_NEURONS) -> nir.NIRGraph:
+def portable(graph: nir.NIRGraph, *, dt_s: float | None = None, max_neurons: int | None = None) -> nir.NIRGraph:
     """The portable form of a graph of `from_svformer.export`, for time steps of `dt_s` (default: the graph's).
 
-    Raises `InputError` when it takes more than `max_neurons`, and for norms of their own for every time step.
+    Raises `InputError` when it takes more than `max_neurons` (None: any number), and for norms of their own for every time step.
     """
     own, added = count_neurons(graph)
-    if own + added > max_neurons:
+    if max_neurons is not None and own + added > max_neurons:
         raise InputError(
             f"the portable form takes {own + added:,} neurons, allowed: {max_neurons:,}; attention takes {added:,}, "
             "which grow with the square of its tokens: choose a smaller image or head_dim, or say --max-neurons"

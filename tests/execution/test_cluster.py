@@ -178,7 +178,7 @@ def test_the_time_limit_holds_on_workers(
         workers_of(one_worker.address) as workers,
         pytest.raises(SimulatorError, match="Lava took longer than the 1e-09 s allowed") as caught,
     ):
-        run(deployment, sources, backend="lava", timeout_s=1e-9, runner=workers)
+        run(deployment, sources, backend="lava", options=RunOptions(timeout_s=1e-9), runner=workers)
     assert "\n" not in str(caught.value)
 
 
