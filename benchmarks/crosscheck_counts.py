@@ -32,7 +32,7 @@ from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
 
-FIXTURE = Path(__file__).parents[1] / "tests" / "data" / "crosscheck_counts.json"
+FIXTURE = Path(__file__).parents[1] / "tests" / "fixtures" / "crosscheck_counts.json"
 STEPS, SIZE, HEADS, HEAD_DIM = 3, 8, 2, 3
 WORD_BYTES = 4  # both tools see float32
 
