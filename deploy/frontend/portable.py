@@ -31,7 +31,8 @@ def count_neurons(graph: nir.NIRGraph) -> tuple[int, int]:
 def portable(graph: nir.NIRGraph, *, dt_s: float | None = None, max_neurons: int | None = None) -> nir.NIRGraph:
     """The portable form of a graph of `from_svformer.export`, for time steps of `dt_s` (default: the graph's).
 
-    Raises `InputError` when it takes more than `max_neurons` (None: any number), and for norms of their own for every time step.
+    Raises `InputError` when it takes more than `max_neurons` (None: any number), and for norms of their own for every
+    time step.
     """
     own, added = count_neurons(graph)
     if max_neurons is not None and own + added > max_neurons:
