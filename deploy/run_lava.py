@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from deploy.execution.collect import Runner
     from deploy.execution.deployment import Deployment
     from deploy.execution.tally import Tally
+    from deploy.report.keys.report import Estimate
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -107,13 +108,13 @@ def main() -> None:
 
     from deploy.clips.choose import calibration_clips, choose_clips
     from deploy.clips.read import batches
-    from deploy.execution.on_loihi2 import print_chip_run, run_chip
+    from deploy.execution.on_loihi2 import run_chip
     from deploy.execution.tally import KEPT_CLIPS
-    from deploy.gates.fidelity import plain
-    from deploy.gates.reference import compare, lines
+    from deploy.gates.reference import compare
     from deploy.ir.interpreter import graph_dt_s
     from deploy.pipeline import deploy
-    from deploy.report.files import write_json, write_markdown
+    from deploy.report.files import write_markdown
+    from deploy.report.loihi2 import board_report, print_board_report
     from deploy.report.page import write_page
     from deploy.report.record import estimate, record
     from deploy.report.spikes import write_spikes
@@ -127,31 +128,30 @@ def main() -> None:
     calibration = calibration_clips(arguments, graph, sources)
     deployment = deploy(graph, calibration, console.print, weight_bits=arguments.weight_bits, merge=arguments.merge)
     if arguments.backend == "loihi2" and not arguments.estimate:
-        on_chip = run_chip(deployment, sources)
-        write_json(on_chip, arguments.out / "loihi2.json")
-        print_chip_run(on_chip, console)
+        on_board = board_report(deployment, run_chip(deployment, sources))
+        on_board.write(arguments.out / "loihi2.json")
+        print_board_report(on_board, console)
         return
+    report: Estimate
     if arguments.estimate:
-        report = {**estimate(deployment, chips=arguments.chip), "fixed_point": plain(deployment.fixed_point)}
+        report = estimate(deployment, chips=arguments.chip)
         print_estimate(report, console)
     else:
         tally = run_with_progress(deployment, sources, arguments)
-        report = record(deployment, tally, backend=arguments.backend, chips=arguments.chip)
+        compared = None
         if arguments.reference:
             _, frames = next(batches(sources, deployment.input_format, KEPT_CLIPS))
-            report["reference"] = compare(arguments.reference, graph, frames, tally.kept)
+            compared = compare(arguments.reference, graph, frames, tally.kept)
+        found = report = record(deployment, tally, backend=arguments.backend, chips=arguments.chip, reference=compared)
         write_spikes(tally.kept, arguments.out / "spikes.h5", dt_s=graph_dt_s(graph))
-        write_page(report, tally.kept, tally.shown_frames, arguments.out / "report.html")
-        write_markdown(report, arguments.out / "report.md")
-        print_summary(report, console)
-        for line in lines(report.get("reference", {})):
-            console.print(line)
-        report["fixed_point"] = plain(deployment.fixed_point)
-    write_json(report, arguments.out / "report.json")
+        write_page(found, tally.kept, tally.shown_frames, arguments.out / "report.html")
+        write_markdown(found, arguments.out / "report.md")
+        print_summary(found, console)
+    report.write(arguments.out / "report.json")
     if not arguments.estimate:
         arguments.parts.remove()
     if arguments.json:
-        print(json.dumps(report))
+        print(json.dumps(report.plain()))
     console.print(f"look at {arguments.out / ('report.json' if arguments.estimate else 'report.html')}")
 
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from hardware.counts import OpCounts
 from hardware.errors import ChipError
 from hardware.geometry import AttentionGeometry, ConvGeometry
-from hardware.op_counts import OpCounts, count_accesses, count_parameter_reads, count_state_accesses
+from hardware.op_counts import count_accesses, count_parameter_reads, count_state_accesses
 
 PAPER_HEAD_DIM = 64
 PAPER_TIME_STEPS = 16

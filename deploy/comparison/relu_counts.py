@@ -1,4 +1,4 @@
-"""What the twin without spikes does, layer by layer: products and memory, from hooks on its PyTorch modules.
+"""What a ReLU network does, layer by layer: products and memory, from hooks on its PyTorch modules.
 
 Memory by the same model as for spiking networks (Lemaire et al. 2022): every layer has memories of its own, and nothing
 is reused. A product fetches a weight and an activation (in attention two activations) and is summed in a register; an
@@ -44,7 +44,7 @@ class Products:
         return replace(self, macs=self.dense_macs)
 
     def counts(self, weight_bits: int) -> OpCounts:
-        """Operations, and accesses to memories of weights so wide."""
+        """Operations, and accesses to memories of weights that are `weight_bits` wide."""
         factors = 1 if self.weights else 2  # activations of a product
         reads = factors * self.macs + 2 * self.adds
         biases = self.outputs if self.biases else 0
@@ -71,7 +71,7 @@ _ADDED = ("macs", "dense_macs", "padded_macs", "adds", "outputs")
 
 
 @dataclass
-class Counter:
+class ProductCounter:
     """Forward hooks that add up what passes."""
 
     layers: dict[Any, Products] = field(default_factory=dict)  # weighted layers and shortcuts
@@ -167,8 +167,8 @@ def _pair(value: Any) -> tuple[int, int]:
     return int(value[0]), int(value[1])
 
 
-def watch(model: nn.Module, counter: Counter) -> list[Any]:
-    """Hook the counter to every layer of a twin; the handles remove it."""
+def attach(model: nn.Module, counter: ProductCounter) -> list[Any]:
+    """Hook the counter to every layer of a ReLU network; the handles remove it."""
     hooks: list[tuple[nn.Module, Callable[..., None]]] = []
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.costs.resources import layer_needs
+from deploy.costs.resources import layer_resources
 from deploy.ir.integer import (
     IntAttention,
     IntConnection,
@@ -41,7 +41,7 @@ __all__ = [
     "count_by_step",
     "count_operations",
     "expected_operations",
-    "layer_needs",
+    "layer_resources",
     "parameter_count",
     "readout_layers",
     "synapse_memory_bits",

@@ -25,7 +25,7 @@ Counts = Mapping[str, OpCounts]  # of the mean clip, by population
 
 
 @dataclass(frozen=True, kw_only=True)
-class BillItem:
+class Overhead:
     """One thing that deployment adds, as deployed or as it could be."""
 
     item: str
@@ -35,7 +35,7 @@ class BillItem:
     memory_bits: int  # stored for it
 
 
-def bill(network: IntNetwork, before: Network, plan: Plan, counts: Counts) -> list[BillItem]:
+def overheads(network: IntNetwork, before: Network, plan: Plan, counts: Counts) -> list[Overhead]:
     """All items that occur in a deployed network; `before` is the one that no pass has changed."""
     found = [
         *_shortcuts(network, counts),
@@ -47,7 +47,7 @@ def bill(network: IntNetwork, before: Network, plan: Plan, counts: Counts) -> li
     return [entry for entry in found if entry.counts != OpCounts()]
 
 
-def _shortcuts(network: IntNetwork, counts: Counts) -> list[BillItem]:
+def _shortcuts(network: IntNetwork, counts: Counts) -> list[Overhead]:
     """A sum that several layers need: sent on as graded messages, or summed again wherever it is needed."""
     streams = [
         name for name, p in network.populations.items() if isinstance(p, IntRelay) and _sends_sums(network, name)
@@ -56,7 +56,7 @@ def _shortcuts(network: IntNetwork, counts: Counts) -> list[BillItem]:
     copies = _copies(network)
     repeated = {name: copies[name] - 1 for name in streams}
     return [
-        BillItem(
+        Overhead(
             item="shortcuts",
             choice="sums sent on by relays as graded messages",
             deployed=True,
@@ -64,7 +64,7 @@ def _shortcuts(network: IntNetwork, counts: Counts) -> list[BillItem]:
             + _sum(_relayed(c, counts) for c in links),
             memory_bits=sum(_values(network, name) * STATE_BITS for name in streams),
         ),
-        BillItem(
+        Overhead(
             item="shortcuts",
             choice="no relay: every synapse repeated for each layer that needs its sum",
             deployed=False,
@@ -117,26 +117,26 @@ def _weighted(network: IntNetwork, name: str, counts: Counts, *, times: int) -> 
     )
 
 
-def _chains(network: IntNetwork, before: Network, counts: Counts) -> list[BillItem]:
-    return [BillItem(item=CHAINS, **vars(form)) for form in chain_forms(network, before, counts)]
+def _chains(network: IntNetwork, before: Network, counts: Counts) -> list[Overhead]:
+    return [Overhead(item=CHAINS, **vars(form)) for form in chain_forms(network, before, counts)]
 
 
-def _gains(network: IntNetwork, counts: Counts) -> list[BillItem]:
+def _gains(network: IntNetwork, counts: Counts) -> list[Overhead]:
     bits = sum(c.gain.multiplier.size * GAIN_BITS for c in network.connections if c.gain is not None)
     gained = sum(layer.gain_macs for layer in counts.values())
     counted = OpCounts(gain_macs=gained) + count_parameter_reads(gained, memory_bits=bits)
     choice = "currents multiplied with the gain of their time step, which static weights cannot hold"
-    return [BillItem(item="norm of every time step", choice=choice, deployed=True, counts=counted, memory_bits=bits)]
+    return [Overhead(item="norm of every time step", choice=choice, deployed=True, counts=counted, memory_bits=bits)]
 
 
-def _delays(network: IntNetwork, plan: Plan, counts: Counts) -> list[BillItem]:
+def _delays(network: IntNetwork, plan: Plan, counts: Counts) -> list[Overhead]:
     held = sum(lag * _message_bits(network, c) for c, lag in zip(network.connections, plan.lags, strict=True))
     counted = OpCounts(
         held_messages=sum(layer.held_messages for layer in counts.values()),
         held_steps=sum(layer.held_steps for layer in counts.values()),
     )
     choice = "messages that wait until the longest path has caught up, or for the last frame"
-    return [BillItem(item="delay lines", choice=choice, deployed=True, counts=counted, memory_bits=held)]
+    return [Overhead(item="delay lines", choice=choice, deployed=True, counts=counted, memory_bits=held)]
 
 
 def _message_bits(network: IntNetwork, connection: IntConnection) -> int:
@@ -145,19 +145,19 @@ def _message_bits(network: IntNetwork, connection: IntConnection) -> int:
     return wide * _values(network, connection.source)
 
 
-def _readout(network: IntNetwork, counts: Counts) -> list[BillItem]:
+def _readout(network: IntNetwork, counts: Counts) -> list[Overhead]:
     """Only the last step's sum is the result, but synapses act whenever a message comes."""
     layers = readout_layers(network)
     taps = [c for name in layers for c in network.into(name) if isinstance(c.operation, IntConvolution)]
     return [
-        BillItem(
+        Overhead(
             item="readout over time",
             choice="summed up at every time step",
             deployed=True,
             counts=_sum(_weighted(network, name, counts, times=1) for name in layers),
             memory_bits=_kernel_bits(taps),
         ),
-        BillItem(
+        Overhead(
             item="readout over time",
             choice="once, at the last time step",
             deployed=False,

@@ -8,10 +8,10 @@ from deploy.ir.integer import (
 from deploy.ir.machine import GRADED_BITS, STATE_BITS
 from deploy.ir.plan import Plan
 from deploy.ir.storage import bias_of, weight_bits
-from hardware import LayerNeed, layer_need
+from hardware import LayerResources
 
 
-def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
+def layer_resources(network: IntNetwork, plan: Plan) -> list[LayerResources]:
     """What every population, with the synapses that end in it, asks of a chip."""
     lags = dict(zip(map(id, network.connections), plan.lags, strict=True))
     needs = []
@@ -20,7 +20,7 @@ def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
             continue
         incoming = network.into(name)
         needs.append(
-            layer_need(
+            LayerResources.of(
                 name,
                 shape=population.shape,
                 inputs=[c.operation.geometry for c in incoming],

@@ -89,6 +89,12 @@ def working(description: str) -> Iterator[None]:
 
 # Units
 
+
+def counted(count: int, what: str) -> str:
+    """A number with its noun: 1 clip, 12 clips."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 _BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _SECONDS = (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1))
 

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.costs.chain_forms import MERGED, MIXED, RELAYED
 from deploy.costs.counting import count_operations
-from deploy.costs.overheads import BillItem, bill
+from deploy.costs.overheads import Overhead, overheads
 from deploy.ir.integer import (
     IntConnection,
     IntConvolution,
@@ -123,14 +123,14 @@ def as_float_operation(operation: IntOperation) -> Convolution | Identity:
 
 
 @pytest.fixture
-def items(deployed: IntNetwork) -> dict[tuple[str, bool], BillItem]:
+def items(deployed: IntNetwork) -> dict[tuple[str, bool], Overhead]:
     """By item and whether it was deployed; one clip in which every pixel is one: all neurons fire at both steps."""
     counts = count_operations(deployed, run_integer(deployed, np.ones((1, FRAMES, *IMAGE))))
-    found = bill(deployed, before(deployed), schedule(deployed), counts)
+    found = overheads(deployed, before(deployed), schedule(deployed), counts)
     return {(entry.item, entry.deployed): entry for entry in found}
 
 
-def test_relayed_shortcuts(items: dict[tuple[str, bool], BillItem]) -> None:
+def test_relayed_shortcuts(items: dict[tuple[str, bool], Overhead]) -> None:
     """18 sums of the stem to two places and of the second sum to two, at 2 steps: 144 additions of 72 messages."""
     found = items["shortcuts", True]
     assert found.counts.relay_adds == found.counts.deliveries == 4 * 18 * 2
@@ -140,7 +140,7 @@ def test_relayed_shortcuts(items: dict[tuple[str, bool], BillItem]) -> None:
     assert found.memory_bits == 2 * 18 * 24
 
 
-def test_repeated_synapses(items: dict[tuple[str, bool], BillItem]) -> None:
+def test_repeated_synapses(items: dict[tuple[str, bool], Overhead]) -> None:
     """The stem's sum is needed by a, b and c: twice more. The 3 x 3 kernel's by b and c: once more."""
     found = items["shortcuts", False]
     stem = 2 * (18 * 2)  # 18 pixels reach 2 channels, at 2 steps
@@ -150,7 +150,7 @@ def test_repeated_synapses(items: dict[tuple[str, bool], BillItem]) -> None:
     assert found.memory_bits == 2 * (4 * 2) + 36 * 2  # two-bit weights
 
 
-def test_merged_kernel_or_relays(items: dict[tuple[str, bool], BillItem]) -> None:
+def test_merged_kernel_or_relays(items: dict[tuple[str, bool], Overhead]) -> None:
     merged, relays = (items["convolutions without a neuron between", deployed] for deployed in (True, False))
     assert merged.counts.synaptic_ops == merged.counts.parameter_reads == 2 * (2 * 2 * 49)
     assert (merged.counts.macs, merged.counts.graded_messages, merged.counts.deliveries) == (0, 0, 2 * 18)
@@ -175,7 +175,7 @@ def test_the_same_items_whichever_form_is_deployed(deployed: IntNetwork) -> None
     )
     network = replace(deployed, populations=populations, connections=connections)
     counts = count_operations(network, run_integer(network, np.ones((1, FRAMES, *IMAGE))))
-    found = {i.deployed: i for i in bill(network, unmerged, schedule(network), counts) if i.item.startswith("conv")}
+    found = {i.deployed: i for i in overheads(network, unmerged, schedule(network), counts) if i.item.startswith("conv")}
     assert (found[True].choice, found[False].choice) == (RELAYED, MERGED)
     traced = sum((counts[name] for name in ("conv1", "depthwise")), OpCounts())
     assert found[True].counts.synaptic_ops == traced.synaptic_ops
@@ -192,20 +192,20 @@ def test_a_form_between_the_two_is_an_item_of_its_own(deployed: IntNetwork) -> N
     chain = [link("a", "conv1", ones(kernel(1))), link("conv1", "sum", ones(kernel(3)))]
     network = replace(deployed, populations=populations, connections=(*others, *chain))
     counts = count_operations(network, run_integer(network, np.ones((1, FRAMES, *IMAGE))))
-    found = [i for i in bill(network, before(deployed), schedule(network), counts) if i.item.startswith("conv")]
+    found = [i for i in overheads(network, before(deployed), schedule(network), counts) if i.item.startswith("conv")]
     assert [i.choice for i in found if i.deployed] == [MIXED]
     assert [i.choice for i in found if not i.deployed] == [MERGED, RELAYED]
     assert (found[-1].counts.synaptic_ops, found[-1].counts.macs) == (2 * 18 * 2, 2 * (2 * 2 * 49))
 
 
-def test_delay_lines(items: dict[tuple[str, bool], BillItem]) -> None:
+def test_delay_lines(items: dict[tuple[str, bool], Overhead]) -> None:
     """The shortcut from stem to sum is one synapse shorter than the way over a: 18 messages wait at each step."""
     found = items["delay lines", True]
     assert (found.counts.held_messages, found.counts.held_steps) == (36, 36)
     assert found.memory_bits == 18 * 24
 
 
-def test_readout(items: dict[tuple[str, bool], BillItem]) -> None:
+def test_readout(items: dict[tuple[str, bool], Overhead]) -> None:
     """The result is the last step's sum: half of what is added."""
     every, once = (items["readout over time", deployed].counts.synaptic_ops for deployed in (True, False))
     assert (every, once) == (2 * 2 * 36, 2 * 36)
@@ -216,10 +216,10 @@ def test_gains_are_billed_where_there_are_some(deployed: IntNetwork) -> None:
     first, *others = deployed.connections
     gained = replace(deployed, connections=(replace(first, gain=gain), *others))
     counts = count_operations(gained, run_integer(gained, np.ones((1, FRAMES, *IMAGE))))
-    (found,) = (i for i in bill(gained, before(gained), schedule(gained), counts) if i.item.startswith("norm"))
+    (found,) = (i for i in overheads(gained, before(gained), schedule(gained), counts) if i.item.startswith("norm"))
     assert found.counts.gain_macs == found.counts.parameter_reads == 2 * 18
     assert found.memory_bits == FRAMES * 2 * 13
-    assert not [i for i in bill(deployed, before(deployed), schedule(deployed), counts) if i.counts == OpCounts()]
+    assert not [i for i in overheads(deployed, before(deployed), schedule(deployed), counts) if i.counts == OpCounts()]
 
 
 def test_a_network_without_any_of_it_has_no_bill() -> None:
@@ -240,4 +240,4 @@ def test_a_network_without_any_of_it_has_no_bill() -> None:
         output="b",
         frames=FRAMES,
     )
-    assert bill(network, plain, schedule(network), counts) == []
+    assert overheads(network, plain, schedule(network), counts) == []
