@@ -89,7 +89,7 @@ class JudgedLimit(Published):
     """A published limit beside what was measured."""
 
     measured: float = field(metadata=key("use of a synapse here", "`unit`"))
-    verdict: str = field(metadata=key("what the limit says of it"))
+    verdict: str = field(metadata=key("what the limit means for it"))
     rates: tuple[float, float] = field(metadata=key("both limits, in spikes per synapse and time step"))
 
 

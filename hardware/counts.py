@@ -17,7 +17,7 @@ ZERO: Any = 0  # of either number
 
 def _count(label: str, meaning: str, unit: str = "operations", *, listed: bool = True) -> dict[str, Any]:
     """Metadata of a count: what it is called, what one of them is, its unit, and whether reports list it."""
-    return {"label": label, "listed": listed, **key(meaning, unit)}
+    return {"label": label, "meaning": meaning, "listed": listed, **key(f"{label}: {meaning}", unit)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +205,7 @@ def _described(counted: "Field[Any]") -> Count:
     return Count(
         name=counted.name,
         label=about["label"],
-        meaning=about["description"],
+        meaning=about["meaning"],
         unit=about["json_schema_extra"]["unit"],
         listed=about["listed"],
     )

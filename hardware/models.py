@@ -36,7 +36,7 @@ class Sensitivity:
     high_pj: float = field(metadata=key("the highest figure of all sources, or twice a lone one", "pJ or pJ/bit"))
     low_mj: float = field(metadata=key("energy of a clip with the lowest figure", "mJ"))
     high_mj: float = field(metadata=key("energy of a clip with the highest figure", "mJ"))
-    sources: int = field(metadata=key("sources of the figure; 1: nobody else says anything"))
+    sources: int = field(metadata=key("sources of the figure; 1: it is a lone one"))
 
 
 @dataclass(frozen=True, kw_only=True)

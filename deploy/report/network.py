@@ -71,9 +71,7 @@ def mapped_parts(network: IntNetwork, plan: Plan) -> tuple[MappedPart, ...]:
 
 
 def filled_register(found: Headroom) -> FilledRegister:
-    return FilledRegister(
-        where=found.where, what=found.what, worst=float(found.worst), limit=found.limit, share=float(found.share)
-    )
+    return FilledRegister(where=found.where, what=found.what, worst=found.worst, limit=found.limit, share=found.share)
 
 
 def fitted_chips(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, FittedChip]:

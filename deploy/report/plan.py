@@ -64,7 +64,7 @@ def _fullest(headroom: list[Headroom], what: str, name: str) -> RegisterShare | 
     if not found:
         return None
     closest = max(found, key=lambda h: h.share)
-    return RegisterShare(worst=float(closest.worst), limit=closest.limit, share=float(closest.share))
+    return RegisterShare(worst=closest.worst, limit=closest.limit, share=closest.share)
 
 
 def print_plan(report: Estimate, console: Console) -> None:

@@ -34,8 +34,8 @@ class PaperComparison:
 class BreakEven(SynapseUse):
     """At which rate spikes pay."""
 
-    published: tuple[JudgedLimit, ...] = field(metadata=key("published limits, and what they say of this clip"))
-    models: dict[str, CostLines] = field(metadata=key("by chip: what its figures say"))
+    published: tuple[JudgedLimit, ...] = field(metadata=key("published limits, and what they mean for this clip"))
+    models: dict[str, CostLines] = field(metadata=key("by chip: what its figures mean for this clip"))
 
 
 @dataclass(frozen=True, kw_only=True)

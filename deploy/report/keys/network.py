@@ -23,7 +23,7 @@ class NetworkSummary:
     frames: int = field(metadata=key("T, time steps of a clip"))
     input_shape: tuple[int, ...] = field(metadata=key("shape of a frame"))
     dt_s: float = field(metadata=key("duration of a time step", "s"))
-    trained_on: str | None = field(metadata=key("data set of the graph's metadata"))
+    trained_on: str | None = field(metadata=key("data set of the graph's metadata; null: it has none"))
     classes: tuple[str, ...] = field(metadata=key("names of the outputs; empty where the graph has none"))
     calibration_clips: int = field(metadata=key("clips by which scales were chosen"))
     notes: tuple[str, ...] = field(metadata=key("what the passes decided"))
@@ -42,7 +42,7 @@ class DelayLine:
 class RegisterShare:
     """The register of a layer that comes closest to its limit."""
 
-    worst: float = field(metadata=key("largest magnitude, whatever the input", "least significant bits"))
+    worst: int | float = field(metadata=key("largest magnitude, whatever the input", "least significant bits"))
     limit: int = field(metadata=key("largest magnitude that the register takes", "least significant bits"))
     share: float = field(metadata=key("`worst` / `limit`"))
 

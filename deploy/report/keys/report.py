@@ -46,7 +46,7 @@ class Estimate(Stored):
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Estimate):
-    """What a run found. Counts and energies are those of the mean clip."""
+    """A run: what was known before it, and what it found. Counts and energies are those of the mean clip."""
 
     backend: str = field(metadata=key("what the deployed network ran on: lava or integer"))
     clips: tuple[ClipSummary, ...] = field(metadata=key("every clip, in order"))

@@ -103,7 +103,7 @@ class FixedPointLayer:
     """What fixed point costs a population, on the calibration clips; null where there is nothing to round."""
 
     name: str = field(metadata=key("population"))
-    kind: Kind = field(metadata=key("lif, integrator or relay"))
+    kind: Kind = field(metadata=key("as in `layers`"))
     scale: float = field(metadata=key("what 1.0 becomes", "least significant bits"))
     weight_error: float | None = field(
         metadata=key("root mean square of the rounding error as a share of that of the weights, the worst connection")
