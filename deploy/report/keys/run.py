@@ -12,8 +12,8 @@ class ClipSummary:
     """One clip, or one view of a video."""
 
     source: str = field(metadata=key("name of the file, with the entry where it holds several"))
-    start: float = field(metadata=key("place of the view in time: 0 the beginning, 1 the end"))
-    crop: float = field(metadata=key("place of the view in the picture: 0 left or top, 1 right or bottom"))
+    start: float = field(metadata=key("where in the video the view begins, as a share of the possible starts"))
+    crop: float = field(metadata=key("where along the longer side of the picture it lies, 0 to 1"))
     label: str | None = field(metadata=key("class of the clip; null: unknown"))
     prediction: str = field(metadata=key("class with the largest logit, or its number"))
     logits: tuple[float, ...] = field(metadata=key("result of the deployed network, in units of the float network"))
