@@ -1,12 +1,13 @@
 """The parts of report.json that are known before anything runs: network, plan, proof, fit, fixed point."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import nir
 
 from deploy.costs.resources import layer_resources
 from deploy.execution.deployment import Deployment
+from deploy.gates.fidelity import LayerFidelity
 from deploy.ir.integer import IntNetwork
 from deploy.ir.nodes import SpikingAttention
 from deploy.ir.plan import Plan
@@ -88,10 +89,12 @@ def fitted_chips(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, Fit
     return {name: FittedChip(**vars(found), needs=asked, advice=found.advice) for name, found in fits.items()}
 
 
-def fixed_point(deployment: Deployment) -> tuple[FixedPointLayer, ...]:
-    """What fixed point costs every layer, as `deploy.gates.fidelity` measured it."""
-    kinds = {name: kind_of(population) for name, population in deployment.integer.populations.items()}
+def fixed_point(layers: Iterable[LayerFidelity], network: IntNetwork) -> tuple[FixedPointLayer, ...]:
+    """What fixed point costs every layer of a network, as `deploy.gates.fidelity` measured it."""
     return tuple(
-        FixedPointLayer(**{**vars(layer), "kind": kinds[layer.name]}, silenced=layer.silenced)
-        for layer in deployment.fixed_point
+        FixedPointLayer(
+            **{**vars(layer), "kind": kind_of(network.populations[layer.name])},
+            silenced=layer.silenced,
+        )
+        for layer in layers
     )

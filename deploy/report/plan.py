@@ -4,7 +4,7 @@ Bytes of delay lines are those of the CPU backend (a byte a spike, four a graded
 in bits of the chip, a kernel stored once however many positions share it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rich import box
@@ -17,7 +17,6 @@ from deploy.ir.integer import IntNetwork
 from deploy.ir.plan import Plan
 from deploy.passes.bounds import Headroom
 from deploy.report.keys.network import DelayLine, MappedPart, PlannedLayer, RegisterShare
-from deploy.report.keys.report import Estimate
 from deploy.report.kinds import kind_of
 from hardware.fit import BITS_PER_KIB
 from svformer.common.terminal import print_wide
@@ -67,9 +66,8 @@ def _fullest(headroom: list[Headroom], what: str, name: str) -> RegisterShare | 
     return RegisterShare(worst=closest.worst, limit=closest.limit, share=closest.share)
 
 
-def print_plan(report: Estimate, console: Console) -> None:
-    """The table, and what it adds up to."""
-    layers, frames = report.plan.layers, report.network.frames
+def print_plan(layers: Sequence[PlannedLayer], frames: int, console: Console) -> None:
+    """The table for clips of `frames` time steps, and what it adds up to."""
     table = Table(
         title=f"Plan: T = {frames} steps a clip; a layer is reset at its first step and every {frames} after it",
         title_justify="left",

@@ -50,7 +50,7 @@ def estimate(deployment: Deployment, *, chips: Sequence[Chip] = ()) -> Estimate:
         mapping=mapped_parts(deployment.integer, deployment.plan),
         headroom=tuple(map(filled_register, deployment.headroom)),
         fit=fitted_chips(deployment, _all_chips(chips)),
-        fixed_point=fixed_point(deployment),
+        fixed_point=fixed_point(deployment.fixed_point, deployment.integer),
         provenance=provenance(LIBRARIES),
     )
 
@@ -88,7 +88,7 @@ def record(
             time_steps=tally.time_steps,
             peak_rss_mb=max(peak_rss_mb(), tally.peak_rss_mb),
         ),
-        reference=None if reference is None else _reference(reference),
+        reference=None if reference is None else reference_summary(reference),
     )
 
 
@@ -221,7 +221,8 @@ def _mean(total: int, clips: int) -> int | float:
     return total // clips if total % clips == 0 else total / clips
 
 
-def _reference(found: Mapping[str, Any]) -> ReferenceSummary:
+def reference_summary(found: Mapping[str, Any]) -> ReferenceSummary:
+    """What `deploy.gates.reference.compare` found."""
     layers = (
         ReferenceLayer(
             name=layer["name"],

@@ -26,7 +26,7 @@ def print_estimate(report: Estimate, console: Console) -> None:
         f"{network.neurons:,} neurons, {network.parameters:,} parameters of {network.weight_bits} bits, "
         f"{counted(report.plan.depth, 'synapse')} deep"
     )
-    print_plan(report, console)
+    print_plan(report.plan.layers, network.frames, console)
     for row in rows.fits(report):
         console.print(f"{row.chip}: {row.size} (a rule, not a placement: hardware/fit.py)")
         console.print(f"  {row.advice}")
@@ -52,7 +52,7 @@ def print_summary(report: Report, console: Console) -> None:
         f"{duration(timing.build_s)}, at most {size(1e6 * timing.peak_rss_mb)} a process"
     )
     if report.reference:
-        for line in _reference_lines(report.reference):
+        for line in reference_lines(report.reference):
             console.print(line)
 
 
@@ -138,7 +138,7 @@ def _print_break_even(report: Report, console: Console) -> None:
         console.print(f"  break-even {row.limits} ({row.source}): {row.verdict}")
 
 
-def _reference_lines(reference: ReferenceSummary) -> Iterable[str]:
+def reference_lines(reference: ReferenceSummary) -> Iterable[str]:
     """The spikes of another simulator beside those of this run."""
     for name in reference.unmatched:
         yield f"reference: the network has no layer {name}"

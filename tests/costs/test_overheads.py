@@ -175,7 +175,9 @@ def test_the_same_items_whichever_form_is_deployed(deployed: IntNetwork) -> None
     )
     network = replace(deployed, populations=populations, connections=connections)
     counts = count_operations(network, run_integer(network, np.ones((1, FRAMES, *IMAGE))))
-    found = {i.deployed: i for i in overheads(network, unmerged, schedule(network), counts) if i.item.startswith("conv")}
+    found = {
+        i.deployed: i for i in overheads(network, unmerged, schedule(network), counts) if i.item.startswith("conv")
+    }
     assert (found[True].choice, found[False].choice) == (RELAYED, MERGED)
     traced = sum((counts[name] for name in ("conv1", "depthwise")), OpCounts())
     assert found[True].counts.synaptic_ops == traced.synaptic_ops
