@@ -1,6 +1,6 @@
 """Rows of a report's tables as text, written once: the page, report.md and the terminal lay them out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from deploy.report import typeset
@@ -13,6 +13,7 @@ from hardware.paper_ledger import LedgerRow
 from svformer.common.terminal import counted
 
 Cells = tuple[str, ...]
+Write = Callable[[float | None], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,20 +48,20 @@ class ModelTexts:
         return self.model.title
 
 
-def models(energy: EnergySummary, *, digits: int = 3) -> list[ModelTexts]:
-    """Every cost model; one without published energy has no figures."""
-    return [_model(model, digits) for model in energy.models.values()]
+def models(energy: EnergySummary, write: Write = typeset.energy) -> list[ModelTexts]:
+    """Every cost model; one without published energy has no figures. `write` makes text of millijoule."""
+    return [_model(model, write) for model in energy.models.values()]
 
 
-def _model(model: EnergyModel, digits: int) -> ModelTexts:
+def _model(model: EnergyModel, write: Write) -> ModelTexts:
     if model.mj_per_video is None:
         return ModelTexts(model=model, weighted="no published energy", everything="", others="", with_static="")
     low, high = model.range_mj
     return ModelTexts(
         model=model,
-        weighted=typeset.energy(model.weighted_layers_mj, digits),
-        everything=typeset.energy(model.mj_per_video, digits),
-        others="" if low == high else f"{typeset.energy(low)} to {typeset.energy(high)}",
+        weighted=write(model.weighted_layers_mj),
+        everything=write(model.mj_per_video),
+        others="" if low == high else f"{write(low)} to {write(high)}",
         with_static=_with_static(model.static),
     )
 
@@ -95,8 +96,8 @@ def ledger(rows: tuple[LedgerRow, ...]) -> list[LedgerTexts]:
             paper_mj=f"{row.paper_mj:.3f}",
             paper_sum_mj=f"{row.paper_sum_mj:.2f}",
             here_count=typeset.count(row.measured_count),
-            here=typeset.energy(row.measured_mj),
-            here_sum=typeset.energy(row.measured_sum_mj),
+            here=typeset.energy(row.measured_mj, 4),
+            here_sum=typeset.energy(row.measured_sum_mj, 4),
         )
         for row in rows
     ]
@@ -149,9 +150,9 @@ class BillTexts:
     energies: Cells  # in the order of `bill_chips`
 
 
-def bill(energy: EnergySummary) -> list[BillTexts]:
-    """What conventions leave out, and what could be deployed instead."""
-    return [_bill_entry(entry) for entry in energy.bill]
+def bill(energy: EnergySummary, write: Write = typeset.energy) -> list[BillTexts]:
+    """What conventions leave out, and what could be deployed instead. `write` makes text of millijoule."""
+    return [_bill_entry(entry, write) for entry in energy.bill]
 
 
 def bill_chips(energy: EnergySummary) -> Cells:
@@ -159,7 +160,7 @@ def bill_chips(energy: EnergySummary) -> Cells:
     return tuple(energy.models[chip].title for chip in energy.bill[0].mj) if energy.bill else ()
 
 
-def _bill_entry(entry: BillEntry) -> BillTexts:
+def _bill_entry(entry: BillEntry, write: Write) -> BillTexts:
     def count(*names: str) -> str:
         number = sum(entry.counts.get(name, 0) for name in names)
         return typeset.count(number) if number else ""
@@ -173,7 +174,7 @@ def _bill_entry(entry: BillEntry) -> BillTexts:
         accesses=count("parameter_reads", "state_reads", "state_writes"),
         messages=count("graded_messages", "held_messages"),
         kib=typeset.significant(entry.memory_kib),
-        energies=tuple(typeset.energy(mj) for mj in entry.mj.values()),
+        energies=tuple(map(write, entry.mj.values())),
     )
 
 

@@ -14,7 +14,6 @@ from deploy.report.plan import print_mapping, print_plan
 from svformer.common.terminal import counted, duration, print_wide, size
 
 CLIPS_SHOWN = 12
-DIGITS = 4  # of an energy
 
 
 def print_estimate(report: Estimate, console: Console) -> None:
@@ -101,9 +100,9 @@ def _energy(report: Report) -> Table:
         f"Energy of a clip: {totals.synaptic_ops:,.0f} synaptic operations, {totals.macs:,.0f} MACs "
         f"of graded messages, {totals.neuron_updates:,.0f} neuron updates"
     )
-    table = Table("chip", "weighted layers", "everything", title=title)
-    for row in rows.models(report.energy, digits=DIGITS):
-        table.add_row(row.title, _spaced(row.weighted), _spaced(row.everything))
+    table = Table("chip", "weighted layers, mJ", "everything, mJ", title=title)
+    for row in rows.models(report.energy, _millijoule(4)):
+        table.add_row(row.title, row.weighted, row.everything)
     return table
 
 
@@ -119,13 +118,13 @@ def _print_beside_the_paper(report: Report, console: Console) -> None:
 
 def _print_forms(report: Report, console: Console) -> None:
     """What convolutions in a row cost as they were deployed, and as they could be (--merge)."""
-    forms = [entry for entry in rows.bill(report.energy) if entry.item == CHAINS]
+    forms = [entry for entry in rows.bill(report.energy, _millijoule(3)) if entry.item == CHAINS]
     if not forms:
         return
-    table = Table("form", *rows.bill_chips(report.energy), title=f"{CHAINS.capitalize()} (--merge)")
+    table = Table("form", *rows.bill_chips(report.energy), title=f"{CHAINS.capitalize()}, mJ (--merge)")
     for entry in forms:
         choice = f"{entry.choice}{' (deployed)' if entry.deployed else ''}"
-        table.add_row(choice, *map(_spaced, entry.energies))
+        table.add_row(choice, *entry.energies)
     console.print(table)
 
 
@@ -147,6 +146,11 @@ def reference_lines(reference: ReferenceSummary) -> Iterable[str]:
         first = layer.float_first_difference
         where = "" if first is None else f"; float differs first at clip, step, neuron {list(first)}, counted from 0"
         yield f"reference {layer.name}: of {layer.compared:,} neuron states the same: {matches}{where}"
+
+
+def _millijoule(digits: int) -> rows.Write:
+    """Energies of a column have one unit on a terminal, so that they can be compared."""
+    return lambda mj: "" if mj is None else f"{mj:.{digits}g}"
 
 
 def _spaced(text: str) -> str:
