@@ -12,7 +12,7 @@ from hardware.keys import key
 Number = TypeVar("Number", bound=float)
 
 
-ZERO: Any = 0  # of either number
+ZERO: Any = 0  # the default of whole and of real counts
 
 
 def _count(label: str, meaning: str, unit: str = "operations", *, listed: bool = True) -> dict[str, Any]:

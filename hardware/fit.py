@@ -23,7 +23,7 @@ Geometry = ConvGeometry | IdentityGeometry | AttentionGeometry
 
 BITS_PER_KIB = 8 * 1024
 
-# What makes a layer ask for less, by the limit that it runs into.
+# By limit: what makes a layer ask for less of it.
 REMEDIES = {
     "neurons": "fewer channels or a smaller image; cores grow with both in proportion",
     "fan_in_axons": "a smaller or pooled input, or fewer connections that end in the layer",
@@ -113,7 +113,7 @@ class ChipFit:
     chip: str = field(metadata=key("name of the chip file"))
     layers: tuple[LayerFit, ...] = field(metadata=key("cores of every layer"))
     cores: int = field(metadata=key("cores of all layers"))
-    chips: int = field(metadata=key("chips that have so many cores"))
+    chips: int = field(metadata=key("chips that these cores fill"))
     obstacles: tuple[str, ...] = field(metadata=key("what the chip cannot hold at any number of cores"))
     unchecked: tuple[str, ...] = field(metadata=key("limits that the chip file does not give"))
 

@@ -29,8 +29,8 @@ class PaperLayer:
 
     name: str
     in_channels: int
-    positions: int  # of the input, H * W
-    rate: float  # of the input for weighted layers, of the own output for neurons
+    positions: int  # H * W of the input
+    rate: float  # firing rate: that of the input for weighted layers, of the own output for neurons
     neurons: int
     counts: OpCounts
     logged_acs: float
@@ -60,7 +60,7 @@ def load_layers() -> tuple[PaperLayer, ...]:
 
 
 def total(layers: Sequence[PaperLayer]) -> OpCounts:
-    """Operations of all these layers."""
+    """Operations of all layers together."""
     return sum((layer.counts for layer in layers), OpCounts())
 
 

@@ -27,10 +27,10 @@ class Products:
     macs: int = 0  # with no activation of zero
     dense_macs: int = 0
     padded_macs: int = 0
-    adds: int = 0  # of a shortcut
+    adds: int = 0  # additions of a shortcut
     weights: int = 0  # stored; 0: both factors are activations
     read_from: int = 0  # values of a frame that the layer takes
-    written_to: int = 0  # values of a frame that it gives
+    written_to: int = 0  # values of a frame that the layer gives
     biases: int = 0  # stored
     outputs: int = 0  # values that it gave, in all
 
@@ -132,7 +132,7 @@ class ProductCounter:
         q, k, v = parts
         parts.clear()
         channels, tokens = q.shape[-2:]
-        scores = attn.heads * tokens**2  # of a frame
+        scores = attn.heads * tokens**2  # entries of a frame's softmax
         pairs = (q.count_nonzero(-1) * k.count_nonzero(-1)).sum()  # products of q k^T with two non-zero factors
         macs = int(pairs) + int(v.count_nonzero()) * tokens  # no entry of a softmax is zero
         frames = q.shape[0] * q.shape[1]

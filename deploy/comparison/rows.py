@@ -44,9 +44,9 @@ class Row:
     agreement: float | None  # clips with the same best class before and after quantisation
     spike_match: float | None
     active_share: float  # firing rate, or the share of activations other than zero
-    memory_kib: float  # of the weights
+    memory_kib: float  # memory of the weights
     synaptic_ops: float
-    macs: float  # of graded messages, and of gains that change with the time step
+    macs: float  # multiply-accumulates of graded messages, and of gains that change with the time step
     attention_ops: float
     neuron_updates: float
     energy_mj: dict[str, float | None]  # chip -> weighted layers (the convention) or all that has a figure

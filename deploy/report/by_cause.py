@@ -8,7 +8,7 @@ from hardware.causes import PARTS, memory_as_one
 from hardware.models import EnergyModel
 from hardware.shown import shown_in
 
-DIGITS = 5  # of a part of a bar, in the data that the page redraws it from
+DIGITS = 5  # significant digits in the data that the page redraws its bars from
 
 
 def main_models(energy: EnergySummary) -> list[EnergyModel]:

@@ -26,8 +26,8 @@ UJ_PER_MJ = 1e3
 COUNTED = {  # parts of the ledger that are operations, by the rule that counts them
     rule.part: rule for rule in RULES if not rule.memory and rule.figure != "spike"
 }
-ROUNDED_FROM_UJ = 100.0
-BOTH, FIRST, SECOND = INK, ORANGE, BLUE  # of two recordings
+ROUNDED_FROM_UJ = 100.0  # labels of larger energies have no decimals
+BOTH, FIRST, SECOND = INK, ORANGE, BLUE  # where both of two recordings fire, only the first, only the second
 
 
 def _height(rows: int) -> float:

@@ -32,7 +32,7 @@ from hardware.break_even import judged
 from hardware.fit import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
 
-VIEWS = 15  # of the paper's accuracy
+VIEWS = 15  # views of a video by which the paper states its best accuracy
 
 
 def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> EnergySummary:

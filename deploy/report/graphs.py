@@ -20,9 +20,9 @@ from deploy.ir.shapes import execution_order
 from svformer.pictures.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PURPLE, SKY, SOFT, VERMILLION
 from svformer.pictures.plot import SMALL, new_axes
 
-COLUMNS = 18  # of a row
+COLUMNS = 18  # columns in a row
 ROW_INCHES, LANE = 1.15, 0.5  # LANE: distance of what runs side by side, in rows
-FOLD_FROM = 3  # so many alike nodes are drawn as one
+FOLD_FROM = 3  # from this number on, nodes that are alike are drawn as one
 ROUND, SQUARE, DIAMOND = "o", "s", "D"
 LOOKS = {  # kind of a node or population: colour, marker
     "Input": (GREY, SQUARE),
@@ -38,9 +38,9 @@ LOOKS = {  # kind of a node or population: colour, marker
     "GainBias": (PURPLE, SQUARE),
 }
 OTHER = (BROWN, SQUARE)
-EDGES = {"Convolution": BLUE, "Attention": ORANGE}  # what a connection does; all others pass on
+EDGES = {"Convolution": BLUE, "Attention": ORANGE}  # by operation of a connection; all others pass values on
 
-BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # of a name that lines may cross
+BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # the box behind a name that lines may cross
 STUB = 0.12  # how far the beginning of a line that goes on elsewhere leads up, in rows
 
 

@@ -29,7 +29,7 @@ Counts and energies are those of the mean clip. A key with `?` is left out where
 always there, and `null` has the meaning that is given. Names in capitals stand for a name: of a chip, of a layer.
 """
 PLAIN = {int: "integer", float: "number", str: "text", bool: "true or false"}
-NAMED = {  # what the names of an object are, where they are not kinds of operation
+NAMED = {  # by key of an object: what its names name; other objects have kinds of operation or other names
     "fit": "CHIP", "models": "CHIP", "mj": "CHIP", "first_step": "LAYER", "by_layer": "LAYER", "by_step": "LAYER",
     "views": "N", "accuracy": "N", "versions": "NAME", "profiler": "PROBE",
 }  # fmt: skip
@@ -40,7 +40,7 @@ class _Page:
     """The sections so far, and those that are still to be written: a type is described where it comes first."""
 
     lines: list[str]
-    places: dict[type, str] = field(default_factory=dict)  # of every type
+    places: dict[type, str] = field(default_factory=dict)  # by type: the heading of its section
     waiting: list[type] = field(default_factory=list)
 
     def report(self, described: type, heading: str, prefix: str) -> None:

@@ -113,7 +113,7 @@ class FittedChip:
     chip: str = field(metadata=key("name of the chip file"))
     layers: tuple[LayerFit, ...] = field(metadata=key("cores of every layer"))
     cores: int = field(metadata=key("cores of all layers"))
-    chips: int = field(metadata=key("chips that have so many cores"))
+    chips: int = field(metadata=key("chips that these cores fill"))
     obstacles: tuple[str, ...] = field(metadata=key('"layer: what" for all that the chip cannot hold'))
     unchecked: tuple[str, ...] = field(metadata=key("limits that the chip file does not give"))
     needs: NetworkResources = field(metadata=key("what the network asks for"))
