@@ -1,4 +1,4 @@
-"""The twin without spikes (`activation="relu"`): accuracy and multiply-accumulates, counted in PyTorch.
+"""The ReLU network of the same geometry (`activation="relu"`): accuracy and multiply-accumulates, counted in PyTorch.
 
 It has graded activations and a softmax, so it is not deployed; it is what a spiking network has to be cheaper than.
 """
@@ -12,7 +12,7 @@ import torch
 
 from deploy.clips.read import batches
 from deploy.clips.source import ClipSource, InputFormat
-from deploy.comparison.relu_counts import Counter, Products, watch
+from deploy.comparison.relu_counts import ProductCounter, Products, attach
 from hardware import OpCounts
 from svformer.model.svformer import SVFormer
 
@@ -20,7 +20,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwinRun:
+class ReluRun:
     """Counts of all clips together, layer by layer; products are those with a non-zero activation.
 
     Attention is apart: weighted layers alone, what papers report, leave it out for spiking networks, too.
@@ -30,10 +30,10 @@ class TwinRun:
     top1: float | None
     layers: tuple[Products, ...]
     attention: tuple[Products, ...]
-    activity: float  # share of activations behind a ReLU that are not zero
+    active_share: float  # share of activations behind a ReLU that are not zero
     weights: int
 
-    def dense(self) -> "TwinRun":
+    def dense(self) -> "ReluRun":
         """Every product done, zero or not, borders exact: what hardware without zero-skipping does."""
         return dataclasses.replace(
             self,
@@ -44,21 +44,20 @@ class TwinRun:
     def per_clip(self, *, weight_bits: int, attention: bool) -> OpCounts:
         """Counts of the mean clip, where each product with a weight fetches one of `weight_bits`."""
         layers = (*self.layers, *self.attention) if attention else self.layers
-        total = sum((layer.counts(weight_bits) for layer in layers), OpCounts())
-        return OpCounts(**{name: round(value / self.clips) for name, value in dataclasses.asdict(total).items()})
+        return sum((layer.counts(weight_bits) for layer in layers), OpCounts()).mean(self.clips).rounded()
 
 
-def run_twin(
+def run_relu(
     model: SVFormer,
     clips: Sequence[ClipSource],
     wanted: InputFormat,
     *,
     classes: Sequence[str],
     on_clips: Callable[[float], None] = lambda clips: None,
-) -> TwinRun:
-    """Run clips through a twin in PyTorch, float32."""
-    counter, right, known, done = Counter(), 0, 0, 0
-    handles = watch(model, counter)
+) -> ReluRun:
+    """Run clips through a ReLU network in PyTorch, float32; `on_clips` gets how many are done."""
+    counter, right, known, done = ProductCounter(), 0, 0, 0
+    handles = attach(model, counter)
     try:
         for part, frames in batches(clips, wanted, BATCH):
             with torch.no_grad():
@@ -70,11 +69,11 @@ def run_twin(
     finally:
         for handle in handles:
             handle.remove()
-    return TwinRun(
+    return ReluRun(
         clips=len(clips),
         top1=right / known if known else None,
         layers=tuple(counter.layers.values()),
         attention=tuple(counter.attention.values()),
-        activity=counter.active / counter.values,
+        active_share=counter.active / counter.values,
         weights=sum(math.prod(p.shape) for p in model.parameters() if p.ndim > 1),
     )
