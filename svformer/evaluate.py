@@ -25,7 +25,7 @@ from svformer.config import SVFormerConfig
 from svformer.data.arguments import add_dataset_arguments
 
 if TYPE_CHECKING:
-    from svformer.data.dataset import ClipDataset
+    from svformer.data.clip_dataset import ClipDataset
     from svformer.evaluation.accuracy import Evaluation
 
 
@@ -73,8 +73,8 @@ def main() -> None:
     from svformer.common.devices import choose_device
     from svformer.common.shortage import shortage_explained
     from svformer.data.catalogue import open_dataset
-    from svformer.evaluation.accuracy import describe, measure
-    from svformer.evaluation.confusion import class_table, draw_confusion, layer_table
+    from svformer.evaluation.accuracy import accuracy_line, evaluate
+    from svformer.evaluation.confusion import class_table, draw_confusion, firing_rate_table
     from svformer.evaluation.views import DEFAULT_VIEWS, Views, parse_views
     from svformer.model.checkpoint import load_checkpoint
 
@@ -86,7 +86,7 @@ def main() -> None:
     batch_size, workers = arguments.batch_size, arguments.workers
     advice = "lower --batch-size, or compute on another --device"
     with shortage_explained(f"--batch-size {batch_size} views at once on {device}", advice, workers=workers):
-        evaluation = measure(model, Views(data, grid), batch_size=batch_size, workers=workers)
+        evaluation = evaluate(model, Views(data, grid), batch_size=batch_size, workers=workers)
     facts = as_json(evaluation, data.classes)
     if arguments.out:
         with atomic_path(arguments.out / "evaluation.json") as temporary:
@@ -96,8 +96,8 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(facts))
         return
-    new_console().print(class_table(facts["classes"]), layer_table(evaluation.firing_rates))
-    say(describe(evaluation.accuracy, evaluation.views))
+    new_console().print(class_table(facts["classes"]), firing_rate_table(evaluation.firing_rates))
+    say(accuracy_line(evaluation.accuracy, evaluation.views))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-TRAINED_BITS = "weight_bits"  # key in a Conv2d's metadata: its weights were trained on a grid of so many bits
+# Keys in the metadata of a Conv2d whose weights were trained on a grid: the bits of a weight, with its sign, and the
+# step, a float of which all weights are whole multiples. Files before weight_step have the first key alone.
+TRAINED_BITS, WEIGHT_STEP = "weight_bits", "weight_step"
 IntArray = NDArray[np.int64]
 
 

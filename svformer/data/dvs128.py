@@ -21,8 +21,8 @@ from torch import Tensor
 
 from svformer.common.errors import InputError
 from svformer.data.arguments import Binning
-from svformer.data.dataset import ClipDataset, Options
-from svformer.data.event_files import EventEntry, parse_name
+from svformer.data.clip_dataset import ClipDataset, Options
+from svformer.data.event_files import EventEntry, tonic_class_number
 from svformer.data.events import SENSOR_PX, check_size
 
 CLASSES = (
@@ -98,7 +98,7 @@ def _find(root: Path, train: bool, events_by: Binning) -> list[EventEntry] | Non
 def _tonic_entries(folder: Path, events_by: Binning) -> list[EventEntry]:
     entries = []
     for path in sorted(folder.glob("*/*.npy"), key=lambda path: (path.parent.name, len(path.stem), path.stem)):
-        label = parse_name(path)
+        label = tonic_class_number(path)
         if label is None or label >= len(CLASSES):
             raise InputError(f"{path}: expected userNN_LIGHT/K.npy with K from 0 to {len(CLASSES) - 1}")
         entries.append(EventEntry(path=path, label=label, name=f"{path.parent.name}/{path.name}", events_by=events_by))

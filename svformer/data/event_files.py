@@ -70,10 +70,10 @@ def holds_events(path: str | Path) -> bool:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return False  # whoever loads it says why
-    return _has_fields(values) or (_has_columns(values) and parse_name(path) is not None)
+    return _has_fields(values) or (_has_columns(values) and tonic_class_number(path) is not None)
 
 
-def parse_name(path: Path) -> int | None:
+def tonic_class_number(path: Path) -> int | None:
     """Class number of a file under tonic's name, userNN_LIGHT/K.npy with K from 0; None for any other name."""
     tonics = re.fullmatch(r"user\d+_\w+", path.parent.name) and re.fullmatch(r"\d+", path.stem)
     return int(path.stem) if tonics and path.suffix == ".npy" else None

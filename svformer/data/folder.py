@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Unpack
 
 from svformer.common.errors import InputError
-from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
+from svformer.data.videos import VideoDataset, VideoEntry, VideoOptions
 
 SUFFIXES = frozenset(
     (".avi", ".mp4", ".m4v", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".gif")
@@ -66,6 +66,6 @@ def _check(root: Path, training: list[Path], test: list[Path], classes: tuple[st
         raise InputError(f"{root}: test clips of {', '.join(untrained)}, but none to train on; {LAYOUT}")
 
 
-def _entry(path: Path, classes: tuple[str, ...]) -> ClipEntry:
+def _entry(path: Path, classes: tuple[str, ...]) -> VideoEntry:
     name = path.parent.name
-    return ClipEntry(path=path, label=classes.index(name), name=f"{name}/{path.name}")
+    return VideoEntry(path=path, label=classes.index(name), name=f"{name}/{path.name}")

@@ -15,7 +15,7 @@ from typing import NamedTuple, Unpack
 
 from svformer.common.errors import InputError
 from svformer.data.arguments import NTU60_SPLITS
-from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
+from svformer.data.videos import VideoDataset, VideoEntry, VideoOptions
 
 TRAINING_PERFORMERS = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))  # of xsub
 TRAINING_CAMERAS = frozenset((2, 3))  # of xview
@@ -39,7 +39,7 @@ ACTIONS = (  # as the data set's page names them
 CLASSES = tuple(f"A{number:03d} {name}" for number, name in enumerate(ACTIONS, start=1))
 
 
-class Sample(NamedTuple):
+class VideoName(NamedTuple):
     """What a file's name says; all numbers count from 1."""
 
     setup: int
@@ -61,15 +61,15 @@ class Sample(NamedTuple):
         return self.performer in TRAINING_PERFORMERS if split == "xsub" else self.camera in TRAINING_CAMERAS
 
 
-LAST = Sample(setup=17, camera=3, performer=40, replication=2, action=60)
+LAST = VideoName(setup=17, camera=3, performer=40, replication=2, action=60)
 
 
-def parse_name(name: str) -> Sample | None:
+def parse_name(name: str) -> VideoName | None:
     """What the name of a video of NTU RGB+D 60 says; None for any other name."""
     match = re.fullmatch(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})_rgb\.avi", name)
     if match is None:
         return None
-    sample = Sample(*map(int, match.groups()))
+    sample = VideoName(*map(int, match.groups()))
     return sample if all(1 <= number <= last for number, last in zip(sample, LAST, strict=True)) else None
 
 
@@ -85,7 +85,7 @@ class Ntu60(VideoDataset):
         super().__init__(CLASSES, _entries(Path(root), split, train), train=train, **options)
 
 
-def _entries(root: Path, split: str, train: bool) -> list[ClipEntry]:
+def _entries(root: Path, split: str, train: bool) -> list[VideoEntry]:
     samples = _find(root)
     chosen = [(path, sample) for path, sample in samples if sample.trains(split) == train]
     if not chosen:
@@ -94,12 +94,12 @@ def _entries(root: Path, split: str, train: bool) -> list[ClipEntry]:
             f"{root}: {len(samples)} videos of NTU RGB+D 60, none of them in the {part} part of split {split}; "
             "expected SsssCcccPpppRrrrAaaa_rgb.avi at any depth"
         )
-    return [ClipEntry(path=path, label=sample.label, name=path.name) for path, sample in chosen]
+    return [VideoEntry(path=path, label=sample.label, name=path.name) for path, sample in chosen]
 
 
-def _find(root: Path) -> list[tuple[Path, Sample]]:
+def _find(root: Path) -> list[tuple[Path, VideoName]]:
     """All videos below a folder, in order of their names."""
-    found: dict[str, tuple[Path, Sample]] = {}
+    found: dict[str, tuple[Path, VideoName]] = {}
     for folder, _, names in os.walk(root):
         for name in names:
             if sample := parse_name(name):

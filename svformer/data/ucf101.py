@@ -13,7 +13,7 @@ from typing import Unpack
 
 from svformer.common.errors import InputError
 from svformer.data.arguments import UCF101_SPLITS
-from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
+from svformer.data.videos import VideoDataset, VideoEntry, VideoOptions
 
 
 class Ucf101(VideoDataset):
@@ -27,7 +27,7 @@ class Ucf101(VideoDataset):
         super().__init__(classes, entries, train=train, **options)
 
 
-def _read_split(root: Path, *, split: str, train: bool) -> tuple[tuple[str, ...], tuple[ClipEntry, ...]]:
+def _read_split(root: Path, *, split: str, train: bool) -> tuple[tuple[str, ...], tuple[VideoEntry, ...]]:
     lists = root / "ucfTrainTestlist"
     if split not in UCF101_SPLITS:
         raise InputError(f"split {split}: UCF101 has no such split; allowed: {', '.join(UCF101_SPLITS)}")
@@ -68,7 +68,7 @@ def _read_classes(path: Path) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _parse_entry(line: str, where: str, classes: tuple[str, ...], videos: Path) -> ClipEntry:
+def _parse_entry(line: str, where: str, classes: tuple[str, ...], videos: Path) -> VideoEntry:
     """One line of a list; the label is the folder's class, and a number behind the name must agree."""
     name, _, number = line.partition(" ")
     class_name, _, file_name = name.partition("/")
@@ -77,4 +77,4 @@ def _parse_entry(line: str, where: str, classes: tuple[str, ...], videos: Path) 
             f'{where}: "{line}"; expected "ClassName/v_ClassName_gXX_cYY.avi" with a class of classInd.txt '
             "and, in training lists, its number"
         )
-    return ClipEntry(path=videos / name, label=classes.index(class_name), name=name)
+    return VideoEntry(path=videos / name, label=classes.index(class_name), name=name)

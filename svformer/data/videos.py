@@ -12,6 +12,7 @@ from torch import Tensor
 
 from svformer.common.errors import InputError
 from svformer.common.terminal import track
+from svformer.data.clip_dataset import ClipDataset, Options
 from svformer.data.clips import (
     Sampling,
     Video,
@@ -21,11 +22,10 @@ from svformer.data.clips import (
     max_start_s,
     sample_clip,
 )
-from svformer.data.dataset import ClipDataset, Options
 
 
 @dataclass(frozen=True)
-class ClipEntry:
+class VideoEntry:
     """One labelled video file; `name` is its place below the data set's folder, or its line in a list."""
 
     path: Path
@@ -61,7 +61,7 @@ class VideoDataset(ClipDataset):
     def __init__(
         self,
         classes: Sequence[str],
-        entries: Sequence[ClipEntry],
+        entries: Sequence[VideoEntry],
         *,
         train: bool,
         flip: bool = False,
@@ -89,10 +89,10 @@ class VideoDataset(ClipDataset):
         clip_TCHW = sample_clip(video, self.sampling, start * max_start_s(video, self.sampling))
         return cut(clip_TCHW, self.size, crop)
 
-    def _decode_all(self, entries: Sequence[ClipEntry]) -> list[Video | InputError]:
+    def _decode_all(self, entries: Sequence[VideoEntry]) -> list[Video | InputError]:
         """All videos, or why they cannot be decoded."""
 
-        def decode(entry: ClipEntry) -> Video | InputError:
+        def decode(entry: VideoEntry) -> Video | InputError:
             try:
                 return decode_video(entry.path, size=self.size)
             except InputError as error:

@@ -1,5 +1,6 @@
 """Views of a clip: several times and places of one video, whose scores are averaged (arXiv 2406.15034, section 4.1)."""
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -8,15 +9,15 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from svformer.common.errors import InputError
-from svformer.data.dataset import ClipDataset
+from svformer.data.clip_dataset import ClipDataset
 
-Grid = tuple[int, int]  # temporal x spatial views
+ViewGrid = tuple[int, int]  # temporal x spatial views
 
-PAPER: Grid = (5, 3)
-DEFAULT_VIEWS: dict[str, Grid] = {"ucf101": PAPER, "ntu60": PAPER}  # by data set; 1 x 1 for all others
+PAPER: ViewGrid = (5, 3)
+DEFAULT_VIEWS: dict[str, ViewGrid] = {"ucf101": PAPER, "ntu60": PAPER}  # by data set; 1 x 1 for all others
 
 
-def parse_views(text: str) -> Grid:
+def parse_views(text: str) -> ViewGrid:
     """Temporal and spatial views, "5x3"."""
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if found is None:
@@ -24,7 +25,7 @@ def parse_views(text: str) -> Grid:
     return int(found[1]), int(found[2])
 
 
-def spread(count: int) -> list[float]:
+def evenly_spaced(count: int) -> list[float]:
     """Positions from 0 to 1, evenly spread; the middle where there is one."""
     return [0.5] if count == 1 else [i / (count - 1) for i in range(count)]
 
@@ -35,15 +36,16 @@ class Views(Dataset[tuple[Tensor, int]]):
     A clip that cannot be read is left out as the data set does it.
     """
 
-    def __init__(self, data: ClipDataset, grid: Grid) -> None:
+    def __init__(self, data: ClipDataset, grid: ViewGrid) -> None:
         temporal, spatial = grid
-        self.data, self.places = data, [(start, crop) for start in spread(temporal) for crop in spread(spatial)]
+        self.data = data
+        self.positions = list(itertools.product(evenly_spaced(temporal), evenly_spaced(spatial)))  # (start, crop)
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        clips = [self.data.view(index, start, crop) for start, crop in self.places]
+        clips = [self.data.view(index, start, crop) for start, crop in self.positions]
         return torch.stack(clips), self.data.entries[index].label
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:

@@ -110,7 +110,7 @@ class LocalMixer(Weighted):
         return self.current(x, self.conv2, norm=self.norm)
 
 
-class Attention(Weighted):
+class SelfAttention(Weighted):
     """Self-attention over the positions of one frame; it never mixes time steps."""
 
     def __init__(self, width: int, config: SVFormerConfig) -> None:
@@ -172,7 +172,7 @@ class GlobalBlock(nn.Module):
 
     def __init__(self, width: int, config: SVFormerConfig) -> None:
         super().__init__()
-        self.attn = Attention(width, config)
+        self.attn = SelfAttention(width, config)
         self.mlp = Mlp(width, config)
 
     def forward(self, x: Tensor) -> Tensor:

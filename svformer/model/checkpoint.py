@@ -15,7 +15,7 @@ from svformer.config import SVFormerConfig
 from svformer.model.svformer import SVFormer
 
 FORMAT = "svformer-checkpoint/1"
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 # The authors' key names -> ours, first match wins (reference: github yult0821/SVFormer, checkpoint format).
 _AUTHOR_NAMES = (
@@ -66,7 +66,7 @@ def load_checkpoint(path: str | Path, *, head_dim: int = 64) -> SVFormer:
     return model.eval()
 
 
-def _read_safetensors(path: Path) -> tuple[SVFormerConfig, State]:
+def _read_safetensors(path: Path) -> tuple[SVFormerConfig, StateDict]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -79,7 +79,7 @@ def _read_safetensors(path: Path) -> tuple[SVFormerConfig, State]:
     return SVFormerConfig.from_json(metadata.get("config", "")), state
 
 
-def _read_pyth(path: Path, head_dim: int) -> tuple[SVFormerConfig, State]:
+def _read_pyth(path: Path, head_dim: int) -> tuple[SVFormerConfig, StateDict]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a damaged pickle raises depends on the damage: KeyError, IndexError, ...
@@ -112,7 +112,7 @@ def _as_convolution(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _geometry(path: Path, state: State, head_dim: int) -> SVFormerConfig:
+def _geometry(path: Path, state: StateDict, head_dim: int) -> SVFormerConfig:
     """Configuration read from the shapes of the weights."""
     try:
         widths = (state["stem.conv.weight"].shape[0], *(state[f"down{i}.conv.weight"].shape[0] for i in (2, 3, 4)))
@@ -134,12 +134,12 @@ def _geometry(path: Path, state: State, head_dim: int) -> SVFormerConfig:
         raise InputError(f"{path}: cannot read the geometry, a weight has a wrong shape ({error})") from error
 
 
-def _depth(state: State, stage: int) -> int:
+def _depth(state: StateDict, stage: int) -> int:
     found = {name.split(".")[1] for name in state if name.startswith(f"stage{stage}.block")}
     return len(found)
 
 
-def _check_keys(path: Path, found: State, expected: State) -> None:
+def _check_keys(path: Path, found: StateDict, expected: StateDict) -> None:
     missing = [f"missing {name}" for name in expected.keys() - found.keys()]
     extra = [f"unknown {name}" for name in found.keys() - expected.keys()]
     misshapen = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from svformer.config import AttentionOrder, SVFormerConfig
-from svformer.model.blocks import Attention
+from svformer.model.blocks import SelfAttention
 from svformer.model.neurons import PLIF
 from svformer.model.svformer import SVFormer
 
@@ -39,7 +39,7 @@ class _Counter:
             self.norm_elements += output.numel()
         elif isinstance(module, PLIF):
             self.neurons += output[0].numel()
-        elif isinstance(module, Attention):
+        elif isinstance(module, SelfAttention):
             head_dim, tokens = output.shape[2] // module.heads, output[0, 0, 0].numel()
             # k^T v is head_dim x head_dim in every head, q k^T tokens x tokens
             self.attention_macs += 2 * output.numel() * (head_dim if self.order == "kv_first" else tokens)
@@ -53,7 +53,7 @@ def sizes(config: SVFormerConfig) -> Sizes:
         clip = torch.empty(1, config.in_channels, config.frames, config.image_size, config.image_size)
     counter = _Counter(config.attention_order)
     for module in model.modules():
-        if isinstance(module, (*Convolution, *Norm, PLIF, Attention)):
+        if isinstance(module, (*Convolution, *Norm, PLIF, SelfAttention)):
             module.register_forward_hook(counter)
     with torch.no_grad():
         # The readout is called as a function, since its input is laid out [B, C, T, H, W]: one output position.

@@ -3,6 +3,7 @@
 Shapes: T time steps, B batch, C channels, H and W pixels; tokens of a global stage are the H x W positions.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,6 +39,21 @@ class TimeNorm(nn.BatchNorm2d):
             return super().forward(x_TBCHW.flatten(0, 1)).unflatten(0, (frames, batch))
         by_step = super().forward(x_TBCHW.transpose(0, 1).flatten(1, 2))
         return by_step.unflatten(1, (frames, self.channels)).transpose(0, 1)
+
+
+def gain_and_shift(norm: nn.BatchNorm2d | nn.BatchNorm3d, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """The norm with its running statistics as `gain * x + shift`; both [channels], a per-step norm [T * channels].
+
+    They are computed in `dtype` (default: the norm's own); gradients reach the norm's trainable weight and bias.
+    """
+    assert norm.running_mean is not None  # every norm of the model tracks its statistics
+    assert norm.running_var is not None
+    weight, bias, mean, variance = (
+        tensor.to(dtype or norm.weight.dtype)
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    )
+    gain = weight / torch.sqrt(variance + norm.eps)
+    return gain, bias - mean * gain
 
 
 def spiking_attention(

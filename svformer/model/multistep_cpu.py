@@ -31,7 +31,7 @@ OPENMP_BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 Array = npt.NDArray[Any]
 
 
-class Rows(NamedTuple):
+class TimeRows(NamedTuple):
     """A tensor [T, B, M] whose M values lie side by side: row (t, b) begins at `flat[t * step + b * jump]`."""
 
     flat: Array
@@ -39,7 +39,7 @@ class Rows(NamedTuple):
     jump: int
 
     @classmethod
-    def of(cls, x_TBM: Tensor) -> "Rows":
+    def of(cls, x_TBM: Tensor) -> "TimeRows":
         (steps, batch, width), (step, jump, _) = x_TBM.shape, x_TBM.stride()
         span = (steps - 1) * step + (batch - 1) * jump + width
         return cls(x_TBM.detach().as_strided((span,), (1,)).numpy(), step, jump)
@@ -66,7 +66,7 @@ def forward(x: Tensor, decay: Tensor, threshold: Tensor, *, v_leak: float, v_res
     """Spikes [T, ...] of currents [T, ...]."""
     x_TBM, spikes = as_rows(x), x.new_empty(x.shape)
     cell = _cell(decay, threshold, v_leak, v_reset, 0.0, x.dtype)
-    rows = Rows.of(x_TBM), Rows.of(spikes.view(x_TBM.shape))
+    rows = TimeRows.of(x_TBM), TimeRows.of(spikes.view(x_TBM.shape))
     steps, _, width = x_TBM.shape
     _in_threads(lambda first, last: _forward(*rows, steps, width, cell, first, last), x_TBM)
     return spikes
@@ -86,7 +86,7 @@ def backward(
     x_TBM, grad_x = as_rows(x), x.new_empty(x.shape)
     cell = _cell(decay, threshold, v_leak, v_reset, alpha, x.dtype)
     like_x = (tensor.view(x_TBM.shape) for tensor in (grad_spikes.contiguous(), grad_x))
-    rows = [Rows.of(tensor) for tensor in (x_TBM, *like_x)]
+    rows = [TimeRows.of(tensor) for tensor in (x_TBM, *like_x)]
     sums = np.empty((_blocks(x_TBM), 2))  # a row for every block: the number of threads changes no digit
     steps, _, width = x_TBM.shape
     _in_threads(lambda first, last: _backward(*rows, sums, steps, width, cell, first, last), x_TBM)
@@ -142,7 +142,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_compiled
-def _forward(x: Rows, spikes: Rows, steps: int, width: int, cell: Cell, first: int, last: int) -> None:
+def _forward(x: TimeRows, spikes: TimeRows, steps: int, width: int, cell: Cell, first: int, last: int) -> None:
     v = np.empty(BLOCK, x.flat.dtype)
     for block in range(first, last):
         v[:] = 0
@@ -152,7 +152,15 @@ def _forward(x: Rows, spikes: Rows, steps: int, width: int, cell: Cell, first: i
 
 @_compiled
 def _backward(
-    x: Rows, grad: Rows, grad_x: Rows, sums: Array, steps: int, width: int, cell: Cell, first: int, last: int
+    x: TimeRows,
+    grad: TimeRows,
+    grad_x: TimeRows,
+    sums: Array,
+    steps: int,
+    width: int,
+    cell: Cell,
+    first: int,
+    last: int,
 ) -> None:
     """Forward once more, the potentials left in `grad_x`, where the way back replaces them by gradients."""
     dtype = x.flat.dtype
@@ -170,7 +178,7 @@ def _backward(
 
 
 @_compiled
-def _piece(rows: Rows, t: int, block: int, width: int) -> Array:
+def _piece(rows: TimeRows, t: int, block: int, width: int) -> Array:
     """Time step t of a block of neurons."""
     blocks_of_a_row = -(-width // BLOCK)
     row = t * rows.step + block // blocks_of_a_row * rows.jump

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from svformer.config import SVFormerConfig
 from svformer.data.clips import STD
+from svformer.model.layers import gain_and_shift
 
 BIAS_STEP = 2.0**-12
 DECAY_STEP = 2.0**-12  # a chip's decay has 12 bits
@@ -27,7 +28,7 @@ STEPS_TRIED = 5  # each half of the one before; the first holds the largest weig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Connection:
+class StoredConnection:
     """A convolution as a chip holds it: one kernel, and a bias for every neuron."""
 
     weight: Tensor  # [O, I / groups, kh, kw]
@@ -46,7 +47,7 @@ class Connection:
 
 def quantised_chain(
     convs: Sequence[nn.Conv2d], norm: nn.BatchNorm2d, *, size: int, weight_bits: int, base_step: float = 1.0
-) -> Connection:
+) -> StoredConnection:
     """Convolutions in a row and the norm behind them as one rounded connection, for images of `size` pixels a side.
 
     The step of the weights is `base_step` times a power of two (see `input_step`).
@@ -54,27 +55,27 @@ def quantised_chain(
     return quantised(merged_chain(convs, norm, size=size), weight_bits=weight_bits, base_step=base_step)
 
 
-def quantised_readout(conv: nn.Conv3d, norm: nn.BatchNorm3d, *, weight_bits: int) -> tuple[Connection, ...]:
+def quantised_readout(conv: nn.Conv3d, norm: nn.BatchNorm3d, *, weight_bits: int) -> tuple[StoredConnection, ...]:
     """A convolution over the whole clip with its norm: one connection for every time step, with a step of its own.
 
     Their results are summed when the last frame arrives; the last connection carries the bias.
     """
-    gain, shift = _gain_and_shift(norm)
+    gain, shift = gain_and_shift(norm)
     slices = (conv.weight * gain[:, None, None, None, None]).unbind(2)
     bias = (_present(conv.bias) * gain + shift)[:, None, None]
     last = len(slices) - 1
     return tuple(
         quantised(
-            Connection(weight=weight, bias=bias if t == last else torch.zeros_like(bias), groups=conv.groups),
+            StoredConnection(weight=weight, bias=bias if t == last else torch.zeros_like(bias), groups=conv.groups),
             weight_bits=weight_bits,
         )
         for t, weight in enumerate(slices)
     )
 
 
-def quantised_classifier(linear: nn.Linear, *, weight_bits: int) -> Connection:
+def quantised_classifier(linear: nn.Linear, *, weight_bits: int) -> StoredConnection:
     """A linear layer, as a 1x1 convolution of an image of one pixel."""
-    connection = Connection(weight=linear.weight[:, :, None, None], bias=linear.bias[:, None, None])
+    connection = StoredConnection(weight=linear.weight[:, :, None, None], bias=linear.bias[:, None, None])
     return quantised(connection, weight_bits=weight_bits)
 
 
@@ -89,17 +90,17 @@ def input_step(config: SVFormerConfig) -> float:
 # A chain as one convolution
 
 
-def merged_chain(convs: Sequence[nn.Conv2d], norm: nn.BatchNorm2d, *, size: int) -> Connection:
+def merged_chain(convs: Sequence[nn.Conv2d], norm: nn.BatchNorm2d, *, size: int) -> StoredConnection:
     """Convolutions in a row and the norm behind them as one connection with real weights; exact, borders included.
 
     At most one of them looks beyond a pixel. The bias is the chain's response to zeros: at the border a padded kernel
     sees less of an inner bias.
     """
-    gain, shift = _gain_and_shift(norm)
+    gain, shift = gain_and_shift(norm)
     spatial = [conv for conv in convs if conv.kernel_size != (1, 1)] or [convs[0]]
     assert len(spatial) == 1
     assert isinstance(spatial[0].padding, tuple)
-    return Connection(
+    return StoredConnection(
         weight=_merged_weight(convs) * gain[:, None, None, None],
         bias=_response_to_zeros(convs, size) * gain[:, None, None] + shift[:, None, None],
         stride=spatial[0].stride,
@@ -133,12 +134,6 @@ def _response_to_zeros(convs: Sequence[nn.Conv2d], size: int) -> Tensor:
     return response[0]
 
 
-def _gain_and_shift(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """Of a norm with fixed statistics, for every channel."""
-    gain = norm.weight / torch.sqrt(_present(norm.running_var) + norm.eps)
-    return gain, norm.bias - _present(norm.running_mean) * gain
-
-
 def _present(tensor: Tensor | None) -> Tensor:
     assert tensor is not None  # every convolution and norm of the model has its parameters
     return tensor
@@ -147,11 +142,11 @@ def _present(tensor: Tensor | None) -> Tensor:
 # Rounding
 
 
-def quantised(connection: Connection, *, weight_bits: int, base_step: float = 1.0) -> Connection:
+def quantised(connection: StoredConnection, *, weight_bits: int, base_step: float = 1.0) -> StoredConnection:
     """The connection with N-bit weights and rounded biases."""
     step = best_step(connection.weight, weight_bits=weight_bits, base_step=base_step)
     weight = _on_grid(connection.weight.detach(), step, weight_bits)
-    return Connection(
+    return StoredConnection(
         weight=straight_through(weight, connection.weight),
         bias=rounded(connection.bias, BIAS_STEP),
         stride=connection.stride,

@@ -21,9 +21,9 @@ from svformer.common.files import atomic_path
 from svformer.common.terminal import new_console, progress, track
 from svformer.config import SVFormerConfig
 from svformer.data.catalogue import open_dataset
+from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import as_batch
-from svformer.data.dataset import ClipDataset
-from svformer.evaluation.agreement import Measured, layer_table, measure, totals_table
+from svformer.evaluation.agreement import Measured, compare_networks, layer_agreement_table, network_table
 from svformer.model.checkpoint import load_checkpoint, read_notes, save_checkpoint
 from svformer.model.layers import TimeNorm
 from svformer.model.svformer import SVFormer
@@ -236,7 +236,7 @@ def run(arguments: argparse.Namespace) -> None:
     if trainer:
         folded = networks["fine_tuned"] = fine_tune(trainer, folded)
         seconds["fine_tune"] = sum(point.seconds for point in trainer.curve)
-    measured = measure(networks, held_out, batch_size=batch_size)
+    measured = compare_networks(networks, held_out, batch_size=batch_size)
     report = record(
         arguments,
         measured,
@@ -250,5 +250,5 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps(report))
         return
     console = new_console()
-    console.print(totals_table(measured), layer_table(measured))
+    console.print(network_table(measured), layer_agreement_table(measured))
     console.print(f"{arguments.out}: the {list(networks)[-1]} network; figures in {arguments.out.stem}.json")

@@ -16,12 +16,12 @@ from svformer.evaluation.accuracy import Accuracy
 from svformer.training.trainer import Trainer
 
 LIBRARIES = ("torch", "norse", "numpy", "av", "pillow")
-Facts = dict[str, Any]
+RunFacts = dict[str, Any]
 
 
-def begin_record(trainer: Trainer, out: Path, *, dataset: str, command: str) -> Facts:
+def begin_record(trainer: Trainer, out: Path, *, dataset: str, command: str) -> RunFacts:
     """Write what is known when a run begins, or goes on: `sessions` tells of every start. One process writes."""
-    facts: Facts = {
+    facts: RunFacts = {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(trainer),
@@ -41,7 +41,7 @@ def begin_record(trainer: Trainer, out: Path, *, dataset: str, command: str) -> 
     return facts
 
 
-def end_record(facts: Facts, trainer: Trainer, accuracy: Accuracy, out: Path) -> dict[str, str]:
+def end_record(facts: RunFacts, trainer: Trainer, accuracy: Accuracy, out: Path) -> dict[str, str]:
     """Add what came out; the same facts, as text, go into the checkpoint's metadata."""
     seconds = round(sum(point.seconds for point in trainer.curve))
     facts = {**facts, "seconds": seconds, "accuracy": dataclasses.asdict(accuracy)}
@@ -62,6 +62,6 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found, "svformer": source_digest()}
 
 
-def _write(facts: Facts, path: Path) -> None:
+def _write(facts: RunFacts, path: Path) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")

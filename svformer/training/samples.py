@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from svformer.common.errors import InputError
-from svformer.data.dataset import ClipDataset
+from svformer.data.clip_dataset import ClipDataset
 from svformer.training.augment import augmented
 from svformer.training.recipe import Recipe
 

@@ -15,15 +15,15 @@ from svformer.common.errors import InputError
 from svformer.common.terminal import SCREEN, new_console, say
 from svformer.config import PRESETS, WEIGHT_BITS, SVFormerConfig
 from svformer.data.catalogue import open_dataset
-from svformer.data.dataset import ClipDataset
-from svformer.evaluation.accuracy import describe, evaluate
-from svformer.model.checkpoint import State, load_checkpoint, save_checkpoint
+from svformer.data.clip_dataset import ClipDataset
+from svformer.evaluation.accuracy import accuracy_line, evaluate
+from svformer.model.checkpoint import StateDict, load_checkpoint, save_checkpoint
 from svformer.model.svformer import SVFormer
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
 from svformer.training.loop import STATE, memory_explained, train
 from svformer.training.recipe import RECIPES, Recipe, fine_tuning, overridden
-from svformer.training.record import Facts, begin_record, end_record
+from svformer.training.record import RunFacts, begin_record, end_record
 from svformer.training.trainer import Trainer
 
 MOST_WORKERS = 8
@@ -63,7 +63,7 @@ def choose_recipe(arguments: argparse.Namespace) -> Recipe:
     return overridden(fine_tuning(recipe) if arguments.qat else recipe, arguments)
 
 
-def starting_point(arguments: argparse.Namespace) -> tuple[SVFormerConfig, State | None]:
+def starting_point(arguments: argparse.Namespace) -> tuple[SVFormerConfig, StateDict | None]:
     """The geometry, and with `--qat` the trained parameters, which the new network rounds."""
     if arguments.qat:
         trained = load_checkpoint(arguments.checkpoint or TINY_CHECKPOINT)
@@ -76,7 +76,7 @@ def starting_point(arguments: argparse.Namespace) -> tuple[SVFormerConfig, State
     return dataclasses.replace(preset, norm=norm, activation=activation, attention_order=order), None
 
 
-def build(config: SVFormerConfig, state: State | None, *, classes: int, channels: int) -> SVFormer:
+def build(config: SVFormerConfig, state: StateDict | None, *, classes: int, channels: int) -> SVFormer:
     """A new network for the classes and channels of the data, or a trained one, which has to tell as many apart."""
     if state is None:
         return SVFormer(dataclasses.replace(config, num_classes=classes, in_channels=channels))
@@ -126,12 +126,12 @@ def dry_run(trainer: Trainer) -> None:
             print(json.dumps(dataclasses.asdict(estimated)))
 
 
-def finish(trainer: Trainer, held_out: ClipDataset, record: Facts, out: Path) -> None:
+def finish(trainer: Trainer, held_out: ClipDataset, record: RunFacts, out: Path) -> None:
     """Evaluate the trained network and write what a run leaves."""
     at_once = min(MOST_EVALUATED, trainer.clips_at_once * trainer.recipe.repeats)  # takes less than training did
-    accuracy = evaluate(trainer.result, held_out, batch_size=at_once)
+    accuracy = evaluate(trainer.result, held_out, batch_size=at_once).accuracy
     save_checkpoint(trainer.result, out / "checkpoint.safetensors", end_record(record, trainer, accuracy, out))
     if SCREEN.json:
         print(json.dumps({"out": str(out), **dataclasses.asdict(accuracy)}))
-    say(describe(accuracy))
+    say(accuracy_line(accuracy))
     say(f"checkpoint, curve and record in {out}")

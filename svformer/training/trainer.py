@@ -19,8 +19,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from svformer.common.errors import InputError
 from svformer.config import SVFormerConfig
+from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import as_batch
-from svformer.data.dataset import ClipDataset
 from svformer.evaluation.curve import Point
 from svformer.model.svformer import SVFormer
 from svformer.training.activations import recompute_activations

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from svformer import InputError
+from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import COUNTS, Sampling
-from svformer.data.dataset import ClipDataset
 from svformer.training.augment import (
     COLOURING,
     ERASED_AREA,

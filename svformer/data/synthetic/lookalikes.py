@@ -23,7 +23,7 @@ from svformer.data.dvs128 import CLASSES as GESTURES
 from svformer.data.dvs128 import IBM_LISTS, LABEL_COLUMNS, TONIC_FOLDERS
 from svformer.data.event_files import US_PER_MS
 from svformer.data.events import SENSOR_PX, Events
-from svformer.data.ntu60 import Sample
+from svformer.data.ntu60 import VideoName
 from svformer.data.synthetic import scenes
 from svformer.data.synthetic.event_camera import US_PER_S, EventCamera
 
@@ -46,7 +46,7 @@ def ntu60(out: str | Path, *, seed: int = 0, actions: int = len(scenes.CLASSES))
     folder = _new(Path(out) / "nturgb+d_rgb")
     jobs = list(itertools.product(NTU_PERFORMERS, NTU_SIZES_PX, range(1, actions + 1)))
     for performer, camera, action in track(jobs, "writing videos"):
-        sample = Sample(setup=1, camera=camera, performer=performer, replication=1, action=action)
+        sample = VideoName(setup=1, camera=camera, performer=performer, replication=1, action=action)
         pictures = scenes.draw_clip(scenes.CLASSES[action - 1], seed=seed, group=performer, clip=camera)
         with atomic_path(folder / sample.file_name) as temporary:
             write_video(temporary, pictures, size_px=NTU_SIZES_PX[camera], fps=NTU_FPS)
@@ -66,7 +66,7 @@ def write_video(path: Path, pictures: NDArray[np.uint8], *, size_px: tuple[int, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
+class GestureRecording:
     """One user in one light, doing all gestures; times of events count from the start of each gesture."""
 
     name: str
@@ -89,7 +89,7 @@ def dvs128(out: str | Path, *, seed: int = 0, users: int = 2, lights: Sequence[s
     return Path(out)
 
 
-def _recordings(seed: int, users: int, lights: Sequence[str]) -> Iterator[Recording]:
+def _recordings(seed: int, users: int, lights: Sequence[str]) -> Iterator[GestureRecording]:
     for train, offset in itertools.product((True, False), range(users)):
         user = FIRST_USERS[train] + offset
         motions = scenes.CLASSES[: len(GESTURES)]
@@ -97,7 +97,7 @@ def _recordings(seed: int, users: int, lights: Sequence[str]) -> Iterator[Record
         for light in lights:
             rng = np.random.default_rng((seed, user, list(LIGHTS).index(light)))
             gestures = tuple(_seen(video, LIGHTS[light], rng) for video in videos)
-            yield Recording(name=f"user{user:02d}_{light}", train=train, gestures=gestures)
+            yield GestureRecording(name=f"user{user:02d}_{light}", train=train, gestures=gestures)
 
 
 def _seen(video_NHWC: NDArray[np.uint8], light: float, rng: np.random.Generator) -> Events:
@@ -112,7 +112,7 @@ def _seen(video_NHWC: NDArray[np.uint8], light: float, rng: np.random.Generator)
     return events
 
 
-def _write_for_tonic(recording: Recording, folder: Path) -> None:
+def _write_for_tonic(recording: GestureRecording, folder: Path) -> None:
     for number, events in enumerate(recording.gestures):
         columns = [events["x"], events["y"], events["p"], events["t"] // US_PER_MS]
         content = io.BytesIO()
@@ -129,7 +129,7 @@ def _pack(folder: Path) -> None:
         archive.add(folder, folder.name)
 
 
-def _write_as_ibm(recording: Recording, folder: Path) -> None:
+def _write_as_ibm(recording: GestureRecording, folder: Path) -> None:
     """All gestures in one file, with labels beside it."""
     start_us, parts, rows = BEFORE_US, list[Events](), list[tuple[int, int, int]]()
     for number, gesture in enumerate(recording.gestures, start=1):

@@ -24,7 +24,7 @@ from svformer.data.clips import Sampling
 Item = TypeVar("Item")
 
 
-class Entry(Protocol):
+class LabelledClip(Protocol):
     """One labelled clip on disk, and how it is read."""
 
     @property
@@ -108,7 +108,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
     def __init__(
         self,
         classes: Sequence[str],
-        entries: Sequence[Entry],
+        entries: Sequence[LabelledClip],
         *,
         train: bool,
         size: int = 224,
