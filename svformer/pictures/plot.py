@@ -187,15 +187,23 @@ def positions(
 
 
 def curve(points: Sequence[Point], ax: Axes | None = None) -> Axes:
-    """Loss (left) and training accuracy (right) over the epochs of a run; returns the axes of the loss."""
+    """Loss (left) and accuracies (right) over the epochs of a run; returns the axes of the loss.
+
+    Accuracy is shown on the training samples, and on held-out clips for the epochs at which it was measured.
+    """
     ax = new_axes(ax)
     epochs = [point.epoch for point in points]
     ax.plot(epochs, [point.loss for point in points], color=BLUE)
     ax.set(xlabel="epoch", ylim=(0, None))
     ax.set_ylabel("loss", color=BLUE)
     right = ax.twinx()
-    right.plot(epochs, [100 * point.train_top1 for point in points], color=VERMILLION, linestyle="--")
-    right.set_ylabel("training top-1, % (dashed)", color=VERMILLION)
+    whole = {"color": VERMILLION, "clip_on": False}  # a line at 100 % is as wide as any other
+    right.plot(epochs, [100 * point.train_top1 for point in points], linestyle="--", **whole)
+    test = [(point.epoch, 100 * point.test_top1) for point in points if point.test_top1 is not None]
+    if test:
+        right.plot(*zip(*test, strict=True), marker=".", **whole)
+    kinds = "top-1, % (dashed: training, solid: held out)" if test else "training top-1, % (dashed)"
+    right.set_ylabel(kinds, color=VERMILLION)
     right.set_ylim(0, 100)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
@@ -213,7 +221,7 @@ def scores(logits_K: NDArray[Any], classes: Sequence[str], ax: Axes | None = Non
 
 
 def draw_curve(points: list[Point], path: Path) -> None:
-    """Loss and training accuracy over epochs as a .png file."""
+    """Write `curve` as a .png file."""
     with plt.style.context(dict(STYLE)):
         figure = Figure(figsize=(6, 3.2))
         curve(points, figure.subplots())

@@ -21,13 +21,13 @@ from svformer.model.checkpoint import StateDict, load_checkpoint, save_checkpoin
 from svformer.model.svformer import SVFormer
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
+from svformer.training.held_out import evaluation_batch_size
 from svformer.training.loop import STATE, memory_explained, train
 from svformer.training.recipe import RECIPES, Recipe, fine_tuning, overridden
 from svformer.training.record import RunFacts, begin_record, end_record
 from svformer.training.trainer import Trainer
 
 MOST_WORKERS = 8
-MOST_EVALUATED = 32  # clips at once
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -128,8 +128,7 @@ def dry_run(trainer: Trainer) -> None:
 
 def finish(trainer: Trainer, held_out: ClipDataset, record: RunFacts, out: Path) -> None:
     """Evaluate the trained network and write what a run leaves."""
-    at_once = min(MOST_EVALUATED, trainer.clips_at_once * trainer.recipe.repeats)  # takes less than training did
-    accuracy = evaluate(trainer.result, held_out, batch_size=at_once).accuracy
+    accuracy = evaluate(trainer.result, held_out, batch_size=evaluation_batch_size(trainer)).accuracy
     save_checkpoint(trainer.result, out / "checkpoint.safetensors", end_record(record, trainer, accuracy, out))
     if SCREEN.json:
         print(json.dumps({"out": str(out), **dataclasses.asdict(accuracy)}))

@@ -9,7 +9,7 @@ from svformer.evaluation.spike_counter import SpikeCounter
 
 
 def test_scores_are_softmax_averaged_over_views() -> None:
-    """exp of (0, ln 3) is (1, 3): 1/4 and 3/4. Of (0, 0): 1/2 and 1/2. Mean 3/8 and 5/8; the mean logit plays no part."""
+    """(0, ln 3) gives 1/4 and 3/4, (0, 0) gives 1/2 and 1/2: their mean is 3/8 and 5/8."""
     logits_VK = np.array([[0, np.log(3)], [0, 0]])
     np.testing.assert_allclose(mean_scores(logits_VK), [3 / 8, 5 / 8])
     np.testing.assert_allclose(mean_scores(np.stack([logits_VK, logits_VK[::-1]])), [[3 / 8, 5 / 8]] * 2)

@@ -24,7 +24,8 @@ from svformer.evaluation.agreement import compare_networks
 from svformer.evaluation.recording import Spikes, run_recorded
 from svformer.model.layers import TimeNorm
 from svformer.training import folding
-from svformer.training.folding import REFERENCE, Moments, PairedNorm, fold
+from svformer.training.folding import REFERENCE
+from svformer.training.shared_norms import Moments, PairedNorm, fold
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "tiny_rgb.pyth"
 CONFIG = SVFormerConfig(
