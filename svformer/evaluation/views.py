@@ -18,7 +18,7 @@ DEFAULT_VIEWS: dict[str, ViewGrid] = {"ucf101": PAPER, "ntu60": PAPER}  # by dat
 
 
 def parse_views(text: str) -> ViewGrid:
-    """Temporal and spatial views, "5x3"."""
+    """Temporal and spatial views from a text such as "5x3"; raises `InputError` for any other form."""
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if found is None:
         raise InputError(f"--views {text}; allowed: temporal x spatial counts from 1, such as 5x3")
@@ -26,14 +26,14 @@ def parse_views(text: str) -> ViewGrid:
 
 
 def evenly_spaced(count: int) -> list[float]:
-    """Positions from 0 to 1, evenly spread; the middle where there is one."""
+    """Positions from 0 to 1; a single one lies in the middle."""
     return [0.5] if count == 1 else [i / (count - 1) for i in range(count)]
 
 
 class Views(Dataset[tuple[Tensor, int]]):
     """All views of every clip of a data set: items are (clips [V, T, C, size, size], label).
 
-    A clip that cannot be read is left out as the data set does it.
+    A batch of a `DataLoader` goes without the clips that cannot be read; the data set counts and reports them.
     """
 
     def __init__(self, data: ClipDataset, grid: ViewGrid) -> None:
@@ -49,17 +49,11 @@ class Views(Dataset[tuple[Tensor, int]]):
         return torch.stack(clips), self.data.entries[index].label
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
-        """What a `DataLoader` asks for a batch: the clips that can be read, which may be none."""
-        items = list[tuple[Tensor, int]]()
-        for index in indices:
-            try:
-                items.append(self[index])
-            except InputError as error:
-                self.data.unreadable.add(index, error)
-        return items
+        """The readable items of a batch, for a `DataLoader`; there may be none."""
+        return self.data.readable(indices, self.__getitem__)
 
 
 def collated(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor] | None:
-    """A batch for a `DataLoader`; None of no items."""
+    """Clips and labels of a batch, stacked, for a `DataLoader`; None without items."""
     batch: tuple[Tensor, Tensor] | None = default_collate(items) if items else None
     return batch
