@@ -8,9 +8,9 @@ A file that cannot be read is left out with one line on standard error, and coun
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypedDict, TypeVar
+from typing import Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -22,8 +22,6 @@ from svformer.common.remarks import collecting
 from svformer.data.arguments import MAX_UNREADABLE
 from svformer.data.clips import Sampling
 from svformer.data.unreadable import OncePerFile, Unreadable, UnreadableError
-
-Item = TypeVar("Item")
 
 
 class LabelledClip(Protocol):
@@ -153,17 +151,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
         """The readable items of a batch, for a `DataLoader`; raises `UnreadableError` where there is none."""
         if self.train:
             return [self[index] for index in indices]
-        items = self.readable(indices, self.__getitem__)
+        items = self.unreadable.readable(indices, self.__getitem__)
         if not items:
             raise UnreadableError(f"none of the {len(indices)} files of a batch can be read; choose larger batches")
-        return items
-
-    def readable(self, indices: Sequence[int], read: Callable[[int], Item]) -> list[Item]:
-        """The results of `read` for these clips, without the clips for which it raises `InputError`."""
-        items = list[Item]()
-        for index in indices:
-            try:
-                items.append(read(index))
-            except InputError as error:
-                self.unreadable.add(index, error)
         return items

@@ -1,10 +1,14 @@
 """Files of a data set that cannot be read: left out with one line each, up to a share of the data set."""
 
 import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 
 from svformer.common.errors import InputError
+
+Item = TypeVar("Item")
 
 
 class UnreadableError(InputError):
@@ -66,6 +70,16 @@ class Unreadable:
                 f"{self}, more than the {100 * self.allowed:g} % that are allowed, the last: {error}; "
                 "or allow more with --max-unreadable SHARE"
             )
+
+    def readable(self, indices: Sequence[int], read: Callable[[int], Item]) -> list[Item]:
+        """The results of `read` for the files with these indices, without those for which it raises `InputError`."""
+        items = list[Item]()
+        for index in indices:
+            try:
+                items.append(read(index))
+            except InputError as error:
+                self.add(index, error)
+        return items
 
     def __str__(self) -> str:
         return f"{self.count} of {len(self._found)} files cannot be read"

@@ -50,7 +50,7 @@ class Views(Dataset[tuple[Tensor, int]]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
         """The readable items of a batch, for a `DataLoader`; there may be none."""
-        return self.data.readable(indices, self.__getitem__)
+        return self.data.unreadable.readable(indices, self.__getitem__)
 
 
 def collated(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor] | None:

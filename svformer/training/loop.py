@@ -36,7 +36,7 @@ def train(
 
     With `held_out` clips the accuracy on them is added to the curve after every `evaluate_every` epochs and the last.
     A run that is stopped or killed loses what came after the last saved state; `Trainer.load` goes on from there.
-    Raises `InputError` on a full disk and where memory does not suffice, and `KeyboardInterrupt` with a message.
+    Raises `InputError` on a full disk and where memory does not suffice.
     """
     if len(trainer.curve) == trainer.recipe.epochs:
         return
@@ -128,12 +128,10 @@ def check_space(trainer: Trainer, out: Path) -> None:
 
 @contextmanager
 def failures_explained(trainer: Trainer, out: Path) -> Iterator[None]:
-    """Turn a full disk, too little memory and Ctrl-C into one line that says what to do."""
+    """Turn a full disk and too little memory into one line that says what to change."""
     try:
         with memory_explained(trainer):
             yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_what_is_saved(trainer, out)) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -141,13 +139,6 @@ def failures_explained(trainer: Trainer, out: Path) -> Iterator[None]:
             f"{out}: the disk is full after step {trainer.steps_done}; free {size(state_bytes(trainer))} and "
             "go on from the last saved state with --resume (or move the folder and name it with --out)"
         ) from error
-
-
-def _what_is_saved(trainer: Trainer, out: Path) -> str:
-    steps, saved = trainer.steps_per_epoch * trainer.recipe.epochs, trainer.steps_saved
-    if not saved:
-        return f"none of the {steps} steps is saved yet; the first state follows after an epoch, or --save-every STEPS"
-    return f"{saved} of {steps} steps are saved in {out}; go on with the same command and --resume"
 
 
 def memory_explained(trainer: Trainer) -> AbstractContextManager[None]:

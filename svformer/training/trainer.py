@@ -71,7 +71,6 @@ class Trainer:
         self.average = _running_mean(model, recipe)
         self.network = self._prepared(checkpoint_activations)
         self.curve: list[Point] = []
-        self.steps_saved = 0  # those that a saved state holds
         self._start_epoch()
 
     def _prepared(self, checkpoint_activations: bool) -> nn.Module:
@@ -220,7 +219,6 @@ class Trainer:
         self.check_loss()
         if self.processes.writes:
             write_state(path, self._state(), run=self._identity())
-        self.steps_saved = self.steps_done
 
     def load(self, path: Path) -> None:
         """Continue from `save`; raises `InputError` when the saved run had another recipe, geometry or data."""
@@ -234,7 +232,6 @@ class Trainer:
         epoch = state["epoch"]
         self.step, self.started = epoch["step"], time.monotonic() - epoch["seconds"]
         self.sums = epoch["sums"].to(self.processes.device)
-        self.steps_saved = self.steps_done
 
     def _state(self) -> State:
         return {

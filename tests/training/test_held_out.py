@@ -1,4 +1,4 @@
-"""Held-out accuracy while a run is under way, and what an interrupted run says."""
+"""Held-out accuracy while a run is under way."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -123,28 +123,3 @@ def test_processes_share_the_held_out_clips(monkeypatch: pytest.MonkeyPatch) -> 
     (right_0, clips_0), (right_1, clips_1) = (sums.tolist() for sums in counted)
     assert (clips_0, clips_1) == (3, 2)
     assert (right_0 + right_1) / 5 == whole
-
-
-@pytest.mark.parametrize(
-    ("stopped_at", "message"),
-    [
-        (1, "none of the 8 steps is saved yet; the first state follows after an epoch, or --save-every STEPS"),
-        (3, "2 of 8 steps are saved in {out}; go on with the same command and --resume"),
-    ],
-)
-def test_ctrl_c_says_what_is_saved_and_how_to_go_on(
-    stopped_at: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An epoch has 2 steps; the state is saved after each epoch."""
-    trainer = new_trainer()
-    step = trainer._step
-
-    def interrupted(*arguments: object) -> Tensor:
-        if trainer.steps_done == stopped_at:
-            raise KeyboardInterrupt
-        return step(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(trainer, "_step", interrupted)
-    with pytest.raises(KeyboardInterrupt) as raised:
-        train(trainer, tmp_path)
-    assert str(raised.value) == message.format(out=tmp_path)
