@@ -1,6 +1,6 @@
 """Accuracy of a network over a data set, its confusions and firing rates.
 
-The same network is also run with one frame of each clip repeated: what is left of the accuracy without motion.
+The same network is also run with one frame of each clip repeated, which shows the accuracy without motion.
 Legend: B clips of a batch, V views of a clip, T time steps, C channels, H rows, W columns, K classes.
 """
 
@@ -38,7 +38,7 @@ class Evaluation:
     """The figures of a network on held-out clips."""
 
     accuracy: Accuracy
-    views: int  # of every clip; their softmax scores are averaged
+    views: int  # number of views of every clip; their softmax scores are averaged
     confusion_KK: Tensor  # int64: clips by class (rows) and by prediction (columns)
     firing_rates: dict[str, float]  # share of neurons and time steps with a spike, by layer, over all views
 

@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 class ClassResult(TypedDict):
-    """The clips of one class, and what they were taken for."""
+    """The clips of one class and how they were classified."""
 
     name: str
     clips: int
     top1: float | None  # share of the clips that are recognised, from 0 to 1; None without clips
-    taken_for: str | None  # the class that the others are most often taken for; None where there are no others
+    taken_for: str | None  # the most frequent wrong class; None without wrong clips
 
 
 def per_class(confusion_KK: Tensor, classes: Sequence[str]) -> list[ClassResult]:

@@ -14,11 +14,11 @@ class Point:
     """One epoch of the training curve."""
 
     epoch: int  # from 1
-    step: int  # of the optimiser, at the end of the epoch, counted from the start of the run
+    step: int  # steps of the optimiser from the start of the run to the end of the epoch
     lr: float  # learning rate of the last step
-    loss: float  # mean over the epoch
+    loss: float  # mean over the epoch's samples
     train_top1: float  # share of training samples that were recognised, from 0 to 1
-    seconds: float  # of training, without evaluation
+    seconds: float  # duration of the training, evaluation excluded
     test_top1: float | None = None  # share of held-out clips, from 0 to 1; None for an epoch that was not evaluated
 
 

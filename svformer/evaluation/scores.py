@@ -1,4 +1,4 @@
-"""What logits predict: scores averaged over the views of a clip, and the share of right predictions.
+"""Predictions from logits: scores averaged over the views of a clip, and the share of right predictions.
 
 NumPy alone, so that evaluation in PyTorch and the reports of a deployment share one definition.
 Legend: N clips, V views, K classes.

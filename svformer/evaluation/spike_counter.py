@@ -31,7 +31,7 @@ class SpikeCounter:
 
     @contextlib.contextmanager
     def counting(self, model: nn.Module) -> Iterator[None]:
-        """Count what every neuron layer of the model fires inside the block."""
+        """Count the spikes of every neuron layer whenever the model runs inside the block."""
 
         def add(layer: str, _module: PLIF, _currents: Tensor, spikes: Tensor) -> None:
             self.add(layer, spikes)

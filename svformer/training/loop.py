@@ -21,7 +21,7 @@ from svformer.training.trainer import Trainer
 
 STATE = "state.pt"
 LOGS = "tensorboard"
-SPACE_FOR_STATES = 3  # the old one, the new one beside it, and the rest
+SPACE_FOR_STATES = 3  # states: the old one, the new one beside it, and as much for all other results
 
 
 def train(
@@ -106,11 +106,11 @@ def opened_log(trainer: Trainer, out: Path) -> Iterator[Callable[[Point], None]]
         yield log
 
 
-# What can go wrong
+# Failures
 
 
 def state_bytes(trainer: Trainer) -> int:
-    """Size of a saved state: weights, two moments of AdamW, and the running mean where there is one."""
+    """Bytes of a saved state: weights, two moments of AdamW, and the running mean of the weights where there is one."""
     parameters = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
     return parameters * (3 if trainer.average is None else 4)
 
@@ -128,7 +128,7 @@ def check_space(trainer: Trainer, out: Path) -> None:
 
 @contextmanager
 def failures_explained(trainer: Trainer, out: Path) -> Iterator[None]:
-    """Turn a full disk and too little memory into one line that says what to change."""
+    """Turn a full disk and too little memory into an `InputError` that says what to change."""
     try:
         with memory_explained(trainer):
             yield
@@ -142,7 +142,7 @@ def failures_explained(trainer: Trainer, out: Path) -> Iterator[None]:
 
 
 def memory_explained(trainer: Trainer) -> AbstractContextManager[None]:
-    """Turn too little memory into one line that says what to change."""
+    """Turn too little memory into an `InputError` that says what to change."""
     recipe = trainer.recipe
     work = f"{trainer.clips_at_once} clips x {recipe.repeats} at once on {trainer.processes.device}"
     advice = (
