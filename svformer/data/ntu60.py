@@ -4,8 +4,8 @@
 
 Shahroudy et al., "NTU RGB+D: A Large Scale Dataset for 3D Human Activity Analysis", CVPR 2016: 56,880 videos of setups
 1-17, cameras 1-3, performers 1-40, replications 1-2, actions 1-60. Files of NTU RGB+D 120 in the same folder (setups
-from 18 or actions from 61) belong to another data set and are left alone. The official list of samples with missing
-skeletons is for work on skeletons; here all videos count.
+from 18 or actions from 61) belong to another data set and are ignored. The official list of samples with missing
+skeletons is for work on skeletons; here all videos are used.
 """
 
 import os
@@ -17,10 +17,10 @@ from svformer.common.errors import InputError
 from svformer.data.arguments import NTU60_SPLITS
 from svformer.data.videos import VideoDataset, VideoEntry, VideoOptions
 
-TRAINING_PERFORMERS = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))  # of xsub
-TRAINING_CAMERAS = frozenset((2, 3))  # of xview
+TRAINING_PERFORMERS = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))  # in xsub
+TRAINING_CAMERAS = frozenset((2, 3))  # in xview
 
-ACTIONS = (  # as the data set's page names them
+ACTIONS = (  # names from the data set's page
     *("drink water", "eat meal/snack", "brushing teeth", "brushing hair", "drop", "pickup", "throw", "sitting down"),
     *("standing up (from sitting position)", "clapping", "reading", "writing", "tear up paper", "wear jacket"),
     *("take off jacket", "wear a shoe", "take off a shoe", "wear on glasses", "take off glasses", "put on a hat/cap"),
@@ -40,7 +40,7 @@ CLASSES = tuple(f"A{number:03d} {name}" for number, name in enumerate(ACTIONS, s
 
 
 class VideoName(NamedTuple):
-    """What a file's name says; all numbers count from 1."""
+    """The numbers in the name of a video file; all of them count from 1."""
 
     setup: int
     camera: int
@@ -50,14 +50,16 @@ class VideoName(NamedTuple):
 
     @property
     def file_name(self) -> str:
+        """The name with these numbers, SsssCcccPpppRrrrAaaa_rgb.avi."""
         return "S{:03d}C{:03d}P{:03d}R{:03d}A{:03d}_rgb.avi".format(*self)
 
     @property
     def label(self) -> int:
+        """Number of the class, from 0."""
         return self.action - 1
 
     def trains(self, split: str) -> bool:
-        """Whether the official split uses it for training."""
+        """Whether the video is for training in an official split, "xsub" or "xview"."""
         return self.performer in TRAINING_PERFORMERS if split == "xsub" else self.camera in TRAINING_CAMERAS
 
 
@@ -65,7 +67,7 @@ LAST = VideoName(setup=17, camera=3, performer=40, replication=2, action=60)
 
 
 def parse_name(name: str) -> VideoName | None:
-    """What the name of a video of NTU RGB+D 60 says; None for any other name."""
+    """The numbers in the name of a video of NTU RGB+D 60; None for any other name."""
     match = re.fullmatch(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})_rgb\.avi", name)
     if match is None:
         return None
@@ -74,9 +76,10 @@ def parse_name(name: str) -> VideoName | None:
 
 
 class Ntu60(VideoDataset):
-    """One part of an official split, "xsub" (performers) or "xview" (cameras); the options are of `VideoDataset`.
+    """One part of an official split, "xsub" (by performers) or "xview" (by cameras).
 
-    Raises InputError where there is no such split, no video, or one video twice.
+    The options are those of `VideoDataset`. Raises `InputError` for any other split, where the folder has no video of
+    the part, and where it has one video twice.
     """
 
     def __init__(self, root: str | Path, *, split: str = "xsub", train: bool, **options: Unpack[VideoOptions]) -> None:
@@ -98,7 +101,7 @@ def _entries(root: Path, split: str, train: bool) -> list[VideoEntry]:
 
 
 def _find(root: Path) -> list[tuple[Path, VideoName]]:
-    """All videos below a folder, in order of their names."""
+    """All videos of NTU RGB+D 60 below a folder, in order of their names; raises `InputError` for two of one name."""
     found: dict[str, tuple[Path, VideoName]] = {}
     for folder, _, names in os.walk(root):
         for name in names:

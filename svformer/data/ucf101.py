@@ -1,4 +1,4 @@
-"""UCF101 in its official layout, and any data set of one's own laid out the same way.
+"""UCF101 in its official layout, and any other data set in the same layout.
 
     ROOT/[UCF-101/]ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi
     ROOT/ucfTrainTestlist/classInd.txt       "1 ApplyEyeMakeup"
@@ -19,7 +19,7 @@ from svformer.data.videos import VideoDataset, VideoEntry, VideoOptions
 class Ucf101(VideoDataset):
     """Clips of one official split; the options are those of `VideoDataset`.
 
-    Raises InputError where a folder, list or file is missing or a line is malformed.
+    Raises `InputError` where a folder, list or file is missing or a line is malformed.
     """
 
     def __init__(self, root: str | Path, *, split: int | str = 1, train: bool, **options: Unpack[VideoOptions]) -> None:
@@ -47,7 +47,7 @@ def _read_split(root: Path, *, split: str, train: bool) -> tuple[tuple[str, ...]
 
 
 def _numbered_lines(path: Path) -> list[tuple[str, str]]:
-    """The lines of a list that are not blank, each with the place to name in an error."""
+    """The lines of a list that are not blank, each as (its position, for an error message; its text)."""
     if not path.is_file():
         raise InputError(f"{path}: missing; expected classInd.txt and trainlist/testlist01..03.txt there")
     lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
@@ -58,7 +58,7 @@ def _numbered_lines(path: Path) -> list[tuple[str, str]]:
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:
-    """Class names in the order of their numbers, which must run from 1 without a gap; label = number - 1."""
+    """Class names in the order of their numbers, which must be 1, 2, 3, ..; a label is the number - 1."""
     classes: list[str] = []
     for where, line in _numbered_lines(path):
         number, _, name = line.partition(" ")
@@ -69,7 +69,7 @@ def _read_classes(path: Path) -> tuple[str, ...]:
 
 
 def _parse_entry(line: str, where: str, classes: tuple[str, ...], videos: Path) -> VideoEntry:
-    """One line of a list; the label is the folder's class, and a number behind the name must agree."""
+    """The video of one line of a list; its label is the class of its folder, and a number in the line must agree."""
     name, _, number = line.partition(" ")
     class_name, _, file_name = name.partition("/")
     if class_name not in classes or not file_name or number not in ("", str(classes.index(class_name) + 1)):

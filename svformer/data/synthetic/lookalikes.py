@@ -1,4 +1,4 @@
-"""Writes small look-alikes of the official data sets; `svformer.data.lookalike` is the command and says their form."""
+"""Writers of small look-alikes of the official data sets; `svformer.data.lookalike` is the command."""
 
 import csv
 import io
@@ -28,21 +28,22 @@ from svformer.data.synthetic import scenes
 from svformer.data.synthetic.event_camera import US_PER_S, EventCamera
 
 NTU_PERFORMERS = (1, 3)  # a training and a test performer of xsub
-NTU_SIZES_PX = {1: (171, 97), 2: (213, 119), 3: (161, 121)}  # width and height by camera; odd, to see that they work
+NTU_SIZES_PX = {1: (171, 97), 2: (213, 119), 3: (161, 121)}  # width and height by camera
 NTU_FPS = 30
 
-# Light on the scene: fewer events where it is dim beside what a pixel sees in the dark.
+# Brightness of the scene, relative to `EventCamera.dark_level`: in dim light there are fewer events.
 LIGHTS = {"fluorescent": 1.0, "fluorescent_led": 1.5, "lab": 0.7, "led": 0.5, "natural": 2.0}
-FIRST_USERS = {True: 1, False: 24}  # of the training and the test part
-BEFORE_US, BETWEEN_US = US_PER_S, US_PER_S // 2  # of a recording: to the first gesture, and between gestures
+FIRST_USERS = {True: 1, False: 24}  # first user of the training part (True) and of the test part (False)
+BEFORE_US, BETWEEN_US = US_PER_S, US_PER_S // 2  # pauses in a recording: before the first gesture, between gestures
 
 
 def ucf101(out: str | Path, *, seed: int = 0) -> Path:
+    """Write the easy procedural set with two groups; returns its folder."""
     return procedural.generate(out, groups=2, clips_per_group=1, seed=seed, workers=1)
 
 
 def ntu60(out: str | Path, *, seed: int = 0, actions: int = len(scenes.CLASSES)) -> Path:
-    """Every performer in every camera, once for each action."""
+    """Write a video for each performer, camera and action; returns the folder, which must not exist (`InputError`)."""
     folder = _new(Path(out) / "nturgb+d_rgb")
     jobs = list(itertools.product(NTU_PERFORMERS, NTU_SIZES_PX, range(1, actions + 1)))
     for performer, camera, action in track(jobs, "writing videos"):
@@ -54,7 +55,7 @@ def ntu60(out: str | Path, *, seed: int = 0, actions: int = len(scenes.CLASSES))
 
 
 def write_video(path: Path, pictures: NDArray[np.uint8], *, size_px: tuple[int, int], fps: int) -> None:
-    """Write pictures [N, height, width, 3] as MPEG-4, scaled to a width and a height."""
+    """Write pictures [N, height, width, 3] as MPEG-4, scaled to `size_px` (width, height)."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=fps, options={"qmin": "4", "qmax": "4"})
         stream.width, stream.height = size_px
@@ -67,7 +68,7 @@ def write_video(path: Path, pictures: NDArray[np.uint8], *, size_px: tuple[int, 
 
 @dataclass(frozen=True, kw_only=True)
 class GestureRecording:
-    """One user in one light, doing all gestures; times of events count from the start of each gesture."""
+    """All gestures of one user in one light; the times of events count from the start of each gesture."""
 
     name: str
     train: bool
@@ -75,7 +76,10 @@ class GestureRecording:
 
 
 def dvs128(out: str | Path, *, seed: int = 0, users: int = 2, lights: Sequence[str] = tuple(LIGHTS)) -> Path:
-    """So many users in each part, each in every light."""
+    """Write recordings of `users` users in each part, each in every light; returns the folder.
+
+    Raises `InputError` where it exists.
+    """
     tonics, ibms = _new(Path(out) / "DVSGesture"), _new(Path(out) / "DvsGesture")
     recorded = _recordings(seed, users, lights)
     names: dict[bool, list[str]] = {True: [], False: []}
@@ -121,7 +125,7 @@ def _write_for_tonic(recording: GestureRecording, folder: Path) -> None:
 
 
 def _pack(folder: Path) -> None:
-    """The archive that the files of a part came from, beside them."""
+    """Write the archive that would contain the files of a part, beside their folder."""
     with (
         atomic_path(folder.with_name(f"{folder.name}.tar.gz")) as temporary,
         tarfile.open(temporary, "w:gz", compresslevel=1) as archive,
@@ -157,6 +161,8 @@ def _new(folder: Path) -> Path:
 
 
 class Writer(Protocol):
+    """Writes a look-alike into a folder and returns the folder."""
+
     def __call__(self, out: str | Path, *, seed: int = 0) -> Path: ...
 
 
