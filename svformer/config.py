@@ -14,7 +14,7 @@ Stages = tuple[int, int, int, int]
 
 STEM_KERNEL, STEM_STRIDE, STEM_PADDING = 6, 4, 1
 DOWN_KERNEL, DOWN_STRIDE, DOWN_PADDING = 4, 2, 1
-WEIGHT_BITS = range(2, 9)  # of a weight with its sign: with 1 bit only the weight 0 is left, and Loihi stores 8 bits
+WEIGHT_BITS = range(2, 9)  # sign included: with 1 bit the weight 0 alone is left, and Loihi stores 8 bits
 
 
 def _conv_size(size: int, kernel: int, stride: int, padding: int) -> int:

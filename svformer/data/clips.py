@@ -24,7 +24,7 @@ from svformer.data.decoding import (
     unreadable,
 )
 
-MEAN, STD = 0.45, 0.225  # of pixels from 0 to 1, as in the paper's code
+MEAN, STD = 0.45, 0.225  # mean and deviation of pixels from 0 to 1, as in the paper's code
 MOSTLY_STILL = 0.5  # a clip with fewer different pictures than this share of its frames gets a remark
 COUNTS = torch.int16  # type of frames that count events; pixels are uint8
 

@@ -172,7 +172,7 @@ class LocalBlock(nn.Module):
 
 
 class GlobalBlock(nn.Module):
-    """Block of stages 3 and 4."""
+    """Block of stages 3 and 4: `x + attn(x)`, then `x + mlp(x)`."""
 
     def __init__(self, width: int, config: SVFormerConfig) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class GlobalBlock(nn.Module):
 
 
 class LocalPath(Weighted):
-    """Depthwise 3x3 and 1x1 convolution from the third patch embedding to the head."""
+    """Depthwise 3x3 and 1x1 convolution that lead from the third patch embedding to the head."""
 
     def __init__(self, config: SVFormerConfig) -> None:
         super().__init__(config)
@@ -200,7 +200,7 @@ class LocalPath(Weighted):
 
 
 class Head(Weighted):
-    """Local path and stage 4 side by side, one neuron layer, then a linear readout of the whole clip."""
+    """Local path and stage 4, concatenated; one neuron layer; a linear readout of the whole clip: logits [B, K]."""
 
     def __init__(self, config: SVFormerConfig) -> None:
         super().__init__(config)

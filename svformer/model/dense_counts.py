@@ -20,7 +20,7 @@ Norm = (nn.BatchNorm2d, nn.BatchNorm3d)
 class Sizes:
     """Counts for one clip, summed over its time steps where nothing else is said."""
 
-    parameters: int  # of the network, without the running statistics of norms
+    parameters: int  # trainable ones, without the running statistics of norms
     neurons: int  # spiking neurons, which are the same in every time step
     dense_macs: int  # multiply-accumulates of convolutions and linear layers: padding is counted, biases are not
     attention_macs: int  # multiply-accumulates of both products of attention, in the order of the configuration

@@ -40,6 +40,7 @@ class TimeRows(NamedTuple):
 
     @classmethod
     def of(cls, x_TBM: Tensor) -> "TimeRows":
+        """The memory of a tensor whose last axis is contiguous, without a copy."""
         (steps, batch, width), (step, jump, _) = x_TBM.shape, x_TBM.stride()
         span = (steps - 1) * step + (batch - 1) * jump + width
         return cls(x_TBM.detach().as_strided((span,), (1,)).numpy(), step, jump)

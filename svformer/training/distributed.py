@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 class Processes:
     """One of the processes that train together."""
 
-    count: int = 1  # of all processes
+    count: int = 1  # number of all processes
     rank: int = 0  # number of this process, from 0
     device: torch.device = CPU
 

@@ -32,7 +32,7 @@ REFERENCE = "per_step"  # name of the network that the others are compared with
 
 
 def load_per_step(path: Path, *, head_dim: int) -> SVFormer:
-    """A checkpoint with something to fold; raises `InputError` for others."""
+    """The model of a checkpoint; raises `InputError` where it has no norms of single time steps, or no spikes."""
     model = load_checkpoint(path, head_dim=head_dim)
     if model.config.norm == "shared":
         raise InputError(f"{path}: its norms are shared over time already; allowed: norm per_step; nothing to fold")
@@ -42,7 +42,7 @@ def load_per_step(path: Path, *, head_dim: int) -> SVFormer:
 
 
 def check_classes(config: SVFormerConfig, notes: Mapping[str, str], data: ClipDataset) -> None:
-    """Raise `InputError` where the labels of the data are not the classes that the network tells apart."""
+    """Raise `InputError` where the classes of the data are not those of the network; `notes` are of `read_notes`."""
     if len(data.classes) != config.num_classes:
         raise InputError(
             f"the checkpoint tells {config.num_classes} classes apart, the data have {len(data.classes)}; "
@@ -55,7 +55,7 @@ def check_classes(config: SVFormerConfig, notes: Mapping[str, str], data: ClipDa
 
 
 def calibration_batches(data: ClipDataset, *, clips: int, batch_size: int) -> Iterator[Tensor]:
-    """Normalised batches [B, C, T, H, W] of clips spread evenly over the data, so that all classes have their part."""
+    """Normalised batches [B, C, T, H, W] of `clips` clips, evenly spaced in the data, so that all classes occur."""
     chosen = [i * len(data) // clips for i in range(clips)]
     loader = DataLoader(Subset(data, chosen), batch_size)
     for batch, _ in track(loader, "read calibration clips"):
@@ -63,7 +63,7 @@ def calibration_batches(data: ClipDataset, *, clips: int, batch_size: int) -> It
 
 
 def new_trainer(config: SVFormerConfig, data: ClipDataset, arguments: argparse.Namespace) -> Trainer | None:
-    """For the folded network, made before folding so that impossible options are refused at once."""
+    """A trainer for the folded network, made before folding so that impossible options are refused at once."""
     if arguments.epochs == 0:
         return None
     recipe = Recipe(epochs=arguments.epochs, batch_size=arguments.batch_size, peak_lr=arguments.lr)
@@ -71,6 +71,7 @@ def new_trainer(config: SVFormerConfig, data: ClipDataset, arguments: argparse.N
 
 
 def fine_tune(trainer: Trainer, folded: SVFormer) -> SVFormer:
+    """Train the folded network for the epochs of the trainer's recipe; returns it in evaluation mode."""
     trainer.model.load_state_dict(folded.state_dict())
     with progress() as bars:
         for _ in range(trainer.recipe.epochs):
@@ -83,7 +84,7 @@ def _facts(trainer: Trainer) -> dict[str, Any]:
 
 
 def record(arguments: argparse.Namespace, measured: Mapping[str, Measured], **facts: Any) -> dict[str, Any]:
-    """Write SHARED.json and return what it says."""
+    """Write the .json file beside the checkpoint and return its content."""
     report = {
         "command": shlex.join(["python", "-m", "svformer.fold_time", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),

@@ -77,7 +77,10 @@ def starting_point(arguments: argparse.Namespace) -> tuple[SVFormerConfig, State
 
 
 def build(config: SVFormerConfig, state: StateDict | None, *, classes: int, channels: int) -> SVFormer:
-    """A new network for the classes and channels of the data, or a trained one, which has to tell as many apart."""
+    """A new network for the classes and channels of the data, or the trained one of `state`.
+
+    Raises `InputError` where a trained network has another number of classes than the data.
+    """
     if state is None:
         return SVFormer(dataclasses.replace(config, num_classes=classes, in_channels=channels))
     if config.num_classes != classes:
@@ -103,7 +106,7 @@ def choose_out(arguments: argparse.Namespace, config: SVFormerConfig) -> Path:
 def open_parts(
     arguments: argparse.Namespace, recipe: Recipe, config: SVFormerConfig
 ) -> tuple[ClipDataset, ClipDataset]:
-    """Training clips, as large as the augmentation wants them, and held-out clips."""
+    """Training clips, larger than the network's input where the augmentation crops them, and held-out clips."""
     size, frames, cache = config.image_size, config.frames, not arguments.dry_run
     source = recipe.augmentation.source_size(size) if recipe.augmentation else size
     data = open_dataset(arguments, size=source, frames=frames, train=True, cache=cache)
@@ -127,7 +130,7 @@ def dry_run(trainer: Trainer) -> None:
 
 
 def finish(trainer: Trainer, held_out: ClipDataset, record: RunFacts, out: Path) -> None:
-    """Evaluate the trained network and write what a run leaves."""
+    """Evaluate the trained network; write its checkpoint and complete the record of the run."""
     accuracy = evaluate(trainer.result, held_out, batch_size=evaluation_batch_size(trainer)).accuracy
     save_checkpoint(trainer.result, out / "checkpoint.safetensors", end_record(record, trainer, accuracy, out))
     if SCREEN.json:

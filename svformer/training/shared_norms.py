@@ -18,7 +18,7 @@ class Moments:
 
     def __init__(self) -> None:
         self.count = 0
-        self.sums_4C = torch.zeros((), dtype=torch.float64)  # of x, x^2, y, y^2 over clips, time and positions
+        self.sums_4C = torch.zeros((), dtype=torch.float64)  # sums of x, x^2, y, y^2 over clips, time, positions
 
     def add(self, x_TBCHW: Tensor, y_TBCHW: Tensor) -> None:
         """Add one batch, summed in float64."""
