@@ -197,11 +197,11 @@ def curve(points: Sequence[Point], ax: Axes | None = None) -> Axes:
     ax.set(xlabel="epoch", ylim=(0, None))
     ax.set_ylabel("loss", color=BLUE)
     right = ax.twinx()
-    whole = {"color": VERMILLION, "clip_on": False}  # a line at 100 % is as wide as any other
-    right.plot(epochs, [100 * point.train_top1 for point in points], linestyle="--", **whole)
+    style: dict[str, Any] = {"color": VERMILLION, "clip_on": False}  # clipping would halve a line at 100 %
+    right.plot(epochs, [100 * point.train_top1 for point in points], linestyle="--", **style)
     test = [(point.epoch, 100 * point.test_top1) for point in points if point.test_top1 is not None]
     if test:
-        right.plot(*zip(*test, strict=True), marker=".", **whole)
+        right.plot(*zip(*test, strict=True), marker=".", **style)
     kinds = "top-1, % (dashed: training, solid: held out)" if test else "training top-1, % (dashed)"
     right.set_ylabel(kinds, color=VERMILLION)
     right.set_ylim(0, 100)
