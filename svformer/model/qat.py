@@ -167,8 +167,8 @@ def best_step(weight: Tensor, *, weight_bits: int, base_step: float = 1.0) -> fl
     if peak == 0:
         return base_step
     largest = base_step * 2.0 ** math.ceil(math.log2(peak / largest_mantissa(weight_bits)))
-    steps = [largest * 2.0**-i for i in range(STEPS_TRIED)]
-    return min(steps, key=lambda step: float((_on_grid(weight, step, weight_bits) - weight).square().sum()))
+    candidates = [largest * 2.0**-i for i in range(STEPS_TRIED)]
+    return min(candidates, key=lambda step: float((_on_grid(weight, step, weight_bits) - weight).square().sum()))
 
 
 def largest_mantissa(weight_bits: int) -> int:

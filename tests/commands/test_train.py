@@ -456,7 +456,7 @@ def test_fine_tuning_with_rounded_weights(
     record = json.loads((tmp_path / "qat" / "run.json").read_text())
     assert record["config"]["weight_bits"] == 3
     assert record["recipe"] == dataclasses.asdict(dataclasses.replace(FINE_TUNING, epochs=2, batch_size=8))
-    accuracy = evaluate(after, Ucf101(root, train=False, size=32, sampling=Sampling(frames=4)))
+    accuracy = evaluate(after, Ucf101(root, train=False, size=32, sampling=Sampling(frames=4))).accuracy
     assert record["accuracy"] == dataclasses.asdict(accuracy)  # with the rounding in evaluation, too
     assert run_main(monkeypatch, root, tmp_path / "qat", *options, "--resume") == 0
     assert run_main(monkeypatch, root, tmp_path / "bf16", *options, "--precision", "bf16") == 2
