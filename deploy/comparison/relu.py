@@ -8,12 +8,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from deploy.clips.read import batches
 from deploy.clips.source import ClipSource, InputFormat
 from deploy.comparison.relu_counts import Counter, Products, watch
 from hardware import OpCounts
+from svformer.evaluation.scores import top_share
 from svformer.model.svformer import SVFormer
 
 BATCH = 16
@@ -57,14 +60,16 @@ def run_twin(
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> TwinRun:
     """Run clips through a twin in PyTorch, float32."""
-    counter, right, known, done = Counter(), 0, 0, 0
+    counter, done = Counter(), 0
+    logits, labels = list[NDArray[np.float32]](), list[int]()  # of the clips whose class the network has
     handles = watch(model, counter)
     try:
         for part, frames in batches(clips, wanted, BATCH):
             with torch.no_grad():
-                best = model(torch.from_numpy(frames).transpose(1, 2)).argmax(1).tolist()
-            labelled = [(b, classes.index(c.label)) for b, c in zip(best, part, strict=True) if c.label in classes]
-            right, known = right + sum(b == label for b, label in labelled), known + len(labelled)
+                found = model(torch.from_numpy(frames).transpose(1, 2)).numpy()
+            labelled = [(row, classes.index(c.label)) for row, c in zip(found, part, strict=True) if c.label in classes]
+            logits += [row for row, _ in labelled]
+            labels += [label for _, label in labelled]
             done += len(part)
             on_clips(done)
     finally:
@@ -72,7 +77,7 @@ def run_twin(
             handle.remove()
     return TwinRun(
         clips=len(clips),
-        top1=right / known if known else None,
+        top1=top_share(np.stack(logits), labels) if labels else None,
         layers=tuple(counter.layers.values()),
         attention=tuple(counter.attention.values()),
         activity=counter.active / counter.values,

@@ -14,7 +14,7 @@ from deploy.comparison.relu import TwinRun, run_twin
 from deploy.comparison.request import ComparisonRequest
 from deploy.costs.resources import layer_needs
 from deploy.execution.deployment import Deployment
-from deploy.frontend.export import class_names, export_checkpoint, training_facts
+from deploy.frontend.export import class_names, export_checkpoint
 from deploy.gates.export import check_export
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.passes.merge_linear_chains import read_merge
@@ -24,7 +24,7 @@ from hardware import energy_models, load_chip
 from hardware.fit import BITS_PER_KIB
 from hardware.paper_ledger import CONVENTION
 from svformer.common.terminal import counting
-from svformer.model.checkpoint import load_checkpoint
+from svformer.model.checkpoint import load_checkpoint, read_notes
 from svformer.model.svformer import SVFormer
 
 CHIPS = (CONVENTION, "cmos45_int8_sram", "cmos45_lemaire", "loihi1")
@@ -70,7 +70,7 @@ def rows_of(
     name = path.parent.name if path.stem == "checkpoint" else path.stem
     console.rule(f"{name}: {describe(model)}")
     if model.config.activation != "spiking":
-        return _twin_rows(name, model, class_names(training_facts(path)), clips, request.weight_bits, console)
+        return _twin_rows(name, model, class_names(read_notes(path)), clips, request.weight_bits, console)
     trained = model.config.weight_bits
     widths = request.weight_bits if trained is None else [WEIGHT_BITS]  # a trained grid is found and kept
     return [_spiking_row(name, path, clips, calibration, request, bits, console) for bits in widths]

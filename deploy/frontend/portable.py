@@ -13,7 +13,7 @@ from deploy.frontend.coincidence import COINCIDENCE, expand_attention, neurons_o
 from deploy.frontend.from_svformer import tau_of
 from deploy.frontend.standard import Signal, StandardGraph, dense, one_hot
 from deploy.ir.interpreter import graph_dt_s
-from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
+from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction, SpikingAttention
 from deploy.ir.shapes import execution_order, predecessors
 from svformer.common.errors import InputError
 
@@ -31,7 +31,8 @@ def count_neurons(graph: nir.NIRGraph) -> tuple[int, int]:
 def portable(graph: nir.NIRGraph, *, dt_s: float | None = None, max_neurons: int | None = None) -> nir.NIRGraph:
     """The portable form of a graph of `from_svformer.export`, for time steps of `dt_s` (default: the graph's).
 
-    Raises `InputError` when it takes more than `max_neurons` (None: any number), and for norms of their own for every time step.
+    Raises `InputError` when it takes more than `max_neurons` (None: any number), and for norms of their own for every
+    time step.
     """
     own, added = count_neurons(graph)
     if max_neurons is not None and own + added > max_neurons:
@@ -87,7 +88,7 @@ class _Portable:
 
     def _conv(self, name: str, node: nir.Conv2d, arriving: Signal) -> Signal:
         fields = {"stride": node.stride, "padding": node.padding, "dilation": node.dilation}
-        metadata = {key: value for key, value in node.metadata.items() if key == TRAINED_BITS}
+        metadata = {key: value for key, value in node.metadata.items() if key in (TRAINED_BITS, WEIGHT_STEP)}
         weight = dense(node.weight, int(node.groups))
         return self.new.conv(name, weight, arriving, bias=node.bias, metadata=metadata, **fields)
 

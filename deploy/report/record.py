@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deploy.costs.counting import expected_operations, readout_layers
 from deploy.execution.batch import peak_rss_mb
@@ -20,6 +19,7 @@ from deploy.report.plan import plan_rows
 from hardware import Chip, OpCounts, fit, load_chip, shipped_chips
 from hardware.fit import BITS_PER_KIB
 from hardware.paper_ledger import CONVENTION
+from svformer.evaluation.scores import mean_scores, top_share
 
 __all__ = ["BITS_PER_KIB", "CONVENTION", "SCHEMA", "by_video", "estimate", "record"]
 
@@ -118,13 +118,6 @@ def by_video(tally: Tally) -> list[list[ClipResult]]:
     return list(videos.values())
 
 
-def _mean_scores(logits: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Softmax scores averaged over the views of a video (arXiv 2406.15034, section 4.1)."""
-    values = np.stack(logits)
-    scores = np.exp(values - values.max(axis=1, keepdims=True))
-    return (scores / scores.sum(axis=1, keepdims=True)).mean(axis=0)
-
-
 def _accuracy(deployment: Deployment, tally: Tally) -> dict[str, Any]:
     """Top-1 of every execution over the videos whose class is one of the network's."""
     videos = [v for v in by_video(tally) if v[0].source.label in deployment.classes]
@@ -134,8 +127,8 @@ def _accuracy(deployment: Deployment, tally: Tally) -> dict[str, Any]:
     labels = [deployment.classes.index(str(v[0].source.label)) for v in videos]
     for name in ("float", "integer", "deployed"):
         attribute = "logits" if name == "deployed" else f"{name}_logits"
-        best = [int(_mean_scores([getattr(view, attribute) for view in v]).argmax()) for v in videos]
-        found[f"{name}_top1"] = float(np.mean([b == label for b, label in zip(best, labels, strict=True)]))
+        scores = [mean_scores(np.stack([getattr(view, attribute) for view in v])) for v in videos]
+        found[f"{name}_top1"] = top_share(np.stack(scores), labels)
     return found
 
 
