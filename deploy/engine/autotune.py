@@ -77,14 +77,43 @@ def never_slowest(costs: dict[str, Cost], most_spikes: int) -> list[str]:
     return list(dict.fromkeys(cheapest(costs, spikes) for spikes in np.linspace(0, most_spikes, 101)))
 
 
+class CostTable:
+    """Costs that are known in this process, at first those that earlier ones have left in a file."""
+
+    def __init__(self, file: Path, *, worth_keeping_ns: float = WORTH_KEEPING_NS) -> None:
+        self.file, self.worth_keeping_ns = file, worth_keeping_ns
+        self.costs = _read(file)
+
+    def cost_of(self, key: str, make: Callable[[], Kernel], messages: MessageRange, shape: Shape) -> Cost:
+        """Cost of a kernel for messages [C, H, W] of this range; it is made and measured only if it is not known."""
+        if key not in self.costs:
+            self.costs[key] = _measure(make(), messages, shape)
+            if self.costs[key].call >= self.worth_keeping_ns:
+                self._store(key)
+        return self.costs[key]
+
+    def _store(self, key: str) -> None:
+        """Where nothing can be written, the next process measures again."""
+        with contextlib.suppress(OSError, InputError), atomic_path(self.file) as temporary:
+            temporary.write_text(json.dumps(_read(self.file) | {key: self.costs[key]}, indent=0))
+
+
+def _read(file: Path) -> dict[str, Cost]:
+    try:
+        return {key: Cost(*map(float, cost)) for key, cost in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}  # nothing measured yet, or no file of ours: measure
+
+
 def cost_of(key: str, make: Callable[[], Kernel], messages: MessageRange, shape: Shape) -> Cost:
-    """Cost of a kernel, from the cache if it was measured before."""
-    table = _table()
-    if key not in table:
-        table[key] = _measure(make(), messages, shape)
-        if table[key].call >= WORTH_KEEPING_NS:
-            _keep(key, table[key])
-    return table[key]
+    """Cost of a kernel on this machine, from the user's cache if it was measured before."""
+    return _table().cost_of(key, make, messages, shape)
+
+
+@functools.cache
+def _table() -> CostTable:
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return CostTable(Path(folder) / "svformer-loihi" / f"kernels-{_machine()}.json")
 
 
 def _measure(kernel: Kernel, messages: MessageRange, shape: Shape) -> Cost:
@@ -126,31 +155,6 @@ def one_thread() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
-
-
-@functools.cache
-def _table() -> dict[str, Cost]:
-    """What is known in this process, at first what is in the file."""
-    return _read(_file())
-
-
-def _read(file: Path) -> dict[str, Cost]:
-    try:
-        return {key: Cost(*map(float, cost)) for key, cost in json.loads(file.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}  # nothing measured yet, or no file of ours: measure
-
-
-def _keep(key: str, cost: Cost) -> None:
-    """Where nothing can be written, the next process measures again."""
-    file = _file()
-    with contextlib.suppress(OSError, InputError), atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(_read(file) | {key: cost}, indent=0))
-
-
-def _file() -> Path:
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(folder) / "svformer-loihi" / f"kernels-{_machine()}.json"
 
 
 @functools.cache

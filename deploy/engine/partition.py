@@ -37,8 +37,8 @@ def place(work: Mapping[str, float], processes: int) -> list[list[str]]:
     return [names, *runs]
 
 
-def threads(work_ns: float, cores: int) -> int:
-    """How many threads a process should have for a time step of so much work, of so many that it may have."""
+def threads_for(work_ns: float, cores: int) -> int:
+    """Threads of a process whose time step takes `work_ns` of CPU time; at most one on each of the `cores`."""
     return max(1, min(cores, int(work_ns / WORTH_A_THREAD_NS)))
 
 

@@ -171,7 +171,7 @@ def build_chip_network(
     `adapters` is Intel's module for the way in and out; without it the network runs on the CPU as it is.
     Raises `InputError` that lists every part which needs a microcode neuron, or that Lava's processes cannot hold.
     """
-    _refuse(network, plan, clips=len(frames_FCHW) // plan.frames)
+    require_buildable(network, plan, clips=len(frames_FCHW) // plan.frames)
     into: dict[str, InPort] = {}
     out: dict[str, OutPort] = {}
     for name, population in network.populations.items():
@@ -226,7 +226,8 @@ def _kernel(operation: Any) -> IntConvolution:
     return IntConvolution(mantissa=mantissa, exponent=operation.exponent, geometry=geometry)
 
 
-def _refuse(network: IntNetwork, plan: Plan, *, clips: int) -> None:
+def require_buildable(network: IntNetwork, plan: Plan, *, clips: int) -> None:
+    """Raise `InputError` with everything that the chip, or this way to it, cannot hold."""
     problems = obstacles(mapping(network, plan))
     if problems:
         raise InputError(f"Loihi 2 needs microcode neurons that nobody has written for: {'; '.join(problems)}")

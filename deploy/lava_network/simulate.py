@@ -11,7 +11,7 @@ from lava.magma.core.run_configs import Loihi2SimCfg
 from numpy.typing import NDArray
 
 from deploy.engine.layers import Layers, build_layers
-from deploy.engine.partition import available_cores, measured_work, place, threads
+from deploy.engine.partition import available_cores, measured_work, place, threads_for
 from deploy.engine.ranges import message_type
 from deploy.ir.integer import IntNetwork
 from deploy.ir.plan import Plan
@@ -42,6 +42,7 @@ def simulate(
     blocks: Literal["fused", "stock"] = "fused",
     processes: int = 1,
     cores: int | None = None,
+    threads: int | None = None,
     timeout_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     on_progress: Callable[[int], None] | None = None,
@@ -49,7 +50,8 @@ def simulate(
     """Stream clips of real numbers [N, T, C, H, W] back to back; `on_progress` gets the time steps done.
 
     `blocks` chooses fused layers, placed in at most so many `processes` which share the `cores` (default: all) as
-    threads, or Lava's own Conv and LIFReset, each in a process of its own (slow; see stock.py).
+    threads, or Lava's own Conv and LIFReset, each in a process of its own (slow; see stock.py). `threads` is their
+    number in each process (default: as many as its work is worth).
 
     Raises `SimulatorError` when a process fails or `timeout_s` is over by the `clock`; nothing is left running then.
     """
@@ -59,7 +61,7 @@ def simulate(
     frames_FCHW = quantized.reshape(clips * frames, *network.input.shape)
     if blocks == "fused":
         some_process, models = build_blocks(
-            network, plan, frames_FCHW, recordings, processes, cores or available_cores()
+            network, plan, frames_FCHW, recordings, processes, cores or available_cores(), threads
         )
     else:
         some_process, models = build_stock(network, plan, frames_FCHW, recordings)
@@ -81,6 +83,7 @@ def build_blocks(
     recordings: dict[str, Recording],
     processes: int,
     cores: int,
+    threads: int | None = None,
 ) -> tuple[AbstractProcess, dict[type, type]]:
     """The layers in connected blocks, at most so many; one of them, and the process models to run them."""
     layers = build_layers(network, plan, frames_FCHW)
@@ -102,7 +105,7 @@ def build_blocks(
                 recordings={name: recordings[name] for name in run if name in recordings},
                 inputs=inputs,
                 outputs=outputs,
-                threads=threads(sum(work_ns[name] for name in run), cores // len(runs)),
+                threads=threads or threads_for(sum(work_ns[name] for name in run), cores // len(runs)),
             ),
         )
         models[process] = model

@@ -122,7 +122,7 @@ class Trainer:
         self.model.train()
         batches = self.batches(epoch, first_step=self.step)
         while self.step < self.steps_per_epoch:
-            self.sums += self._step(batches, self._mix(epoch, self.step))
+            self.sums += self.train_step(batches, self._mix(epoch, self.step))
             self.step += 1
             progress.advance(task)
             after_step()
@@ -150,7 +150,7 @@ class Trainer:
         rng = np.random.default_rng((self.recipe.seed, epoch, step, 0, 0))  # keys of clips have three and four numbers
         return draw_mix(self.recipe, self.model.config.image_size, rng)
 
-    def _step(self, batches: Batches, mix: Mix | None = None) -> Tensor:
+    def train_step(self, batches: Batches, mix: Mix | None = None) -> Tensor:
         """One step of the optimiser over the next batch; its mean loss and number of hits, float64 [2].
 
         Both are those of the whole batch, over all processes and parts. No call waits for a GPU.

@@ -98,7 +98,7 @@ def test_training_changes_every_kernel_and_counts_its_steps(data: Ucf101, tmp_pa
 
 def test_a_point_of_the_curve_by_hand(data: Ucf101, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, results = new_trainer(data), iter([[1.0, 8], [2.0, 0], [6.0, 4]])
-    monkeypatch.setattr(trainer, "_step", lambda batches, mix: torch.tensor(next(results), dtype=torch.float64))
+    monkeypatch.setattr(trainer, "train_step", lambda batches, mix: torch.tensor(next(results), dtype=torch.float64))
     point = trainer.run_epoch(QUIET)
     assert point.loss == (1 + 2 + 6) / 3
     assert point.train_top1 == (8 + 0 + 4) / 24
@@ -141,7 +141,7 @@ def test_a_step_counts_hits_and_clips_the_gradient(data: Ucf101) -> None:
         trainer.model.head.fc.bias.copy_(torch.eye(12)[5])  # class 5 whatever the clip is
     trainer.model.train()
     clips = torch.randint(0, 256, (4, 4, 3, 32, 32), dtype=torch.uint8)
-    loss, right = trainer._step(iter([(clips, torch.tensor([5, 0, 5, 5]))])).tolist()
+    loss, right = trainer.train_step(iter([(clips, torch.tensor([5, 0, 5, 5]))])).tolist()
     assert right == 3
     # Logits 1 for class 5 and 0 for 11 others: -log softmax is log(e + 11) - 1 for a hit, log(e + 11) for a miss.
     assert loss == pytest.approx(float(torch.tensor(torch.e + 11).log()) - 3 / 4)
@@ -215,13 +215,13 @@ def test_networks_recipes_and_data_of_other_kinds_are_refused(data: Ucf101) -> N
 
 def test_a_diverged_run_says_so_and_keeps_the_last_good_state(data: Ucf101, tmp_path: Path) -> None:
     trainer = new_trainer(data)
-    original = trainer._step
+    original = trainer.train_step
 
     def broken(*arguments: object) -> Tensor:
         sums = original(*arguments)
         return sums * torch.nan if trainer.steps_done == 4 else sums
 
-    trainer._step = broken  # type: ignore[method-assign]
+    trainer.train_step = broken  # type: ignore[method-assign]
     with pytest.raises(InputError, match="no longer a number in epoch 2: the training diverged; start anew with"):
         train(trainer, tmp_path, save_every=1)
     resumed = new_trainer(data)
@@ -251,7 +251,7 @@ def test_too_little_memory_or_disk_is_one_line_that_says_what_to_change(
         raise error
 
     trainer = new_trainer(data)
-    monkeypatch.setattr(trainer, "_step", fail)
+    monkeypatch.setattr(trainer, "train_step", fail)
     with pytest.raises(InputError, match=message) as raised:
         train(trainer, tmp_path)
     assert "\n" not in str(raised.value)

@@ -1,7 +1,7 @@
 """Every kernel of an operation against the integer interpreter's own arithmetic, and how one of them is chosen."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 import ints
 import random_networks
-from deploy.engine import autotune as choice
 from deploy.engine import dense, kernels
-from deploy.engine.autotune import Autotuned, Cost, cost_of, never_slowest
+from deploy.engine.autotune import Autotuned, Cost, CostTable, never_slowest
 from deploy.engine.kernels import compile_kernel, variants
 from deploy.engine.neurons import Neurons, populated
 from deploy.engine.ranges import SPIKES, MessageRange, exact_type, sum_type
@@ -344,45 +343,38 @@ def test_what_is_never_the_cheapest_is_left_out() -> None:
     assert never_slowest(costs, most_spikes=10) == ["event"]
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache folder of its own, and a process that has measured nothing yet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(choice, "WORTH_KEEPING_NS", 0)
-    choice._table.cache_clear()
-    yield tmp_path
-    choice._table.cache_clear()
+def measure_again(file: Path, kernel: Answer) -> Cost:
+    """As in another process."""
+    return CostTable(file, worth_keeping_ns=0).cost_of("key", lambda: kernel, SPIKES, (4, 4, 4))
 
 
-def measure_again(kernel: Answer) -> Cost:
-    choice._table.cache_clear()  # as in another process
-    return cost_of("key", lambda: kernel, SPIKES, (4, 4, 4))
-
-
-def test_what_was_measured_is_not_measured_again(cache: Path) -> None:
-    kernel = Answer(1)
-    first = measure_again(kernel)
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    file, kernel = tmp_path / "cache" / "kernels.json", Answer(1)
+    first = measure_again(file, kernel)
     calls = kernel.calls
     assert calls > 0
-    assert measure_again(kernel) == first
+    assert measure_again(file, kernel) == first
     assert kernel.calls == calls
-    (file,) = (cache / "svformer-loihi").iterdir()
     assert json.loads(file.read_text()) == {"key": list(first)}
 
 
+def test_what_is_quick_to_measure_is_not_kept(tmp_path: Path) -> None:
+    table, kernel = CostTable(tmp_path / "kernels.json", worth_keeping_ns=float("inf")), Answer(1)
+    first = table.cost_of("key", lambda: kernel, SPIKES, (4, 4, 4))
+    assert table.cost_of("key", lambda: pytest.fail("made again"), SPIKES, (4, 4, 4)) == first
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("content", ["", "[1, 2]", '{"key": 7}', '{"key": ["a", 1]}'])
-def test_a_cache_that_is_no_cache_is_measured_anew(cache: Path, content: str) -> None:
-    kernel = Answer(1)
-    measure_again(kernel)
-    (file,) = (cache / "svformer-loihi").iterdir()
+def test_a_cache_that_is_no_cache_is_measured_anew(tmp_path: Path, content: str) -> None:
+    file, kernel = tmp_path / "kernels.json", Answer(1)
     file.write_text(content)
-    calls = kernel.calls
-    measure_again(kernel)
-    assert kernel.calls > calls
+    first = measure_again(file, kernel)
+    assert kernel.calls > 0
+    assert json.loads(file.read_text()) == {"key": list(first)}
 
 
-def test_a_folder_that_cannot_be_written_is_no_obstacle(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (cache / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache / "file"))
-    assert measure_again(Answer(1)).call >= 0
-    assert (cache / "file").read_text() == ""
+def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert measure_again(tmp_path / "file" / "kernels.json", Answer(1)).call >= 0
+    assert (tmp_path / "file").read_text() == ""

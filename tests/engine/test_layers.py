@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import ints
 import random_networks
-from deploy.engine import stream as engine_stream
 from deploy.engine.kernels import compile_kernel
 from deploy.engine.layers import message_range
 from deploy.engine.ranges import SPIKES, MessageRange, message_type
@@ -34,17 +33,22 @@ def test_streamed_clips_are_what_the_interpreter_says_of_each_alone(case: tuple[
 
 
 @given(case=random_networks.int_networks(), threads=st.integers(1, 3))
-def test_the_fastest_way_says_the_same(case: tuple[IntNetwork, Messages], threads: int) -> None:
-    """The result alone, interpreted and, by any number of threads, streamed."""
+def test_any_number_of_threads_says_the_same(case: tuple[IntNetwork, Messages], threads: int) -> None:
     network, frames = case
     expected = run_integer(network, frames)[network.output]
-    for worth_it in (0, 10**9):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine_stream, "WORTH_IT", worth_it)
-            patch.setattr(engine_stream, "threads", lambda work_ns, cores: threads)
-            found = fastest(network, schedule(network), frames, record=[network.output])
-        assert found.keys() == {network.output}
-        np.testing.assert_array_equal(found[network.output], expected)
+    found = stream(network, schedule(network), frames, record=[network.output], threads=threads)
+    assert found.keys() == {network.output}
+    np.testing.assert_array_equal(found[network.output], expected)
+
+
+@settings(max_examples=20)
+@given(case=random_networks.int_networks(), worth_it=st.sampled_from([0, 10**9]))
+def test_the_fastest_way_says_the_same(case: tuple[IntNetwork, Messages], worth_it: int) -> None:
+    """Interpreted, where layers are small, or streamed."""
+    network, frames = case
+    found = fastest(network, schedule(network), frames, record=[network.output], worth_it=worth_it)
+    assert found.keys() == {network.output}
+    np.testing.assert_array_equal(found[network.output], run_integer(network, frames)[network.output])
 
 
 def test_an_identity_kernel_flattens_in_channel_order() -> None:

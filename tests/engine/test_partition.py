@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.engine.partition import WORTH_A_THREAD_NS, place, threads
+from deploy.engine.partition import WORTH_A_THREAD_NS, place, threads_for
 from deploy.engine.workers import Workers
 from processes import HANG_S
 
@@ -35,10 +35,10 @@ def test_no_other_cut_is_better(work: list[int], processes: int) -> None:
 
 
 def test_little_work_gets_one_thread() -> None:
-    assert threads(0.5 * WORTH_A_THREAD_NS, 8) == 1
-    assert threads(3.5 * WORTH_A_THREAD_NS, 8) == 3
-    assert threads(100 * WORTH_A_THREAD_NS, 8) == 8
-    assert threads(100 * WORTH_A_THREAD_NS, 0) == 1  # more processes than cores
+    assert threads_for(0.5 * WORTH_A_THREAD_NS, 8) == 1
+    assert threads_for(3.5 * WORTH_A_THREAD_NS, 8) == 3
+    assert threads_for(100 * WORTH_A_THREAD_NS, 8) == 8
+    assert threads_for(100 * WORTH_A_THREAD_NS, 0) == 1  # more processes than cores
 
 
 @pytest.mark.parametrize("threads", [1, 4])

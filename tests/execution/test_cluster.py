@@ -19,6 +19,7 @@ from deploy import run_lava
 from deploy.clips.source import ClipSource
 from deploy.errors import GateError, SimulatorError
 from deploy.execution import worker as equipment
+from deploy.execution.backends import RunOptions
 from deploy.execution.cluster import Patience, Workers, read_result, require_same_code, workers_of
 from deploy.execution.collect import Batch
 from deploy.execution.deployment import Deployment

@@ -189,7 +189,7 @@ def test_what_the_chip_cannot_hold_is_refused_all_at_once() -> None:
     moving = replace(net.populations["out"], start=ints.values(1))
     changed = replaced(net, sum=biased, out=moving)
     with pytest.raises(InputError) as caught:
-        loihi._refuse(changed, schedule(changed), clips=1)
+        loihi.require_buildable(changed, schedule(changed), clips=1)
     message = str(caught.value)
     assert "sum (graded relay): a bias" in message
     assert "out (LIF neurons): a start other than rest after every clip" in message
@@ -200,16 +200,16 @@ def test_what_this_way_does_not_build_is_refused() -> None:
     late = tuple(replace(c, delay=int(c.source == "sum")) for c in net.connections)
     delayed = replace(net, connections=late)
     with pytest.raises(InputError, match=r"sum -> out: a delay of the model, .* run clips one by one"):
-        loihi._refuse(delayed, schedule(delayed), clips=2)
-    loihi._refuse(delayed, schedule(delayed), clips=1)
+        loihi.require_buildable(delayed, schedule(delayed), clips=2)
+    loihi.require_buildable(delayed, schedule(delayed), clips=1)
     wide = replaced(net, input=ints.entry((2, 6, 5), low=-(2**15), high=9))
     *others, last = net.connections
     large = replace(last, operation=replace(last.operation, exponent=8))
     shifted = replace(net, connections=(*others, large))
     with pytest.raises(InputError, match=r"sum -> out: a factor 2\^8, a synapse has exponents from -8 to 7"):
-        loihi._refuse(shifted, schedule(shifted), clips=1)
+        loihi.require_buildable(shifted, schedule(shifted), clips=1)
     with pytest.raises(InputError, match="input values up to 32768, the adapter takes 16 bits"):
-        loihi._refuse(wide, schedule(wide), clips=1)
+        loihi.require_buildable(wide, schedule(wide), clips=1)
 
 
 def test_missing_extension_is_one_line() -> None:

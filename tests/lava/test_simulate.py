@@ -15,6 +15,8 @@ from deploy.errors import SimulatorError
 from deploy.frontend.from_svformer import export
 from deploy.ir.integer import IntNetwork, as_images, run_integer
 from deploy.ir.populations.lif import IntLif
+from deploy.lava_network.simulate import simulate as simulate_on_lava
+from deploy.passes.schedule import schedule
 from processes import HANG_S, children
 from svformer import SVFormer, SVFormerConfig
 from svformer.common.errors import InputError
@@ -62,10 +64,10 @@ def test_layers_in_several_processes_send_the_same(network: IntNetwork, clips: n
         np.testing.assert_array_equal(found.signals[name], signal_, err_msg=name)
 
 
-def test_several_threads_send_the_same(network: IntNetwork, clips: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.lava_network.simulate.threads", lambda work_ns, cores: 4)
+def test_several_threads_send_the_same(network: IntNetwork, clips: np.ndarray) -> None:
     expected = simulate(network, clips, backend="integer")
-    found = simulate(network, clips, backend="lava", timeout_s=HANG_S)
+    frames = as_images(clips, network)
+    found = simulate_on_lava(network, schedule(network), frames, threads=4, timeout_s=HANG_S)
     for name, signal_ in expected.signals.items():
         np.testing.assert_array_equal(found.signals[name], signal_, err_msg=name)
 

@@ -38,7 +38,7 @@ ROOMS = {
         *("paper_layers", "paper_ledger", "paper"),
     ),
     "deploy": (
-        *("errors", "ir", "arguments", "engine", "clips", "frontend", "passes", "lava_network", "gates", "costs"),
+        *("errors", "ir", "engine", "clips", "frontend", "passes", "arguments", "lava_network", "gates", "costs"),
         *("execution", "report", "pipeline", "comparison", "request", "exporting", "preparation", "session"),
         *("export_nir", "run_lava", "compare"),
     ),

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from svformer import InputError, SVFormer, SVFormerConfig, fold_time, load_checkpoint, save_checkpoint
 from svformer.common.cli import run_cli
 from svformer.data.clips import Sampling
-from svformer.data.procedural import CLASSES, generate
+from svformer.data.procedural import CLASSES
 from svformer.data.ucf101 import Ucf101
 from svformer.evaluation import agreement
 from svformer.evaluation.accuracy import evaluate
@@ -36,15 +35,6 @@ CONFIG = SVFormerConfig(
     head_dim=8,
     norm="per_step",
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small are slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def per_step_model(config: SVFormerConfig = CONFIG, *, alike: bool = False) -> SVFormer:
@@ -259,12 +249,6 @@ def test_a_comparison_by_hand(batch_size: int, monkeypatch: pytest.MonkeyPatch) 
 
 
 # The command line tool
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 classes, three groups of one clip: 24 clips train, 12 test."""
-    return generate(tmp_path_factory.mktemp("procedural"), groups=3, clips_per_group=1, workers=1)
 
 
 @pytest.fixture(scope="module")

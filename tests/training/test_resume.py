@@ -2,68 +2,29 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from rich.progress import Progress
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from svformer import PRESETS, InputError, SVFormer, SVFormerConfig, load_checkpoint
+from processes import ROOT, SUPPORT
+from small_training import CONFIG, EVERYTHING, RECIPE, assert_equal_state, new_trainer
+from svformer import PRESETS, InputError, load_checkpoint
 from svformer import train as tool
 from svformer.common.cli import run_cli
-from svformer.data.clips import Sampling
-from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
 from svformer.training.loop import train
-from svformer.training.recipe import RECIPES, Recipe
+from svformer.training.recipe import Recipe
 from svformer.training.trainer import Trainer
-
-CONFIG = SVFormerConfig(
-    num_classes=len(CLASSES), image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4
-)
-RECIPE = Recipe(epochs=2, batch_size=8)  # 24 clips: 3 steps an epoch
-EVERYTHING = dataclasses.replace(RECIPES["ucf101"], epochs=2, warm_up=0.4, batch_size=8, accumulate=2, ema=0.5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small are slower on several threads, and their number may change the last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 classes, three groups of one clip: 24 clips train, 12 test."""
-    return generate(tmp_path_factory.mktemp("procedural"), groups=3, clips_per_group=1, workers=1)
-
-
-def open_data(root: Path, size: int = 32) -> Ucf101:
-    return Ucf101(root, train=True, size=size, sampling=Sampling(frames=CONFIG.frames), cache=True)
-
-
-@pytest.fixture(scope="module")
-def data(root: Path) -> Ucf101:
-    return open_data(root)
-
-
-def new_trainer(data: Ucf101, recipe: Recipe = RECIPE, config: SVFormerConfig = CONFIG, seed: int = 0) -> Trainer:
-    torch.manual_seed(seed)
-    return Trainer(SVFormer(config), data, recipe)
-
-
-def assert_equal_state(found: SVFormer, expected: SVFormer) -> None:
-    for name, tensor in expected.state_dict().items():
-        assert torch.equal(found.state_dict()[name], tensor), name
 
 
 def epochs_in(out: Path) -> list[str]:
@@ -73,15 +34,12 @@ def epochs_in(out: Path) -> list[str]:
 
 def stop_in_step(trainer: Trainer, step: int) -> None:
     """Make a trainer stop as Ctrl-C does, in a step whose gradients have changed the weights already."""
-    original = trainer._step
 
-    def interrupted(*arguments: object) -> Tensor:
-        sums = original(*arguments)
+    def interrupt(*_: object) -> None:
         if trainer.steps_done + 1 == step:
             raise KeyboardInterrupt
-        return sums
 
-    trainer._step = interrupted  # type: ignore[method-assign]
+    trainer.optimizer.register_step_post_hook(interrupt)
 
 
 # Stopped
@@ -130,15 +88,8 @@ def test_time_before_the_interruption_counts(data: Ucf101, tmp_path: Path) -> No
 
 def test_the_running_mean_is_what_is_kept(data: Ucf101, tmp_path: Path) -> None:
     trainer = new_trainer(data, dataclasses.replace(RECIPE, ema=0.25))
-    seen = []
-    original = trainer._step
-
-    def look(*arguments: object) -> Tensor:
-        sums = original(*arguments)
-        seen.append(trainer.model.head.fc.weight.detach().clone())
-        return sums
-
-    trainer._step = look  # type: ignore[method-assign]
+    seen = list[Tensor]()
+    trainer.optimizer.register_step_post_hook(lambda *_: seen.append(trainer.model.head.fc.weight.detach().clone()))
     train(trainer, tmp_path)
     mean = seen[0]
     for weight in seen[1:]:
@@ -219,6 +170,7 @@ def arguments(root: Path, out: Path) -> list[str]:
 def run_apart(root: Path, out: Path, *more: str, kill_in_step: int = 0) -> int:
     """`python -m svformer.train` with the small geometry, in a process of its own; its exit code."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "KILL_IN_STEP": str(kill_in_step)}
+    environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{SUPPORT}"
     command = [sys.executable, __file__, *arguments(root, out), *more]
     return subprocess.run(command, env=environment, capture_output=True, check=False).returncode
 
@@ -239,19 +191,18 @@ def test_a_killed_run_goes_on_to_the_same_weights(root: Path, tmp_path: Path, mo
     assert [session["first_step"] for session in sessions] == [0, 4]
 
 
-def killed_in_step(number: int) -> None:
-    original = Trainer._step
+def kill_in_step(number: int) -> None:
+    """End this process in a step whose gradients have changed the weights already."""
+    steps = itertools.count(1)
 
-    def step(self: Trainer, *arguments: object) -> Tensor:
-        sums = original(self, *arguments)
-        if self.steps_done + 1 == number:
+    def kill(*_: object) -> None:
+        if next(steps) == number:
             os.kill(os.getpid(), signal.SIGKILL)
-        return sums
 
-    Trainer._step = step  # type: ignore[method-assign]
+    register_optimizer_step_post_hook(kill)
 
 
 if __name__ == "__main__":
     PRESETS["tiny"] = CONFIG
-    killed_in_step(int(os.environ["KILL_IN_STEP"]))
+    kill_in_step(int(os.environ["KILL_IN_STEP"]))
     sys.exit(run_cli(tool.main))
