@@ -1,8 +1,9 @@
 """SVFormer, a directly trained spiking video transformer, in PyTorch with norse neurons.
 
-Data flow: a clip [B, C, T, H, W] goes through `SVFormer` (model.py) and gives logits [B, K]; `record_spikes` gives the
-spikes of every neuron layer beside them, `record_membranes` and `attention_maps` what lies between,
-`svformer.pictures.plot` draws it. Source: Yu et al., "SVFormer", arXiv 2406.15034.
+`SVFormer(config)` maps a normalised clip [B, C, T, H, W] to logits [B, K]; `load_checkpoint` reads a trained one.
+`record_spikes` returns the spikes of every neuron layer, `record_membranes` currents and membrane potentials,
+`attention_maps` the coincidences that attention counts; notebooks draw all of these with `svformer.pictures.plot`.
+Source: Yu et al., "SVFormer", arXiv 2406.15034.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The geometry of an SVFormer: one frozen value that the model, the checkpoints and the exporters share."""
+"""The geometry of an SVFormer: one frozen value that model, checkpoints and export share, and presets of it."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ Stages = tuple[int, int, int, int]
 
 STEM_KERNEL, STEM_STRIDE, STEM_PADDING = 6, 4, 1
 DOWN_KERNEL, DOWN_STRIDE, DOWN_PADDING = 4, 2, 1
-WEIGHT_BITS = range(2, 9)  # with sign; 1 would leave no weight but 0, and Loihi stores 8
+WEIGHT_BITS = range(2, 9)  # sign included: with 1 bit the weight 0 alone is left, and Loihi stores 8 bits
 
 
 def _conv_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -25,7 +25,7 @@ def _conv_size(size: int, kernel: int, stride: int, padding: int) -> int:
 class SVFormerConfig:
     """Architecture of arXiv 2406.15034, section 3; one frame of the clip is one time step.
 
-    Raises `InputError` when the geometry cannot be built, with the rule that it breaks.
+    Raises `InputError` when the geometry cannot be built, with all rules that it breaks.
     """
 
     num_classes: int
@@ -35,14 +35,14 @@ class SVFormerConfig:
     embed_dims: Stages = (128, 256, 384, 512)  # channels of the four stages
     depths: Stages = (1, 1, 3, 1)  # blocks of the four stages
     head_dim: int = 64  # channels of one attention head
-    mlp_ratio: int = 2  # hidden width of an MLP over its stage's width
-    norm: Norm = "shared"  # statistics shared over time, or the paper's own set for every time step
+    mlp_ratio: int = 2  # hidden width of an MLP divided by its stage's width
+    norm: Norm = "shared"  # statistics that all time steps share, or as in the paper a set for every time step
     threshold: float = 1.0  # membrane potential at which a neuron fires
     initial_tau: float = 2.0  # membrane time constant at the start of training, in time steps
-    local_neurons: bool = False  # neurons (and norms) between the three convolutions of a local block, too
-    attention_order: AttentionOrder = "kv_first"  # q (k^T v) or (q k^T) v: the same numbers, other operation counts
-    activation: Activation = "spiking"  # "relu": the twin without spikes, ReLU for every neuron, softmax attention
-    weight_bits: int | None = None  # compute with the weights, decays, thresholds that a chip stores (qat.py)
+    local_neurons: bool = False  # whether neurons (and norms) lie between the three convolutions of a local block
+    attention_order: AttentionOrder = "kv_first"  # q (k^T v) or (q k^T) v: equal results, different operation counts
+    activation: Activation = "spiking"  # "relu": the ANN counterpart, ReLU for every neuron and softmax attention
+    weight_bits: int | None = None  # weights, decays and thresholds are rounded to those of a chip (qat.py); None: real
 
     def __post_init__(self) -> None:
         problems = [rule for holds, rule in self._rules() if not holds]
@@ -107,6 +107,7 @@ class SVFormerConfig:
         return (sizes[0], sizes[1], sizes[2], sizes[3])
 
     def to_json(self) -> str:
+        """The geometry as a JSON object, one key for each field."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
@@ -122,13 +123,13 @@ class SVFormerConfig:
 
 
 PRESETS: dict[str, SVFormerConfig] = {
-    # Narrow, not simplified: every layer kind of the paper is there, about 0.2 M parameters.
+    # A narrow network with every kind of layer of the paper, about 0.2 M parameters.
     "tiny": SVFormerConfig(
         num_classes=12, image_size=64, embed_dims=(16, 32, 48, 64), depths=(1, 1, 1, 1), head_dim=16
     ),
-    # The published network (13.8 M parameters), with the norm that a chip can hold.
+    # The published network (13.8 M parameters), with the norm that a chip can store.
     "ucf101": SVFormerConfig(num_classes=101),
     "ntu60": SVFormerConfig(num_classes=60),
-    # Events binned to frames of two polarities on the sensor's 128 x 128 pixels.
+    # Events counted in frames of two polarities on the sensor's 128 x 128 pixels.
     "dvs128_gesture": SVFormerConfig(num_classes=11, in_channels=2, image_size=128),
 }

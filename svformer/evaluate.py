@@ -46,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if out:
         require_new(out / "evaluation.json", force=arguments.force)
 
-    from svformer.evaluation.accuracy import describe
-    from svformer.evaluation.confusion import class_table, layer_table
-    from svformer.evaluation.held_out import measure_held_out, write_figures
+    from svformer.evaluation.accuracy import accuracy_line
+    from svformer.evaluation.confusion import class_table, firing_rate_table
+    from svformer.evaluation.figures import evaluate_checkpoint, write_figures
 
-    measured = measure_held_out(
+    figures = evaluate_checkpoint(
         arguments.checkpoint,
         dataset,
         head_dim=arguments.head_dim,
@@ -60,13 +60,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         device=arguments.device,
     )
     if out:
-        write_figures(measured, arguments.checkpoint, out)
-    facts = measured.facts()
+        write_figures(figures, arguments.checkpoint, out)
+    facts = figures.facts()
     if arguments.json:
         print(json.dumps(facts))
         return
-    new_console().print(class_table(facts["classes"]), layer_table(measured.evaluation.firing_rates))
-    say(describe(measured.evaluation.accuracy, measured.evaluation.views))
+    new_console().print(class_table(facts["classes"]), firing_rate_table(figures.evaluation.firing_rates))
+    say(accuracy_line(figures.evaluation.accuracy, figures.evaluation.views))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     request = asked_for(arguments, command_line(PROGRAM, argv))
 
-    from svformer.evaluation.agreement import layer_table, totals_table
+    from svformer.evaluation.agreement import layer_agreement_table, network_table
     from svformer.training.folding import run
 
     folded = run(request)
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(folded.report))
         return
     console = new_console()
-    console.print(totals_table(folded.measured), layer_table(folded.measured))
+    console.print(network_table(folded.measured), layer_agreement_table(folded.measured))
     last = list(folded.measured)[-1]
     console.print(f"{request.out}: the {last} network; figures in {request.out.stem}.json")
 

@@ -9,12 +9,11 @@ from deploy.clips.nir_data import is_recording, samples
 from deploy.clips.source import UNLABELLED, ClipSource
 from svformer.common.errors import InputError
 from svformer.data import dvs128, ntu60
-from svformer.data import event_files as recordings
 from svformer.data.choice import BINNINGS, Binning
-from svformer.data.dataset import Entry
-from svformer.data.event_files import EventEntry, holds_events
-from svformer.data.videos import ClipEntry
-from svformer.evaluation.views import spread
+from svformer.data.clip_dataset import LabelledClip
+from svformer.data.event_files import EventEntry, holds_events, tonic_class_number
+from svformer.data.videos import VideoEntry
+from svformer.evaluation.views import evenly_spaced
 
 
 def from_files(files: Sequence[str | Path], *, events_by: Binning = BINNINGS[0]) -> list[ClipSource]:
@@ -33,12 +32,12 @@ def from_files(files: Sequence[str | Path], *, events_by: Binning = BINNINGS[0])
     return [ClipSource(path=path, label=_label(path), entry=_entry(path, events_by)) for path in expanded]
 
 
-def _entry(path: Path, events_by: Binning) -> Entry | None:
+def _entry(path: Path, events_by: Binning) -> LabelledClip | None:
     if holds_events(path):
         return EventEntry(path=path, label=UNLABELLED, name=path.name, events_by=events_by)
     if path.suffix == ".npy" or is_recording(path):
         return None
-    return ClipEntry(path=path, label=UNLABELLED, name=path.name)
+    return VideoEntry(path=path, label=UNLABELLED, name=path.name)
 
 
 def _label(path: Path) -> str | None:
@@ -47,7 +46,7 @@ def _label(path: Path) -> str | None:
         return match[1]
     if sample := ntu60.parse_name(path.name):
         return ntu60.CLASSES[sample.label]
-    gesture = recordings.parse_name(path)
+    gesture = tonic_class_number(path)
     return None if gesture is None or gesture >= len(dvs128.CLASSES) else dvs128.CLASSES[gesture]
 
 
@@ -67,6 +66,6 @@ def with_views(sources: Sequence[ClipSource], temporal: int, spatial: int) -> li
     return [
         dataclasses.replace(source, start=start, crop=crop)
         for source in sources
-        for start in spread(temporal)
-        for crop in spread(spatial)
+        for start in evenly_spaced(temporal)
+        for crop in evenly_spaced(spatial)
     ]

@@ -14,6 +14,7 @@ from deploy.clips.nir_data import is_recording, load_sample
 from deploy.clips.source import ClipSource, Frames, InputFormat, check_fits, takes, takes_video
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.errors import InputError
+from svformer.common.remarks import collecting
 from svformer.data.clips import Sampling, normalise
 
 PROBE_SIZE = 32  # pixels; what a frame costs is its decoding
@@ -74,7 +75,8 @@ def require_readable(sources: Sequence[ClipSource]) -> None:
     for source in sources:
         if source.entry is not None:
             whole = len(sources) <= READ_BEFORE and source.entry.channels == 3
-            source.entry.load(size=PROBE_SIZE, sampling=Sampling() if whole else Sampling(frames=1))
+            with collecting():  # remarks follow when the clip is read for the graph
+                source.entry.load(size=PROBE_SIZE, sampling=Sampling() if whole else Sampling(frames=1))
         elif not is_recording(source.path):
             array_shape(source.path)
 

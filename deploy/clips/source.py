@@ -14,7 +14,7 @@ from deploy.clips.nir_data import is_recording
 from deploy.ir.shapes import infer_shapes
 from svformer.common.errors import InputError
 from svformer.config import SVFormerConfig
-from svformer.data.dataset import Entry
+from svformer.data.clip_dataset import LabelledClip
 
 Frames = NDArray[np.float32]  # [T, *input shape]
 
@@ -33,7 +33,7 @@ class ClipSource:
     label: str | None
     start: float = 0.5  # where in the video, as a share of the possible starts
     crop: float = 0.5  # where along the long side
-    entry: Entry | None = None  # how it is read; None: an array
+    entry: LabelledClip | None = None  # how it is read; None: an array
     # Told why the file cannot be read; the run goes on without it, unless this raises. None: it does not.
     leave_out: Callable[[InputError], None] | None = field(default=None, compare=False, repr=False)
 

@@ -8,12 +8,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from deploy.clips.read import batches
 from deploy.clips.source import ClipSource, InputFormat
 from deploy.comparison.relu_counts import ProductCounter, Products, attach
 from hardware import OpCounts
+from svformer.evaluation.scores import top_share
 from svformer.model.svformer import SVFormer
 
 BATCH = 16
@@ -55,15 +58,17 @@ def run_relu(
     classes: Sequence[str],
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> ReluRun:
-    """Run clips through a ReLU network in PyTorch, float32; `on_clips` gets how many are done."""
-    counter, right, known, done = ProductCounter(), 0, 0, 0
+    """Run clips through a ReLU network in PyTorch, float32; `on_clips` is called with how many are done."""
+    counter, done = ProductCounter(), 0
+    logits, labels = list[NDArray[np.float32]](), list[int]()  # of the clips whose class the network has
     handles = attach(model, counter)
     try:
         for part, frames in batches(clips, wanted, BATCH):
             with torch.no_grad():
-                best = model(torch.from_numpy(frames).transpose(1, 2)).argmax(1).tolist()
-            labelled = [(b, classes.index(c.label)) for b, c in zip(best, part, strict=True) if c.label in classes]
-            right, known = right + sum(b == label for b, label in labelled), known + len(labelled)
+                found = model(torch.from_numpy(frames).transpose(1, 2)).numpy()
+            labelled = [(row, classes.index(c.label)) for row, c in zip(found, part, strict=True) if c.label in classes]
+            logits += [row for row, _ in labelled]
+            labels += [label for _, label in labelled]
             done += len(part)
             on_clips(done)
     finally:
@@ -71,7 +76,7 @@ def run_relu(
             handle.remove()
     return ReluRun(
         clips=len(clips),
-        top1=right / known if known else None,
+        top1=top_share(np.stack(logits), labels) if labels else None,
         layers=tuple(counter.layers.values()),
         attention=tuple(counter.attention.values()),
         active_share=counter.active / counter.values,

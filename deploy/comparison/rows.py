@@ -12,7 +12,7 @@ from deploy.clips.source import ClipSource, InputFormat
 from deploy.comparison.relu import ReluRun, run_relu
 from deploy.comparison.request import ComparisonRequest
 from deploy.execution.deployment import Deployment
-from deploy.frontend.export import class_names, export_checkpoint, training_facts
+from deploy.frontend.export import class_names, export_checkpoint
 from deploy.gates.export import check_export
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.passes.merge_linear_chains import read_merge
@@ -23,7 +23,7 @@ from hardware import EnergyModel, energy_models, load_chip
 from hardware.fit import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
 from svformer.common.terminal import counting
-from svformer.model.checkpoint import load_checkpoint
+from svformer.model.checkpoint import load_checkpoint, read_notes
 from svformer.model.svformer import SVFormer
 
 CHIPS = shown_in("comparison")
@@ -74,7 +74,7 @@ def rows_of(
     name = path.parent.name if path.stem == "checkpoint" else path.stem
     console.rule(f"{name}: {form_of(model)}")
     if model.config.activation != "spiking":
-        return _relu_rows(name, model, class_names(training_facts(path)), clips, request.weight_bits, console)
+        return _relu_rows(name, model, class_names(read_notes(path)), clips, request.weight_bits, console)
     trained = model.config.weight_bits
     widths = request.weight_bits if trained is None else [WEIGHT_BITS]  # a trained grid is found and kept
     say = _each_once(console.print)

@@ -18,18 +18,18 @@ from typing import Any
 
 import nir
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
+from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction, SpikingAttention
 from deploy.ir.primitives import NodeShape
 from deploy.ir.shapes import output_shape
 from svformer.common.errors import InputError
-from svformer.model.blocks import Attention, Down, GlobalBlock, LocalBlock, LocalMixer, Mlp
-from svformer.model.layers import TimeNorm
+from svformer.model.blocks import Down, GlobalBlock, LocalBlock, LocalMixer, Mlp, SelfAttention
+from svformer.model.layers import TimeNorm, gain_and_shift
 from svformer.model.neurons import PLIF
-from svformer.model.qat import Connection as StoredConnection
-from svformer.model.qat import quantised_chain, quantised_classifier, quantised_readout
+from svformer.model.qat import StoredConnection, quantised_chain, quantised_classifier, quantised_readout
 from svformer.model.svformer import SVFormer
 
 DT_S = 1e-3  # one frame; norse's default time step, so its importers see the time constants as we do
@@ -56,14 +56,13 @@ def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[Values, Values
     weight, bias = _values(conv.weight), _values(conv.bias)
     if norm is None:
         return weight, bias
-    gain, shift = affine_of(norm)
+    gain, shift = _gain_and_shift(norm)
     return weight * gain[:, None, None, None], bias * gain + shift
 
 
-def affine_of(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Values, Values]:
-    """Gain and shift of a batch norm with fixed statistics, for every channel."""
-    gain = _values(norm.weight) / np.sqrt(_values(norm.running_var) + norm.eps)
-    return gain, _values(norm.bias) - _values(norm.running_mean) * gain
+def _gain_and_shift(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Values, Values]:
+    gain, shift = gain_and_shift(norm, torch.float64)
+    return _values(gain), _values(shift)
 
 
 def tau_of(decay: float, dt_s: float = DT_S) -> float:
@@ -144,7 +143,7 @@ class _Exporter:
         if norm.mode == "shared":
             return self._conv(source, last, *folded(last, norm))
         source = self._conv(source, last, *folded(last, None))
-        gain, bias = (values.reshape(-1, norm.channels, 1, 1) for values in affine_of(norm))  # entry t * C + c
+        gain, bias = (values.reshape(-1, norm.channels, 1, 1) for values in _gain_and_shift(norm))  # entry t * C + c
         return self._gain_bias(self.names[norm], source, gain, bias)
 
     def _conv(self, source: str, conv: nn.Conv2d, weight: Values, bias: Values) -> str:
@@ -158,12 +157,16 @@ class _Exporter:
             "stride": connection.stride,
             "padding": connection.padding,
             "groups": connection.groups,
-            "metadata": {TRAINED_BITS: self.config.weight_bits},
+            "metadata": self._grid(connection.step),
         }
         if bias.shape[1:] == (1, 1):
             return self._add(name, self._conv_node(weight, bias.ravel(), **shape), source)
         source = self._add(name, self._conv_node(weight, np.zeros(len(weight)), **shape), source)
         return self._gain_bias(norm, source, np.ones((1, 1, 1, 1)), bias[np.newaxis])
+
+    def _grid(self, step: float | None) -> dict[str, Any]:
+        """Metadata of a convolution whose weights were trained on a grid; empty for real weights."""
+        return {} if step is None else {TRAINED_BITS: self.config.weight_bits, WEIGHT_STEP: step}
 
     def _gain_bias(self, name: str, source: str, gain: Values, bias: Values) -> str:
         return self._add(name, GainBias(np.array(self.shapes[source]), gain=gain, bias=bias), source)
@@ -200,7 +203,7 @@ class _Exporter:
         x = self._current(self._neurons(source, mlp.plif1), mlp.fc1, norm=mlp.norm1)
         return self._current(self._neurons(x, mlp.plif2), mlp.fc2, norm=mlp.norm2)
 
-    def _attention(self, source: str, attn: Attention) -> str:
+    def _attention(self, source: str, attn: SelfAttention) -> str:
         name, width = self.names[attn], attn.qkv.in_channels
         x = self._current(self._neurons(source, attn.plif_in), attn.qkv, norm=attn.norm1)
         x = self._neurons(x, attn.plif_q, attn.plif_k, attn.plif_v, name=f"{name}.plif_qkv")
@@ -230,7 +233,7 @@ class _Exporter:
             by_step = quantised_readout(head.conv3d, head.bn3d, weight_bits=bits)
             classifier = quantised_classifier(head.fc, weight_bits=bits)
             return [_Part.of(c) for c in by_step], _Part.of(classifier)
-        gain, shift = affine_of(head.bn3d)
+        gain, shift = _gain_and_shift(head.bn3d)
         weight = _values(head.conv3d.weight) * gain[:, None, None, None, None]  # [2 * width, 2, T, H, W]
         bias, last = _values(head.conv3d.bias) * gain + shift, self.config.frames - 1
         slices = [_Part(weight=weight[:, :, t], bias=bias * (t == last)) for t in range(self.config.frames)]
@@ -249,21 +252,21 @@ class _Exporter:
         return self._add(f"{name}.sum", Junction(np.array(self.shapes[parts[0]])), *parts)
 
     def _readout_node(self, part: "_Part", *, groups: int = 1) -> nir.Conv2d:
-        bits = self.config.weight_bits
-        metadata = {} if bits is None else {TRAINED_BITS: bits}
-        return self._conv_node(part.weight, part.bias, groups=groups, metadata=metadata)
+        return self._conv_node(part.weight, part.bias, groups=groups, metadata=self._grid(part.step))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """Weight [O, I, kh, kw] and bias [O] of one convolution of the readout."""
+    """One convolution of the readout: weight [O, I, kh, kw], bias [O], and the step of a trained grid of weights."""
 
     weight: Values
     bias: Values
+    step: float | None = None
 
     @classmethod
     def of(cls, connection: StoredConnection) -> "_Part":
-        return cls(weight=_values(connection.weight), bias=_values(connection.bias).ravel())
+        weight, bias = _values(connection.weight), _values(connection.bias).ravel()
+        return cls(weight=weight, bias=bias, step=connection.step)
 
     def part(self, outputs: slice, inputs: slice) -> "_Part":
-        return _Part(weight=self.weight[outputs, inputs], bias=self.bias[outputs])
+        return replace(self, weight=self.weight[outputs, inputs], bias=self.bias[outputs])

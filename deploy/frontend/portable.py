@@ -13,7 +13,7 @@ from deploy.frontend.coincidence import COINCIDENCE, expand_attention, neurons_o
 from deploy.frontend.from_svformer import tau_of
 from deploy.frontend.standard import Signal, StandardGraph, dense, one_hot
 from deploy.ir.interpreter import graph_dt_s
-from deploy.ir.nodes import TRAINED_BITS, GainBias, Junction, SpikingAttention
+from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction, SpikingAttention
 from deploy.ir.shapes import execution_order, predecessors
 from svformer.common.errors import InputError
 
@@ -88,7 +88,7 @@ class _Portable:
 
     def _conv(self, name: str, node: nir.Conv2d, arriving: Signal) -> Signal:
         fields = {"stride": node.stride, "padding": node.padding, "dilation": node.dilation}
-        metadata = {key: value for key, value in node.metadata.items() if key == TRAINED_BITS}
+        metadata = {key: value for key, value in node.metadata.items() if key in (TRAINED_BITS, WEIGHT_STEP)}
         weight = dense(node.weight, int(node.groups))
         return self.new.conv(name, weight, arriving, bias=node.bias, metadata=metadata, **fields)
 

@@ -21,7 +21,9 @@ from deploy.ir.types import Array, IntArray, Shape
 from hardware.geometry import AttentionGeometry
 from svformer.common.errors import InputError
 
-TRAINED_BITS = "weight_bits"  # key in a Conv2d's metadata: its weights were trained on a grid of so many bits
+# Keys in the metadata of a Conv2d whose weights were trained on a grid: the bits of a weight, with its sign, and the
+# step, a float of which all weights are whole multiples. Files before weight_step have the first key alone.
+TRAINED_BITS, WEIGHT_STEP = "weight_bits", "weight_step"
 
 
 @dataclass(frozen=True, kw_only=True)

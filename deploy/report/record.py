@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deploy.costs.counting import expected_operations, readout_layers
 from deploy.execution.batch import peak_rss_mb
@@ -37,6 +36,7 @@ from deploy.report.network import (
 )
 from hardware import Chip, OpCounts, load_chip, shipped_chips
 from svformer.common.provenance import provenance
+from svformer.evaluation.scores import mean_scores, top_share
 
 LIBRARIES = ("svformer-loihi", "torch", "norse", "nir", "lava-nc", "lava-dl", "numpy")
 
@@ -121,13 +121,6 @@ def _by_video(tally: Tally) -> list[list[ClipResult]]:
     return list(videos.values())
 
 
-def _mean_scores(logits: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Softmax scores averaged over the views of a video (arXiv 2406.15034, section 4.1)."""
-    values = np.stack(logits)
-    scores = np.exp(values - values.max(axis=1, keepdims=True))
-    return (scores / scores.sum(axis=1, keepdims=True)).mean(axis=0)
-
-
 def _accuracy(deployment: Deployment, tally: Tally) -> AccuracySummary:
     """Top-1 of every execution over the videos whose class is one of the network's."""
     videos = [v for v in _by_video(tally) if v[0].source.label in deployment.classes]
@@ -136,8 +129,8 @@ def _accuracy(deployment: Deployment, tally: Tally) -> AccuracySummary:
     labels = [deployment.classes.index(str(v[0].source.label)) for v in videos]
 
     def top1(logits: str) -> float:
-        best = [int(_mean_scores([getattr(view, logits) for view in v]).argmax()) for v in videos]
-        return float(np.mean([b == label for b, label in zip(best, labels, strict=True)]))
+        scores = [mean_scores(np.stack([getattr(view, logits) for view in v])) for v in videos]
+        return top_share(np.stack(scores), labels)
 
     return AccuracySummary(
         videos=len(videos),

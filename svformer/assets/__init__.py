@@ -1,9 +1,9 @@
-"""What ships with the project: the trained tiny network and a few real video files to show it."""
+"""Files that ship with the project: the trained tiny network and a few real video files."""
 
 from pathlib import Path
 
 _HERE = Path(__file__).parent
 
 TINY_CHECKPOINT = _HERE / "tiny" / "checkpoint.safetensors"
-DEMO_CLIPS = _HERE / "clips" / "held_out"  # never seen in training; UCF101's names, one folder a class
-CALIBRATION_CLIPS = _HERE / "clips" / "calibration"  # from the training groups
+DEMO_CLIPS = _HERE / "clips" / "held_out"  # clips that training did not use; UCF101's names, a folder for each class
+CALIBRATION_CLIPS = _HERE / "clips" / "calibration"  # clips of the training groups

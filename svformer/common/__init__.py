@@ -1,1 +1,1 @@
-"""What every command of the project shares: command lines, terminals, errors, files."""
+"""Command lines, terminals, errors and files: the parts that all commands of the project share."""

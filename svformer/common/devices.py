@@ -7,9 +7,10 @@ from svformer.common.terminal import counted
 
 
 def choose_device(name: str | None, *, local_rank: int = 0) -> torch.device:
-    """The named device, or a GPU where there is one; processes on one machine take one GPU each.
+    """The named device, or without a name a GPU where torch finds one, else the processor.
 
-    Raises `InputError` for a device that is not there.
+    The processes of one machine take one GPU each, by their number `local_rank`. Raises `InputError` for a device that
+    torch does not find.
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))

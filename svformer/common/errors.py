@@ -1,4 +1,4 @@
-"""Errors that a user meets. Each class carries the exit code of the command line tools (DESIGN: 0, 2, 3, 4)."""
+"""Errors that are meant for the user. Each class has the exit code with which a command ends (DESIGN: 0, 2, 3, 4)."""
 
 
 class UserFacingError(Exception):
@@ -8,6 +8,6 @@ class UserFacingError(Exception):
 
 
 class InputError(UserFacingError):
-    """Bad input: the message says what was found, what is allowed and what to do."""
+    """Bad input: the message says in one line what was found, what is allowed and what to do."""
 
     exit_code = 2

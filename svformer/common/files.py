@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever found under the final name."""
+"""Files that are either complete or not there: nothing half-written is ever found under the final name."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from svformer.common.errors import InputError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds, remove it when it fails.
 
-    Missing parent folders are made. The temporary name keeps the suffix, since some writers choose a format by it.
+    Missing parent folders are made. The temporary name has the same suffix, since some writers choose a format by it.
     Raises `InputError` when the folder cannot be made, or when `path` is a folder or a device.
     """
     path = Path(path)
@@ -44,10 +44,10 @@ def require_new(*paths: Path, force: bool) -> None:
 
 
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
-    """Write a whole file, beside and renamed.
+    """Write a whole file through `atomic_path`.
 
-    For formats whose libraries write piece by piece: made in memory first, a full disk is an ordinary `OSError`
-    (HDF5 crashes on one).
+    For formats whose libraries write piece by piece and crash on a full disk (HDF5): their content is made in memory
+    first, so that a full disk raises an ordinary `OSError` here.
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)

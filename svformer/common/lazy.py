@@ -1,7 +1,7 @@
-"""Public names of a package whose modules are imported when a name is asked for.
+"""Public names of a package whose modules are imported when a name is used for the first time.
 
-`import svformer` alone would import torch otherwise, and every command would take seconds to print its help or to
-answer Tab. For the same reason a command's module imports what does its work inside `main`.
+Otherwise `import svformer` alone would import torch, and every command would take seconds to print its help or to
+complete a word after Tab. For the same reason a command imports the modules that do its work inside `main`.
 """
 
 import importlib
@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 
 def exported(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], object]:
-    """The `__getattr__` (PEP 562) of a package with these names, {module: names}."""
-    modules = {name: module for module, those in names.items() for name in those}
+    """The `__getattr__` (PEP 562) of a package with these public names, {module: names}."""
+    modules = {name: module for module, exports in names.items() for name in exports}
 
     def get(name: str) -> object:
         if name not in modules:

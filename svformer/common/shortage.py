@@ -1,4 +1,4 @@
-"""Words for too little memory: of a GPU, of the machine, or of the processes that read clips."""
+"""Messages for too little memory: of a GPU, of the machine, or of the processes that read clips."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +10,10 @@ from svformer.common.errors import InputError
 
 @contextlib.contextmanager
 def shortage_explained(work: str, advice: str, *, workers: int) -> Iterator[None]:
-    """Make an error for want of memory one line: what was too much (`work`) and what to change (`advice`)."""
+    """Turn an error about memory into an `InputError` of one line: what was too much and what to change.
+
+    `work` names what was too much, `advice` what to change; `workers` is the number of processes that read clips.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -21,7 +24,7 @@ def shortage_explained(work: str, advice: str, *, workers: int) -> Iterator[None
 
 
 def _explained(error: Exception, work: str, advice: str, workers: int) -> str | None:
-    """None where the error is not about memory."""
+    """The message; None where the error is not about memory."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error):
         return f"out of memory with {work}; {advice}"
     if "DataLoader worker" in str(error):

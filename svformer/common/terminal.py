@@ -1,7 +1,7 @@
-"""What goes to the screen, for every command: progress, remarks and results, and figures in units that people read.
+"""Output of all commands on a terminal: progress, remarks and results, and figures in readable units.
 
-Results go to standard output, progress to standard error, and there only where a person watches: no bar reaches a file
-or a pipe. rich leaves colours out where they do not go to a terminal, with NO_COLOR set, and with TERM=dumb.
+Results go to standard output, progress to standard error, and there only if it is a terminal: no bar reaches a file or
+a pipe. rich leaves colours out where the output is no terminal, with NO_COLOR set, and with TERM=dumb.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ UNLIMITED = 10_000  # columns of a terminal
 
 @dataclass
 class Screen:
-    """What the user asked for; `svformer.common.cli.ArgumentParser` sets it."""
+    """The user's options about output; `svformer.common.cli.ArgumentParser` sets them."""
 
-    quiet: bool = False  # no progress, no remarks
-    json: bool = False  # standard output is for JSON alone
+    quiet: bool = False  # without progress and remarks
+    json: bool = False  # nothing but JSON on standard output
     color: bool = True
 
 
@@ -32,7 +32,7 @@ SCREEN = Screen()
 
 
 def new_console(*, stderr: bool = False) -> Console:
-    """For results and remarks, silent with --quiet and --json; lines are broken for terminals alone."""
+    """A console for results and remarks, silent with --quiet and --json; it breaks lines for terminals only."""
     silent = SCREEN.quiet or (SCREEN.json and not stderr)
     made = Console(stderr=stderr, quiet=silent, no_color=None if SCREEN.color else True)
     made.soft_wrap = not made.is_terminal
@@ -40,13 +40,13 @@ def new_console(*, stderr: bool = False) -> Console:
 
 
 def say(text: str) -> None:
-    """Print a line on standard output, as it is; not with --quiet or --json."""
+    """Print a line on standard output, unless --quiet or --json is set."""
     if not (SCREEN.quiet or SCREEN.json):
         print(text)
 
 
 def print_wide(table: Table, console: Console) -> None:
-    """A table as wide as it is: with its columns cut to the terminal it would be of no use."""
+    """Print a table in its full width: with columns cut to the terminal's width it could not be read."""
     width = max(console.width, Console(width=UNLIMITED).measure(table).maximum)
     Console(file=console.file, width=width, quiet=console.quiet, no_color=console.no_color).print(table)
 
@@ -55,9 +55,9 @@ def print_wide(table: Table, console: Console) -> None:
 
 
 def progress(*columns: ProgressColumn, on: Console | None = None, show: bool = True) -> Progress:
-    """Bars that vanish when they are done, on standard error or the console `on`; none where nobody watches.
+    """Bars that vanish at their end, on standard error or the console `on`; none where that is not a terminal.
 
-    What is printed meanwhile on the same console (or with `print`, on a terminal) appears above them.
+    Lines that are printed meanwhile on the same console (or with `print`, on a terminal) appear above the bars.
     """
     on = on or new_console(stderr=True)
     chosen = columns or (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -66,14 +66,14 @@ def progress(*columns: ProgressColumn, on: Console | None = None, show: bool = T
 
 
 def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
-    """The items, with a bar."""
+    """Yield the items and show a bar of those that are done."""
     with progress() as bar:
         yield from bar.track(items, total=total, description=description)
 
 
 @contextlib.contextmanager
 def counting(total: int, description: str) -> Iterator[Callable[[float], None]]:
-    """A bar that is told how many are done, parts of one included; yields what to call with it."""
+    """Show a bar; yield a function that sets the number of items that are done, fractions included."""
     with progress() as bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.update(task, completed=done)
@@ -81,7 +81,7 @@ def counting(total: int, description: str) -> Iterator[Callable[[float], None]]:
 
 @contextlib.contextmanager
 def working(description: str) -> Iterator[None]:
-    """A bar without an end, for a step that cannot say how far it is."""
+    """Show a bar without an end, for work whose progress is unknown."""
     with progress(TextColumn("{task.description}"), BarColumn()) as bar:
         bar.add_task(description, total=None)
         yield
@@ -100,7 +100,7 @@ _SECONDS = (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)
 
 
 def size(count: float) -> str:
-    """Bytes for people, with decimal prefixes: 718 kB, 1.9 MB, 105 MB, 3.1 GB."""
+    """A number of bytes with decimal prefixes: 718 kB, 1.9 MB, 105 MB, 3.1 GB."""
     for unit, factor in _BYTES:
         if count >= factor:
             return f"{count / factor:.1f} {unit}" if count < 10 * factor else f"{count / factor:,.0f} {unit}"
@@ -108,7 +108,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 0.4 ms, 0.10 s, 11 s, 10 min 57 s, 2 h 5 min, 3 d 4 h."""
+    """A time in one or two readable units: 0.4 ms, 0.10 s, 11 s, 10 min 57 s, 2 h 5 min, 3 d 4 h."""
     if seconds < 0.01:
         return f"{1e3 * seconds:.2g} ms"
     if seconds < 10:

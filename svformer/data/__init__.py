@@ -1,1 +1,1 @@
-"""Data: clips from files and the data sets they come from. Import the submodules; nothing is loaded here."""
+"""Clips from files, and the data sets that they belong to. Import the submodules: this file imports nothing."""

@@ -5,9 +5,9 @@ of the time stamps, capacity, number, number of valid events, 32 bits each), the
 bytes: y in bits 2-16, x in bits 17-31, polarity in bit 1, then the time in microseconds; little-endian throughout.
 Format: docs.inivation.com, "AEDAT 3.1".
 
-tonic.io has a reader for IBM's files, but that of tonic 1.7 cannot be called (github.com/neuromorphs/tonic/issues/302),
-takes every packet for polarity events and reads whole recordings. Like it, this one takes events whatever their mark of
-validity says.
+The reader for IBM's files in tonic 1.7 cannot be called (github.com/neuromorphs/tonic/issues/302), assumes that every
+packet holds polarity events, and reads whole recordings. The reader here skips other packets and can read a part of a
+recording. Like tonic's it reads all events, also those that are marked as not valid.
 """
 
 import struct
@@ -23,13 +23,13 @@ from svformer.data.events import EVENT, Events
 VERSION, END_OF_TEXT = b"#!AER-DAT3.1\r\n", b"#!END-HEADER\r\n"
 HEADER = struct.Struct("<hhiiiiii")
 POLARITY, EVENT_BYTES, PACKET_EVENTS = 1, 8, 4096
-Words = NDArray[np.uint32]  # [N, (address, time)]
+Words = NDArray[np.uint32]  # [N, 2]: address and time of every event
 
 
 def read_aedat(path: str | Path, start_us: int | None = None, end_us: int | None = None) -> Events:
-    """The polarity events of a file from `start_us` to before `end_us`; packets outside are passed over.
+    """The polarity events of a file from `start_us` to before `end_us` (microseconds); packets outside are skipped.
 
-    Raises InputError where the file is no AEDAT 3.1 or ends within a packet.
+    Raises `InputError` where the file is not AEDAT 3.1 or ends within a packet.
     """
     path = Path(path)
     first = -np.inf if start_us is None else start_us
@@ -52,7 +52,7 @@ def _events(address: NDArray[np.uint32], time_us: NDArray[np.int64]) -> Events:
 
 
 def _packets(path: Path) -> Iterator[tuple[int, Words]]:
-    """Overflow of the time stamps and words of every packet of polarity events that is not empty."""
+    """For every packet of polarity events that is not empty: overflow of the time stamps, and words."""
     try:
         content = np.asarray(np.memmap(path, np.uint8, mode="r"))
     except (OSError, ValueError) as error:  # ValueError: an empty file
@@ -72,7 +72,7 @@ def _packets(path: Path) -> Iterator[tuple[int, Words]]:
 
 
 def _end_of_text(path: Path, beginning: bytes) -> int:
-    """Where the first packet begins."""
+    """The position of the first packet, in bytes from the start of the file."""
     if not beginning.startswith(VERSION):
         raise InputError(f"{path}: not an AEDAT 3.1 file; allowed: recordings that begin with #!AER-DAT3.1")
     end = beginning.find(END_OF_TEXT)
@@ -82,7 +82,7 @@ def _end_of_text(path: Path, beginning: bytes) -> int:
 
 
 def write_aedat(path: str | Path, events: Events) -> None:
-    """Write events in order of time (before 2**31 microseconds) as DVS128 recordings are written."""
+    """Write events, in order of time and before 2**31 microseconds, in the form of a DVS128 recording."""
     text = b"#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: 2016-01-01 00:00:00 (TZ+0000)\r\n"
     with Path(path).open("wb") as file:
         file.write(VERSION + text + END_OF_TEXT)

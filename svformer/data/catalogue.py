@@ -5,8 +5,8 @@ from pathlib import Path
 
 from svformer.data import ntu60, ucf101
 from svformer.data.choice import BINNINGS, PROCEDURAL, SPLITS, DatasetChoice
+from svformer.data.clip_dataset import ClipDataset, Options
 from svformer.data.clips import Sampling
-from svformer.data.dataset import ClipDataset, Options
 from svformer.data.dvs128 import Dvs128
 from svformer.data.folder import TEST_SHARE, VideoFolder
 from svformer.data.procedural import generate

@@ -1,4 +1,4 @@
-"""Recordings of a DVS128 camera, from the files that IBM and tonic keep, as clips of counts."""
+"""Recordings of a DVS128 camera, in the file formats of IBM and of tonic, as clips of counts."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ US_PER_MS = 1000
 
 @dataclass(frozen=True)
 class EventEntry:
-    """A labelled recording, or from `start_us` to before `end_us` a segment of one."""
+    """A labelled recording, or the part of one from `start_us` to before `end_us` (microseconds)."""
 
     path: Path
     label: int
@@ -32,9 +32,9 @@ class EventEntry:
     channels: ClassVar[int] = 2
 
     def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
-        """Counts, int16 [T, 2, size, size], of the whole recording, whatever `start` and `crop` are.
+        """Counts of the whole recording, int16 [T, 2, size, size]; `start` and `crop` have no effect.
 
-        Raises InputError where the file cannot be read or holds fewer events than frames.
+        Raises `InputError` where the file cannot be read or holds fewer events than frames.
         """
         events = read_events(self.path, self.start_us, self.end_us)
         try:
@@ -44,11 +44,11 @@ class EventEntry:
 
 
 def read_events(path: str | Path, start_us: int | None = None, end_us: int | None = None) -> Events:
-    """Events of a file, in order of time; of an AEDAT 3.1 file only those of a segment.
+    """Events of a file, in order of time; of an AEDAT 3.1 file those from `start_us` to before `end_us` (microseconds).
 
-    A .npy holds events as tonic hands them out (fields x, y, p, t in microseconds) or as it keeps them on disk
-    ([N, (x, y, p, t in milliseconds)]). Raises InputError where the file cannot be read, or holds what a sensor of
-    128 x 128 pixels does not send.
+    A .npy holds events in the form that tonic returns (fields x, y, p, t in microseconds) or that it stores on disk
+    ([N, 4]: x, y, p, t in milliseconds). Raises `InputError` where the file cannot be read, or holds events that a
+    sensor of 128 x 128 pixels cannot send.
     """
     path = Path(path)
     events = read_aedat(path, start_us, end_us) if path.suffix == ".aedat" else _read_array(path)
@@ -59,9 +59,9 @@ def read_events(path: str | Path, start_us: int | None = None, end_us: int | Non
 
 
 def holds_events(path: str | Path) -> bool:
-    """Whether a file is a recording: AEDAT, a .npy with the fields of events, or one under tonic's name with 4 columns.
+    """Whether a file is a recording: AEDAT, a .npy with the fields of events, or one of 4 columns with tonic's name.
 
-    An array of 4 columns under another name may be a clip [T, 4] of some network.
+    An array of 4 columns with another name may be a clip [T, 4] for some network.
     """
     path = Path(path)
     if path.suffix != ".npy":
@@ -69,12 +69,12 @@ def holds_events(path: str | Path) -> bool:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
-        return False  # whoever loads it says why
-    return _has_fields(values) or (_has_columns(values) and parse_name(path) is not None)
+        return False  # the error is raised when the file is loaded
+    return _has_fields(values) or (_has_columns(values) and tonic_class_number(path) is not None)
 
 
-def parse_name(path: Path) -> int | None:
-    """Class number of a file under tonic's name, userNN_LIGHT/K.npy with K from 0; None for any other name."""
+def tonic_class_number(path: Path) -> int | None:
+    """The class number, from 0, of a file with tonic's name userNN_LIGHT/K.npy; None for any other name."""
     tonics = re.fullmatch(r"user\d+_\w+", path.parent.name) and re.fullmatch(r"\d+", path.stem)
     return int(path.stem) if tonics and path.suffix == ".npy" else None
 
@@ -96,8 +96,8 @@ def _read_array(path: Path) -> Events:
         raise InputError(f"{path}: events that are not finite numbers")
     x, y, p, t = columns
     events = np.empty(len(values), EVENT)
-    limits = np.iinfo(np.int16)  # a place that int16 cannot hold must not come back as another
-    events["x"], events["y"] = (np.clip(place, limits.min, limits.max) for place in (x, y))
+    limits = np.iinfo(np.int16)  # a coordinate that int16 cannot hold must not wrap to a valid one
+    events["x"], events["y"] = (np.clip(coordinate, limits.min, limits.max) for coordinate in (x, y))
     events["p"], events["t"] = p > 0, t.astype(np.int64) * us
     return events
 

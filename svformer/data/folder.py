@@ -1,10 +1,11 @@
-"""Any videos sorted into a folder for each class.
+"""Any videos in one folder for each class.
 
-    ROOT/train/CLASS/clip.mp4, ROOT/test/CLASS/clip.mp4 (or val/)    the parts as they are
-    ROOT/CLASS/clip.mp4                                              one clip in five tests
+    ROOT/train/CLASS/clip.mp4, ROOT/test/CLASS/clip.mp4 (or val/)    training and test part as given
+    ROOT/CLASS/clip.mp4                                              about one clip in five is for the test
 
-Without parts a clip tests when the SHA-256 hash of "CLASS/clip.mp4" is a multiple of 5: the same clips on every
-machine, and what is added later moves none. Clips cut from one recording should share a part: make train/ and test/.
+Without train/ and test/ a clip belongs to the test part when the SHA-256 hash of "CLASS/clip.mp4" is a multiple of 5:
+the same clips on every machine, whichever clips are added later. Clips cut from one recording should be in one part:
+make train/ and test/ for them.
 """
 
 import hashlib
@@ -12,20 +13,20 @@ from pathlib import Path
 from typing import Unpack
 
 from svformer.common.errors import InputError
-from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
+from svformer.data.videos import VideoDataset, VideoEntry, VideoOptions
 
 SUFFIXES = frozenset(
     (".avi", ".mp4", ".m4v", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".gif")
 )
-TEST_SHARE = 5  # one in so many
+TEST_SHARE = 5  # one clip in five is for the test
 LAYOUT = "expected train/CLASS/clip.mp4 and test/CLASS/clip.mp4 (or val/), or CLASS/clip.mp4"
 
 
 class VideoFolder(VideoDataset):
     """The training or test part of a folder; the options are those of `VideoDataset`.
 
-    `parts` tells whether train/ and test/ were there. Raises InputError where a part holds no videos, or where a class
-    of the test part has none to train on.
+    `parts` is whether the folder has train/ and test/. Raises `InputError` where a part holds no videos, or where a
+    class of the test part has none to train on.
     """
 
     def __init__(self, root: str | Path, *, train: bool, **options: Unpack[VideoOptions]) -> None:
@@ -44,13 +45,13 @@ class VideoFolder(VideoDataset):
 
 
 def is_test_clip(path: Path) -> bool:
-    """Whether a clip CLASS/clip.mp4 of a folder without parts belongs to the test part."""
+    """Whether a clip CLASS/clip.mp4 of a folder without train/ and test/ belongs to the test part."""
     name = f"{path.parent.name}/{path.name}"
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % TEST_SHARE == 0
 
 
 def _clips(folder: Path) -> list[Path]:
-    """The videos in the class folders, in order of class and name; hidden files are none."""
+    """The videos in the class folders, in order of class and name, without hidden files."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {LAYOUT}")
     paths = (path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES)
@@ -66,6 +67,6 @@ def _check(root: Path, training: list[Path], test: list[Path], classes: tuple[st
         raise InputError(f"{root}: test clips of {', '.join(untrained)}, but none to train on; {LAYOUT}")
 
 
-def _entry(path: Path, classes: tuple[str, ...]) -> ClipEntry:
+def _entry(path: Path, classes: tuple[str, ...]) -> VideoEntry:
     name = path.parent.name
-    return ClipEntry(path=path, label=classes.index(name), name=f"{name}/{path.name}")
+    return VideoEntry(path=path, label=classes.index(name), name=f"{name}/{path.name}")

@@ -1,14 +1,14 @@
 # PYTHON_ARGCOMPLETE_OK
-"""Small look-alikes of the official data sets, in their form on disk, with procedural clips in them.
+"""Small look-alikes of the official data sets: procedural clips, on disk in the official form.
 
     python -m svformer.data.lookalike dvs128 data/dvs128_like
     python -m svformer.train --preset dvs128_gesture --dataset dvs128 --root data/dvs128_like --epochs 1
 
 ucf101: OUT/UCF-101 and OUT/ucfTrainTestlist, the easy procedural set with two groups.
-ntu60: OUT/nturgb+d_rgb/S001C001P001R001A001_rgb.avi, the 12 easy motions as actions 1 to 12; performer 1 trains, 3
-tests (cross-subject), cameras 2 and 3 train, 1 tests (cross-view).
-dvs128: the first 11 easy motions as gestures, seen by a model of an event camera: OUT/DVSGesture as tonic keeps it
-(with the archives and the 100 files a part without which tonic would download), OUT/DvsGesture as IBM published it.
+ntu60: OUT/nturgb+d_rgb/S001C001P001R001A001_rgb.avi, the 12 easy motions as actions 1 to 12; performer 1 and cameras
+2 and 3 are for training, performer 3 (cross-subject) and camera 1 (cross-view) for the test.
+dvs128: the first 11 easy motions as gestures, recorded by a model of an event camera: OUT/DVSGesture in tonic's form
+(with the archives and the 100 files of each part without which tonic would download), OUT/DvsGesture in IBM's form.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 # PYTHON_ARGCOMPLETE_OK
-"""Procedural action clips that only motion tells apart, as real .avi files in UCF101's layout.
+"""Procedural action clips whose classes differ by motion only, as real .avi files in UCF101's layout.
 
     python -m svformer.data.procedural data/easy
     python -m svformer.data.procedural data/hard --set hard --groups 10 --clips-per-group 1 --seed 7
 
 The easy set has 12 motions of one object (`synthetic.scenes`); the hard one has 20 actions of a jointed figure
-(`synthetic.actions`) among clutter and behind posts, seen by a moving camera (`synthetic.people`). A group
-is one scene (shapes, colours, clutter, noise, tempo, size), the same for every class; its clips vary it.
+(`synthetic.actions`) among clutter and behind posts, filmed by a moving camera (`synthetic.people`). A group
+is one scene (shapes, colours, clutter, noise, tempo, size), the same for every class; its clips are variations of it.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from svformer.data.synthetic.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX
 
 __all__ = ["CLASSES", "WORLDS", "World", "generate"]
 
-QUANTISER = "4"  # of MPEG-4, 1 (best) to 31
+QUANTISER = "4"  # quality of MPEG-4, from 1 (best) to 31
 GROUPS, CLIPS_PER_GROUP = between(2, 99), between(1, 99)  # their numbers in a file's name have two digits
 Job = tuple[str, int, int]  # class, group, clip; groups and clips count from 1
 
@@ -49,7 +49,7 @@ class DrawClip(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """A set of classes and how their clips are drawn; a new drawing needs a new recipe."""
+    """A set of classes and how their clips are drawn; `recipe` names a version and changes with every drawing."""
 
     classes: tuple[str, ...]
     draw_clip: DrawClip
@@ -75,9 +75,9 @@ def generate(
     """Write the data set and return its folder; a second call after an interruption continues.
 
     A clip depends on the seed and its class, group and number only, so larger counts and more `classes` (default: all
-    of the world) add to what is there; the lists name what was asked for last. In
-    split k (1 to 3) the k-th 28 % of the groups test, as in UCF101: of 25 groups 1-7, 8-14, 15-21; the others
-    train. `workers` counts processes (default: one a core; 1 works in this process). Raises InputError for
+    of the world) add to the clips that exist; the lists name the clips of the last call. In split k (1 to 3) the k-th
+    28 % of the groups are for the test, as in UCF101 (of 25 groups 1-7, 8-14, 15-21), the others for training.
+    `workers` is a number of processes (default: one for each core; 1: this process). Raises `InputError` for
     an unknown world or class, counts out of range, and a folder that holds clips of another world or seed.
     """
     if world not in WORLDS:
@@ -101,7 +101,7 @@ def generate(
 
 
 def _claim(out: Path, world: str, seed: int) -> None:
-    """Note the recipe in the folder, so that clips of different worlds and seeds never mix."""
+    """Write recipe and seed into the folder, so that it never holds clips of different worlds or seeds."""
     note, claim = out / "procedural.json", json.dumps({"recipe": WORLDS[world].recipe, "seed": seed})
     if note.exists() and note.read_text(encoding="utf-8").strip() != claim:
         raise InputError(

@@ -1,4 +1,4 @@
-"""UCF101 in its official layout, and any data set of one's own laid out the same way.
+"""UCF101 in its official layout, and any other data set in the same layout.
 
     ROOT/[UCF-101/]ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi
     ROOT/ucfTrainTestlist/classInd.txt       "1 ApplyEyeMakeup"
@@ -13,13 +13,13 @@ from typing import Unpack
 
 from svformer.common.errors import InputError
 from svformer.data.choice import UCF101_SPLITS
-from svformer.data.videos import ClipEntry, VideoDataset, VideoOptions
+from svformer.data.videos import VideoDataset, VideoEntry, VideoOptions
 
 
 class Ucf101(VideoDataset):
     """Clips of one official split; the options are those of `VideoDataset`.
 
-    Raises InputError where a folder, list or file is missing or a line is malformed.
+    Raises `InputError` where a folder, list or file is missing or a line is malformed.
     """
 
     def __init__(self, root: str | Path, *, split: int | str = 1, train: bool, **options: Unpack[VideoOptions]) -> None:
@@ -27,7 +27,7 @@ class Ucf101(VideoDataset):
         super().__init__(classes, entries, train=train, **options)
 
 
-def _read_split(root: Path, *, split: str, train: bool) -> tuple[tuple[str, ...], tuple[ClipEntry, ...]]:
+def _read_split(root: Path, *, split: str, train: bool) -> tuple[tuple[str, ...], tuple[VideoEntry, ...]]:
     lists = root / "ucfTrainTestlist"
     if split not in UCF101_SPLITS:
         raise InputError(f"split {split}: UCF101 has no such split; allowed: {', '.join(UCF101_SPLITS)}")
@@ -47,7 +47,7 @@ def _read_split(root: Path, *, split: str, train: bool) -> tuple[tuple[str, ...]
 
 
 def _numbered_lines(path: Path) -> list[tuple[str, str]]:
-    """The lines of a list that are not blank, each with the place to name in an error."""
+    """The lines of a list that are not blank, each as (its position, for an error message; its text)."""
     if not path.is_file():
         raise InputError(f"{path}: missing; expected classInd.txt and trainlist/testlist01..03.txt there")
     lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
@@ -58,7 +58,7 @@ def _numbered_lines(path: Path) -> list[tuple[str, str]]:
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:
-    """Class names in the order of their numbers, which must run from 1 without a gap; label = number - 1."""
+    """Class names in the order of their numbers, which must be 1, 2, 3, ..; a label is the number - 1."""
     classes: list[str] = []
     for where, line in _numbered_lines(path):
         number, _, name = line.partition(" ")
@@ -68,8 +68,8 @@ def _read_classes(path: Path) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _parse_entry(line: str, where: str, classes: tuple[str, ...], videos: Path) -> ClipEntry:
-    """One line of a list; the label is the folder's class, and a number behind the name must agree."""
+def _parse_entry(line: str, where: str, classes: tuple[str, ...], videos: Path) -> VideoEntry:
+    """The video of one line of a list; its label is the class of its folder, and a number in the line must agree."""
     name, _, number = line.partition(" ")
     class_name, _, file_name = name.partition("/")
     if class_name not in classes or not file_name or number not in ("", str(classes.index(class_name) + 1)):
@@ -77,4 +77,4 @@ def _parse_entry(line: str, where: str, classes: tuple[str, ...], videos: Path) 
             f'{where}: "{line}"; expected "ClassName/v_ClassName_gXX_cYY.avi" with a class of classInd.txt '
             "and, in training lists, its number"
         )
-    return ClipEntry(path=videos / name, label=classes.index(class_name), name=name)
+    return VideoEntry(path=videos / name, label=classes.index(class_name), name=name)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from svformer.common.errors import InputError
 from svformer.common.terminal import track
+from svformer.data.clip_dataset import ClipDataset, Options
 from svformer.data.clips import (
     Sampling,
     Video,
@@ -19,14 +20,14 @@ from svformer.data.clips import (
     decode_video,
     load_clip,
     max_start_s,
+    remark_if_still,
     sample_clip,
 )
-from svformer.data.dataset import ClipDataset, Options
 
 
 @dataclass(frozen=True)
-class ClipEntry:
-    """One labelled video file; `name` is its place below the data set's folder, or its line in a list."""
+class VideoEntry:
+    """One labelled video file; `name` is its path below the data set's folder, or its line in a list."""
 
     path: Path
     label: int
@@ -35,12 +36,12 @@ class ClipEntry:
     channels: ClassVar[int] = 3
 
     def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
-        """Pixels, uint8 [T, 3, size, size], or [T, 3, h, w] without a crop; InputError where it cannot be read."""
+        """Pixels, uint8 [T, 3, size, size], or [T, 3, h, w] without a crop; `InputError` where they cannot be read."""
         return load_clip(self.path, size=size, sampling=sampling, start=start, crop=crop)
 
 
 class VideoOptions(Options, total=False):
-    """How a data set of videos is read; see `VideoDataset`."""
+    """Keyword arguments that data sets of videos hand on to `VideoDataset`."""
 
     flip: bool
     cache: bool
@@ -50,18 +51,18 @@ class VideoDataset(ClipDataset):
     """Items are (uint8 [T, 3, size, size], label); see `ClipDataset`.
 
     Training items take one random start and one random crop along the long side, or the whole picture where `whole` is
-    set (an augmentation that crops wants to choose by itself); test items are the centre in time
-    and space. `flip` mirrors half of the training clips; leave it off where left and right are different classes.
+    set (for an augmentation that crops); test items are the centre in time and space. `flip` mirrors half of the
+    training clips; leave it off where left and right are different classes.
 
-    `cache=True` decodes every video once, at construction, and keeps all pictures in memory, shared by forked
-    loader workers: frames * 3 * size * (4/3 size) bytes a video, at size 32 about 0.4 GB for 1,200 procedural
-    clips and 10 GB for all of UCF101.
+    `cache=True` decodes every video once, at construction, and stores all pictures in memory, shared by forked loader
+    workers: frames * 3 * size * (4/3 size) bytes a video, at size 32 about 0.4 GB for 1,200 procedural clips and 10 GB
+    for all of UCF101.
     """
 
     def __init__(
         self,
         classes: Sequence[str],
-        entries: Sequence[ClipEntry],
+        entries: Sequence[VideoEntry],
         *,
         train: bool,
         flip: bool = False,
@@ -73,14 +74,17 @@ class VideoDataset(ClipDataset):
         self._videos = self._decode_all(entries) if cache else None
 
     def random_clip(self, index: int, rng: np.random.Generator) -> Tensor:
+        """Whole pictures, uint8 [T, 3, h, w], from a random start."""
         return self.view(index, rng.random(), None)
 
     def random_view(self, clip_TCHW: Tensor, rng: np.random.Generator) -> Tensor:
+        """A random square of the pictures, or all of them where `whole` is set; mirrored or not."""
         crop, coin = rng.random(2).tolist()
         view_TCHW = cut(clip_TCHW, self.size, None if self.whole else crop)
         return view_TCHW.flip(-1) if self.flip and coin < 0.5 else view_TCHW
 
     def view(self, index: int, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
+        """As in `ClipDataset`; taken from memory with `cache`."""
         if self._videos is None:
             return super().view(index, start, crop)
         video = self._videos[index]
@@ -89,10 +93,10 @@ class VideoDataset(ClipDataset):
         clip_TCHW = sample_clip(video, self.sampling, start * max_start_s(video, self.sampling))
         return cut(clip_TCHW, self.size, crop)
 
-    def _decode_all(self, entries: Sequence[ClipEntry]) -> list[Video | InputError]:
-        """All videos, or why they cannot be decoded."""
+    def _decode_all(self, entries: Sequence[VideoEntry]) -> list[Video | InputError]:
+        """All videos; for a video that cannot be decoded, its error."""
 
-        def decode(entry: ClipEntry) -> Video | InputError:
+        def decode(entry: VideoEntry) -> Video | InputError:
             try:
                 return decode_video(entry.path, size=self.size)
             except InputError as error:
@@ -101,7 +105,9 @@ class VideoDataset(ClipDataset):
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # FFmpeg releases Python's lock while it decodes
             decoded = pool.map(decode, entries)
             videos = list(track(decoded, "decoding videos", total=len(entries)))
-        for index, video in enumerate(videos):
+        for index, (entry, video) in enumerate(zip(entries, videos, strict=True)):
             if isinstance(video, InputError):
                 self.unreadable.add(index, video)
+            else:
+                remark_if_still(entry.path, video, self.sampling)
         return videos

@@ -1,1 +1,1 @@
-"""What a trained network does with clips: accuracy, spikes, agreement with another network."""
+"""Measurements of trained networks on clips: accuracy, spikes, membranes, agreement with another network."""

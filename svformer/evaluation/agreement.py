@@ -1,16 +1,21 @@
-"""What one network keeps of another's predictions and spikes: both run over the same clips."""
+"""How far networks agree with a reference network, in predictions and spikes: all run over the same clips."""
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from rich.table import Column, Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from svformer.common.terminal import track
 from svformer.data.clips import as_batch
-from svformer.evaluation.recording import run_recorded
+from svformer.evaluation.recording import Spikes, run_recorded
+from svformer.evaluation.scores import is_right
+from svformer.evaluation.spike_counter import SpikeCounter
 from svformer.model.svformer import SVFormer
 
 
@@ -21,55 +26,71 @@ class Measured:
     clips: int
     top1: float
     same_prediction: float  # clips with the reference's prediction
-    spike_match: float  # neurons and time steps with the reference's spike, or none like there
+    spike_match: float  # neurons and time steps at which both networks fire, or neither does
     firing_rate: float
     layer_spike_match: dict[str, float]
     layer_firing_rates: dict[str, float]
 
 
-class _Tally:
+@dataclass
+class _Sums:
     """Counts over batches, of one network."""
 
-    def __init__(self) -> None:
-        self.clips = self.right = self.same = 0
-        self.size, self.equal, self.fired = Counter[str](), Counter[str](), Counter[str]()
+    clips: int = 0
+    right: int = 0  # clips whose prediction is their label
+    same: int = 0  # clips whose prediction is the reference's
+    spikes: SpikeCounter = field(default_factory=SpikeCounter)
+    equal: SpikeCounter = field(default_factory=SpikeCounter)  # where both networks fire, or neither does
+
+    def add(self, found: "_Run", reference: "_Run", labels: Tensor) -> None:
+        self.clips += len(labels)
+        self.right += int(is_right(found.logits_NK, labels.numpy()).sum())
+        self.same += int(is_right(found.logits_NK, reference.logits_NK.argmax(axis=1)).sum())
+        for layer, fired in found.spikes.items():
+            self.spikes.add(layer, torch.from_numpy(fired))
+            self.equal.add(layer, torch.from_numpy(fired == reference.spikes[layer]))
 
     def result(self) -> Measured:
         return Measured(
             clips=self.clips,
             top1=self.right / self.clips,
             same_prediction=self.same / self.clips,
-            spike_match=self.equal.total() / self.size.total(),
-            firing_rate=self.fired.total() / self.size.total(),
-            layer_spike_match={layer: self.equal[layer] / size for layer, size in self.size.items()},
-            layer_firing_rates={layer: self.fired[layer] / size for layer, size in self.size.items()},
+            spike_match=self.equal.rate(),
+            firing_rate=self.spikes.rate(),
+            layer_spike_match=self.equal.rates(),
+            layer_firing_rates=self.spikes.rates(),
         )
 
 
-def measure(
+class _Run(NamedTuple):
+    """One network's results on one batch."""
+
+    logits_NK: NDArray[np.floating]
+    spikes: Spikes
+
+
+def compare_networks(
     models: Mapping[str, SVFormer], data: Dataset[tuple[Tensor, int]], *, batch_size: int
 ) -> dict[str, Measured]:
     """Run all networks over the same clips and compare each with the first, the reference."""
-    tallies = {name: _Tally() for name in models}
+    sums = {name: _Sums() for name in models}
     loader = DataLoader(data, batch_size=batch_size)
-    for clips, labels in track(loader, "measure"):
+    for clips, labels in track(loader, "compare networks"):
         batch, reference = as_batch(clips), None
         for name, model in models.items():
-            logits, spikes = run_recorded(model, batch)
-            predicted = logits.argmax(1)
-            reference = reference or (predicted, spikes)
-            tally = tallies[name]
-            tally.clips += len(labels)
-            tally.right += int((predicted == labels).sum())
-            tally.same += int((predicted == reference[0]).sum())
-            for layer, fired in spikes.items():
-                tally.size[layer] += fired.size
-                tally.equal[layer] += int((fired == reference[1][layer]).sum())
-                tally.fired[layer] += int(fired.sum(dtype=int))
-    return {name: tally.result() for name, tally in tallies.items()}
+            found = _run(model, batch)
+            reference = reference or found
+            sums[name].add(found, reference, labels)
+    return {name: found.result() for name, found in sums.items()}
 
 
-def totals_table(measured: Mapping[str, Measured]) -> Table:
+def _run(model: SVFormer, batch_BCTHW: Tensor) -> _Run:
+    logits, spikes = run_recorded(model, batch_BCTHW)
+    return _Run(logits.numpy(), spikes)
+
+
+def network_table(measured: Mapping[str, Measured]) -> Table:
+    """One row for every network: accuracy, agreement with the reference, firing rate."""
     headings = ("top-1", "same prediction", "spikes equal", "firing rate")
     table = Table("network", *(Column(heading, justify="right") for heading in headings))
     for name, m in measured.items():
@@ -77,8 +98,8 @@ def totals_table(measured: Mapping[str, Measured]) -> Table:
     return table
 
 
-def layer_table(measured: Mapping[str, Measured]) -> Table:
-    """Firing rates of every network, and the spikes that are equal to the reference's, the first network's."""
+def layer_agreement_table(measured: Mapping[str, Measured]) -> Table:
+    """One row for every layer: firing rates of all networks, and spikes equal to those of the first, the reference."""
     (_, reference), *others = measured.items()
     headings = (*(f"rate {name}" for name in measured), *(f"equal {name}" for name, _ in others))
     table = Table(Column("layer", no_wrap=True), *(Column(heading, justify="right") for heading in headings))

@@ -1,18 +1,25 @@
-"""What is taken for what: the confusion matrix as a picture, and tables of classes and layers."""
+"""The confusion matrix of an evaluation as a picture, and tables of classes and layers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from rich.table import Column, Table
 from torch import Tensor
 
-Row = dict[str, Any]
+
+class ClassResult(TypedDict):
+    """The clips of one class and how they were classified."""
+
+    name: str
+    clips: int
+    top1: float | None  # share of the clips that are recognised, from 0 to 1; None without clips
+    taken_for: str | None  # the most frequent wrong class; None without wrong clips
 
 
-def per_class(confusion_KK: Tensor, classes: Sequence[str]) -> list[Row]:
-    """For every class its clips, the share that is recognised, and what the others are most often taken for."""
-    rows = list[Row]()
+def per_class(confusion_KK: Tensor, classes: Sequence[str]) -> list[ClassResult]:
+    """The results of every class, from clips by class (rows) and by prediction (columns)."""
+    rows = list[ClassResult]()
     for label, name in enumerate(classes):
         counts = confusion_KK[label].clone()
         clips, right = int(counts.sum()), int(counts[label])
@@ -22,7 +29,8 @@ def per_class(confusion_KK: Tensor, classes: Sequence[str]) -> list[Row]:
     return rows
 
 
-def class_table(rows: Sequence[Row]) -> Table:
+def class_table(rows: Sequence[ClassResult]) -> Table:
+    """One row for every class."""
     table = Table("class", Column("clips", justify="right"), Column("top-1", justify="right"), "most often taken for")
     for row in rows:
         top1 = "" if row["top1"] is None else f"{100 * row['top1']:.1f} %"
@@ -30,7 +38,8 @@ def class_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def layer_table(firing_rates: Mapping[str, float]) -> Table:
+def firing_rate_table(firing_rates: Mapping[str, float]) -> Table:
+    """One row for every neuron layer; rates from 0 to 1 are shown in per cent."""
     table = Table(Column("layer", no_wrap=True), Column("firing rate", justify="right"))
     for name, rate in firing_rates.items():
         table.add_row(name, f"{100 * rate:.2f} %")
@@ -38,8 +47,9 @@ def layer_table(firing_rates: Mapping[str, float]) -> Table:
 
 
 def draw_confusion(confusion_KK: Tensor, classes: Sequence[str], path: Path) -> None:
-    """Rows are the clips' classes, columns the predictions; the shade is the root of a row's share, so that few
-    clips are seen.
+    """Write a confusion matrix as a .png file: rows are the clips' classes, columns the predictions.
+
+    The shade is the square root of a cell's share of its row, so that single clips stay visible.
     """
     from matplotlib.colors import PowerNorm  # imported here: a second that only this picture needs
     from matplotlib.figure import Figure

@@ -13,16 +13,17 @@ from svformer.common.files import atomic_path
 class Point:
     """One epoch of the training curve."""
 
-    epoch: int
-    step: int
-    lr: float
-    loss: float
-    train_top1: float
-    seconds: float
+    epoch: int  # from 1
+    step: int  # steps of the optimiser from the start of the run to the end of the epoch
+    lr: float  # learning rate of the last step
+    loss: float  # mean over the epoch's samples
+    train_top1: float  # share of training samples that were recognised, from 0 to 1
+    seconds: float  # duration of the training, evaluation excluded
+    test_top1: float | None = None  # share of held-out clips, from 0 to 1; None for an epoch that was not evaluated
 
 
 def write_curve(curve: list[Point], out: Path) -> None:
-    """curve.csv: loss and training accuracy over epochs; `svformer.pictures.plot.draw_curve` draws them."""
+    """Write OUT/curve.csv, one line for each epoch; `svformer.pictures.plot.draw_curve` draws the same points."""
     with atomic_path(out / "curve.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Point)])
         writer.writeheader()
@@ -30,7 +31,7 @@ def write_curve(curve: list[Point], out: Path) -> None:
 
 
 def read_curve(path: Path) -> list[Point]:
-    """The points of a curve.csv; raises `InputError` where it is none."""
+    """The points of a curve.csv, with or without a column test_top1; raises `InputError` for any other file."""
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
@@ -41,4 +42,5 @@ def read_curve(path: Path) -> list[Point]:
 
 def _point(row: dict[str, str]) -> Point:
     kinds: dict[str, type] = {"epoch": int, "step": int}
-    return Point(**{name: kinds.get(name, float)(value) for name, value in row.items()})
+    values = {name: value for name, value in row.items() if value or name != "test_top1"}
+    return Point(**{name: kinds.get(name, float)(value) for name, value in values.items()})

@@ -1,4 +1,4 @@
-"""What happens inside a network while it sees a clip, as returned values: the model itself keeps nothing.
+"""Signals inside a network during a clip, as returned values: the model itself stores nothing.
 
 Legend: T time steps, B clips, C channels, H rows, W columns; of attention, d channels a head.
 """
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from svformer.common.errors import InputError
-from svformer.model.blocks import Attention
+from svformer.model.blocks import SelfAttention
 from svformer.model.neurons import PLIF
 from svformer.model.svformer import SVFormer
 
 Spikes = dict[str, NDArray[np.uint8]]
-Keep = Callable[[str, PLIF, Tensor, Tensor], None]  # layer name, layer, currents, spikes
+Look = Callable[[str, PLIF, Tensor, Tensor], None]  # arguments: layer name, layer, currents, spikes [T, B, C, H, W]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MembraneTrace:
-    """What one neuron layer takes in, holds and sends; arrays are [T, B, C, H, W]."""
+    """Input current, membrane potential and spikes of one neuron layer; arrays are [T, B, C, H, W]."""
 
     current: NDArray[np.floating]
-    potential: NDArray[np.floating]  # as the threshold sees it: before a reset to 0
+    potential: NDArray[np.floating]  # the value that is compared with the threshold: before a reset to 0
     spikes: NDArray[np.uint8]
     threshold: float
     decay: float  # 1 / tau, tau in time steps
@@ -39,16 +39,18 @@ class AttentionMap:
     q: NDArray[np.uint8]  # [T, B, heads, d, H, W], as k and v
     k: NDArray[np.uint8]
     v: NDArray[np.uint8]
-    coincidences: NDArray[np.int64]  # k^T v, [T, B, heads, d, d]: positions where k's and v's channel fire together
-    selected: NDArray[np.int64]  # [T, B, heads, d, H, W]: sums of the rows that q's spikes choose
+    coincidences: NDArray[np.int64]  # k^T v, [T, B, heads, d, d]: positions at which a channel of k and one of v fire
+    selected: NDArray[np.int64]  # [T, B, heads, d, H, W]: sums of the rows of `coincidences` that q's spikes choose
 
 
 @contextlib.contextmanager
-def _watching(model: nn.Module, keep: Keep, layers: Iterable[str]) -> Iterator[None]:
+def watching(model: nn.Module, look: Look, layers: Iterable[str]) -> Iterator[None]:
+    """Call `look` for each of these neuron layers whenever the layer has computed, inside the block."""
+
     def watch(name: str) -> torch.utils.hooks.RemovableHandle:
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...], spikes: Tensor) -> None:
             assert isinstance(layer, PLIF)
-            keep(name, layer, inputs[0], spikes)
+            look(name, layer, inputs[0], spikes)
 
         return model.get_submodule(name).register_forward_hook(hook)
 
@@ -60,11 +62,16 @@ def _watching(model: nn.Module, keep: Keep, layers: Iterable[str]) -> Iterator[N
             handle.remove()
 
 
+def plif_layers(model: nn.Module) -> list[str]:
+    """Names of the spiking neuron layers of any module, in order of construction; empty where it has none."""
+    return [name for name, module in model.named_modules() if isinstance(module, PLIF)]
+
+
 def neuron_layers(model: SVFormer) -> list[str]:
     """Names of the neuron layers; raises `InputError` for a model without spikes."""
     if model.config.activation != "spiking":
         raise InputError("this model has activation='relu' and no spikes to record; allowed: activation='spiking'")
-    return [name for name, module in model.named_modules() if isinstance(module, PLIF)]
+    return plif_layers(model)
 
 
 def run_recorded(model: SVFormer, clip_BCTHW: Tensor) -> tuple[Tensor, Spikes]:
@@ -74,10 +81,10 @@ def run_recorded(model: SVFormer, clip_BCTHW: Tensor) -> tuple[Tensor, Spikes]:
     """
     collected: Spikes = {}
 
-    def keep(name: str, _layer: PLIF, _currents: Tensor, spikes: Tensor) -> None:
+    def record(name: str, _layer: PLIF, _currents: Tensor, spikes: Tensor) -> None:
         collected[name] = spikes.to(torch.uint8).cpu().numpy()
 
-    with _watching(model, keep, neuron_layers(model)), torch.no_grad():
+    with watching(model, record, neuron_layers(model)), torch.no_grad():
         logits = model(clip_BCTHW)
     return logits, collected
 
@@ -101,7 +108,7 @@ def record_membranes(model: SVFormer, clip_BCTHW: Tensor, layers: Iterable[str])
         raise InputError(f"{', '.join(unknown)}: no neuron layers of this model; allowed: {', '.join(known)}")
     traces: dict[str, MembraneTrace] = {}
 
-    def keep(name: str, layer: PLIF, currents: Tensor, spikes: Tensor) -> None:
+    def record(name: str, layer: PLIF, currents: Tensor, spikes: Tensor) -> None:
         traces[name] = MembraneTrace(
             current=currents.cpu().numpy(),
             potential=layer.potentials(currents).cpu().numpy(),
@@ -110,14 +117,14 @@ def record_membranes(model: SVFormer, clip_BCTHW: Tensor, layers: Iterable[str])
             decay=layer.decay,
         )
 
-    with _watching(model, keep, wanted), torch.no_grad():
+    with watching(model, record, wanted), torch.no_grad():
         model(clip_BCTHW)
     return traces
 
 
 def attention_maps(model: SVFormer, spikes: Mapping[str, NDArray[np.uint8]]) -> dict[str, AttentionMap]:
-    """What attention did with recorded spikes (`record_spikes`), for every attention block by its name."""
-    blocks = {name: module for name, module in model.named_modules() if isinstance(module, Attention)}
+    """Coincidences and sums of every attention block, by its name, from the spikes of `record_spikes`."""
+    blocks = {name: module for name, module in model.named_modules() if isinstance(module, SelfAttention)}
     return {name: _attention_map(spikes, name, block.heads) for name, block in blocks.items()}
 
 
@@ -132,8 +139,3 @@ def _by_head(spikes_TBCHW: NDArray[np.uint8], heads: int) -> NDArray[np.uint8]:
     """[T, B, C, H, W] -> [T, B, heads, C / heads, H, W]."""
     steps, clips, _, height, width = spikes_TBCHW.shape
     return spikes_TBCHW.reshape(steps, clips, heads, -1, height, width)
-
-
-def firing_rates(spikes: Spikes) -> dict[str, float]:
-    """Share of (neuron, time step) pairs with a spike, for every layer."""
-    return {name: float(layer.mean()) for name, layer in spikes.items()}

@@ -1,4 +1,4 @@
-"""The network: `SVFormer` in svformer.py, its parts, its neurons (the only importer of norse), its checkpoints."""
+"""The network: `SVFormer` in svformer.py, its blocks, neurons (the only file that imports norse), checkpoints."""
 
 from svformer.model.svformer import SVFormer
 

@@ -1,7 +1,7 @@
-"""The blocks of SVFormer (arXiv 2406.15034, figure 2). All take and give membrane currents [T, B, C, H, W].
+"""The blocks of SVFormer (arXiv 2406.15034, figure 2). Inputs and outputs are input currents [T, B, C, H, W].
 
 Shortcuts carry currents (real numbers); only the outputs of `PLIF` are spikes. Attribute names are the layer names
-that the NIR file, the reports and the table of published firing rates use.
+in the NIR file, the reports and the table of published firing rates.
 """
 
 import functools
@@ -24,14 +24,17 @@ from svformer.model.qat import input_step, quantised_chain, quantised_classifier
 
 
 def neuron(config: SVFormerConfig) -> PLIF | nn.ReLU:
+    """A neuron layer of the geometry: `PLIF`, or ReLU where `config.activation` is "relu"."""
     if config.activation == "relu":
         return nn.ReLU()
     return PLIF(tau=config.initial_tau, v_th=config.threshold, fixed_point=config.weight_bits is not None)
 
 
 def norm(channels: int, config: SVFormerConfig) -> TimeNorm:
-    """A norm whose gain starts at tau times the threshold: a neuron takes in 1 / tau of its input, and would hardly
-    ever fire (and learn) at the start with a gain of 1.
+    """A norm whose gain starts at tau times the threshold.
+
+    A neuron integrates only 1 / tau of its input in one time step. With a gain of 1 it would hardly ever fire at the
+    start of training, and so would not learn.
     """
     layer = TimeNorm(channels, frames=config.frames, mode=config.norm)
     if config.activation == "spiking":
@@ -40,14 +43,14 @@ def norm(channels: int, config: SVFormerConfig) -> TimeNorm:
 
 
 class Weighted(nn.Module):
-    """A block with weights: real ones, or those that a chip stores."""
+    """A block with weights, which are rounded to `config.weight_bits` bits where that is not None."""
 
     def __init__(self, config: SVFormerConfig) -> None:
         super().__init__()
         self.weight_bits = config.weight_bits
 
     def current(self, x: Tensor, *convs: Conv, norm: TimeNorm, base_step: float = 1.0) -> Tensor:
-        """`norm(...convs[1](convs[0](x)))`; `base_step` as in `quantised_chain`."""
+        """`norm(...convs[1](convs[0](x)))`, as one rounded connection with `weight_bits`; see `quantised_chain`."""
         if self.weight_bits is None:
             for conv in convs:
                 x = conv(x)
@@ -57,7 +60,7 @@ class Weighted(nn.Module):
 
 
 class Stem(Weighted):
-    """Frames enter as real numbers: convolution and norm, no neuron in front."""
+    """Convolution and norm of the clip's frames, which are real numbers: there is no neuron in front."""
 
     def __init__(self, config: SVFormerConfig) -> None:
         super().__init__(config)
@@ -71,7 +74,7 @@ class Stem(Weighted):
 
 
 class Down(Weighted):
-    """Patch embedding between two stages: half the height and width."""
+    """Patch embedding between two stages, which halves height and width: neuron, convolution, norm."""
 
     def __init__(self, in_width: int, width: int, config: SVFormerConfig) -> None:
         super().__init__(config)
@@ -84,9 +87,10 @@ class Down(Weighted):
 
 
 class LocalMixer(Weighted):
-    """1x1, depthwise 5x5, 1x1 convolution in a row, with one neuron in front and none between.
+    """Three convolutions in a row (1x1, depthwise 5x5, 1x1) with one neuron in front and none between.
 
-    `local_neurons` puts a norm and a neuron between each two, so that all three convolutions take spikes.
+    With `config.local_neurons` a norm and a neuron follow each of the first two, so that the input of all three
+    convolutions is spikes.
     """
 
     def __init__(self, width: int, config: SVFormerConfig) -> None:
@@ -110,8 +114,8 @@ class LocalMixer(Weighted):
         return self.current(x, self.conv2, norm=self.norm)
 
 
-class Attention(Weighted):
-    """Self-attention over the positions of one frame; it never mixes time steps."""
+class SelfAttention(Weighted):
+    """Self-attention over the positions of one frame; time steps are never mixed."""
 
     def __init__(self, width: int, config: SVFormerConfig) -> None:
         super().__init__(config)
@@ -137,7 +141,7 @@ class Attention(Weighted):
 
 
 class Mlp(Weighted):
-    """Two 1x1 layers with a neuron in front of each."""
+    """Two 1x1 convolutions, each with a neuron in front and a norm behind it."""
 
     def __init__(self, width: int, config: SVFormerConfig) -> None:
         super().__init__(config)
@@ -155,7 +159,7 @@ class Mlp(Weighted):
 
 
 class LocalBlock(nn.Module):
-    """Block of stages 1 and 2."""
+    """Block of stages 1 and 2: `x + local(x)`, then `x + mlp(x)`."""
 
     def __init__(self, width: int, config: SVFormerConfig) -> None:
         super().__init__()
@@ -168,11 +172,11 @@ class LocalBlock(nn.Module):
 
 
 class GlobalBlock(nn.Module):
-    """Block of stages 3 and 4."""
+    """Block of stages 3 and 4: `x + attn(x)`, then `x + mlp(x)`."""
 
     def __init__(self, width: int, config: SVFormerConfig) -> None:
         super().__init__()
-        self.attn = Attention(width, config)
+        self.attn = SelfAttention(width, config)
         self.mlp = Mlp(width, config)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -181,7 +185,7 @@ class GlobalBlock(nn.Module):
 
 
 class LocalPath(Weighted):
-    """Depthwise 3x3 and 1x1 convolution from the third patch embedding to the head."""
+    """Depthwise 3x3 and 1x1 convolution that lead from the third patch embedding to the head."""
 
     def __init__(self, config: SVFormerConfig) -> None:
         super().__init__(config)
@@ -196,7 +200,7 @@ class LocalPath(Weighted):
 
 
 class Head(Weighted):
-    """Local path and stage 4 side by side, one neuron layer, then a linear readout of the whole clip."""
+    """Local path and stage 4, concatenated; one neuron layer; a linear readout of the whole clip: logits [B, K]."""
 
     def __init__(self, config: SVFormerConfig) -> None:
         super().__init__(config)

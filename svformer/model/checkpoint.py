@@ -15,9 +15,9 @@ from svformer.config import SVFormerConfig
 from svformer.model.svformer import SVFormer
 
 FORMAT = "svformer-checkpoint/1"
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
-# The authors' key names -> ours, first match wins (reference: github yult0821/SVFormer, checkpoint format).
+# Patterns of the authors' key names and our names for them; the first match counts (github.com/yult0821/SVFormer).
 _AUTHOR_NAMES = (
     (r"^patch_embed1\.proj\.", "stem.conv."),
     (r"^patch_embed1\.norm\.", "stem.norm."),
@@ -43,7 +43,7 @@ _AUTHOR_NAMES = (
 
 
 def save_checkpoint(model: SVFormer, path: str | Path, notes: dict[str, str] | None = None) -> None:
-    """Write weights and configuration to one safetensors file; `notes` are kept as further metadata."""
+    """Write weights and configuration to one safetensors file, with `notes` as further metadata."""
     metadata = {**(notes or {}), "format": FORMAT, "config": model.config.to_json()}
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(path, save(state, metadata))
@@ -52,9 +52,9 @@ def save_checkpoint(model: SVFormer, path: str | Path, notes: dict[str, str] | N
 def load_checkpoint(path: str | Path, *, head_dim: int = 64) -> SVFormer:
     """The model of a checkpoint, in evaluation mode, float32.
 
-    Reads our `.safetensors` (which hold their configuration) and the authors' `.pyth` (geometry read from the shapes;
-    `head_dim` is the one figure that no shape tells). No code of a file is executed. Raises `InputError` when the file
-    is missing or damaged, or when any key or shape does not fit; all offenders are named.
+    Our `.safetensors` hold their configuration. For the authors' `.pyth` the geometry follows from the shapes of the
+    weights, except `head_dim`, the channels of an attention head. No code of a file is executed. Raises `InputError`
+    when the file is missing or damaged, or when any key or shape does not fit; the message names all of them.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,7 +66,7 @@ def load_checkpoint(path: str | Path, *, head_dim: int = 64) -> SVFormer:
     return model.eval()
 
 
-def _read_safetensors(path: Path) -> tuple[SVFormerConfig, State]:
+def _read_safetensors(path: Path) -> tuple[SVFormerConfig, StateDict]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -79,10 +79,10 @@ def _read_safetensors(path: Path) -> tuple[SVFormerConfig, State]:
     return SVFormerConfig.from_json(metadata.get("config", "")), state
 
 
-def _read_pyth(path: Path, head_dim: int) -> tuple[SVFormerConfig, State]:
+def _read_pyth(path: Path, head_dim: int) -> tuple[SVFormerConfig, StateDict]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged pickle raises depends on the damage: KeyError, IndexError, ...
+    except Exception as error:  # a damaged pickle raises errors of many kinds: KeyError, IndexError, ...
         raise InputError(
             f"{path}: not a readable weights-only checkpoint ({type(error).__name__}): damaged, or it holds code, "
             "which is never executed; restore it, or save its 'model_state' anew"
@@ -106,14 +106,14 @@ def _our_name(name: str) -> str:
 
 
 def _as_convolution(name: str, tensor: Tensor) -> Tensor:
-    """Linear layers over tokens are 1x1 convolutions here; the classifier stays linear."""
+    """The authors' linear layers over tokens as 1x1 convolutions; the classifier stays linear."""
     if tensor.ndim == 2 and name != "head.fc.weight":
         return tensor[:, :, None, None]
     return tensor
 
 
-def _geometry(path: Path, state: State, head_dim: int) -> SVFormerConfig:
-    """Configuration read from the shapes of the weights."""
+def _geometry(path: Path, state: StateDict, head_dim: int) -> SVFormerConfig:
+    """The configuration that follows from the shapes of the weights; raises `InputError` where none does."""
     try:
         widths = (state["stem.conv.weight"].shape[0], *(state[f"down{i}.conv.weight"].shape[0] for i in (2, 3, 4)))
         frames, size = state["head.conv3d.weight"].shape[2:4]
@@ -134,12 +134,12 @@ def _geometry(path: Path, state: State, head_dim: int) -> SVFormerConfig:
         raise InputError(f"{path}: cannot read the geometry, a weight has a wrong shape ({error})") from error
 
 
-def _depth(state: State, stage: int) -> int:
+def _depth(state: StateDict, stage: int) -> int:
     found = {name.split(".")[1] for name in state if name.startswith(f"stage{stage}.block")}
     return len(found)
 
 
-def _check_keys(path: Path, found: State, expected: State) -> None:
+def _check_keys(path: Path, found: StateDict, expected: StateDict) -> None:
     missing = [f"missing {name}" for name in expected.keys() - found.keys()]
     extra = [f"unknown {name}" for name in found.keys() - expected.keys()]
     misshapen = [
@@ -152,7 +152,7 @@ def _check_keys(path: Path, found: State, expected: State) -> None:
 
 
 def read_notes(path: Path) -> dict[str, str]:
-    """Class names (JSON) and data set, where a checkpoint of ours says them."""
+    """`classes` (class names as JSON) and `dataset` of our checkpoint, as far as it holds them; else an empty dict."""
     if path.suffix != ".safetensors":
         return {}
     with safe_open(path, framework="pt") as file:

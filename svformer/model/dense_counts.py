@@ -1,4 +1,4 @@
-"""What one clip costs in a geometry where everything is dense, counted on torch's meta device: shapes, no values."""
+"""Parameters, neurons and dense operations of one clip in a geometry, from shapes alone (torch's meta device)."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from svformer.config import AttentionOrder, SVFormerConfig
-from svformer.model.blocks import Attention
+from svformer.model.blocks import SelfAttention
 from svformer.model.neurons import PLIF
 from svformer.model.svformer import SVFormer
 
@@ -18,12 +18,12 @@ Norm = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Of one clip, all time steps together."""
+    """Counts for one clip, summed over its time steps where nothing else is said."""
 
-    parameters: int
-    neurons: int  # spiking ones, in one time step
-    dense_macs: int  # convolutions and linear layers, padding counted as work, biases not
-    attention_macs: int  # both products, in the order of the configuration
+    parameters: int  # trainable ones, without the running statistics of norms
+    neurons: int  # spiking neurons, which are the same in every time step
+    dense_macs: int  # multiply-accumulates of convolutions and linear layers: padding is counted, biases are not
+    attention_macs: int  # multiply-accumulates of both products of attention, in the order of the configuration
     norm_elements: int  # values that batch norms scale and shift
 
 
@@ -39,25 +39,25 @@ class _Counter:
             self.norm_elements += output.numel()
         elif isinstance(module, PLIF):
             self.neurons += output[0].numel()
-        elif isinstance(module, Attention):
+        elif isinstance(module, SelfAttention):
             head_dim, tokens = output.shape[2] // module.heads, output[0, 0, 0].numel()
             # k^T v is head_dim x head_dim in every head, q k^T tokens x tokens
             self.attention_macs += 2 * output.numel() * (head_dim if self.order == "kv_first" else tokens)
 
 
 def sizes(config: SVFormerConfig) -> Sizes:
-    """Count one clip through a geometry; rounded weights (`weight_bits`) change no count."""
+    """The counts of a geometry; rounded weights (`weight_bits`) change none of them."""
     config = dataclasses.replace(config, weight_bits=None)
     with torch.device("meta"):
         model = SVFormer(config).eval()
         clip = torch.empty(1, config.in_channels, config.frames, config.image_size, config.image_size)
     counter = _Counter(config.attention_order)
     for module in model.modules():
-        if isinstance(module, (*Convolution, *Norm, PLIF, Attention)):
+        if isinstance(module, (*Convolution, *Norm, PLIF, SelfAttention)):
             module.register_forward_hook(counter)
     with torch.no_grad():
-        # The readout is called as a function, since its input is laid out [B, C, T, H, W]: one output position.
         model(clip)
+    # The readout is called as a function and has no hook: one output position, so one product for every weight.
     counter.dense_macs += model.head.conv3d.weight.numel()
     return Sizes(
         parameters=sum(p.numel() for p in model.parameters()),

@@ -1,8 +1,9 @@
-"""Layers that keep time apart: convolution over every frame, norm over time, spiking attention.
+"""Layers that treat every time step alike: convolution of every frame, batch norm, attention within a frame.
 
-Shapes: T time steps, B batch, C channels, H and W pixels; tokens of a global stage are the H x W positions.
+Shapes: T time steps, B clips of a batch, C channels, H rows, W columns; tokens are the H x W positions.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,10 +13,11 @@ from svformer.config import AttentionOrder, Norm
 class Conv(nn.Conv2d):
     """A 2-D convolution applied to every frame: [T, B, C, H, W] -> [T, B, C', H', W'].
 
-    A linear layer over tokens is a 1 x 1 convolution, so tokens never leave their (C, H, W) shape.
+    A linear layer over tokens is a 1 x 1 convolution, so tokens keep their (C, H, W) shape.
     """
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
+        """The convolution of every frame, [T, B, C', H', W']."""
         frames, batch = x_TBCHW.shape[:2]
         return super().forward(x_TBCHW.flatten(0, 1)).unflatten(0, (frames, batch))
 
@@ -23,8 +25,8 @@ class Conv(nn.Conv2d):
 class TimeNorm(nn.BatchNorm2d):
     """Batch norm of a sequence [T, B, C, H, W].
 
-    `shared`: one mean, variance, scale and shift for a channel at all time steps. `per_step`: a set of its own for
-    every (time step, channel), index `t * C + c`, as published.
+    With `mode="shared"` a channel has one mean, variance, gain and shift for all time steps. With `mode="per_step"`
+    every (time step, channel) has its own, index `t * C + c`, as in the paper.
     """
 
     def __init__(self, channels: int, *, frames: int, mode: Norm) -> None:
@@ -33,11 +35,27 @@ class TimeNorm(nn.BatchNorm2d):
         self.channels = channels
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
+        """The normalised sequence, of the same shape."""
         frames, batch = x_TBCHW.shape[:2]
         if self.mode == "shared":
             return super().forward(x_TBCHW.flatten(0, 1)).unflatten(0, (frames, batch))
         by_step = super().forward(x_TBCHW.transpose(0, 1).flatten(1, 2))
         return by_step.unflatten(1, (frames, self.channels)).transpose(0, 1)
+
+
+def gain_and_shift(norm: nn.BatchNorm2d | nn.BatchNorm3d, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """The norm with its running statistics as `gain * x + shift`; both [channels], a per-step norm [T * channels].
+
+    They are computed in `dtype` (default: the norm's own); gradients reach the norm's trainable weight and bias.
+    """
+    assert norm.running_mean is not None  # every norm of the model tracks its statistics
+    assert norm.running_var is not None
+    weight, bias, mean, variance = (
+        tensor.to(dtype or norm.weight.dtype)
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    )
+    gain = weight / torch.sqrt(variance + norm.eps)
+    return gain, bias - mean * gain
 
 
 def spiking_attention(
@@ -46,10 +64,11 @@ def spiking_attention(
     """`q k^T v * head_dim^-0.5` in every frame and head, without softmax (arXiv 2406.15034, eq. 8).
 
     Inputs and result are [T, B, C, H, W]; the C channels are `heads` heads of C / heads channels each. Without softmax
-    the order is free: the size of k^T v does not depend on the number of tokens, that of q k^T not on the channels.
+    the order is free: k^T v has a size that does not depend on the number of tokens, q k^T one that does not depend on
+    the number of channels.
     """
     q, k, v = (_heads(x, heads) for x in (q_TBCHW, k_TBCHW, v_TBCHW))
-    # Columns are tokens, so all products are the transposes of the token-major ones: (q k^T v)^T = v^T k q^T.
+    # Columns are tokens here, so every product is the transpose of the paper's: (q k^T v)^T = v^T k q^T.
     products = (v @ k.transpose(-1, -2)) @ q if order == "kv_first" else v @ (k.transpose(-1, -2) @ q)
     return (products * q.shape[-2] ** -0.5).reshape(q_TBCHW.shape)
 
@@ -66,5 +85,5 @@ def _heads(x_TBCHW: Tensor, heads: int) -> Tensor:
 
 
 def readout_convolution(x_TBCHW: Tensor, conv: nn.Conv3d) -> Tensor:
-    """A depthwise 3-D convolution over the whole clip: [T, B, C, H, W] -> [B, C', 1, 1, 1]."""
+    """A depthwise 3-D convolution whose kernel covers the whole clip: [T, B, C, H, W] -> [B, C', 1, 1, 1]."""
     return F.conv3d(x_TBCHW.permute(1, 2, 0, 3, 4), conv.weight, conv.bias, groups=conv.groups)

@@ -1,9 +1,9 @@
-"""All time steps of a layer of LIF-box neurons at once: the numbers of the step loop, without its memory traffic.
+"""All time steps of a layer of LIF-box neurons in one call: the results of the step loop, without its memory traffic.
 
-The loop over time runs inside compiled functions, `multistep_cpu` on a processor and `multistep_triton` on a GPU. Of
-the forward pass only the currents are kept; the backward pass computes the potentials once more. What these do not take
-(half precision on a processor, torch.compile, torch's meta device) is for the step loop in `neurons`, which is
-the definition. On a GPU, potentials of currents of half precision are float32.
+The loop over time runs inside compiled functions, `multistep_cpu` on a processor and `multistep_triton` on a GPU. The
+forward pass stores the currents alone for the backward pass, which computes the potentials again. The step loop in
+`neurons` is the definition, and remains in use for inputs that the compiled functions do not support: half precision
+on a processor, torch.compile, torch's meta device. On a GPU, currents of half precision have potentials in float32.
 """
 
 import functools
@@ -18,7 +18,7 @@ from svformer.model import multistep_cpu
 
 
 def takes(x: Tensor) -> bool:
-    """Whether currents [T, ...] can go through `lif_box`. A tracer cannot: it has to see the single operations."""
+    """Whether `lif_box` supports these currents [T, ...]. It does not while torch traces single operations."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     plain = type(x) is Tensor and x.layout == torch.strided and x.ndim > 0 and x.numel() > 0
     kernels = _kernels(x.device.type) if plain and not traced else None
@@ -27,7 +27,10 @@ def takes(x: Tensor) -> bool:
 
 @functools.cache
 def _kernels(device_type: str) -> ModuleType | None:
-    """Who computes on a device; None: the step loop. A GPU that Triton cannot compile for is reported, once."""
+    """The module with the compiled functions for a kind of device; None where there is none.
+
+    A GPU for which Triton cannot compile is reported once, as a `RuntimeWarning`.
+    """
     if device_type == "cpu":
         return multistep_cpu
     if device_type != "cuda":
@@ -44,7 +47,7 @@ def _kernels(device_type: str) -> ModuleType | None:
 
 
 def number(value: Tensor | float, like: Tensor) -> Tensor:
-    """A scalar tensor beside currents, in the precision of their potentials; nothing waits for a GPU."""
+    """The value as a scalar tensor on the device of the currents `like`, in the precision of their potentials."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     return value.to(like.device, dtype) if isinstance(value, Tensor) else like.new_full((), value, dtype=dtype)
 
@@ -56,8 +59,9 @@ def lif_box(
 
         v <- v + decay * (x + v_leak - v), a spike when v >= threshold, then v <- v_reset.
 
-    `decay` and `threshold` are scalar tensors. All three have gradients: the arctangent's of slope `alpha` at the
-    spike (`neurons.ArctanSpike`), none through the reset. A second derivative is refused.
+    `decay` and `threshold` are scalar tensors. `x`, `decay` and `threshold` get gradients: the arctangent surrogate
+    gradient of slope `alpha` stands for the spike's (`neurons.ArctanSpike`), and the reset passes none. The precision
+    of the currents is that of the spikes. Raises `RuntimeError` for a second derivative.
     """
     return _MultiStep.apply(x, decay, threshold, v_leak, v_reset, alpha)  # type: ignore[no-untyped-call]
 

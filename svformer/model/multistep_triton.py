@@ -1,15 +1,15 @@
 """The loop over time of a layer of LIF-box neurons as Triton kernels for a GPU: forward and backward.
 
-A program has one block of neurons and goes through all time steps with their potentials in registers. The operations
-are those of `neurons.plif_step` and of its gradient in the same order, without fused multiply-add and with
-division rounded to nearest. The backward pass goes through time twice: forward to compute the potentials again, left
-where the gradients of the currents will be, and back. The gradients of decay and threshold are summed block by block,
-so two runs give the same digits.
+A program computes one block of neurons over all time steps, with their potentials in registers. The operations are
+those of `neurons.plif_step` and of its gradient in the same order, without fused multiply-add and with division rounded
+to nearest. The backward pass goes through time twice: forward to compute the potentials again, which it leaves in the
+array for the gradients of the currents, and back. The gradients of decay and threshold are summed block by block, so
+two runs give the same digits.
 
-Currents, spikes and gradients may be of half precision; potentials are float32 then. Nothing here waits for the GPU.
+Currents, spikes and gradients may be of half precision; potentials are then float32. No call waits for the GPU.
 
-No GPU was at hand where this was written: it was run in Triton's interpreter only, against the step loop, and compiled
-for sm_80 and sm_90 without being run there (both: `make test-triton`). CUDA builds of torch bring Triton.
+The kernels were written on a machine without a GPU: they were run in Triton's interpreter, against the step loop, and
+compiled for sm_80 and sm_90 without being run there (both: `make test-triton`). CUDA builds of torch include Triton.
 """
 
 import math
@@ -22,7 +22,7 @@ from torch import Tensor
 from svformer.model.multistep_cpu import as_rows
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-BLOCK = 512  # neurons of a program: four for each thread, what one access of 16 bytes moves in float32
+BLOCK = 512  # neurons of a program: four for each thread, since one access of 16 bytes moves four float32
 WARPS = 4
 
 
@@ -47,11 +47,11 @@ def backward(
     v_reset: float,
     alpha: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the currents [T, ...], of the decay and of the threshold."""
+    """Gradients with respect to the currents [T, ...], the decay and the threshold, from that of the spikes."""
     x_TBM, grad_x = as_rows(x), x.new_empty(x.shape)
     half = x.dtype in (torch.bfloat16, torch.float16)
     potentials = x.new_empty(x.shape, dtype=torch.float32) if half else grad_x
-    sums = x.new_empty((_grid(x_TBM)[0], 2), dtype=torch.float64)  # a row for every program
+    sums = x.new_empty((_grid(x_TBM)[0], 2), dtype=torch.float64)  # one row for each program
     with torch.cuda.device_of(x):
         _backward[_grid(x_TBM)](
             *(x_TBM, grad_spikes.contiguous(), grad_x, potentials, sums, decay, threshold, *_geometry(x_TBM)),
@@ -64,7 +64,7 @@ def backward(
 
 
 def check(device: torch.device) -> None:
-    """Run one neuron; raises RuntimeError where nothing can be compiled (Triton needs a C compiler at run time)."""
+    """Run one neuron; raises `RuntimeError` where nothing can be compiled (Triton needs a C compiler at run time)."""
     one = torch.ones((), device=device)
     forward(torch.ones(1, 1, device=device), one, one, v_leak=0.0, v_reset=0.0)
 
@@ -74,18 +74,18 @@ def _grid(x_TBM: Tensor) -> tuple[int]:
 
 
 def _geometry(x_TBM: Tensor) -> tuple[int, ...]:
-    """Time steps, rows, neurons of a row, and where the next time step and the next row begin."""
+    """Time steps, rows, neurons of a row, and the distances in memory to the next time step and to the next row."""
     return (*x_TBM.shape, *x_TBM.stride()[:2])
 
 
 def _constants(x: Tensor, v_leak: float, v_reset: float) -> dict[str, object]:
-    """What kernels are compiled for. As an argument a Python number would be rounded to float32."""
+    """Constants that are compiled into the kernels: as an argument, a Python number would be rounded to float32."""
     state = tl.float64 if x.dtype == torch.float64 else tl.float32
     block = {"BLOCK": BLOCK, "num_warps": WARPS, "enable_fp_fusion": False}
     return {"LEAK": v_leak, "RESET": v_reset, "STATE": state, **block}
 
 
-# Kernels; `steps`, `batch`, `width`, `step`, `jump` are `_geometry`
+# Kernels. The arguments `steps`, `batch`, `width`, `step`, `jump` are those of `_geometry`.
 
 
 @triton.jit
@@ -114,7 +114,7 @@ def _backward(
     LEAK: tl.constexpr, RESET: tl.constexpr, STATE: tl.constexpr, BLOCK: tl.constexpr,
     HEIGHT: tl.constexpr, SLOPE: tl.constexpr,
 ):  # fmt: skip
-    """`potentials` may be `grad_x` itself: of every step they are read before its gradients are written."""
+    """`potentials` may be `grad_x` itself: those of a step are read before its gradients are written."""
     row, column = _place(width, BLOCK)
     there = column < width
     x += row * jump + column
@@ -133,8 +133,8 @@ def _backward(
         grad += batch * width
         grad_x += batch * width
 
-    tl.debug_barrier()  # the potentials are there for all threads of the program
-    grad_v = tl.zeros((BLOCK,), STATE)  # of the potential that a step leaves to the next
+    tl.debug_barrier()  # from here on all threads of the program see the potentials
+    grad_v = tl.zeros((BLOCK,), STATE)  # the gradient of the potential after a step, which the next step starts from
     of_decay, of_threshold = grad_v, grad_v
     for i in range(steps):
         x -= step
@@ -169,7 +169,7 @@ def _place(width, BLOCK: tl.constexpr):
 
 @triton.jit
 def _divided(a, b):
-    """Rounded to nearest, as torch divides; Triton's own division of float32 is not."""
+    """The quotient rounded to nearest, as in torch; Triton's own division of float32 is not."""
     if a.dtype == tl.float32:
         return tl.div_rn(a, b)
     return a / b

@@ -1,6 +1,6 @@
-"""The spiking neuron of SVFormer; the only file that builds norse neurons.
+"""The spiking neuron of SVFormer, a parametric LIF neuron; the only file that imports norse.
 
-Shapes: T time steps, `...` any shape of a layer (B, C, H, W).
+Shapes: T time steps, `...` the shape of a layer, here (B, C, H, W).
 """
 
 import math
@@ -16,7 +16,7 @@ from svformer.model.qat import DECAY_STEP, THRESHOLD_STEP, rounded
 
 
 class ArctanSpike(torch.autograd.Function):
-    """Heaviside step, `x >= 0`, with the derivative of an arctangent in the backward pass.
+    """Heaviside step, `x >= 0`, with an arctangent's derivative as its surrogate gradient.
 
     d spike / d x = (alpha / 2) / (1 + (pi / 2 * alpha * x)^2)  (Fang et al., ICCV 2021, eq. 8; alpha = 2 in SVFormer).
     """
@@ -37,7 +37,8 @@ class ArctanSpike(torch.autograd.Function):
 class LIFBoxTrainable(nn.Module):
     """norse's LIF-box parameters with a trainable membrane time constant: `dt * tau_mem_inv = sigmoid(w)`.
 
-    The time step is 1 frame, so `tau = 1 / sigmoid(w)` is in time steps and always above 1.
+    A time step is one frame (dt = 1), so `tau = 1 / sigmoid(w)` is in time steps and always above 1; `tau` is its value
+    at the start of training.
     """
 
     def __init__(self, *, tau: float, v_th: float, alpha: float = 2.0) -> None:
@@ -50,10 +51,12 @@ class LIFBoxTrainable(nn.Module):
 
     @property
     def tau_mem_inv(self) -> Tensor:
+        """1 / tau, from 0 to 1, a scalar tensor with a gradient."""
         return torch.sigmoid(self.w)
 
     @property
     def threshold(self) -> Tensor | float:
+        """The membrane potential at which a neuron fires."""
         return self.v_th
 
     def extra_repr(self) -> str:
@@ -61,22 +64,26 @@ class LIFBoxTrainable(nn.Module):
 
 
 class LIFBoxFixedPoint(LIFBoxTrainable):
-    """The same with what a chip stores: a decay of 12 bits, and a threshold on a grid where the potential counts in
-    units of the decay (v' = v / decay, so that currents enter without a factor). Gradients pass the rounding.
+    """Parameters rounded to values that a chip stores: a decay of 12 bits, and a threshold on a grid.
+
+    The grid is that of the rescaled potential v' = v / decay, to which currents are added without a factor. Gradients
+    pass the rounding unchanged.
     """
 
     @property
     def tau_mem_inv(self) -> Tensor:
+        """1 / tau, a whole multiple of 2^-12 and at least one."""
         return rounded(super().tau_mem_inv, DECAY_STEP).clamp(min=DECAY_STEP)
 
     @property
     def threshold(self) -> Tensor:
+        """The membrane potential at which a neuron fires: a whole multiple of 2^-6 / tau."""
         decay = self.tau_mem_inv
         return rounded(self.v_th / decay, THRESHOLD_STEP) * decay
 
 
 def charged(input_tensor: Tensor, state: LIFBoxFeedForwardState, p: LIFBoxTrainable, dt: float) -> Tensor:
-    """The potential after one time step's input, before a reset."""
+    """The membrane potential after the input of one time step, before a reset."""
     v: Tensor = state.v + dt * p.tau_mem_inv * (input_tensor + p.v_leak - state.v)
     return v
 
@@ -84,7 +91,10 @@ def charged(input_tensor: Tensor, state: LIFBoxFeedForwardState, p: LIFBoxTraina
 def plif_step(
     input_tensor: Tensor, state: LIFBoxFeedForwardState, p: LIFBoxTrainable, dt: float
 ) -> tuple[Tensor, LIFBoxFeedForwardState]:
-    """One time step: norse's `lif_box_feed_forward_step` with `>=` at the threshold and a detached hard reset."""
+    """One time step: norse's `lif_box_feed_forward_step` with `>=` at the threshold and a hard reset.
+
+    The reset passes no gradient. Returns spikes (0 or 1) and the state after the step, both of the input's shape.
+    """
     v = charged(input_tensor, state, p, dt)
     spikes: Tensor = ArctanSpike.apply(v - p.threshold, p.alpha)  # type: ignore[no-untyped-call]
     return spikes, LIFBoxFeedForwardState(v=v.masked_fill(spikes.detach().bool(), p.v_reset))
@@ -98,8 +108,8 @@ class PLIF(SNN):
     """Parametric LIF layer over time: currents [T, ...] -> spikes [T, ...] of 0 and 1.
 
     `v <- v + (x - v) * sigmoid(w)`, spike when `v >= v_th`, then `v <- 0`; `v = 0` before the first time step
-    (arXiv 2406.15034, section 3.2). One trainable scalar `w` for the layer. `fixed_point` rounds decay and threshold
-    as a chip does.
+    (arXiv 2406.15034, section 3.2). The layer has one trainable scalar `w`; `tau` is the membrane time constant at the
+    start, in time steps. `fixed_point` rounds decay and threshold to values that a chip stores.
     """
 
     def __init__(self, *, tau: float = 2.0, v_th: float = 1.0, fixed_point: bool = False) -> None:
@@ -108,18 +118,18 @@ class PLIF(SNN):
 
     @property
     def decay(self) -> float:
-        """`sigmoid(w) = 1 / tau`: the share of the distance to the input that v covers in one time step."""
+        """`sigmoid(w) = 1 / tau`: the share of the distance to the input that v covers in one time step, 0 to 1."""
         with torch.no_grad():
             return float(self.p.tau_mem_inv)
 
     @property
     def threshold(self) -> float:
-        """The potential at which the layer fires."""
+        """The membrane potential at which the layer fires."""
         with torch.no_grad():
             return float(self.p.threshold)
 
     def forward(self, input_tensor: Tensor) -> Tensor:
-        """Currents [T, ...] -> spikes [T, ...]: the numbers of `step_loop`, at once where that can be done."""
+        """Currents [T, ...] -> spikes [T, ...] as in `step_loop`, in one call where `multistep` supports it."""
         if not multistep.takes(input_tensor):
             return self.step_loop(input_tensor)
         p = self.p
@@ -129,10 +139,10 @@ class PLIF(SNN):
         )
 
     def step_loop(self, input_tensor: Tensor) -> Tensor:
-        """The definition: norse's cell, one time step after the other.
+        """Currents [T, ...] -> spikes [T, ...]. The definition: norse's cell, one time step after the other.
 
-        `SNN.forward` indexes `input_tensor[t]`, and the gradient of every index fills a tensor of all T steps;
-        `unbind` has one gradient for all of them. Same numbers, no T^2 memory traffic.
+        `SNN.forward` indexes `input_tensor[t]`, and the gradient of every index fills a tensor of all T steps. `unbind`
+        has one gradient for all of them: the results are the same, the memory traffic does not grow with T squared.
         """
         state = self.state_fallback(input_tensor)
         spikes = []
@@ -142,7 +152,7 @@ class PLIF(SNN):
         return torch.stack(spikes)
 
     def potentials(self, input_tensor: Tensor) -> Tensor:
-        """Currents [T, ...] -> potentials [T, ...] as the threshold sees them: before a reset."""
+        """Currents [T, ...] -> membrane potentials [T, ...] that are compared with the threshold: before a reset."""
         state, seen = self.state_fallback(input_tensor), []
         for current in input_tensor.unbind(0):
             seen.append(charged(current, state, self.p, self.dt))

@@ -1,11 +1,11 @@
-"""Quantisation-aware training: the network computes with what a chip stores, and gradients pass the rounding.
+"""Quantisation-aware training: the network computes with values that a chip stores, and gradients pass the rounding.
 
 Before:  spikes -> conv -> conv -> conv -> norm               real weights, statistics of the batch
 After:   spikes -> connection                                 one kernel, N-bit mantissas times one step, a bias map
 
-What is rounded is the kernel that a chip would hold: the norm (fixed statistics, trainable gain and shift) is folded
-in, and convolutions in a row are one. Rounding has no gradient of its own; the one of the identity stands for it
-("straight-through", Bengio et al., arXiv 1308.3432). Training, evaluation and export take the same functions.
+The rounded kernel is the one that a chip would hold: the norm (fixed statistics, trainable gain and shift) is folded
+in, and convolutions in a row are merged. The gradient of the identity stands for that of the rounding
+("straight-through estimator", Bengio et al., arXiv 1308.3432). Training, evaluation and export call the same functions.
 """
 
 import functools
@@ -19,26 +19,27 @@ from torch import Tensor, nn
 
 from svformer.config import SVFormerConfig
 from svformer.data.clips import STD
+from svformer.model.layers import gain_and_shift
 
 BIAS_STEP = 2.0**-12
-DECAY_STEP = 2.0**-12  # a chip's decay has 12 bits
-THRESHOLD_STEP = 2.0**-6  # of a threshold in units of 1 / decay
-STEPS_TRIED = 5  # each half of the one before; the first holds the largest weight, the last clips above 1/16 of it
+DECAY_STEP = 2.0**-12  # the decay of a chip has 12 bits
+THRESHOLD_STEP = 2.0**-6  # the step of threshold / decay
+STEPS_TRIED = 5  # each is half of the one before; the first holds the largest weight, the last clips above 1/16 of it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Connection:
-    """A convolution as a chip holds it: one kernel, and a bias for every neuron."""
+class StoredConnection:
+    """A convolution in the form that a chip stores: one kernel, and a bias for every neuron."""
 
     weight: Tensor  # [O, I / groups, kh, kw]
     bias: Tensor  # [O, H', W'], or [O, 1, 1] where it is the same at every pixel
     stride: tuple[int, ...] = (1, 1)
     padding: tuple[int, ...] = (0, 0)
     groups: int = 1
-    step: float | None = None  # all weights are whole multiples of it; None: real weights
+    step: float | None = None  # all weights are whole multiples of the step; None for real weights
 
     def __call__(self, x: Tensor) -> Tensor:
-        """[..., I, H, W] -> [..., O, H', W']."""
+        """The convolution of every image: [..., I, H, W] -> [..., O, H', W']."""
         images = x.reshape(-1, *x.shape[-3:])
         out = F.conv2d(images, self.weight, None, self.stride, self.padding, groups=self.groups)
         return (out + self.bias).unflatten(0, x.shape[:-3])
@@ -46,42 +47,43 @@ class Connection:
 
 def quantised_chain(
     convs: Sequence[nn.Conv2d], norm: nn.BatchNorm2d, *, size: int, weight_bits: int, base_step: float = 1.0
-) -> Connection:
-    """Convolutions in a row and the norm behind them as one rounded connection, for images of `size` pixels a side.
+) -> StoredConnection:
+    """Convolutions in a row and the norm behind them as one rounded connection, for images of `size` x `size` pixels.
 
     The step of the weights is `base_step` times a power of two (see `input_step`).
     """
     return quantised(merged_chain(convs, norm, size=size), weight_bits=weight_bits, base_step=base_step)
 
 
-def quantised_readout(conv: nn.Conv3d, norm: nn.BatchNorm3d, *, weight_bits: int) -> tuple[Connection, ...]:
-    """A convolution over the whole clip with its norm: one connection for every time step, with a step of its own.
+def quantised_readout(conv: nn.Conv3d, norm: nn.BatchNorm3d, *, weight_bits: int) -> tuple[StoredConnection, ...]:
+    """A convolution over the whole clip with its norm: T connections, one for each frame, each with its own step.
 
-    Their results are summed when the last frame arrives; the last connection carries the bias.
+    Their results are summed when the last frame arrives; the last connection has the bias.
     """
-    gain, shift = _gain_and_shift(norm)
+    gain, shift = gain_and_shift(norm)
     slices = (conv.weight * gain[:, None, None, None, None]).unbind(2)
     bias = (_present(conv.bias) * gain + shift)[:, None, None]
     last = len(slices) - 1
     return tuple(
         quantised(
-            Connection(weight=weight, bias=bias if t == last else torch.zeros_like(bias), groups=conv.groups),
+            StoredConnection(weight=weight, bias=bias if t == last else torch.zeros_like(bias), groups=conv.groups),
             weight_bits=weight_bits,
         )
         for t, weight in enumerate(slices)
     )
 
 
-def quantised_classifier(linear: nn.Linear, *, weight_bits: int) -> Connection:
-    """A linear layer, as a 1x1 convolution of an image of one pixel."""
-    connection = Connection(weight=linear.weight[:, :, None, None], bias=linear.bias[:, None, None])
+def quantised_classifier(linear: nn.Linear, *, weight_bits: int) -> StoredConnection:
+    """A linear layer as a 1x1 convolution of an image of one pixel, rounded."""
+    connection = StoredConnection(weight=linear.weight[:, :, None, None], bias=linear.bias[:, None, None])
     return quantised(connection, weight_bits=weight_bits)
 
 
 def input_step(config: SVFormerConfig) -> float:
-    """The base step of weights that take input: 1, or 255 * STD for video.
+    """The base step of the first layer's weights: 255 * STD for video, 1 for events.
 
-    Normalised pixels lie on a grid of 1 / (255 * STD); a machine that counts in grid steps sees weights divided by it.
+    Normalised pixels are whole multiples of 1 / (255 * STD) (up to an offset). A machine whose inputs count these
+    multiples stores the weights divided by 255 * STD, so it is these that have to be powers of two times a mantissa.
     """
     return 255 * STD if config.in_channels == 3 else 1.0
 
@@ -89,17 +91,17 @@ def input_step(config: SVFormerConfig) -> float:
 # A chain as one convolution
 
 
-def merged_chain(convs: Sequence[nn.Conv2d], norm: nn.BatchNorm2d, *, size: int) -> Connection:
+def merged_chain(convs: Sequence[nn.Conv2d], norm: nn.BatchNorm2d, *, size: int) -> StoredConnection:
     """Convolutions in a row and the norm behind them as one connection with real weights; exact, borders included.
 
-    At most one of them looks beyond a pixel. The bias is the chain's response to zeros: at the border a padded kernel
-    sees less of an inner bias.
+    At most one kernel may be larger than 1x1. The bias is the chain's response to zeros: at the border of the image a
+    padded kernel covers fewer values of an inner bias, so the bias is a map [O, H', W'] there.
     """
-    gain, shift = _gain_and_shift(norm)
+    gain, shift = gain_and_shift(norm)
     spatial = [conv for conv in convs if conv.kernel_size != (1, 1)] or [convs[0]]
     assert len(spatial) == 1
     assert isinstance(spatial[0].padding, tuple)
-    return Connection(
+    return StoredConnection(
         weight=_merged_weight(convs) * gain[:, None, None, None],
         bias=_response_to_zeros(convs, size) * gain[:, None, None] + shift[:, None, None],
         stride=spatial[0].stride,
@@ -109,7 +111,7 @@ def merged_chain(convs: Sequence[nn.Conv2d], norm: nn.BatchNorm2d, *, size: int)
 
 
 def _merged_weight(convs: Sequence[nn.Conv2d]) -> Tensor:
-    """Product of the channel matrices at every offset of the one kernel that is not 1x1; [O, I / groups, kh, kw]."""
+    """The product of the channel matrices at every offset of the one larger kernel, [O, I / groups, kh, kw]."""
     if len(convs) == 1:
         return convs[0].weight
     product = functools.reduce(lambda inner, outer: outer @ inner, map(_channel_matrices, convs))
@@ -117,26 +119,20 @@ def _merged_weight(convs: Sequence[nn.Conv2d]) -> Tensor:
 
 
 def _channel_matrices(conv: nn.Conv2d) -> Tensor:
-    """The kernel without groups, zeros between them: [kh, kw, O, I]."""
+    """The kernel as a matrix for every offset, [kh, kw, O, I], with zeros between channels of different groups."""
     by_group = conv.weight.unflatten(0, (conv.groups, -1))
     apart = torch.eye(conv.groups, dtype=conv.weight.dtype, device=conv.weight.device)
     return torch.einsum("goiyx,gh->yxgohi", by_group, apart).flatten(4, 5).flatten(2, 3)
 
 
 def _response_to_zeros(convs: Sequence[nn.Conv2d], size: int) -> Tensor:
-    """What the biases alone give, before the norm: [O, H', W'], or [O, 1, 1] where no later kernel has a border."""
+    """The output of the chain for zeros, before the norm: [O, H', W'], or [O, 1, 1] where all later kernels are 1x1."""
     first, *later = convs
     side = 1 if all(conv.kernel_size == (1, 1) for conv in later) else size
     response = _present(first.bias)[None, :, None, None].expand(1, -1, side, side)
     for conv in later:
         response = F.conv2d(response, conv.weight, conv.bias, conv.stride, conv.padding, groups=conv.groups)
     return response[0]
-
-
-def _gain_and_shift(norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """Of a norm with fixed statistics, for every channel."""
-    gain = norm.weight / torch.sqrt(_present(norm.running_var) + norm.eps)
-    return gain, norm.bias - _present(norm.running_mean) * gain
 
 
 def _present(tensor: Tensor | None) -> Tensor:
@@ -147,11 +143,11 @@ def _present(tensor: Tensor | None) -> Tensor:
 # Rounding
 
 
-def quantised(connection: Connection, *, weight_bits: int, base_step: float = 1.0) -> Connection:
-    """The connection with N-bit weights and rounded biases."""
+def quantised(connection: StoredConnection, *, weight_bits: int, base_step: float = 1.0) -> StoredConnection:
+    """The connection with weights of `weight_bits` bits (with sign) and rounded biases; gradients pass the rounding."""
     step = best_step(connection.weight, weight_bits=weight_bits, base_step=base_step)
     weight = _on_grid(connection.weight.detach(), step, weight_bits)
-    return Connection(
+    return StoredConnection(
         weight=straight_through(weight, connection.weight),
         bias=rounded(connection.bias, BIAS_STEP),
         stride=connection.stride,
@@ -163,16 +159,20 @@ def quantised(connection: Connection, *, weight_bits: int, base_step: float = 1.
 
 @torch.no_grad()
 def best_step(weight: Tensor, *, weight_bits: int, base_step: float = 1.0) -> float:
-    """The step, `base_step` times a power of two, with which rounding and clipping change the weights least."""
+    """The step, `base_step` times a power of two, for which rounding and clipping change the weights least.
+
+    The change is the sum of squares over all weights.
+    """
     peak = float(weight.abs().max()) / base_step
     if peak == 0:
         return base_step
     largest = base_step * 2.0 ** math.ceil(math.log2(peak / largest_mantissa(weight_bits)))
-    steps = [largest * 2.0**-i for i in range(STEPS_TRIED)]
-    return min(steps, key=lambda step: float((_on_grid(weight, step, weight_bits) - weight).square().sum()))
+    candidates = [largest * 2.0**-i for i in range(STEPS_TRIED)]
+    return min(candidates, key=lambda step: float((_on_grid(weight, step, weight_bits) - weight).square().sum()))
 
 
 def largest_mantissa(weight_bits: int) -> int:
+    """The largest multiple of the step that a weight of `weight_bits` bits (with sign) can be."""
     return int(2 ** (weight_bits - 1)) - 1
 
 

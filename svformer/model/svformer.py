@@ -15,9 +15,10 @@ def _stage(block: type[LocalBlock] | type[GlobalBlock], index: int, config: SVFo
 
 
 class SVFormer(nn.Module):
-    """Spiking video transformer: clip [B, C, T, H, W] -> logits [B, K] (arXiv 2406.15034).
+    """Spiking video transformer: clip [B, C, T, H, W] -> logits [B, K] (arXiv 2406.15034, figure 2).
 
-    The clip is normalised (`svformer.data.clips.normalise`). Raises `InputError` on a clip of another geometry.
+    The clip is normalised (`svformer.data.clips.normalise`), float32 or float64 as the weights; one frame is one time
+    step. Raises `InputError` for a clip of another geometry than `config`.
     """
 
     def __init__(self, config: SVFormerConfig) -> None:
@@ -36,6 +37,7 @@ class SVFormer(nn.Module):
         self.head = Head(config)
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
+        """Logits [B, K]; inside, all signals are [T, B, C, H, W]."""
         self._check(clip_BCTHW)
         x = self.stem(clip_BCTHW.permute(2, 0, 1, 3, 4))
         x = self.down2(self.stage1(x))

@@ -1,1 +1,1 @@
-"""What a network does with a clip, drawn with matplotlib: one palette, arrays of pixels, plots, animations."""
+"""Pictures of clips, spikes, membranes and attention with matplotlib: one palette, pixels, plots, animations."""

@@ -1,4 +1,4 @@
-"""A clip played beside its spikes, as an animated PNG: browsers and notebooks play it, and a print shows step 1."""
+"""A clip beside its spikes as an animated PNG: browsers and notebooks play it, and a print shows time step 1."""
 
 import io
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ DPI, COLOURS = 80, 128
 
 
 def play(pixels_THW3: Pixels, layers: Mapping[str, NDArray[Any]], *, step_ms: int = 400) -> bytes:
-    """The frames of a clip on the left, on the right the rasters of layers [T, C, H, W], the frame's time marked.
+    """The frames of a clip on the left, on the right the rasters of layers [T, C, H, W] with the frame's time marked.
 
-    Returns the content of a PNG file; `step_ms` milliseconds a frame, over and over.
+    Returns the content of a PNG file that repeats without end, `step_ms` milliseconds for each frame.
     """
     figure = Figure(figsize=(plot.WIDTH, 0.5 + 0.5 * len(layers)), dpi=DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -37,13 +37,13 @@ def play(pixels_THW3: Pixels, layers: Mapping[str, NDArray[Any]], *, step_ms: in
         for mark in marks:
             mark.set_x(step - 0.5)
         canvas.draw()  # type: ignore[no-untyped-call]
-        figure.set_layout_engine("none")  # everything has found its place with the first page
+        figure.set_layout_engine("none")  # the layout of the first page holds for all pages
         pages.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())  # type: ignore[no-untyped-call]
     return _animated(pages, step_ms)
 
 
 def _animated(pages: list[Pixels], step_ms: int) -> bytes:
-    """All pages in one palette, so that what does not move takes no room."""
+    """The content of a PNG file; all pages have one palette, so that parts without motion take no space."""
     palette = Image.fromarray(np.concatenate(pages)).quantize(COLOURS, dither=Image.Dither.NONE)
     images = [Image.fromarray(page).quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     content = io.BytesIO()

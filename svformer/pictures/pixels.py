@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from svformer.data.clips import MEAN, STD
 from svformer.pictures.palette import BRIGHTER, DARKER
 
-RASTER_ROWS = 128  # of the picture of a raster, at most
+RASTER_ROWS = 128  # largest number of rows in the picture of a raster
 
 Pixels = NDArray[np.uint8]
 
@@ -19,14 +19,14 @@ Pixels = NDArray[np.uint8]
 def raster_image(spikes_TCHW: NDArray[Any], *, rows: int = RASTER_ROWS) -> Pixels:
     """Darkness [rows, T] of a raster: time steps from left to right, neurons in channel order from top to bottom.
 
-    Up to `rows` neurons have a row each, 255 where they fire. Of more, neighbours share a row, each neuron in exactly
-    one; its darkness is 255 times the square root of the share that fires, so that one spike among many stays visible.
+    Up to `rows` neurons have a row each, with 255 for a spike. With more neurons, neighbours share a row; its darkness
+    is 255 times the square root of the share that fires, so that one spike among many neurons stays visible.
     """
     return np.round(255 * np.sqrt(row_means(spikes_TCHW, rows))).astype(np.uint8)
 
 
 def row_means(values: NDArray[Any], rows: int) -> NDArray[np.float64]:
-    """Values [T, ...] as [rows, T]: where there are more, neighbours share a row that shows their mean."""
+    """Values [T, ...] as [rows, T]; with more than `rows` values a step, neighbours share a row that has their mean."""
     values_TN = values.reshape(len(values), -1).astype(np.float64)
     count = values_TN.shape[1]
     edges = np.linspace(0, count, min(rows, count) + 1).round().astype(int)
@@ -36,8 +36,8 @@ def row_means(values: NDArray[Any], rows: int) -> NDArray[np.float64]:
 def frame_pixels(frames_TCHW: NDArray[Any]) -> Pixels:
     """Frames [T, C, H, W] as [T, H, W, 3].
 
-    Bytes of three channels are pixels; real numbers of three channels are shown as they were before normalisation, all
-    others as the mean over channels in grey.
+    Bytes of three channels are pixels; real numbers of three channels are normalised pixels and are converted back;
+    all other frames are shown as the mean over their channels, in grey.
     """
     if frames_TCHW.shape[1] != 3:
         return grey_pixels(frames_TCHW.mean(axis=1))
@@ -48,15 +48,15 @@ def frame_pixels(frames_TCHW: NDArray[Any]) -> Pixels:
 
 
 def grey_pixels(values: NDArray[Any]) -> Pixels:
-    """Smallest to largest value as black to white, with a last axis of three equal colours."""
+    """Values [...] as [..., 3]: the smallest is black, the largest white."""
     span = float(np.ptp(values)) or 1.0
     return np.repeat(np.round(255 * (values - values.min()) / span).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def event_pixels(counts_T2HW: NDArray[Any]) -> Pixels:
-    """Counts of events, darker and brighter, as [T, H, W, 3]: a colour for each polarity, on white where none is.
+    """Counts of events, darker and brighter, as [T, H, W, 3]: a colour for each polarity on white.
 
-    The root of the count tells the strength, so that single events are seen beside busy pixels.
+    The intensity is the square root of the count, so that single events stay visible beside busy pixels.
     """
     strength = np.sqrt(counts_T2HW / max(1, counts_T2HW.max()))
     colours = np.array([_rgb(DARKER), _rgb(BRIGHTER)])

@@ -1,7 +1,7 @@
-"""Pictures of what a network does with a clip. Every function draws into `ax` (a new one where it is None), returns it.
+"""Plots of clips, spikes, membranes, attention and training; notebooks draw with these functions.
 
-`use_style` once, in a notebook's first cell, makes whatever is drawn later look alike.
-Time steps are counted from 1 and lie on x, a step wide each, so that pictures with a common x axis are aligned.
+Every function draws into `ax` (new axes where it is None) and returns the axes. A notebook calls `use_style` once, in
+its first cell. Time steps are counted from 1 on the x axis, so that pictures with a common x axis are aligned.
 
 Legend: T time steps, C channels, H rows, W columns; N neurons = C * H * W.
 """
@@ -23,22 +23,22 @@ from svformer.evaluation.recording import MembraneTrace
 from svformer.pictures.palette import BLUE, GREY, HEAT, INK, LINE, ORANGE, SOFT, STYLE, VERMILLION
 from svformer.pictures.pixels import Pixels, raster_image
 
-WIDTH = 10.5  # inches of a picture as wide as a page
-SMALL = 7.5  # points, of long lists of layer names
+WIDTH = 10.5  # inches: the width of a page
+SMALL = 7.5  # points: the font size of long lists of layer names
 
 
 def use_style() -> None:
-    """Make every later picture look like these: fonts, lines, no frames."""
+    """Set matplotlib's fonts, lines and frames for all later pictures."""
     plt.style.use(dict(STYLE))
 
 
 def new_axes(ax: Axes | None, *, height: float = 2.4) -> Axes:
-    """The axes that were given, or those of a new picture, `height` inches high."""
+    """The given axes, or those of a new picture, `height` inches high."""
     return plt.figure(figsize=(WIDTH, height), layout="constrained").subplots() if ax is None else ax
 
 
 def steps_of(signal: NDArray[Any]) -> NDArray[np.int64]:
-    """The time steps of a recording [T, ...], from 1."""
+    """The time steps of a signal [T, ...], from 1 to T."""
     return np.arange(1, len(signal) + 1)
 
 
@@ -65,7 +65,7 @@ def film(pixels_THW3: Pixels, ax: Axes | None = None) -> Axes:
 
 
 def raster(spikes_TCHW: NDArray[Any], ax: Axes | None = None) -> Axes:
-    """Spikes as ink: neurons from top to bottom in channel order; many share a row (`raster_image` says how)."""
+    """Spikes in black: neurons from top to bottom in channel order; many share a row as in `raster_image`."""
     ax = new_axes(ax)
     steps = len(spikes_TCHW)
     ax.imshow(raster_image(spikes_TCHW), aspect="auto", cmap="Greys", vmin=0, vmax=255, extent=(0.5, steps + 0.5, 1, 0))
@@ -75,7 +75,7 @@ def raster(spikes_TCHW: NDArray[Any], ax: Axes | None = None) -> Axes:
 
 
 def rate(spikes_TCHW: NDArray[Any], ax: Axes | None = None) -> Axes:
-    """Share of the neurons that fire at each time step."""
+    """The share of the neurons that fire at each time step."""
     ax = new_axes(ax, height=1.5)
     by_step = spikes_TCHW.reshape(len(spikes_TCHW), -1).mean(axis=1)
     ax.bar(steps_of(spikes_TCHW), by_step, width=0.9, color=BLUE)
@@ -106,7 +106,7 @@ def aligned(
     *,
     row: float = 0.42,
 ) -> list[Axes]:
-    """Strips of frames [T, H, W, 3], and below them the raster of every layer [T, C, H, W], one time axis for all.
+    """Strips of frames [T, H, W, 3], and below them the raster of every layer [T, C, H, W], with a common time axis.
 
     `row` is the height of a raster in inches. Returns the axes from top to bottom.
     """
@@ -129,7 +129,7 @@ def _name(ax: Axes, name: str) -> None:
 
 
 def membrane(trace: MembraneTrace, neuron: tuple[int, int, int], ax: Axes | None = None, *, clip: int = 0) -> Axes:
-    """Current, potential and spikes of one neuron (c, y, x): up to the threshold, then back to 0."""
+    """Current, membrane potential and spikes of one neuron (c, y, x); `clip` is its number in the trace's batch."""
     ax = new_axes(ax)
     channel, y, x = neuron
     signals = (trace.current, trace.potential, trace.spikes)
@@ -150,7 +150,7 @@ def membrane(trace: MembraneTrace, neuron: tuple[int, int, int], ax: Axes | None
 
 
 def attention(amounts: NDArray[Any], ax: Axes | None = None, *, row: int | None = None) -> Axes:
-    """Counts of coincidences, k^T v [d, d], as heat; `row` is framed: the one that a spike of q chooses."""
+    """Counts of coincidences, k^T v [d, d], as heat; `row`, the one that a spike of q selects, gets a frame."""
     ax = new_axes(ax, height=2.8)
     heat = ax.imshow(amounts, cmap=HEAT, vmin=0)
     if row is not None:
@@ -165,7 +165,7 @@ def attention(amounts: NDArray[Any], ax: Axes | None = None, *, row: int | None 
 def positions(
     fired_HW: NDArray[Any], ax: Axes | None = None, *, frame_HW3: Pixels | None = None, colour: str = ORANGE
 ) -> Axes:
-    """Amounts at the positions of a feature map, as shades of a colour over the frame that they belong to."""
+    """Amounts at the positions of a feature map [H, W], as shades of a colour over a frame of the clip."""
     ax = new_axes(ax, height=2.4)
     height, width = fired_HW.shape
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
@@ -187,15 +187,23 @@ def positions(
 
 
 def curve(points: Sequence[Point], ax: Axes | None = None) -> Axes:
-    """Loss (left) and training accuracy (right) over the epochs of a run; returns the axes of the loss."""
+    """Loss (left) and accuracies (right) over the epochs of a run; returns the axes of the loss.
+
+    Accuracy is shown on the training samples, and on held-out clips for the epochs at which it was measured.
+    """
     ax = new_axes(ax)
     epochs = [point.epoch for point in points]
     ax.plot(epochs, [point.loss for point in points], color=BLUE)
     ax.set(xlabel="epoch", ylim=(0, None))
     ax.set_ylabel("loss", color=BLUE)
     right = ax.twinx()
-    right.plot(epochs, [100 * point.train_top1 for point in points], color=VERMILLION, linestyle="--")
-    right.set_ylabel("training top-1, % (dashed)", color=VERMILLION)
+    style: dict[str, Any] = {"color": VERMILLION, "clip_on": False}  # clipping would halve a line at 100 %
+    right.plot(epochs, [100 * point.train_top1 for point in points], linestyle="--", **style)
+    test = [(point.epoch, 100 * point.test_top1) for point in points if point.test_top1 is not None]
+    if test:
+        right.plot(*zip(*test, strict=True), marker=".", **style)
+    kinds = "top-1, % (dashed: training, solid: held out)" if test else "training top-1, % (dashed)"
+    right.set_ylabel(kinds, color=VERMILLION)
     right.set_ylim(0, 100)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
@@ -213,7 +221,7 @@ def scores(logits_K: NDArray[Any], classes: Sequence[str], ax: Axes | None = Non
 
 
 def draw_curve(points: list[Point], path: Path) -> None:
-    """Loss and training accuracy over epochs as a .png file."""
+    """Write `curve` as a .png file."""
     with plt.style.context(dict(STYLE)):
         figure = Figure(figsize=(6, 3.2))
         curve(points, figure.subplots())

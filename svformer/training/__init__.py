@@ -1,1 +1,1 @@
-"""Training: what a run is (recipe), what it sees (augment, mixing, samples), and how it goes (trainer, distributed)."""
+"""Training: the recipe of a run, its samples (augment, mixing, samples), its steps (trainer, distributed, loop)."""

@@ -1,4 +1,4 @@
-"""Less memory for more work: the activations of a block are computed again in the backward pass, not kept."""
+"""Less memory for more work: the activations of a block are computed again in the backward pass instead of stored."""
 
 import contextlib
 import functools
@@ -16,10 +16,10 @@ RECOMPUTED = (Stem, Down, LocalBlock, GlobalBlock, LocalPath)
 
 
 def recompute_activations(model: nn.Module) -> None:
-    """Make every block of a model keep its input alone, in place; results stay the same, bit for bit."""
+    """Make every block of a model store its input only, in place; results stay the same, bit for bit."""
     for block in model.modules():
         if isinstance(block, RECOMPUTED):
-            setattr(block, "forward", functools.partial(_forward, block, block.forward))  # noqa: B010 (of one object)
+            setattr(block, "forward", functools.partial(_forward, block, block.forward))  # noqa: B010 (mypy allows no assignment to a method)
 
 
 def _forward(block: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def _forward(block: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -
 
 @contextlib.contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """The second pass over the same batch moves no running statistics and counts no batch."""
+    """Keep the second pass over a batch from updating running statistics and from counting the batch again."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

@@ -1,7 +1,7 @@
 """Random changes of one training clip, the same for all of its frames (arXiv 2406.15034, section 4.1).
 
 The pixel operations are Pillow's, on which the published recipe is defined (RandAugment, arXiv 1909.13719, with the
-operations and strengths of timm); what is drawn here depends on the generator alone.
+operations and strengths of timm). All random choices follow from the generator that is passed in.
 """
 
 import math
@@ -21,13 +21,16 @@ Rng = np.random.Generator
 Picture = Image.Image  # mode RGB, or F: one polarity of one frame of events
 
 GREY = (128, 128, 128)
-TRIES = 10  # to place a rectangle of a drawn size and shape
+TRIES = 10  # attempts to place a rectangle of a drawn size and shape
 ERASED_AREA = (0.02, 1 / 3)  # random erasing, arXiv 1708.04896
 ERASED_ASPECT = (0.3, 1 / 0.3)
 
 
 def augmented(clip_TCHW: Tensor, plan: Augmentation, *, size: int, rng: Rng) -> Tensor:
-    """A clip of pictures (uint8) or counts of events (int16), changed; [T, C, size, size] where the plan crops."""
+    """A changed copy of a clip of pictures (uint8) or counts of events (int16), [T, C, H, W].
+
+    The result is [T, C, size, size] where the plan crops, else as large as the clip.
+    """
     pictures = _change(to_pictures(clip_TCHW, plan.kind), plan, rng)
     if plan.crop_area is not None:
         box = random_box(pictures[0].size, plan.crop_area, plan.crop_aspect, rng) or _whole(pictures[0].size)
@@ -45,14 +48,14 @@ def _change(pictures: list[Picture], plan: Augmentation, rng: Rng) -> list[Pictu
 
 
 def to_pictures(clip_TCHW: Tensor, kind: Kind) -> list[Picture]:
-    """RGB pictures of every frame, or of events one of every frame and polarity."""
+    """An RGB picture for every frame; for events one picture for every frame and polarity."""
     if kind == "video":
         return [Image.fromarray(frame) for frame in clip_TCHW.permute(0, 2, 3, 1).contiguous().numpy()]
     return [Image.fromarray(counts) for counts in clip_TCHW.flatten(0, 1).float().numpy()]
 
 
 def to_clip(pictures: list[Picture], like_TCHW: Tensor) -> Tensor:
-    """Inverse of `to_pictures`, of the same type."""
+    """The pictures of `to_pictures` as a clip [T, C, H, W] of the type of `like_TCHW`."""
     arrays = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).to(like_TCHW.dtype)
     if arrays.ndim == 4:
         return arrays.permute(0, 3, 1, 2).contiguous()
@@ -60,7 +63,7 @@ def to_clip(pictures: list[Picture], like_TCHW: Tensor) -> Tensor:
 
 
 def _smooth(picture: Picture) -> Resampling:
-    """Counts of events stay whole numbers."""
+    """The interpolation for a picture: nearest for events, so that counts stay whole numbers."""
     return Resampling.BILINEAR if picture.mode == "RGB" else Resampling.NEAREST
 
 
@@ -69,15 +72,15 @@ def _smooth(picture: Picture) -> Resampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One kind of change; its strength follows from a level from 0 to 1, half of the time with a minus."""
+    """One kind of change."""
 
-    apply: Callable[[Picture, float], Picture]
-    strength: Callable[[float], float] = lambda level: level
-    signed: bool = False
+    apply: Callable[[Picture, float], Picture]  # arguments: picture and strength
+    strength: Callable[[float], float] = lambda level: level  # from a level of 0 to 1
+    signed: bool = False  # whether the strength is negative in half of the cases
 
 
 def _affine(picture: Picture, *coefficients: float) -> Picture:
-    """Every pixel (x, y) takes the one at (a x + b y + c, d x + e y + f)."""
+    """Every pixel (x, y) gets the value at (a x + b y + c, d x + e y + f); the coefficients are a to f."""
     fill = GREY if picture.mode == "RGB" else 0
     return picture.transform(picture.size, Transform.AFFINE, coefficients, _smooth(picture), fillcolor=fill)
 
@@ -124,7 +127,7 @@ Change = Callable[[Picture], Picture]
 
 
 def rand_augment(plan: Augmentation, rng: Rng) -> list[Change]:
-    """Operations drawn with replacement, each done with probability 1/2 and a level of its own."""
+    """Operations drawn with replacement, each kept with probability 1/2; each has its own level."""
     names = rng.choice(list(OPERATIONS[plan.kind]), size=plan.operations)
     return [_drawn(OPERATIONS[plan.kind][name], plan, rng) for name in names if rng.random() < 0.5]
 
@@ -157,9 +160,10 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 def random_box(
     picture_size: tuple[int, int], area: tuple[float, float], aspect: tuple[float, float], rng: Rng
 ) -> Box | None:
-    """A rectangle with a share of the picture's area and an aspect (width over height, drawn on a logarithmic scale).
+    """A rectangle whose share of the picture's area and whose aspect (width over height) lie in the given ranges.
 
-    `picture_size` is (width, height). None where none of ten drawn shapes fits into the picture.
+    Aspects are drawn on a logarithmic scale. `picture_size` is (width, height). None where none of ten drawn rectangles
+    fits into the picture.
     """
     width, height = picture_size
     for _ in range(TRIES):
@@ -181,7 +185,10 @@ def _whole(picture_size: tuple[int, int]) -> Box:
 
 
 def _erased(clip_TCHW: Tensor, plan: Augmentation, rng: Rng) -> Tensor:
-    """With the plan's probability, noise of the pixels' mean and spread in one rectangle; of events, nothing."""
+    """The clip with one rectangle erased, with the plan's probability, in place.
+
+    Pixels become noise of the mean and standard deviation of pixels, counts of events become 0.
+    """
     if rng.random() >= plan.erasing:
         return clip_TCHW
     height, width = clip_TCHW.shape[2:]

@@ -1,6 +1,6 @@
-"""Several processes train one network: each takes its share of every batch, gradients and norm statistics are shared.
+"""Several processes train one network: each computes a share of every batch; gradients and norm statistics are common.
 
-Started by torchrun, or one task each by SLURM's srun; a program that neither of them started is one process.
+torchrun starts them, or SLURM's srun with one task each; a program that neither of them started is one process.
 
     torchrun --nproc-per-node 4 -m svformer.train --preset ucf101 ...
     srun --ntasks-per-node 4 --gpus-per-node 4 python -m svformer.train --preset ucf101 ...
@@ -27,10 +27,10 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """One process among those that train together."""
+    """One of the processes that train together."""
 
-    count: int = 1
-    rank: int = 0
+    count: int = 1  # number of all processes
+    rank: int = 0  # number of this process, from 0
     device: torch.device = CPU
 
     @property
@@ -39,7 +39,7 @@ class Processes:
         return self.rank == 0
 
     def total(self, sums: Tensor) -> Tensor:
-        """The sum of a tensor over all processes."""
+        """The sum of a tensor over all processes, which all of them call with tensors of the same shape."""
         if self.count > 1:
             sums = sums.clone()
             dist.all_reduce(sums)
@@ -47,7 +47,7 @@ class Processes:
 
     @contextlib.contextmanager
     def first_alone(self) -> Iterator[None]:
-        """The writing process goes first, the others when it is through: for files that the first one makes."""
+        """Run the block in the writing process first, in the others after it: for files that the first one makes."""
         if self.count > 1 and not self.writes:
             dist.barrier()
         yield
@@ -57,7 +57,10 @@ class Processes:
 
 @contextlib.contextmanager
 def joined(device: str | None = None) -> Iterator[Processes]:
-    """Meet the other processes that a launcher has started, and leave them at the end."""
+    """Connect this process with the others that a launcher has started, for the duration of the block.
+
+    Raises `InputError` for a device that is not there.
+    """
     place = launched(os.environ)
     chosen = choose_device(device, local_rank=int(place.get("LOCAL_RANK", 0)))
     if not place:
@@ -76,7 +79,7 @@ def joined(device: str | None = None) -> Iterator[Processes]:
 
 
 def launched(environment: Mapping[str, str]) -> dict[str, str]:
-    """What torch.distributed reads to find the others (torchrun's variables), empty for a process on its own."""
+    """Torchrun's variables, from which torch.distributed finds the other processes; empty for a single process."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     if "RANK" in environment and "WORLD_SIZE" in environment:
         return {name: environment[name] for name in names if name in environment}
@@ -93,18 +96,18 @@ def launched(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def first_host(nodes: str) -> str:
-    """The first of SLURM's node list: "gpu[003-006,009],login1" -> "gpu003"."""
+    """The first host of SLURM's node list: "gpu[003-006,009],login1" -> "gpu003"; raises `InputError` without one."""
     found = re.match(r"([^,\[]+)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
     if found is None:
         raise InputError(f"SLURM_STEP_NODELIST={nodes}: no node in it; set MASTER_ADDR to the first node's name")
     return "".join(part or "" for part in found.groups())
 
 
-# Norms whose statistics are those of the whole batch
+# Norms with the statistics of the whole batch
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Every process gets the sum, so the gradient of what one gave is the sum of all their gradients."""
+    """The sum over processes; all of them use it, so the gradient of each term is the sum of all their gradients."""
 
     @staticmethod
     def forward(_ctx: Any, x: Tensor) -> Tensor:
@@ -120,6 +123,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def sum_over_processes(x: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, with a gradient."""
     total: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
     return total
 
@@ -149,20 +153,20 @@ class _Synchronised(_BatchNorm):
         for running, new in ((self.running_mean, mean), (self.running_var, variance)):
             assert running is not None
             running.lerp_(new.to(running.dtype), self.momentum)
-        if self.num_batches_tracked is not None:  # None while activations are computed again
+        if self.num_batches_tracked is not None:  # None while activations are computed again (`activations.py`)
             self.num_batches_tracked.add_(1)
 
 
 class SynchronisedTimeNorm(TimeNorm, _Synchronised):
-    """`TimeNorm.forward` ends in the shared statistics."""
+    """`TimeNorm` with statistics over all processes: its forward pass calls that of `_Synchronised`."""
 
 
 class SynchronisedBatchNorm3d(nn.BatchNorm3d, _Synchronised):
-    pass
+    """`BatchNorm3d` with statistics over all processes."""
 
 
 def synchronise_norms(model: nn.Module) -> None:
-    """Turn every norm of a model into one with shared statistics, in place; parameters and names stay."""
+    """Give every norm of a model statistics over all processes, in place; parameters and their names stay."""
     for module in model.modules():
         if type(module) is TimeNorm:
             module.__class__ = SynchronisedTimeNorm

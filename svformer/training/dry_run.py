@@ -1,4 +1,4 @@
-"""What a run would take: shapes, parameters, memory and time, from one measured step. Nothing is written or kept."""
+"""Shapes, parameters, memory and time of a run, estimated from one measured step. Nothing is written."""
 
 import dataclasses
 import resource
@@ -18,33 +18,32 @@ from svformer.training.record import machine
 from svformer.training.samples import Key
 from svformer.training.trainer import Trainer
 
-# On a CPU, where time and memory are proportional to the samples, this much work is measured, in dense MACs.
-MEASURED_MACS = 2_000_000_000
+MEASURED_MACS = 2_000_000_000  # dense MACs that are measured on a CPU, where time and memory grow with the samples
 LEAST_SAMPLES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Of one process; what was measured with a few clips is scaled to what it has at once."""
+    """Memory and time of one process, scaled from a measurement with a few clips."""
 
     sizes: Sizes
-    steps: int  # of the whole run
-    samples: int  # at once: clips of a part of a batch x repeats
+    steps: int  # steps of the optimiser in the whole run
+    samples: int  # samples that are computed at once: clips of a part of a batch x repeats
     measured_samples: int
-    weights_bytes: int  # weights, gradients, the optimiser's two moments, running mean
-    activation_bytes: int
-    compute_s: float  # of one step of the optimiser
-    read_s: float  # of the clips of one step, by all workers
-    workers: int
+    weights_bytes: int  # weights, gradients, the optimiser's two moments, running mean of the weights
+    activation_bytes: int  # for `samples` at once
+    compute_s: float  # seconds to compute one step of the optimiser
+    read_s: float  # seconds in which all workers read the clips of one step
+    workers: int  # processes that read clips; 0: the training process reads them
 
     @property
     def step_s(self) -> float:
-        """Workers read while the network computes; without them one follows the other."""
+        """Seconds of one step: workers read while the network computes; without them one follows the other."""
         return max(self.compute_s, self.read_s) if self.workers else self.compute_s + self.read_s
 
 
 def estimate(trainer: Trainer) -> Estimate:
-    """Read a few clips and train on them twice; after it the trainer is of no other use."""
+    """Read a few clips and train on them twice; the trainer must not be used afterwards."""
     recipe, processes = trainer.recipe, trainer.processes
     clips = recipe.batch_size // processes.count
     at_once, on_gpu = trainer.clips_at_once, processes.device.type == "cuda"
@@ -55,7 +54,7 @@ def estimate(trainer: Trainer) -> Estimate:
     few = measured if on_gpu else max(1, measured // 2, 2 // recipe.repeats)  # a norm needs two samples
     before = peak_bytes(processes.device)
     _train(trainer, batch[: few * recipe.repeats], labels[: few * recipe.repeats])
-    warm = peak_bytes(processes.device)  # with what libraries take once
+    warm = peak_bytes(processes.device)  # includes memory that libraries allocate once
     compute_s = _train(trainer, batch, labels)
     more = peak_bytes(processes.device)
     clip_bytes = (more - warm) / (measured - few) if measured > few else (more - before) / measured
@@ -93,17 +92,17 @@ def _train(trainer: Trainer, batch: Tensor, labels: Tensor) -> float:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory that this process has taken so far."""
+    """The largest memory of this process so far: of its GPU, or its resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-# Words
+# Tables
 
 
 def shapes(config: SVFormerConfig) -> dict[str, list[int]]:
-    """What every part of the network gives for one clip: [T, C, H, W], and the head [classes]."""
+    """The output shape of every part of the network for one clip: [T, C, H, W], of the head [classes]."""
     found = dict[str, list[int]]()
     with torch.device("meta"):
         model = SVFormer(dataclasses.replace(config, weight_bits=None)).eval()

@@ -1,5 +1,6 @@
-"""All epochs of a run: progress, curve, logs, saved states, and words for what can go wrong."""
+"""All epochs of a run: progress, curve, logs, saved states, and messages for what can go wrong."""
 
+import dataclasses
 import errno
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,17 +14,27 @@ from svformer.common.files import atomic_path
 from svformer.common.shortage import shortage_explained
 from svformer.common.terminal import duration, new_console, size
 from svformer.common.terminal import progress as progress_bars
+from svformer.data.clip_dataset import ClipDataset
 from svformer.evaluation.curve import Point, write_curve
+from svformer.training.held_out import held_out_top1
 from svformer.training.request import STATE
 from svformer.training.trainer import Trainer
 
 LOGS = "tensorboard"
-SPACE_FOR_STATES = 3  # the old one, the new one beside it, and the rest
+SPACE_FOR_STATES = 3  # states: the old one, the new one beside it, and as much for all other results
 
 
-def train(trainer: Trainer, out: Path, *, save_every: int = 0) -> None:
-    """Run what is left of the epochs; the state is saved after each, and after every `save_every` steps of one.
+def train(
+    trainer: Trainer,
+    out: Path,
+    *,
+    save_every: int = 0,
+    held_out: ClipDataset | None = None,
+    evaluate_every: int = 1,
+) -> None:
+    """Run the epochs that are left; the state is saved after each, and after every `save_every` steps of one (0: none).
 
+    With `held_out` clips the accuracy on them is added to the curve after every `evaluate_every` epochs and the last.
     A run that is stopped or killed loses what came after the last saved state; `Trainer.load` goes on from there.
     Raises `InputError` on a full disk and where memory does not suffice.
     """
@@ -44,6 +55,10 @@ def train(trainer: Trainer, out: Path, *, save_every: int = 0) -> None:
 
         while len(trainer.curve) < trainer.recipe.epochs:
             point = trainer.run_epoch(progress, after_step)
+            last = point.epoch == trainer.recipe.epochs
+            if held_out is not None and (last or point.epoch % evaluate_every == 0):
+                point = dataclasses.replace(point, test_top1=held_out_top1(trainer, held_out))
+                trainer.curve[-1] = point
             if log:
                 log(point)
                 write_curve(trainer.curve, out)
@@ -65,15 +80,16 @@ def _progress(trainer: Trainer) -> Progress:
 
 
 def _line(point: Point) -> str:
-    top1 = 100 * point.train_top1
-    return f"epoch {point.epoch}: loss {point.loss:.3f}, training top-1 {top1:.1f} %, {duration(point.seconds)}"
+    test = "" if point.test_top1 is None else f", held-out top-1 {100 * point.test_top1:.1f} %"
+    training = f"loss {point.loss:.3f}, training top-1 {100 * point.train_top1:.1f} %"
+    return f"epoch {point.epoch}: {training}{test}, {duration(point.seconds)}"
 
 
 @contextmanager
 def opened_log(trainer: Trainer, out: Path) -> Iterator[Callable[[Point], None]]:
-    """Yield what adds a point to the TensorBoard logs; `tensorboard --logdir OUT` shows them.
+    """Yield a function that adds a point to the TensorBoard logs; `tensorboard --logdir OUT` shows them.
 
-    A run that goes on from a saved state declares void what an earlier process has logged of later steps.
+    A run that goes on from a saved state declares void the later steps that an earlier process has logged.
     """
     from tensorboardX import SummaryWriter  # imported here: a second that only this needs
 
@@ -81,18 +97,20 @@ def opened_log(trainer: Trainer, out: Path) -> Iterator[Callable[[Point], None]]
     with SummaryWriter(str(out / LOGS), purge_step=done + 1, filename_suffix=f".{done}") as writer:
 
         def log(point: Point) -> None:
-            for name in ("loss", "train_top1", "lr", "seconds"):
-                writer.add_scalar(name, getattr(point, name), point.step)
+            for name in ("loss", "train_top1", "test_top1", "lr", "seconds"):
+                value = getattr(point, name)
+                if value is not None:
+                    writer.add_scalar(name, value, point.step)
             writer.flush()
 
         yield log
 
 
-# What can go wrong
+# Failures
 
 
 def state_bytes(trainer: Trainer) -> int:
-    """Size of a saved state: weights, two moments of AdamW, and the running mean where there is one."""
+    """Bytes of a saved state: weights, two moments of AdamW, and the running mean of the weights where there is one."""
     parameters = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
     return parameters * (3 if trainer.average is None else 4)
 
@@ -110,7 +128,7 @@ def check_space(trainer: Trainer, out: Path) -> None:
 
 @contextmanager
 def failures_explained(trainer: Trainer, out: Path) -> Iterator[None]:
-    """Turn a full disk and too little memory into one line that says what to change."""
+    """Turn a full disk and too little memory into an `InputError` that says what to change."""
     try:
         with memory_explained(trainer):
             yield
@@ -124,7 +142,7 @@ def failures_explained(trainer: Trainer, out: Path) -> Iterator[None]:
 
 
 def memory_explained(trainer: Trainer) -> AbstractContextManager[None]:
-    """Turn too little memory into one line that says what to change."""
+    """Turn too little memory into an `InputError` that says what to change."""
     recipe = trainer.recipe
     work = f"{trainer.clips_at_once} clips x {recipe.repeats} at once on {trainer.processes.device}"
     advice = (

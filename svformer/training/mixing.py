@@ -1,4 +1,4 @@
-"""Mixup (arXiv 1710.09412) and CutMix (arXiv 1905.04899): two clips of a batch become one, and so do their labels."""
+"""Mixup (arXiv 1710.09412) and CutMix (arXiv 1905.04899): pairs of clips of a batch, and their labels, are mixed."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from svformer.training.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """How every clip of one step is mixed with its partner; one draw for the whole batch."""
+    """How every clip of one step is mixed with its partner; one draw holds for the whole batch."""
 
-    share: float  # of the clip itself; the partner has the rest
-    box: tuple[slice, slice] | None  # rows and columns that are the partner's (CutMix); None: pixels are added (mixup)
+    share: float  # weight of the clip itself, from 0 to 1; its partner has the rest
+    box: tuple[slice, slice] | None  # CutMix: rows and columns taken from the partner; None, mixup: pixels are averaged
 
 
 def draw_mix(recipe: Recipe, image_size: int, rng: np.random.Generator) -> Mix:
-    """One step's mixture: with both alphas set, a fair coin chooses between the two kinds."""
+    """The mixture of one step; where the recipe has both kinds, a fair coin chooses."""
     cut = recipe.cutmix > 0 and (recipe.mixup == 0 or rng.random() < 0.5)
     alpha = recipe.cutmix if cut else recipe.mixup
     share = float(rng.beta(alpha, alpha))
@@ -28,7 +28,7 @@ def draw_mix(recipe: Recipe, image_size: int, rng: np.random.Generator) -> Mix:
     side = round(image_size * (1 - share) ** 0.5)
     rows, columns = (_span(int(rng.integers(image_size)), side, image_size) for _ in range(2))
     covered = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return Mix(share=1 - covered / image_size**2, box=(rows, columns))  # a box over the border is smaller
+    return Mix(share=1 - covered / image_size**2, box=(rows, columns))  # a box is cut at the border
 
 
 def _span(centre: int, side: int, size: int) -> slice:
@@ -36,10 +36,10 @@ def _span(centre: int, side: int, size: int) -> slice:
 
 
 def mixed(batch_BCTHW: Tensor, labels: Tensor, mix: Mix, *, classes: int, group: int) -> tuple[Tensor, Tensor]:
-    """The mixed batch and its targets, probabilities [B, K].
+    """The mixed batch [B, C, T, H, W] and its targets, probabilities [B, K].
 
-    In every `group` of neighbours the first is mixed with the last, the second with the last but one, and so on: what
-    one process has to hold to mix as all of them together would.
+    In every `group` of consecutive clips the first is mixed with the last, the second with the last but one, and so on.
+    A process that holds whole groups mixes its clips as one process with the whole batch would.
     """
     partner_BCTHW = _partners(batch_BCTHW, group)
     if mix.box is None:

@@ -1,4 +1,4 @@
-"""The optimiser and its learning rate."""
+"""The optimiser (AdamW) and the schedule of its learning rate."""
 
 import math
 from typing import Any
@@ -21,11 +21,12 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over all trainable parameters; `make_schedule` sets its rate before every step."""
     return torch.optim.AdamW(parameter_groups(model, recipe.weight_decay), lr=recipe.peak_lr)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
-    """The rate of every step; raises `InputError` where there are too few steps for it to rise and fall."""
+    """The learning rate of each of `steps` steps; raises `InputError` where it has too few steps to rise and fall."""
     if steps * recipe.warm_up <= 1:
         raise InputError(
             f"{steps} steps are too few for a rate that rises for {recipe.warm_up:.0%} of them; allowed: "
@@ -37,7 +38,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) 
 
 
 def cosine(recipe: Recipe, step: int, steps: int) -> float:
-    """The rate of one step: a line from the floor to the peak, then half a cosine back (arXiv 1608.03983, eq. 5)."""
+    """The rate of a step: a line from floor to peak, then half a cosine back (arXiv 1608.03983, eq. 5)."""
     rising = recipe.warm_up * steps
     height = recipe.peak_lr - recipe.floor_lr
     if step < rising:

@@ -1,4 +1,4 @@
-"""How to train: one frozen value, a preset of it for every geometry, and the options that override a preset."""
+"""The recipe of a training run: one frozen value, a preset for every geometry, and options that override a preset."""
 
 import argparse
 import dataclasses
@@ -12,7 +12,7 @@ Schedule = Literal["one_cycle", "cosine"]
 Precision = Literal["fp32", "bf16"]
 Kind = Literal["video", "events"]
 
-SOURCE_OVER_CROP = 256 / 224  # pictures are read larger than the network's, so that a crop enlarges less
+SOURCE_OVER_CROP = 256 / 224  # pictures are read larger than the network's input, so that a crop enlarges less
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,11 @@ class Augmentation:
     kind: Kind = "video"
     crop_area: tuple[float, float] | None = (0.08, 1.0)  # share of the picture that a crop covers; None: no crop
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)  # width over height
-    operations: int = 2  # of RandAugment, in a row; each is applied with probability 1/2
-    magnitude: float = 5.0  # of 10
-    magnitude_std: float = 0.25
+    operations: int = 2  # RandAugment applies this number in a row, each with probability 1/2
+    magnitude: float = 5.0  # mean strength of an operation, from 0 to 10
+    magnitude_std: float = 0.25  # its standard deviation
     colour_jitter: float = 0.4  # brightness, contrast and saturation times 1 - 0.4 to 1 + 0.4
-    erasing: float = 0.25  # probability that a rectangle becomes noise; of events, empty
+    erasing: float = 0.25  # probability that a rectangle is filled with noise; with events, that it is emptied
 
     def source_size(self, image_size: int) -> int:
         """Short side of the pictures that crops of `image_size` are taken from, in pixels."""
@@ -46,27 +46,28 @@ AUGMENTATIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train; the defaults are those of the tiny preset (measured: reference trials, AdamW with one cycle).
+    """How to train; the defaults are those of the tiny preset, found in trials (AdamW with one cycle).
 
-    Nothing here depends on the machine: any number of processes gives the same result, up to rounding.
+    No field depends on the machine: any number of processes gives the same result, up to rounding. Raises `InputError`
+    for values outside the ranges below.
     """
 
     epochs: int = 40
     batch_size: int = 32  # clips of one optimiser step, all processes together
-    peak_lr: float = 4e-3
-    weight_decay: float = 0.02  # none on 1-D parameters
+    peak_lr: float = 4e-3  # highest learning rate of the schedule
+    weight_decay: float = 0.02  # 1-D parameters have none
     schedule: Schedule = "one_cycle"
     warm_up: float = 0.2  # share of the steps with a rising rate
-    floor_lr: float = 1e-6  # of the cosine: first and last rate
-    gradient_norm: float = 5.0
-    seed: int = 6666  # of weights, order, crops and augmentation
-    label_smoothing: float = 0.0
-    mixup: float = 0.0  # alpha of the beta distribution that shares are drawn from; 0: no mixup
-    cutmix: float = 0.0  # the same; with both, a coin chooses for every step
-    repeats: int = 1  # samples of one clip in a batch, each augmented on its own
+    floor_lr: float = 1e-6  # first and last rate of the cosine schedule
+    gradient_norm: float = 5.0  # longer gradients are shortened to this norm
+    seed: int = 6666  # decides weights, order, crops and augmentation
+    label_smoothing: float = 0.0  # share of a target that is spread over all classes, from 0 to below 1
+    mixup: float = 0.0  # alpha of the beta distribution of the shares; 0: no mixup
+    cutmix: float = 0.0  # alpha of CutMix; 0: none; where mixup is set, too, a coin chooses for every step
+    repeats: int = 1  # samples of one clip in a batch, each augmented independently
     augmentation: Augmentation | None = None
     precision: Precision = "fp32"  # bf16: convolutions and products; norms, currents and potentials stay in fp32
-    ema: float = 0.0  # decay of the running mean of the weights, which is what is saved then; 0: none
+    ema: float = 0.0  # decay of the running mean of the weights, which is then the result; 0: the weights themselves
     accumulate: int = 1  # parts of a batch, one after the other; every part has its own norm statistics
 
     def __post_init__(self) -> None:
@@ -95,15 +96,16 @@ class Recipe:
 
     @property
     def mixes(self) -> bool:
+        """Whether clips of a batch are mixed with each other."""
         return self.mixup > 0 or self.cutmix > 0
 
     @property
     def clips_together(self) -> int:
-        """Clips that no two processes may part: those that are mixed with each other."""
+        """Clips that one process must hold together, since they are mixed with each other."""
         return 2 if self.mixes else 1
 
 
-# From scratch, as published for UCF101 (arXiv 2406.15034 and the authors' logs); their gradient norm is not.
+# From scratch, as published for UCF101 (arXiv 2406.15034 and the authors' logs); the gradient norm is not published.
 _PAPER = Recipe(
     epochs=600,
     batch_size=64,
@@ -122,13 +124,13 @@ _PAPER = Recipe(
 RECIPES = {
     "tiny": Recipe(),
     "ucf101": _PAPER,
-    "ntu60": _PAPER,  # none is published for this set and the next
+    "ntu60": _PAPER,  # no recipe is published for this set and the next
     "dvs128_gesture": dataclasses.replace(_PAPER, augmentation=AUGMENTATIONS["events"]),
 }
 
 
 def fine_tuning(recipe: Recipe) -> Recipe:
-    """The recipe for going on with a trained network (`--qat`): a fifth of the epochs at a quarter of the rate."""
+    """The recipe that fine-tunes a trained network (`--qat`): a fifth of the epochs at a quarter of the rate."""
     return dataclasses.replace(recipe, epochs=max(1, recipe.epochs // 5), peak_lr=recipe.peak_lr / 4)
 
 
@@ -141,7 +143,7 @@ def preset_recipe(preset: str, *, qat: bool) -> Recipe:
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add an option for what is overridden now and then; all of them default to the preset's recipe."""
+    """Add the options that override single values of the preset's recipe."""
     group = parser.add_argument_group("recipe (defaults: the preset's)")
     group.add_argument("--epochs", type=int)
     group.add_argument("--batch-size", type=int, help="clips of one step, all processes together")

@@ -1,4 +1,4 @@
-"""What was run: run.json beside the results, written when a run begins and completed when it ends."""
+"""The record of a run: run.json beside the results, written when the run begins and completed when it ends."""
 
 import dataclasses
 import json
@@ -16,12 +16,15 @@ from svformer.evaluation.accuracy import Accuracy
 from svformer.training.trainer import Trainer
 
 LIBRARIES = ("torch", "norse", "numpy", "av", "pillow")
-Facts = dict[str, Any]
+RunFacts = dict[str, Any]  # the content of run.json
 
 
-def begin_record(trainer: Trainer, out: Path, *, dataset: str, command: str) -> Facts:
-    """Write what is known when a run begins, or goes on: `sessions` tells of every start. One process writes."""
-    facts: Facts = {
+def begin_record(trainer: Trainer, out: Path, *, dataset: str, command: str) -> RunFacts:
+    """Write the facts that are known when a run begins or is resumed; `sessions` has an entry for every such start.
+
+    Of several processes one writes.
+    """
+    facts: RunFacts = {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(trainer),
@@ -41,8 +44,8 @@ def begin_record(trainer: Trainer, out: Path, *, dataset: str, command: str) -> 
     return facts
 
 
-def end_record(facts: Facts, trainer: Trainer, accuracy: Accuracy, out: Path) -> dict[str, str]:
-    """Add what came out; the same facts, as text, go into the checkpoint's metadata."""
+def end_record(facts: RunFacts, trainer: Trainer, accuracy: Accuracy, out: Path) -> dict[str, str]:
+    """Add duration and accuracy; returns all facts as texts, for the metadata of the checkpoint."""
     seconds = round(sum(point.seconds for point in trainer.curve))
     facts = {**facts, "seconds": seconds, "accuracy": dataclasses.asdict(accuracy)}
     _write(facts, out / "run.json")
@@ -50,6 +53,7 @@ def end_record(facts: Facts, trainer: Trainer, accuracy: Accuracy, out: Path) ->
 
 
 def machine(trainer: Trainer) -> str:
+    """GPU or kind of processor, threads of a process, and number of processes."""
     device = trainer.processes.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return f"{name}, {torch.get_num_threads()} threads, {trainer.processes.count} processes"
@@ -62,6 +66,6 @@ def versions() -> dict[str, str]:
     return {**found, "svformer": source_digest(SOURCES)}
 
 
-def _write(facts: Facts, path: Path) -> None:
+def _write(facts: RunFacts, path: Path) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")

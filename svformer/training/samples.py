@@ -1,6 +1,6 @@
-"""What a training step sees: which clips, in which order, augmented how; all of it follows from seed, epoch and index.
+"""The samples of a training step: clips, their order and their augmentation follow from seed, epoch and index alone.
 
-A run that is resumed in the middle of an epoch, or goes on with other processes or loader workers, sees the same.
+So a run that is resumed in the middle of an epoch, or with other processes or loader workers, has the same samples.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from svformer.common.errors import InputError
-from svformer.data.dataset import ClipDataset
+from svformer.data.clip_dataset import ClipDataset
 from svformer.training.augment import augmented
 from svformer.training.recipe import Recipe
 
-# The tiny network that ships was trained with seed 6666 and crops of seed 0. Every other seed gives other crops, too.
+# The tiny network that ships was trained with seed 6666 and crops of seed 0; other seeds change the crops, too.
 CROPS_OF_SEED_0 = Recipe.seed
 
 
 class Key(NamedTuple):
-    """Which item of a data set, in which epoch."""
+    """One training sample: the number of the clip in the data set, and the epoch; both count from 0."""
 
     epoch: int
     clip: int
@@ -30,8 +29,8 @@ class Key(NamedTuple):
 class Samples(Dataset[tuple[Tensor, int]]):
     """Training clips by `Key`: (uint8 or int16 [repeats, T, C, size, size], label).
 
-    A clip is read once; its `repeats` samples are cut, mirrored and augmented each on its own. Opening a `Samples` sets
-    the data set's seed, and has it give whole pictures where the augmentation crops them.
+    A clip is read once; each of its `repeats` samples is cut, mirrored and augmented independently. Making a `Samples`
+    sets the data set's seed, and makes the data set return whole pictures where the augmentation crops them.
     """
 
     def __init__(self, data: ClipDataset, recipe: Recipe, *, size: int) -> None:
@@ -49,7 +48,7 @@ class Samples(Dataset[tuple[Tensor, int]]):
 
 
 def epoch_order(clips: int, seed: int) -> list[int]:
-    """All indices once, in the order of a `DataLoader` that shuffles with a generator of this seed."""
+    """All indices from 0 to `clips` - 1, in the order of a `DataLoader` that shuffles with a generator of this seed."""
     generator = torch.Generator().manual_seed(seed)
     torch.empty((), dtype=torch.int64).random_(generator=generator)  # the number that seeds a loader's workers
     order: list[int] = torch.randperm(clips, generator=generator).tolist()
@@ -57,29 +56,16 @@ def epoch_order(clips: int, seed: int) -> list[int]:
 
 
 def shares(batch: Sequence[int], *, parts: int, processes: int, rank: int) -> list[Sequence[int]]:
-    """What one process takes of a batch: `parts` runs of neighbours, one for each part that is accumulated."""
+    """The share of one process in a batch: `parts` runs of consecutive indices, one for each accumulated part."""
     size = len(batch) // (parts * processes)
     starts = ((part * processes + rank) * size for part in range(parts))
     return [batch[start : start + size] for start in starts]
 
 
-def check_shares(recipe: Recipe, processes: int) -> None:
-    """Raise `InputError` where a batch cannot be divided."""
-    unit = processes * recipe.accumulate * recipe.clips_together
-    if recipe.batch_size % unit:
-        pairs = " and mixes its clips in pairs" if recipe.mixes else ""
-        raise InputError(
-            f"a batch of {recipe.batch_size} clips is divided by {processes} processes x {recipe.accumulate} "
-            f"accumulated parts{pairs}; allowed: a multiple of {unit}"
-        )
-    if recipe.batch_size * recipe.repeats == recipe.accumulate:
-        raise InputError("parts of one clip have no norm statistics; choose a larger --batch-size or less --accumulate")
-
-
 def epoch_loader(
     samples: Samples, epoch: int, *, first_step: int, processes: int, rank: int, workers: int, pin_memory: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Parts of batches from a step of an epoch on: clips [B, T, C, size, size] and labels [B]."""
+    """Parts of batches, from `first_step` of an epoch to its end: clips [B, T, C, size, size] and labels [B]."""
     recipe, data = samples.recipe, samples.data
     data.set_epoch(epoch)
     order = epoch_order(len(data), recipe.seed + epoch)
@@ -93,7 +79,7 @@ def epoch_loader(
         batch_sampler=parts,
         num_workers=workers,
         pin_memory=pin_memory,
-        generator=torch.Generator(),  # the default one would draw from the program's random numbers
+        generator=torch.Generator(),  # the default generator is that of the program's random numbers
     )
     for clips, labels in loader:
         yield clips.flatten(0, 1), labels.repeat_interleave(recipe.repeats)

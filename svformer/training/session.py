@@ -14,20 +14,20 @@ from svformer.common.errors import InputError
 from svformer.common.terminal import SCREEN, new_console, say
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.data.catalogue import open_dataset
-from svformer.data.dataset import ClipDataset
-from svformer.evaluation.accuracy import describe, evaluate
-from svformer.model.checkpoint import State, load_checkpoint, save_checkpoint
+from svformer.data.clip_dataset import ClipDataset
+from svformer.evaluation.accuracy import accuracy_line, evaluate
+from svformer.model.checkpoint import StateDict, load_checkpoint, save_checkpoint
 from svformer.model.svformer import SVFormer
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
+from svformer.training.held_out import evaluation_batch_size
 from svformer.training.loop import memory_explained, train
 from svformer.training.recipe import Recipe
-from svformer.training.record import Facts, begin_record, end_record
+from svformer.training.record import RunFacts, begin_record, end_record
 from svformer.training.request import STATE, TrainingRequest
 from svformer.training.trainer import Trainer
 
 MOST_LOADERS = 8
-MOST_EVALUATED = 32  # clips at once
 
 
 def run(request: TrainingRequest) -> None:
@@ -57,7 +57,7 @@ def run(request: TrainingRequest) -> None:
         finish(trainer, held_out, record, out)
 
 
-def starting_point(request: TrainingRequest) -> tuple[SVFormerConfig, State | None]:
+def starting_point(request: TrainingRequest) -> tuple[SVFormerConfig, StateDict | None]:
     """The geometry, and with `qat` the trained parameters, which the new network rounds."""
     if request.qat:
         trained = load_checkpoint(request.checkpoint or TINY_CHECKPOINT)
@@ -69,8 +69,11 @@ def starting_point(request: TrainingRequest) -> tuple[SVFormerConfig, State | No
     return dataclasses.replace(preset, norm=norm, activation=activation, attention_order=order), None
 
 
-def build(config: SVFormerConfig, state: State | None, *, classes: int, channels: int) -> SVFormer:
-    """A new network for the classes and channels of the data, or a trained one, which has to tell as many apart."""
+def build(config: SVFormerConfig, state: StateDict | None, *, classes: int, channels: int) -> SVFormer:
+    """A new network for the classes and channels of the data, or the trained one of `state`.
+
+    Raises `InputError` where a trained network has another number of classes than the data.
+    """
     if state is None:
         return SVFormer(dataclasses.replace(config, num_classes=classes, in_channels=channels))
     if config.num_classes != classes:
@@ -84,7 +87,7 @@ def build(config: SVFormerConfig, state: State | None, *, classes: int, channels
 
 
 def open_parts(request: TrainingRequest, config: SVFormerConfig) -> tuple[ClipDataset, ClipDataset]:
-    """Training clips, as large as the augmentation wants them, and held-out clips."""
+    """Training clips, larger than the network's input where the augmentation crops them, and held-out clips."""
     size, frames, cache = config.image_size, config.frames, not request.dry_run
     augmentation = request.chosen_recipe.augmentation
     source = augmentation.source_size(size) if augmentation else size
@@ -120,12 +123,11 @@ def dry_run(trainer: Trainer) -> None:
             print(json.dumps(dataclasses.asdict(estimated)))
 
 
-def finish(trainer: Trainer, held_out: ClipDataset, record: Facts, out: Path) -> None:
-    """Evaluate the trained network and write what a run leaves."""
-    at_once = min(MOST_EVALUATED, trainer.clips_at_once * trainer.recipe.repeats)  # takes less than training did
-    accuracy = evaluate(trainer.result, held_out, batch_size=at_once)
+def finish(trainer: Trainer, held_out: ClipDataset, record: RunFacts, out: Path) -> None:
+    """Evaluate the trained network; write its checkpoint and complete the record of the run."""
+    accuracy = evaluate(trainer.result, held_out, batch_size=evaluation_batch_size(trainer)).accuracy
     save_checkpoint(trainer.result, out / "checkpoint.safetensors", end_record(record, trainer, accuracy, out))
     if SCREEN.json:
         print(json.dumps({"out": str(out), **dataclasses.asdict(accuracy)}))
-    say(describe(accuracy))
+    say(accuracy_line(accuracy))
     say(f"checkpoint, curve and record in {out}")

@@ -1,4 +1,4 @@
-"""The file that a run goes on from: written whole or not at all, and read for the same run only."""
+"""The saved state of a run: written whole or not at all, and accepted by the same run only."""
 
 import io
 from pathlib import Path
@@ -14,20 +14,23 @@ State = dict[str, Any]
 
 
 def write_state(path: Path, state: State, *, run: dict[str, Any]) -> None:
-    """Write a state; `run` says what must be the same when it is read."""
+    """Write a state; `run` has the values that must be the same when it is read."""
     content = io.BytesIO()
     torch.save({"format": FORMAT, "run": run, **state}, content)
     write_bytes(path, content.getbuffer())
 
 
 def read_state(path: Path, *, run: dict[str, Any]) -> State:
-    """Read a state of this run; raises `InputError` when there is none, or one of another run. No code is executed."""
+    """Read the state of this run; no code of the file is executed.
+
+    Raises `InputError` where there is no state, or one that was saved with other values of `run`.
+    """
     if not path.is_file():
         raise InputError(f"{path}: nothing to resume; start without --resume")
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
         found, saved = state["format"], state.get("run")
-    except Exception as error:  # what a damaged pickle raises depends on the damage
+    except Exception as error:  # a damaged pickle raises errors of many kinds
         raise InputError(f"{path}: not the state of a training run; start anew with --force") from error
     if found != FORMAT or saved is None:
         raise InputError(f"{path}: a run of another version ({found}); start anew with --force")

@@ -1,4 +1,4 @@
-"""One training run: its state, its steps, and how it is saved and resumed."""
+"""One training run: its steps, its state, and how the state is saved and restored."""
 
 import contextlib
 import dataclasses
@@ -18,30 +18,29 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from svformer.common.errors import InputError
-from svformer.config import SVFormerConfig
+from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import as_batch
-from svformer.data.dataset import ClipDataset
 from svformer.evaluation.curve import Point
 from svformer.model.svformer import SVFormer
 from svformer.training.activations import recompute_activations
+from svformer.training.checks import check_fit, check_shares
 from svformer.training.distributed import Processes, synchronise_norms
 from svformer.training.mixing import Mix, draw_mix, mixed
 from svformer.training.optimise import make_optimizer, make_schedule
 from svformer.training.precision import autocast, keep_potentials_in_fp32
 from svformer.training.recipe import Recipe
-from svformer.training.samples import Samples, check_shares, epoch_loader
+from svformer.training.samples import Samples, epoch_loader
 from svformer.training.state import State, read_state, write_state
 
-VIDEO_CHANNELS = 3  # of a clip; events have 2, the polarities
 Batches = Iterator[tuple[Tensor, Tensor]]
 
 
 class Trainer:
-    """One training run: everything that has to be saved to go on later is here.
+    """One training run, with all the state that has to be saved to resume it later.
 
-    Takes over the model: it moves to the processes' device, and its norms and blocks may get other forward passes
-    (`distributed`, `activations`, `precision`); parameters and their names stay. Raises `InputError` where recipe, data
-    and number of processes do not go together.
+    The model is changed in place: it moves to the processes' device, and its norms and blocks may get other forward
+    passes (`distributed`, `activations`, `precision`); parameters and their names stay. Raises `InputError` where
+    recipe, data and number of processes do not fit together.
     """
 
     def __init__(
@@ -57,13 +56,8 @@ class Trainer:
         self.data, self.recipe, self.workers = data, recipe, workers
         self.processes = processes or Processes()
         self.steps_per_epoch = len(data) // recipe.batch_size
-        if self.steps_per_epoch == 0:
-            raise InputError(
-                f"{len(data)} training clips are fewer than one batch of {recipe.batch_size}; "
-                f"give more clips, or --batch-size {len(data)} or less"
-            )
+        check_fit(model.config, data, recipe)
         check_shares(recipe, self.processes.count)
-        _check_fit(model.config, data, recipe)
         self.model = model.to(self.processes.device)
         self.optimizer = make_optimizer(model, recipe)
         self.schedule = make_schedule(self.optimizer, recipe, self.steps_per_epoch * recipe.epochs)
@@ -74,7 +68,7 @@ class Trainer:
         self._start_epoch()
 
     def _prepared(self, checkpoint_activations: bool) -> nn.Module:
-        """What a step calls: the model, or the model that shares its gradients with other processes."""
+        """The module that a step calls: the model, wrapped where gradients are shared with other processes."""
         if self.recipe.precision == "bf16":
             keep_potentials_in_fp32(self.model)
         if checkpoint_activations:
@@ -94,31 +88,37 @@ class Trainer:
 
     @property
     def dtype(self) -> torch.dtype:
+        """The type of the weights."""
         return self.model.stem.conv.weight.dtype
 
     @property
     def steps_done(self) -> int:
+        """Steps of the optimiser since the start of the run."""
         return len(self.curve) * self.steps_per_epoch + self.step
 
     @property
     def clips_at_once(self) -> int:
-        """Clips of one part of a batch in one process."""
+        """Clips that one process computes at once: its share of an accumulated part of a batch."""
         return self.recipe.batch_size // (self.processes.count * self.recipe.accumulate)
 
     # Running
 
     def _start_epoch(self) -> None:
-        self.step = 0  # of the present epoch, as all below
+        """Reset the state of the present epoch: its steps, its start, and the sums of losses and of hits."""
+        self.step = 0
         self.started = time.monotonic()
-        self.sums = torch.zeros(2, dtype=torch.float64, device=self.processes.device)  # of losses, and of hits
+        self.sums = torch.zeros(2, dtype=torch.float64, device=self.processes.device)
 
     def run_epoch(self, progress: Progress, after_step: Callable[[], None] = lambda: None) -> Point:
-        """Train one epoch, or what is left of it, add its point to the curve and return it."""
+        """Train one epoch, or the rest of a resumed one, add its point to the curve and return the point.
+
+        `progress` shows a bar for the epoch; `after_step` is called after every step of the optimiser.
+        """
         epoch = len(self.curve)
         name = f"epoch {epoch + 1}/{self.recipe.epochs}"
         task = progress.add_task(name, total=self.steps_per_epoch, completed=self.step)
         if self.step == 0:
-            self._start_epoch()  # here starts its time
+            self._start_epoch()  # its time starts now
         self.model.train()
         batches = self.batches(epoch, first_step=self.step)
         while self.step < self.steps_per_epoch:
@@ -132,7 +132,7 @@ class Trainer:
         return self.curve[-1]
 
     def batches(self, epoch: int, *, first_step: int = 0) -> Batches:
-        """What is this process's of the batches of an epoch: clips [B, T, C, H, W] and labels [B]."""
+        """The parts of the batches of an epoch for this process: clips [B, T, C, H, W] and labels [B]."""
         return epoch_loader(
             self.samples,
             epoch,
@@ -147,18 +147,18 @@ class Trainer:
         """The mixture of one step, the same in all processes."""
         if not self.recipe.mixes:
             return None
-        rng = np.random.default_rng((self.recipe.seed, epoch, step, 0, 0))  # clips have keys of three and four numbers
+        rng = np.random.default_rng((self.recipe.seed, epoch, step, 0, 0))  # keys of clips have three and four numbers
         return draw_mix(self.recipe, self.model.config.image_size, rng)
 
     def train_step(self, batches: Batches, mix: Mix | None = None) -> Tensor:
-        """One step of the optimiser over the next parts of a batch; its mean loss and number of hits, float64 [2].
+        """One step of the optimiser over the next batch; its mean loss and number of hits, float64 [2].
 
-        Both are those of the whole batch, in all processes. Nothing here waits for the device.
+        Both are those of the whole batch, over all processes and parts. No call waits for a GPU.
         """
         self.optimizer.zero_grad(set_to_none=True)
         sums, parts = torch.zeros_like(self.sums), self.recipe.accumulate
         for part in range(parts):
-            with self._gradients_stay_here(part + 1 < parts):
+            with self._without_sharing(part + 1 < parts):
                 loss, hits = self.loss_and_hits(*next(batches), mix)
                 loss = loss / parts
                 loss.backward()
@@ -170,14 +170,17 @@ class Trainer:
             self.average.update_parameters(self.model)
         return self.processes.total(sums)
 
-    def _gradients_stay_here(self, yes: bool) -> AbstractContextManager[Any]:
-        """Gradients of all parts but the last are added up before the processes share them."""
-        if yes and isinstance(self.network, DistributedDataParallel):
+    def _without_sharing(self, wanted: bool) -> AbstractContextManager[Any]:
+        """A context in which a backward pass adds up gradients in this process and shares none of them."""
+        if wanted and isinstance(self.network, DistributedDataParallel):
             return self.network.no_sync()
         return contextlib.nullcontext()
 
     def loss_and_hits(self, clips: Tensor, labels: Tensor, mix: Mix | None) -> tuple[Tensor, Tensor]:
-        """Mean loss over a part of a batch, and how many predictions are the clip's (the larger share's) class."""
+        """Mean loss over a part of a batch, and the number of predictions that are the class of their clip.
+
+        Clips are uint8 or int16 [B, T, C, H, W], labels int64 [B]. A mixed clip has the class of its larger part.
+        """
         device, recipe = self.processes.device, self.recipe
         batch_BCTHW = as_batch(clips.to(device, non_blocking=True)).to(self.dtype)
         targets = classes = labels.to(device, non_blocking=True)
@@ -205,7 +208,7 @@ class Trainer:
         )
 
     def check_loss(self) -> None:
-        """Raise `InputError` when the training has diverged; waits for the device."""
+        """Raise `InputError` when the loss is no longer a number; waits for the GPU."""
         if not self.sums.isfinite().all():
             raise InputError(
                 f"the loss is no longer a number in epoch {len(self.curve) + 1}: the training diverged; start anew "
@@ -215,13 +218,13 @@ class Trainer:
     # Saving
 
     def save(self, path: Path) -> None:
-        """Write what `load` continues from, between any two steps; all processes call it, one writes."""
+        """Write the state from which `load` continues, between any two steps; all processes call it, one writes."""
         self.check_loss()
         if self.processes.writes:
             write_state(path, self._state(), run=self._identity())
 
     def load(self, path: Path) -> None:
-        """Continue from `save`; raises `InputError` when the saved run had another recipe, geometry or data."""
+        """Restore the state of `save`; raises `InputError` when the saved run had another recipe, geometry or data."""
         state = read_state(path, run=self._identity())
         self.model.load_state_dict(state["model"])
         if self.average is not None:
@@ -244,7 +247,7 @@ class Trainer:
         }
 
     def _identity(self) -> dict[str, Any]:
-        """What stays the same when a run is resumed; the number of processes and of workers may change."""
+        """Values that must not change when a run is resumed; the numbers of processes and of workers may."""
         names = "\n".join(entry.name for entry in self.data.entries)
         return {
             **dataclasses.asdict(self.recipe),
@@ -253,22 +256,11 @@ class Trainer:
         }
 
 
-def _check_fit(config: SVFormerConfig, data: ClipDataset, recipe: Recipe) -> None:
-    """Raise `InputError` where network, data and recipe are of different kinds."""
-    if data.channels != config.in_channels:
-        raise InputError(
-            f"the network takes {config.in_channels} channels, the data have {data.channels}; choose a --preset for "
-            f"{'videos' if data.channels == VIDEO_CHANNELS else 'events (dvs128_gesture)'}"
-        )
-    kind = "video" if data.channels == VIDEO_CHANNELS else "events"
-    if recipe.augmentation and recipe.augmentation.kind != kind:
-        raise InputError(f"augmentation of {recipe.augmentation.kind}, but the data are {kind}; --augmentation {kind}")
-    if recipe.precision != "fp32" and config.weight_bits is not None:
-        raise InputError("weights of few bits are rounded in fp32; leave out --precision bf16")
-
-
 def _running_mean(model: SVFormer, recipe: Recipe) -> AveragedModel | None:
-    """A copy whose parameters and statistics follow the model's; made before the model gets other forward passes."""
+    """A copy whose parameters and statistics are running means of the model's; None where the recipe has no `ema`.
+
+    It is made before the model gets other forward passes.
+    """
     if recipe.ema == 0:
         return None
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)

@@ -14,14 +14,14 @@ from torch.utils.data import Dataset
 from svformer import InputError, SVFormer, SVFormerConfig, record_spikes, save_checkpoint
 from svformer import evaluate as evaluate_module
 from svformer.common.cli import run_cli
+from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import Sampling, as_batch
-from svformer.data.dataset import ClipDataset
 from svformer.data.procedural import CLASSES, generate
 from svformer.evaluation import accuracy
-from svformer.evaluation.accuracy import evaluate, measure, one_frame
+from svformer.evaluation.accuracy import evaluate, one_frame
 from svformer.evaluation.confusion import draw_confusion, per_class
-from svformer.evaluation.recording import firing_rates
-from svformer.evaluation.views import Views, spread
+from svformer.evaluation.spike_counter import firing_rates
+from svformer.evaluation.views import Views, evenly_spaced
 
 CONFIG = SVFormerConfig(
     num_classes=12, image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4
@@ -64,7 +64,7 @@ def test_accuracy_of_a_rigged_classifier_by_hand(batch_size: int) -> None:
     with torch.no_grad():
         model.head.fc.weight.zero_()
         model.head.fc.bias.copy_(-(torch.arange(12.0) - 7).abs())  # 7 first, then 6 and 8, then 5 and 9
-    accuracy = evaluate(model, Clips(random_clips(5), [7, 7, 0, 9, 11]), batch_size=batch_size)
+    accuracy = evaluate(model, Clips(random_clips(5), [7, 7, 0, 9, 11]), batch_size=batch_size).accuracy
     assert (accuracy.top1, accuracy.top5, accuracy.one_frame_top1, accuracy.clips) == (2 / 5, 3 / 5, 2 / 5, 5)
     assert not model.training
     assert model.stem.norm.running_mean.eq(0).all()  # evaluation moves no statistics
@@ -82,7 +82,7 @@ def test_one_repeated_frame_takes_the_motion_away() -> None:
     clips = random_clips(6)
     clips[5] = clips[5, 0]  # this one stands still
     # Seen moving: 1 1 1 1 1 0, right but for clip 3. One frame: all 0, right for clips 3 and 5.
-    evaluation = measure(MotionDetector(), Clips(clips, [1, 1, 1, 0, 1, 0]), batch_size=4)
+    evaluation = evaluate(MotionDetector(), Clips(clips, [1, 1, 1, 0, 1, 0]), batch_size=4)
     accuracy = evaluation.accuracy
     assert (accuracy.top1, accuracy.one_frame_top1, accuracy.clips) == (5 / 6, 2 / 6, 6)
     assert evaluation.confusion_KK.tolist() == [[1, 1], [0, 4]]
@@ -110,7 +110,7 @@ def test_one_frame_goes_on_counting_over_batches() -> None:
             return torch.zeros(len(batch_BCTHW), 2)
 
     clip = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 2, 2)
-    measure(Seeing(), [(clip, 0)] * 4, batch_size=1)  # type: ignore[arg-type]
+    evaluate(Seeing(), [(clip, 0)] * 4, batch_size=1)  # type: ignore[arg-type]
     assert seen == pytest.approx([0, 1, 2, 0], abs=1e-4)
 
 
@@ -131,7 +131,7 @@ def test_firing_rates_are_those_of_the_recorded_spikes() -> None:
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
             nn.init.constant_(module.bias, 0.7)  # so that every layer fires
-    found = measure(model, Clips(clips, [0] * 5), batch_size=2).firing_rates
+    found = evaluate(model, Clips(clips, [0] * 5), batch_size=2).firing_rates
     expected = firing_rates(record_spikes(model, as_batch(clips)))
     assert found == pytest.approx(expected)
     assert sum(rate > 0 for rate in found.values()) > 12
@@ -174,7 +174,12 @@ def fake_videos(*entries: View) -> FakeVideos:
 
 
 def test_views_are_spread_evenly() -> None:
-    assert (spread(1), spread(2), spread(3), spread(5)) == ([0.5], [0, 1], [0, 0.5, 1], [0, 0.25, 0.5, 0.75, 1])
+    assert (evenly_spaced(1), evenly_spaced(2), evenly_spaced(3), evenly_spaced(5)) == (
+        [0.5],
+        [0, 1],
+        [0, 0.5, 1],
+        [0, 0.25, 0.5, 0.75, 1],
+    )
     clips, label = Views(fake_videos(View(3, label=1)), (5, 3))[0]
     assert label == 1
     assert clips.shape == (15, 1, 3, 2, 2)
@@ -194,24 +199,24 @@ def test_softmax_scores_are_averaged_over_the_views() -> None:
     # Starts 0 and 1, crop in the middle (5): clip 20 is seen as 0.25 and 1.25 -> 1, on average 0.63: class 1, though
     # half of its views say 0. Clip 0 is 0.05 and 1: 0.53, class 1. One frame takes the view in the middle, the second.
     data = fake_videos(View(20, label=1), View(0, label=0))
-    evaluation = measure(Brightness(), Views(data, (2, 1)), batch_size=1)
+    evaluation = evaluate(Brightness(), Views(data, (2, 1)), batch_size=1)
     assert evaluation.views == 2
     assert evaluation.confusion_KK.tolist() == [[0, 1], [0, 1]]
-    one = measure(Brightness(), Views(data, (1, 1)))  # 0.75 and 0.55
+    one = evaluate(Brightness(), Views(data, (1, 1)))  # 0.75 and 0.55
     assert one.confusion_KK.tolist() == [[0, 1], [0, 1]]
-    first = measure(Brightness(), Views(fake_videos(View(0, label=0)), (3, 1)))  # 0.05, 0.55 and 1: 0.53
+    first = evaluate(Brightness(), Views(fake_videos(View(0, label=0)), (3, 1)))  # 0.05, 0.55 and 1: 0.53
     assert first.confusion_KK.tolist() == [[0, 1], [0, 0]]
 
 
 def test_one_frame_is_taken_from_the_view_in_the_middle() -> None:
     # Starts 0, 0.5, 1: 0.05, 0.55 and 1, so class 0 in the first view and class 1 in the middle one.
-    evaluation = measure(Brightness(), Views(fake_videos(View(0, label=1)), (3, 1)))
+    evaluation = evaluate(Brightness(), Views(fake_videos(View(0, label=1)), (3, 1)))
     assert evaluation.accuracy.one_frame_top1 == 1
 
 
 def test_a_clip_that_cannot_be_read_is_left_out_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     data = fake_videos(View(20, label=1), View(0, label=0, readable=False), View(10, label=0))
-    evaluation = measure(Brightness(), Views(data, (2, 1)), batch_size=4)
+    evaluation = evaluate(Brightness(), Views(data, (2, 1)), batch_size=4)
     assert evaluation.accuracy.clips == 2
     assert data.unreadable.count == 1
     assert "left out: clip 0: not a readable video" in capsys.readouterr().err
@@ -219,10 +224,10 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_counted(capsys: pytest.Captu
 
 def test_a_batch_of_nothing_is_passed_over() -> None:
     data = fake_videos(View(0, label=0, readable=False), View(10, label=0))
-    assert measure(Brightness(), Views(data, (2, 1)), batch_size=2).accuracy.clips == 1
+    assert evaluate(Brightness(), Views(data, (2, 1)), batch_size=2).accuracy.clips == 1
     nothing = fake_videos(View(0, label=0, readable=False), View(10, label=0, readable=False))
     with pytest.raises(InputError, match="2 of 2 files cannot be read"):
-        measure(Brightness(), Views(nothing, (2, 1)), batch_size=2)
+        evaluate(Brightness(), Views(nothing, (2, 1)), batch_size=2)
 
 
 class Sizes(Brightness):
@@ -240,9 +245,9 @@ class Sizes(Brightness):
 def test_no_more_views_than_the_batch_size_are_run_at_once() -> None:
     """Six views of each of two clips, four at once: 4 + 2 and one repeated frame for each clip."""
     data, network = fake_videos(View(20, label=1), View(0, label=0)), Sizes()
-    small = measure(network, Views(data, (2, 3)), batch_size=4)
+    small = evaluate(network, Views(data, (2, 3)), batch_size=4)
     assert network.sizes == [4, 2, 1, 4, 2, 1]
-    assert small.confusion_KK.tolist() == measure(Sizes(), Views(data, (2, 3))).confusion_KK.tolist()
+    assert small.confusion_KK.tolist() == evaluate(Sizes(), Views(data, (2, 3))).confusion_KK.tolist()
 
 
 # Confusion
@@ -360,7 +365,7 @@ def test_too_little_memory_is_one_line(
     def fail(*_arguments: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr(accuracy, "measure", fail)
+    monkeypatch.setattr(accuracy, "evaluate", fail)
     options = ("--checkpoint", checkpoint, "--dataset", "ucf101", "--root", root, "--batch-size", 4)
     assert run_main(*options) == 2
     text = capsys.readouterr().err
@@ -372,6 +377,6 @@ def test_other_errors_stay_what_they_are(root: Path, checkpoint: Path, monkeypat
     def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(accuracy, "measure", fail)
+    monkeypatch.setattr(accuracy, "evaluate", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         run_main("--checkpoint", checkpoint, "--dataset", "ucf101", "--root", root)

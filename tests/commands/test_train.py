@@ -24,8 +24,8 @@ from svformer import train as train_module
 from svformer.assets import TINY_CHECKPOINT
 from svformer.common.cli import run_cli
 from svformer.config import Norm
+from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import COUNTS, Sampling
-from svformer.data.dataset import ClipDataset
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101
 from svformer.evaluation.accuracy import evaluate
@@ -344,7 +344,7 @@ def test_a_run_leaves_checkpoint_curve_logs_and_record(
     assert len(record["versions"]["svformer"]) == 16
     assert [session["first_step"] for session in record["sessions"]] == [0]
     held_out = Ucf101(root, train=False, size=32, sampling=Sampling(frames=4))
-    accuracy = evaluate(model, held_out)
+    accuracy = evaluate(model, held_out).accuracy
     assert record["accuracy"] == dataclasses.asdict(accuracy)
     assert accuracy.clips == 12
     assert f"top-1 {100 * accuracy.top1:.2f} % on 12 held-out clips" in capsys.readouterr().out
@@ -487,7 +487,7 @@ def test_fine_tuning_with_rounded_weights(
     record = json.loads((tmp_path / "qat" / "run.json").read_text())
     assert record["config"]["weight_bits"] == 3
     assert record["recipe"] == dataclasses.asdict(dataclasses.replace(FINE_TUNING, epochs=2, batch_size=8))
-    accuracy = evaluate(after, Ucf101(root, train=False, size=32, sampling=Sampling(frames=4)))
+    accuracy = evaluate(after, Ucf101(root, train=False, size=32, sampling=Sampling(frames=4))).accuracy
     assert record["accuracy"] == dataclasses.asdict(accuracy)  # with the rounding in evaluation, too
     assert run_main(monkeypatch, root, tmp_path / "qat", *options, "--resume") == 0
     assert run_main(monkeypatch, root, tmp_path / "bf16", *options, "--precision", "bf16") == 2

@@ -224,3 +224,22 @@ def test_weights_that_were_trained_on_a_grid_reach_the_chip_as_they_are(trained_
     assert widest_weight_bits(integer) == 4
     borders = [name for name, node in graph.nodes.items() if isinstance(node, GainBias)]
     assert borders == ["stage1.block0.local.norm", "stage2.block0.local.norm"]  # a 5x5 kernel behind a 1x1 with bias
+
+
+def test_the_file_says_the_step_of_every_trained_grid(trained_to_four_bits: SVFormer, tmp_path: Path) -> None:
+    """Weights are -7 .. 7 times the step: a power of two, for pixels (multiples of 1 / 57.375) 57.375 times one."""
+    write_nir(export(trained_to_four_bits), tmp_path / "trained.nir")
+    nodes = read_nir(tmp_path / "trained.nir").nodes
+    convolutions = {name: node for name, node in nodes.items() if isinstance(node, nir.Conv2d)}
+    assert len(convolutions) > 10
+    for name, node in convolutions.items():
+        step = float(node.metadata["weight_step"])
+        mantissas = node.weight / step
+        np.testing.assert_allclose(mantissas, mantissas.round(), rtol=0, atol=1e-12)
+        assert np.abs(mantissas).max() <= 7
+        assert int(node.metadata["weight_bits"]) == 4
+        assert np.frexp(step / (57.375 if name == "stem.conv" else 1.0))[0] == 0.5  # a power of two
+
+
+def test_real_weights_have_no_step(exported: Any) -> None:
+    assert not any({"weight_bits", "weight_step"} & set(node.metadata) for node in exported.graph.nodes.values())

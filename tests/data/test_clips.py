@@ -1,5 +1,6 @@
 """Reading real video files: which pictures a clip takes, how they are scaled and cut, and what is refused."""
 
+import re
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,10 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from svformer.common import remarks
 from svformer.common.errors import InputError
-from svformer.data import clips
+from svformer.data import decoding
 from svformer.data.clips import (
-    TIME_TOLERANCE_S,
     Sampling,
     Video,
     crop_square,
@@ -25,6 +26,7 @@ from svformer.data.clips import (
     normalise,
     sample_clip,
 )
+from svformer.data.decoding import TIME_TOLERANCE_S
 
 REAL_CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 needs_real_clips = pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the shared real clips are not here")
@@ -229,7 +231,7 @@ def test_time_stamps_count_not_picture_numbers(tmp_path: Path) -> None:
 def test_only_the_needed_part_of_a_long_file_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(tmp_path / "long.mp4", counting_pictures(25) * 60)  # one minute
     decoded = 0
-    original = clips._timed_frames
+    original = decoding.timed_frames
 
     def counted(*arguments: object) -> Iterator[tuple[float, av.VideoFrame]]:
         nonlocal decoded
@@ -237,7 +239,7 @@ def test_only_the_needed_part_of_a_long_file_is_decoded(tmp_path: Path, monkeypa
             decoded += 1
             yield item
 
-    monkeypatch.setattr(clips, "_timed_frames", counted)
+    monkeypatch.setattr(decoding, "timed_frames", counted)
     load_clip(path, size=16, start=0.5)
     assert 50 <= decoded <= 50 + 1 + 25  # two seconds, one picture to see the end, at most one key frame interval
 
@@ -247,6 +249,71 @@ def test_a_file_shorter_than_the_clip_repeats_its_last_picture(tmp_path: Path) -
     assert numbers(load_clip(path, size=16, start=1.0)) == [0, 3, *[4] * 14]  # at 0, 0.133, 0.267 s, ..
     one = write_video(tmp_path / "one.avi", counting_pictures(1))
     assert numbers(load_clip(one, size=16)) == [0] * 16
+
+
+# Remarks
+
+
+@pytest.fixture
+def nothing_printed_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remarks, "_printed", set())
+
+
+@pytest.mark.usefixtures("nothing_printed_yet")
+@pytest.mark.parametrize(("pictures", "shown"), [(1, "1 different picture in"), (3, "2 different pictures in")])
+def test_a_clip_that_mostly_repeats_itself_is_remarked_on_once(
+    tmp_path: Path, pictures: int, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three pictures of 1/25 s: those at 0 s and 0.08 s are shown, the second of them 15 times."""
+    path = write_video(tmp_path / "short.avi", counting_pictures(pictures))
+    for start in (0.0, 1.0):
+        load_clip(path, size=16, start=start)
+    assert capsys.readouterr().err == (
+        f"{path}: only {shown} the 16 frames of its clip of 2.00 s; the other frames repeat them\n"
+    )
+
+
+@pytest.mark.usefixtures("nothing_printed_yet")
+def test_a_clip_of_half_as_many_pictures_as_frames_is_not_remarked_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """24 pictures end at 0.92 s: those at 0, 0.133, .. 0.8 s and the last are 8. 20 end at 0.76 s: one picture less."""
+    for pictures, remarked in ((24, False), (20, True)):
+        load_clip(write_video(tmp_path / f"{pictures}.avi", counting_pictures(pictures)), size=16)
+        assert bool(capsys.readouterr().err) == remarked
+
+
+def with_index_first(path: Path) -> Path:
+    """The same packets in an .mp4 that begins with its index, as files for the web do."""
+    out = path.with_suffix(".mp4")
+    with av.open(str(path)) as source, av.open(str(out), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    return out
+
+
+@pytest.mark.usefixtures("nothing_printed_yet")
+@pytest.mark.parametrize("kind", [".mkv", ".mp4"])
+def test_a_file_that_ends_before_its_header_says_is_remarked_on(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """4.4 s by the header, and half of its bytes. Whole files get no remark, though the sound of one is much longer."""
+    rng = np.random.default_rng(0)
+    path = write_video(tmp_path / "a.mkv", [p + rng.integers(0, 3, p.shape, np.uint8) for p in counting_pictures(110)])
+    load_clip(add_sound(path, 12), size=16)
+    if kind == ".mp4":
+        path = with_index_first(path)
+    load_clip(path, size=16)
+    assert capsys.readouterr().err == ""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    load_clip(path, size=16)
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        rf"{re.escape(str(path))}: its header says 4\.4 s, but its content ends after [12]\.\d s; .*cut off\n", said
+    )
 
 
 def test_the_short_side_becomes_the_size_and_enlarging_works(tmp_path: Path) -> None:

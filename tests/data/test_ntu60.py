@@ -14,7 +14,7 @@ from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.data.clips import decode_video
-from svformer.data.ntu60 import CLASSES, LAST, TRAINING_PERFORMERS, Ntu60, Sample, parse_name
+from svformer.data.ntu60 import CLASSES, LAST, TRAINING_PERFORMERS, Ntu60, VideoName, parse_name
 from svformer.data.synthetic import lookalikes
 
 REAL_CLIP = Path(__file__).parents[3] / "shared" / "clips" / "S001C001P001R001A001_rgb.avi"
@@ -51,7 +51,7 @@ def test_the_classes_are_the_official_ones() -> None:
 
 def test_a_name_says_what_is_in_the_file() -> None:
     sample = parse_name("S017C003P040R002A060_rgb.avi")
-    assert sample == Sample(setup=17, camera=3, performer=40, replication=2, action=60) == LAST
+    assert sample == VideoName(setup=17, camera=3, performer=40, replication=2, action=60) == LAST
     assert sample.label == 59
     assert sample.file_name == "S017C003P040R002A060_rgb.avi"
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from svformer.common.errors import InputError
 from svformer.data.clips import load_clip
 from svformer.data.procedural import CLASSES, generate
-from svformer.data.ucf101 import ClipEntry, Ucf101
+from svformer.data.ucf101 import Ucf101, VideoEntry
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_labels_follow_class_ind_and_test_lists_need_no_number(tiny: Path) -> No
     train = Ucf101(tiny, train=True)
     assert train.classes == ("Archery", "Bowling")
     name = "Bowling/v_Bowling_g08_c01.avi"
-    assert train.entries[0] == ClipEntry(path=tiny / name, label=1, name=name)
+    assert train.entries[0] == VideoEntry(path=tiny / name, label=1, name=name)
     assert [entry.label for entry in train.entries] == [1, 0]
     assert [entry.label for entry in Ucf101(tiny, train=False).entries] == [1]
 

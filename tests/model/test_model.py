@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from svformer import PRESETS, InputError, SVFormer, SVFormerConfig, load_checkpoint, record_spikes
 from svformer.config import Norm
-from svformer.evaluation.recording import firing_rates, run_recorded
+from svformer.evaluation.recording import run_recorded
+from svformer.evaluation.spike_counter import firing_rates
 from svformer.model.layers import Conv, TimeNorm, spiking_attention
 from svformer.model.neurons import PLIF
 

@@ -17,7 +17,7 @@ from svformer.model.blocks import Mlp
 from svformer.model.layers import Conv, TimeNorm
 from svformer.model.neurons import PLIF
 from svformer.model.qat import (
-    Connection,
+    StoredConnection,
     best_step,
     input_step,
     largest_mantissa,
@@ -74,7 +74,7 @@ def random_clips(config: SVFormerConfig, seed: int = 0) -> Tensor:
     return random(4, config.in_channels, config.frames, config.image_size, config.image_size, seed=seed)
 
 
-def assert_on_grid(connection: Connection, *, weight_bits: int, base_step: float = 1.0) -> None:
+def assert_on_grid(connection: StoredConnection, *, weight_bits: int, base_step: float = 1.0) -> None:
     """Whole mantissas of N bits, times a power of two (and the base step); biases in 1 / 4096."""
     assert connection.step is not None
     exponent = math.log2(connection.step / base_step)
@@ -94,7 +94,8 @@ def test_rounding_by_hand() -> None:
     # 0.25:  0.9 -> 4, clipped to 3: 0.75, -0.3 -> -0.25: squares 0.0225 + 0.0025, the least
     # 0.125: 0.9 -> 7, clipped to 3: 0.375
     found = quantised(
-        Connection(weight=torch.tensor([0.9, -0.3]).reshape(1, 2, 1, 1), bias=torch.tensor([[[0.6]]])), weight_bits=3
+        StoredConnection(weight=torch.tensor([0.9, -0.3]).reshape(1, 2, 1, 1), bias=torch.tensor([[[0.6]]])),
+        weight_bits=3,
     )
     assert found.step == 0.25
     assert found.weight.flatten().tolist() == [0.75, -0.25]
@@ -104,7 +105,9 @@ def test_rounding_by_hand() -> None:
 @given(bits=BITS, seed=SEEDS, scale=st.floats(1e-6, 1e6), base=st.sampled_from([1.0, 57.375]))
 def test_weights_are_on_the_grid_with_the_least_error(bits: int, seed: int, scale: float, base: float) -> None:
     weight = scale * random(4, 3, 2, 2, seed=seed)
-    found = quantised(Connection(weight=weight, bias=random(4, 1, 1, seed=seed)), weight_bits=bits, base_step=base)
+    found = quantised(
+        StoredConnection(weight=weight, bias=random(4, 1, 1, seed=seed)), weight_bits=bits, base_step=base
+    )
     assert_on_grid(found, weight_bits=bits, base_step=base)
     assert found.step is not None
     limit = largest_mantissa(bits)
@@ -118,7 +121,7 @@ def test_weights_are_on_the_grid_with_the_least_error(bits: int, seed: int, scal
 @given(bits=BITS, seed=SEEDS)
 def test_rounded_weights_are_not_changed_again(bits: int, seed: int) -> None:
     weight, bias = random(5, 2, 3, 3, seed=seed), random(5, 1, 1, seed=seed)
-    once = quantised(Connection(weight=weight, bias=bias), weight_bits=bits)
+    once = quantised(StoredConnection(weight=weight, bias=bias), weight_bits=bits)
     twice = quantised(once, weight_bits=bits)
     assert torch.equal(twice.weight, once.weight)
     assert torch.equal(twice.bias, once.bias)
@@ -126,7 +129,7 @@ def test_rounded_weights_are_not_changed_again(bits: int, seed: int) -> None:
 
 def test_weights_that_are_all_zero_stay() -> None:
     assert best_step(torch.zeros(2, 2), weight_bits=4, base_step=57.375) == 57.375
-    found = quantised(Connection(weight=torch.zeros(2, 2, 1, 1), bias=torch.zeros(2, 1, 1)), weight_bits=4)
+    found = quantised(StoredConnection(weight=torch.zeros(2, 2, 1, 1), bias=torch.zeros(2, 1, 1)), weight_bits=4)
     assert not found.weight.any()
 
 
@@ -213,23 +216,23 @@ def test_a_convolution_alone_keeps_its_groups() -> None:
 
 
 @pytest.fixture
-def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Connection, Tensor]]:
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[StoredConnection, Tensor]]:
     """Every connection that computes, with its input."""
-    used: list[tuple[Connection, Tensor]] = []
-    call = Connection.__call__
+    used: list[tuple[StoredConnection, Tensor]] = []
+    call = StoredConnection.__call__
 
-    def look(connection: Connection, x: Tensor) -> Tensor:
+    def look(connection: StoredConnection, x: Tensor) -> Tensor:
         used.append((connection, x))
         return call(connection, x)
 
-    monkeypatch.setattr(Connection, "__call__", look)
+    monkeypatch.setattr(StoredConnection, "__call__", look)
     return used
 
 
 @pytest.mark.parametrize("weight_bits", [2, 3, 8])
 @pytest.mark.parametrize("local_neurons", [False, True])
 def test_all_that_computes_is_a_connection_on_the_grid(
-    weight_bits: int, local_neurons: bool, connections: list[tuple[Connection, Tensor]]
+    weight_bits: int, local_neurons: bool, connections: list[tuple[StoredConnection, Tensor]]
 ) -> None:
     config = dataclasses.replace(SMALL, weight_bits=weight_bits, local_neurons=local_neurons)
     model = trained_model(config)

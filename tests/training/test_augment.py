@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from svformer import InputError
+from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import COUNTS, Sampling
-from svformer.data.dataset import ClipDataset
 from svformer.training.augment import (
     COLOURING,
     ERASED_AREA,
@@ -27,9 +27,10 @@ from svformer.training.augment import (
     to_clip,
     to_pictures,
 )
+from svformer.training.checks import check_shares
 from svformer.training.mixing import Mix, draw_mix, mixed
 from svformer.training.recipe import AUGMENTATIONS, Augmentation, Kind, Recipe
-from svformer.training.samples import Key, Samples, check_shares, epoch_loader, epoch_order, shares
+from svformer.training.samples import Key, Samples, epoch_loader, epoch_order, shares
 
 VIDEO = AUGMENTATIONS["video"]
 EVENTS = AUGMENTATIONS["events"]

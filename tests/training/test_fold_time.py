@@ -18,11 +18,12 @@ from svformer.data.procedural import CLASSES
 from svformer.data.ucf101 import Ucf101
 from svformer.evaluation import agreement
 from svformer.evaluation.accuracy import evaluate
-from svformer.evaluation.agreement import measure
+from svformer.evaluation.agreement import compare_networks
 from svformer.evaluation.recording import Spikes, run_recorded
 from svformer.model.layers import TimeNorm
 from svformer.training import folding
-from svformer.training.folding import REFERENCE, Moments, PairedNorm, fold
+from svformer.training.folding import REFERENCE
+from svformer.training.shared_norms import Moments, PairedNorm, fold
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "tiny_rgb.pyth"
 CONFIG = SVFormerConfig(
@@ -236,7 +237,7 @@ def test_a_comparison_by_hand(batch_size: int, monkeypatch: pytest.MonkeyPatch) 
         "other": Recorded([1, 0], {"a": [1, 0, 1, 0], "b": [0, 0, 0, 0, 0, 1]}),
     }
     data = [(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), label) for label in (1, 1, 0)]
-    measured = measure(models, data, batch_size=batch_size)  # type: ignore[arg-type]
+    measured = compare_networks(models, data, batch_size=batch_size)  # type: ignore[arg-type]
     reference, other = measured.values()
     assert reference.clips == other.clips == 3
     assert (reference.top1, reference.same_prediction, reference.spike_match) == (2 / 3, 1, 1)
@@ -308,7 +309,7 @@ def test_the_tool_folds_fine_tunes_and_reports(
     held_out = Ucf101(root, train=False, size=32, sampling=Sampling(frames=4))
     for path, name in ((checkpoint, "per_step"), (tuned, "fine_tuned")):
         model = load_checkpoint(path)
-        assert report["networks"][name]["top1"] == evaluate(model, held_out).top1
+        assert report["networks"][name]["top1"] == evaluate(model, held_out).accuracy.top1
         assert model.config == dataclasses.replace(CONFIG, norm="per_step" if name == "per_step" else "shared")
     assert report["networks"]["per_step"]["spike_match"] == 1
     assert 0.3 < report["networks"]["recalibrated"]["spike_match"] < 1

@@ -1,1 +1,1 @@
-"""Clips that are drawn instead of filmed: scenes, figures, event cameras, look-alikes of the official data sets."""
+"""Clips that are drawn instead of filmed: scenes, figures, an event camera, look-alikes of the official data sets."""

@@ -1,14 +1,14 @@
-"""What a jointed figure does in the harder procedural clips: 20 actions, most of them with a look-alike.
+"""The 20 actions of a jointed figure in the harder procedural clips, most of them with a similar second action.
 
-A figure is a flat puppet: trunk, head, arms and legs of two parts each. Limbs are called right and left as seen. Every
-joint swings (or spins) in a cycle whose phase is random, so an action is a small table of joints. Families share
-their poses and differ in what a single picture cannot show, or hardly:
+A figure is a flat puppet: trunk, head, arms and legs of two parts each. Right and left are those of the viewer. Every
+joint swings (or spins) in a cycle whose phase is random, so an action is a small table of joints. The actions of a
+family share their poses and differ in properties that a single picture does not show, or hardly shows:
 
 - Wave*: both forearms are up; which of them moves, and whether together or alternately;
-- Windmill*: the direction in which the arms turn (left is anticlockwise as seen);
+- Windmill*: the direction in which the arms turn (left is anticlockwise for the viewer);
 - JumpingJack, CrossJack: whether the arms go up while the legs go apart or while they close;
 - Walk*, Back*: walking backwards to the left is walking to the right in reverse, pose for pose;
-- Walk*, Run*, March: stride, tempo, and whether the place changes (the camera follows, so the ground tells);
+- Walk*, Run*, March: stride, tempo, and whether the figure moves along (the camera follows, so the ground shows it);
 - Punch*: both fists at once or in turn; Squat, Jump: whether the crouch ends in the air.
 """
 
@@ -24,28 +24,32 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Joint:
-    """An angle over the cycle, in degrees: of a trunk from upright, of limbs from hanging, positive to the right.
+    """The angle of a joint over a cycle, in degrees, positive to the right.
 
-    Elbows and knees count from the straight limb. A joint that is `held` stays where a random phase puts it.
+    The angle of a trunk is measured from upright, that of a shoulder or hip from the hanging limb, that of an elbow or
+    knee from the straight limb. A joint that is `held` keeps the angle of one random phase.
     """
 
     mean: float = 0.0
     swing: float = 0.0
     at: float = 0.0  # phase, in cycles
-    spins: int = 0  # whole turns in a cycle, anticlockwise as seen
+    spins: int = 0  # whole turns in a cycle, anticlockwise for the viewer
     held: bool = False
 
     def later(self, cycles: float = 0.5) -> "Joint":
+        """The same joint with a later phase."""
         return dataclasses.replace(self, at=self.at + cycles)
 
     def mirrored(self) -> "Joint":
+        """The joint of the mirror image."""
         return dataclasses.replace(self, mean=-self.mean, swing=-self.swing, spins=-self.spins)
 
     def hold(self) -> "Joint":
+        """The joint, held at a random phase."""
         return dataclasses.replace(self, held=True)
 
     def angle(self, cycles: Doubles, *, held_at: float = 0.0, vigour: float = 1.0) -> Doubles:
-        """Radians at each time, given in cycles; `vigour` scales the swing."""
+        """The angle in radians, [N], at times [N] in cycles; `vigour` scales the swing."""
         phase = (np.full_like(cycles, held_at) if self.held else cycles) + self.at
         swing = vigour * self.swing * np.sin(2 * np.pi * phase)
         return np.asarray(np.deg2rad(self.mean + swing + 360 * self.spins * phase))
@@ -61,12 +65,15 @@ class Limb(NamedTuple):
     bend: Joint = STILL
 
     def later(self, cycles: float = 0.5) -> "Limb":
+        """The same limb with a later phase."""
         return Limb(self.root.later(cycles), self.bend.later(cycles))
 
     def mirrored(self) -> "Limb":
+        """The limb of the mirror image."""
         return Limb(self.root.mirrored(), self.bend.mirrored())
 
     def hold(self) -> "Limb":
+        """The limb with both joints held at a random phase."""
         return Limb(self.root.hold(), self.bend.hold())
 
 
@@ -85,12 +92,15 @@ class Move:
     right_leg: Limb = _HANGING
     lean: Joint = STILL
     hop: float = 0.0  # height of the jump in the first half of the cycle, in body heights
-    stride: float = 0.0  # way in a cycle, in body heights
+    stride: float = 0.0  # distance that the figure moves in a cycle, in body heights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """A move with its direction: facing right (+1), left (-1, the mirror image) or either (0); `reverse` runs back."""
+    """A move with its direction: facing right (+1), left (-1, the mirror image) or a random side (0).
+
+    `reverse` plays the move backwards in time.
+    """
 
     move: Move
     facing: int = 0
@@ -202,9 +212,9 @@ class Build:
     """Proportions of a figure, in body heights."""
 
     trunk: float = 0.32
-    arm: float = 0.18  # either part
-    leg: float = 0.22  # either part
-    shoulder: float = 0.10  # from the middle
+    arm: float = 0.18  # each of its two parts
+    leg: float = 0.22  # each of its two parts
+    shoulder: float = 0.10  # distance from the middle
     hip: float = 0.055
     head: float = 0.085  # radius
 

@@ -1,4 +1,4 @@
-"""Writes small look-alikes of the official data sets; `svformer.data.lookalike` is the command and says their form."""
+"""Writers of small look-alikes of the official data sets; `svformer.data.lookalike` is the command."""
 
 import csv
 import io
@@ -23,30 +23,31 @@ from svformer.data.dvs128 import CLASSES as GESTURES
 from svformer.data.dvs128 import IBM_LISTS, LABEL_COLUMNS, TONIC_FOLDERS
 from svformer.data.event_files import US_PER_MS
 from svformer.data.events import SENSOR_PX, Events
-from svformer.data.ntu60 import Sample
+from svformer.data.ntu60 import VideoName
 from svformer.data.synthetic import scenes
 from svformer.data.synthetic.event_camera import US_PER_S, EventCamera
 
 NTU_PERFORMERS = (1, 3)  # a training and a test performer of xsub
-NTU_SIZES_PX = {1: (171, 97), 2: (213, 119), 3: (161, 121)}  # width and height by camera; odd, to see that they work
+NTU_SIZES_PX = {1: (171, 97), 2: (213, 119), 3: (161, 121)}  # width and height by camera
 NTU_FPS = 30
 
-# Light on the scene: fewer events where it is dim beside what a pixel sees in the dark.
+# Brightness of the scene, relative to `EventCamera.dark_level`: in dim light there are fewer events.
 LIGHTS = {"fluorescent": 1.0, "fluorescent_led": 1.5, "lab": 0.7, "led": 0.5, "natural": 2.0}
-FIRST_USERS = {True: 1, False: 24}  # of the training and the test part
-BEFORE_US, BETWEEN_US = US_PER_S, US_PER_S // 2  # of a recording: to the first gesture, and between gestures
+FIRST_USERS = {True: 1, False: 24}  # first user of the training part (True) and of the test part (False)
+BEFORE_US, BETWEEN_US = US_PER_S, US_PER_S // 2  # pauses in a recording: before the first gesture, between gestures
 
 
 def ucf101(out: str | Path, *, seed: int = 0) -> Path:
+    """Write the easy procedural set with two groups; returns its folder."""
     return procedural.generate(out, groups=2, clips_per_group=1, seed=seed, workers=1)
 
 
 def ntu60(out: str | Path, *, seed: int = 0, actions: int = len(scenes.CLASSES)) -> Path:
-    """Every performer in every camera, once for each action."""
+    """Write a video for each performer, camera and action; returns the folder, which must not exist (`InputError`)."""
     folder = _new(Path(out) / "nturgb+d_rgb")
     jobs = list(itertools.product(NTU_PERFORMERS, NTU_SIZES_PX, range(1, actions + 1)))
     for performer, camera, action in track(jobs, "writing videos"):
-        sample = Sample(setup=1, camera=camera, performer=performer, replication=1, action=action)
+        sample = VideoName(setup=1, camera=camera, performer=performer, replication=1, action=action)
         pictures = scenes.draw_clip(scenes.CLASSES[action - 1], seed=seed, group=performer, clip=camera)
         with atomic_path(folder / sample.file_name) as temporary:
             write_video(temporary, pictures, size_px=NTU_SIZES_PX[camera], fps=NTU_FPS)
@@ -54,7 +55,7 @@ def ntu60(out: str | Path, *, seed: int = 0, actions: int = len(scenes.CLASSES))
 
 
 def write_video(path: Path, pictures: NDArray[np.uint8], *, size_px: tuple[int, int], fps: int) -> None:
-    """Write pictures [N, height, width, 3] as MPEG-4, scaled to a width and a height."""
+    """Write pictures [N, height, width, 3] as MPEG-4, scaled to `size_px` (width, height)."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=fps, options={"qmin": "4", "qmax": "4"})
         stream.width, stream.height = size_px
@@ -66,8 +67,8 @@ def write_video(path: Path, pictures: NDArray[np.uint8], *, size_px: tuple[int, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
-    """One user in one light, doing all gestures; times of events count from the start of each gesture."""
+class GestureRecording:
+    """All gestures of one user in one light; the times of events count from the start of each gesture."""
 
     name: str
     train: bool
@@ -75,7 +76,10 @@ class Recording:
 
 
 def dvs128(out: str | Path, *, seed: int = 0, users: int = 2, lights: Sequence[str] = tuple(LIGHTS)) -> Path:
-    """So many users in each part, each in every light."""
+    """Write recordings of `users` users in each part, each in every light; returns the folder.
+
+    Raises `InputError` where it exists.
+    """
     tonics, ibms = _new(Path(out) / "DVSGesture"), _new(Path(out) / "DvsGesture")
     recorded = _recordings(seed, users, lights)
     names: dict[bool, list[str]] = {True: [], False: []}
@@ -89,7 +93,7 @@ def dvs128(out: str | Path, *, seed: int = 0, users: int = 2, lights: Sequence[s
     return Path(out)
 
 
-def _recordings(seed: int, users: int, lights: Sequence[str]) -> Iterator[Recording]:
+def _recordings(seed: int, users: int, lights: Sequence[str]) -> Iterator[GestureRecording]:
     for train, offset in itertools.product((True, False), range(users)):
         user = FIRST_USERS[train] + offset
         motions = scenes.CLASSES[: len(GESTURES)]
@@ -97,7 +101,7 @@ def _recordings(seed: int, users: int, lights: Sequence[str]) -> Iterator[Record
         for light in lights:
             rng = np.random.default_rng((seed, user, list(LIGHTS).index(light)))
             gestures = tuple(_seen(video, LIGHTS[light], rng) for video in videos)
-            yield Recording(name=f"user{user:02d}_{light}", train=train, gestures=gestures)
+            yield GestureRecording(name=f"user{user:02d}_{light}", train=train, gestures=gestures)
 
 
 def _seen(video_NHWC: NDArray[np.uint8], light: float, rng: np.random.Generator) -> Events:
@@ -112,7 +116,7 @@ def _seen(video_NHWC: NDArray[np.uint8], light: float, rng: np.random.Generator)
     return events
 
 
-def _write_for_tonic(recording: Recording, folder: Path) -> None:
+def _write_for_tonic(recording: GestureRecording, folder: Path) -> None:
     for number, events in enumerate(recording.gestures):
         columns = [events["x"], events["y"], events["p"], events["t"] // US_PER_MS]
         content = io.BytesIO()
@@ -121,7 +125,7 @@ def _write_for_tonic(recording: Recording, folder: Path) -> None:
 
 
 def _pack(folder: Path) -> None:
-    """The archive that the files of a part came from, beside them."""
+    """Write the archive that would contain the files of a part, beside their folder."""
     with (
         atomic_path(folder.with_name(f"{folder.name}.tar.gz")) as temporary,
         tarfile.open(temporary, "w:gz", compresslevel=1) as archive,
@@ -129,7 +133,7 @@ def _pack(folder: Path) -> None:
         archive.add(folder, folder.name)
 
 
-def _write_as_ibm(recording: Recording, folder: Path) -> None:
+def _write_as_ibm(recording: GestureRecording, folder: Path) -> None:
     """All gestures in one file, with labels beside it."""
     start_us, parts, rows = BEFORE_US, list[Events](), list[tuple[int, int, int]]()
     for number, gesture in enumerate(recording.gestures, start=1):
@@ -157,6 +161,8 @@ def _new(folder: Path) -> Path:
 
 
 class Writer(Protocol):
+    """Writes a look-alike into a folder and returns the folder."""
+
     def __call__(self, out: str | Path, *, seed: int = 0) -> Path: ...
 
 

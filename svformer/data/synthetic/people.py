@@ -1,12 +1,11 @@
-"""Pictures of the harder procedural clips: a figure in a crowded place, seen by a camera that is not still.
+"""Pictures of the harder procedural clips: a figure in a crowded place, filmed by a moving camera.
 
-The place is a strip of wall and floor with clutter that repeats sideways. The camera follows whoever goes somewhere,
-more or less well, and drifts, shakes and zooms in every class. Behind the figure something loose may swing about;
-in front of it a post may stand or pass. All of these, and the figure's parts, are capsules: all points within a
-radius of a segment. A person (colours, proportions) and a place belong to a group, and every class has the same ones.
+The place is a strip of wall and floor with clutter that repeats sideways. The camera follows a figure that moves along,
+with some lag, and drifts, shakes and zooms in every class. Behind the figure a loose object may swing; in front of it a
+post may stand or pass. All of these, and the figure's parts, are capsules: the points within a radius of a line
+segment. A person (colours, proportions) and a place belong to a group, and every class has the same ones.
 
-Sizes suit clips of 64 x 64 pixels, on which the tiny network is good but not perfect; what it confuses are the
-look-alikes.
+Sizes suit clips of 64 x 64 pixels, on which the tiny network is good but not perfect: it confuses similar actions.
 """
 
 import dataclasses
@@ -22,15 +21,15 @@ from svformer.data.synthetic.scenes import FPS, FRAMES, HEIGHT_PX, WIDTH_PX
 Array = NDArray[np.float32]
 
 PLACE_PX = (144, 320)  # height and period of the strip
-BODY_PX = (50.0, 55.0)  # height of a figure with its arms down
-LIMB_RADIUS = 0.055  # in body heights; 2.9 pixels, what a stem that sees every fourth pixel still notices
-TRUNK_WIDTH = 1.75  # of a limb's
+BODY_PX = (50.0, 55.0)  # smallest and largest height of a figure with its arms down
+LIMB_RADIUS = 0.055  # in body heights; 2.9 pixels, which a stem of stride 4 can still detect
+TRUNK_WIDTH = 1.75  # in widths of a limb
 SHADE = 0.85  # brightness of the limbs on the far side
-VIGOUR = (0.8, 1.1)  # of what the action says a joint swings
-CLUTTER, LOOSE_THINGS, POSTS = (16, 28), (0, 1), (0, 1)  # fewest and most
+VIGOUR = (0.8, 1.1)  # factors of the swings in the table of actions
+CLUTTER, LOOSE_THINGS, POSTS = (16, 28), (0, 1), (0, 1)  # smallest and largest numbers
 DRIFT_PX_PER_S, ZOOM = 4.0, 0.05
-SHAKE_PX, SHAKE_PICTURES = 2.45, 2.0  # white noise, smoothed over so many pictures: 0.9 pixels are left
-LAG_PX = (-4.0, 16.0)  # how far the camera falls behind, from the middle of a clip to its end
+SHAKE_PX, SHAKE_PICTURES = 2.45, 2.0  # deviation of white noise, and the pictures that smooth it: 0.9 pixels are left
+LAG_PX = (-4.0, 16.0)  # distance that the camera falls behind, from the middle of a clip to its end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class Camera:
     zoom: Doubles
 
     def picture(self, points_px: Doubles) -> Doubles:
-        """Points of the place [N, ..., (x, y)] as pixels of the picture."""
+        """Points of the place, [N, ..., (x, y)] in pixels of the place, as pixels of the picture."""
         shape = (len(self.zoom), *[1] * (points_px.ndim - 2))
         middle = np.array([WIDTH_PX / 2, HEIGHT_PX / 2])
         return (points_px - self.centre_px.reshape(*shape, 2)) * self.zoom.reshape(*shape, 1) + middle
@@ -49,18 +48,18 @@ class Camera:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What the clips of a group share: a person and a place."""
+    """The person and the place that all clips of a group share."""
 
     build: Build
     body_px: float
     clothes: dict[str, Doubles]  # part of the body -> RGB
     strip: Array  # [height, period, RGB]
     tempo: float  # 0 slowest, 1 fastest
-    noise: float
+    noise: float  # standard deviation, in levels of 0 .. 255
 
 
 def draw_scene(seed: int, group: int) -> Scene:
-    """The scene of a group; it depends on nothing else."""
+    """The scene of a group; it depends on its arguments only."""
     rng = np.random.default_rng((seed, group))
     level = rng.uniform(60, 195)
     build = Build()
@@ -121,7 +120,10 @@ def draw_clip(action: str, *, seed: int, group: int, clip: int) -> NDArray[np.ui
 def _paint_figure(
     pictures: Array, ends: dict[str, Doubles], zoom: Doubles, scene: Scene, rng: np.random.Generator
 ) -> None:
-    """Paint the parts from the back to the front; the far side is chance, or it would tell a mirrored figure."""
+    """Paint the parts from the back to the front.
+
+    The far side is random: a fixed one would distinguish a figure from its mirror image.
+    """
     far, near = rng.permutation(["left", "right"])
     limb = LIMB_RADIUS * scene.body_px * zoom
     clothes = scene.clothes
@@ -139,7 +141,7 @@ def _paint_figure(
 
 
 def figure(action: str, scene: Scene, time_s: Doubles, rng: np.random.Generator) -> tuple[dict[str, Doubles], Doubles]:
-    """Ends of all parts in the place, [N, 2, (x, y)] in pixels with y down, and the way gone to the right, [N]."""
+    """Ends of all parts, [N, 2, (x, y)] in pixels of the place with y down, and distances moved to the right, [N]."""
     what = ACTIONS[action]
     move, facing = what.move, what.facing or int(rng.choice([-1, 1]))
     tempo = np.clip(scene.tempo + rng.uniform(-0.35, 0.35), 0, 1)
@@ -153,7 +155,7 @@ def figure(action: str, scene: Scene, time_s: Doubles, rng: np.random.Generator)
 
 
 def camera_following(way_px: Doubles, time_s: Doubles, rng: np.random.Generator) -> Camera:
-    """A camera for somebody who goes this way, [N] to the right; it moves a little for who stays, too."""
+    """A camera that follows a figure along `way_px`, [N] pixels to the right; it moves a little in any case."""
     from_middle_s = time_s - time_s.mean()
     lag_px = rng.uniform(*LAG_PX)
     drift = from_middle_s[:, None] * rng.uniform(-1, 1, 2) * [DRIFT_PX_PER_S, 0.4 * DRIFT_PX_PER_S]
@@ -166,7 +168,7 @@ def camera_following(way_px: Doubles, time_s: Doubles, rng: np.random.Generator)
 
 
 def _background(strip: Array, camera: Camera) -> Array:
-    """What the camera sees of the place, [N, height, width, 3]."""
+    """The camera's pictures of the empty place, [N, height, width, 3]."""
     pictures = np.empty((len(camera.zoom), HEIGHT_PX, WIDTH_PX, 3), np.float32)
     rows = (np.arange(HEIGHT_PX) + 0.5 - HEIGHT_PX / 2) / camera.zoom[:, None] + camera.centre_px[:, 1:] - 0.5
     columns = (np.arange(WIDTH_PX) + 0.5 - WIDTH_PX / 2) / camera.zoom[:, None] + camera.centre_px[:, :1] - 0.5
@@ -189,7 +191,7 @@ def _paint_loose_thing(pictures: Array, camera: Camera, time_s: Doubles, rng: np
 
 
 def _paint_post(pictures: Array, camera: Camera, time_s: Doubles, rng: np.random.Generator) -> None:
-    """Something upright that passes between the camera and the figure."""
+    """An upright post that passes between the camera and the figure."""
     speed = rng.uniform(-25, 25)
     x = rng.uniform(0, WIDTH_PX) + speed * (time_s - time_s.mean())
     top, bottom = np.sort(rng.uniform((-20, 40), (60, 100)))

@@ -1,13 +1,13 @@
-"""What the procedural clips show: 12 motions of one object, drawn so that no single picture tells the class.
+"""The easy procedural clips: 12 motions of one object, drawn so that no single picture shows the class.
 
-The world is a torus whose period is the picture's height, so the object is seen exactly once in any square
-crop, wherever it is. Every motion is centred near the middle of the picture (drifts pass it half-way through); phase
-and orientation are uniform for every class, and the size follows the sizes that Pulse visits. Turning left means
-anticlockwise as seen.
+The world is a torus whose period is the picture's height, so any square crop shows the object exactly once, wherever
+it is. Every motion is centred near the middle of the picture (drifts pass it half-way through); phase and orientation
+are uniform for every class, and sizes are distributed as those of Pulse. Turning left means anticlockwise for the
+viewer.
 
 Periods and speeds suit clips of 16 pictures 4/30 s apart: swings take 0.9 to 1.6 s, orbits and eights 1.2 to 2.4 s,
-drifts cross 0.5 to 1.2 heights in 2 s. Rotation in place is not among the classes: the tiny network, whose stem sees
-every fourth pixel, told its directions apart no better than by chance.
+drifts cross 0.5 to 1.2 heights in 2 s. Rotation in place is not among the classes: the tiny network, whose stem has a
+stride of 4 pixels, distinguished its directions no better than by chance.
 """
 
 import dataclasses
@@ -21,18 +21,18 @@ Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 WIDTH_PX, HEIGHT_PX, FPS = 96, 72, 25
-FRAMES = (64, 80)  # fewest and most in a clip
+FRAMES = (64, 80)  # smallest and largest number of pictures in a clip
 SWING_PERIOD_S, TURN_PERIOD_S = (1.6, 0.9), (2.4, 1.2)  # at the slowest and the fastest tempo
 DRIFT_HEIGHTS_PER_S = (0.25, 0.6)
 REACH_PX = (15.0, 19.0)  # amplitude of swings and radius of orbits
-SPREAD_PX = 6.0  # of the start around the centre of the picture
-RADIUS_PX = (13.0, 15.0)  # with the next line and a clip's 3 %: diameters of 25 to 55 % of the height
+SPREAD_PX = 6.0  # largest distance of the start from the centre of the picture, on either axis
+RADIUS_PX = (13.0, 15.0)  # with SIZE_SWING and a clip's variation of 3 %: diameters of 25 to 55 % of the height
 SIZE_SWING = 0.28  # Pulse's radius goes from 72 % to 128 % of the scene's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Motion:
-    """What moves: direction of a swing, of a drift (x right, y down), orbit (+1 left, -1 right), eight, size."""
+    """One kind of motion: direction of a swing or drift (x right, y down), orbit (+1 left, -1 right), eight, size."""
 
     swing: tuple[float, float] = (0.0, 0.0)
     drift: tuple[float, float] = (0.0, 0.0)
@@ -86,7 +86,7 @@ SHAPES: dict[str, Callable[[Array, Array], Array]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What the clips of a group share; levels are 0 .. 255, tempo goes from 0 (slowest) to 1 (fastest)."""
+    """The object and the ground that all clips of a group share; levels are 0 .. 255, tempo is 0 (slowest) to 1."""
 
     shape: str
     radius_px: float
@@ -98,7 +98,7 @@ class Scene:
     noise: float
 
     def varied(self, rng: np.random.Generator) -> "Scene":
-        """The scene as one of its clips shows it: a slightly different camera, light and tempo."""
+        """The scene in one of its clips: a slightly different camera, light and tempo."""
         light = rng.normal(0, 4, 3)
         clutter = self.clutter.copy()
         clutter[:, 1:3] += rng.uniform(-6, 6, 2)
@@ -113,7 +113,7 @@ class Scene:
 
 
 def draw_scene(seed: int, group: int) -> Scene:
-    """The scene of a group; it depends on nothing else, so every class has the same scenes."""
+    """The scene of a group; it depends on its arguments only, so every class has the same scenes."""
     rng = np.random.default_rng((seed, group))
     object_level, ground_level = rng.uniform(175, 215), rng.uniform(55, 95)
     if rng.random() < 0.5:
@@ -150,7 +150,7 @@ def draw_clip(action: str, *, seed: int, group: int, clip: int) -> NDArray[np.ui
 def trajectory(
     motion: Motion, time_s: Doubles, tempo: float, rng: np.random.Generator
 ) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-    """Place x, y in pixels, angle in radians, relative size at each time; what does not move is constant."""
+    """X and y in pixels, angle in radians and relative size, each [N], at times [N] in seconds."""
     start_x, start_y = np.array([WIDTH_PX / 2, HEIGHT_PX / 2]) + rng.uniform(-SPREAD_PX, SPREAD_PX, 2)
     angle, phase, size_phase = rng.uniform(0, 2 * np.pi, 3)
     reach_px = rng.uniform(*REACH_PX)

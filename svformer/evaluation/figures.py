@@ -1,4 +1,4 @@
-"""A checkpoint measured on the held-out part of a data set, and the files that say what was found."""
+"""The figures of a checkpoint on the held-out part of a data set, and the files that hold them."""
 
 import dataclasses
 import json
@@ -13,17 +13,17 @@ from svformer.common.shortage import shortage_explained
 from svformer.config import SVFormerConfig
 from svformer.data.catalogue import open_dataset
 from svformer.data.choice import DatasetChoice
-from svformer.data.dataset import ClipDataset
+from svformer.data.clip_dataset import ClipDataset
 from svformer.evaluation import accuracy
 from svformer.evaluation.accuracy import Evaluation
 from svformer.evaluation.confusion import draw_confusion, per_class
-from svformer.evaluation.views import DEFAULT_VIEWS, Grid, Views
+from svformer.evaluation.views import DEFAULT_VIEWS, ViewGrid, Views
 from svformer.model.checkpoint import load_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """What a network makes of held-out clips, with the names of the classes."""
+class CheckpointFigures:
+    """The evaluation of a network on held-out clips, with the names of the classes."""
 
     evaluation: Evaluation
     classes: tuple[str, ...]
@@ -40,16 +40,16 @@ class HeldOut:
         }
 
 
-def measure_held_out(
+def evaluate_checkpoint(
     checkpoint: Path,
     dataset: DatasetChoice,
     *,
     head_dim: int = 64,
-    views: Grid | None = None,
+    views: ViewGrid | None = None,
     batch_size: int = 32,
     loaders: int = 0,
     device: str | None = None,
-) -> HeldOut:
+) -> CheckpointFigures:
     """Load a checkpoint and run it over the held-out clips, `batch_size` views at once, read by `loaders` processes.
 
     `views` are temporal x spatial (None: the data set's). Raises `InputError` where the data are not what the network
@@ -62,8 +62,8 @@ def measure_held_out(
     seen = Views(data, views or DEFAULT_VIEWS.get(dataset.name, (1, 1)))
     advice = "lower --batch-size, or compute on another --device"
     with shortage_explained(f"--batch-size {batch_size} views at once on {chosen}", advice, workers=loaders):
-        evaluation = accuracy.measure(model, seen, batch_size=batch_size, workers=loaders)
-    return HeldOut(evaluation=evaluation, classes=data.classes)
+        evaluation = accuracy.evaluate(model, seen, batch_size=batch_size, workers=loaders)
+    return CheckpointFigures(evaluation=evaluation, classes=data.classes)
 
 
 def _check_fit(config: SVFormerConfig, data: ClipDataset) -> None:
@@ -74,9 +74,9 @@ def _check_fit(config: SVFormerConfig, data: ClipDataset) -> None:
         )
 
 
-def write_figures(measured: HeldOut, checkpoint: Path, out: Path) -> None:
+def write_figures(figures: CheckpointFigures, checkpoint: Path, out: Path) -> None:
     """Write evaluation.json and confusion.png into the folder `out`."""
     with atomic_path(out / "evaluation.json") as temporary:
-        temporary.write_text(json.dumps({"checkpoint": str(checkpoint), **measured.facts()}, indent=2) + "\n")
+        temporary.write_text(json.dumps({"checkpoint": str(checkpoint), **figures.facts()}, indent=2) + "\n")
     with atomic_path(out / "confusion.png") as temporary:
-        draw_confusion(measured.evaluation.confusion_KK, measured.classes, temporary)
+        draw_confusion(figures.evaluation.confusion_KK, figures.classes, temporary)

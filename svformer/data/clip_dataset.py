@@ -1,4 +1,4 @@
-"""What all data sets are: labelled entries on disk, each read as a clip [T, C, size, size], and views of them.
+"""The base of all data sets: labelled clips on disk, each read as [T, C, size, size], and views of them.
 
 Pixels are uint8, counts of events int16; `svformer.data.clips.normalise` makes the network's input of both.
 
@@ -8,9 +8,9 @@ A file that cannot be read is left out with one line on standard error, and coun
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypedDict, TypeVar
+from typing import Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -18,86 +18,45 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from svformer.common.errors import InputError
+from svformer.common.remarks import collecting
 from svformer.data.choice import MAX_UNREADABLE
 from svformer.data.clips import Sampling
+from svformer.data.unreadable import OncePerFile, Unreadable, UnreadableError
 
-Item = TypeVar("Item")
 
-
-class Entry(Protocol):
+class LabelledClip(Protocol):
     """One labelled clip on disk, and how it is read."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path:
+        """The file that holds the clip."""
+        ...
 
     @property
-    def label(self) -> int: ...
+    def label(self) -> int:
+        """Number of the class, from 0."""
+        ...
 
     @property
     def name(self) -> str:
-        """What tells it from all other entries: its place in the data set, or its line in a list."""
+        """Unique in the data set: the path below the data set's folder, or the line in a list."""
         ...
 
     @property
-    def channels(self) -> int: ...
+    def channels(self) -> int:
+        """C: 3 colours, or 2 polarities of events."""
+        ...
 
     def load(self, *, size: int, sampling: Sampling, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
-        """Frames [T, channels, size, size]; raises InputError where they cannot be read."""
+        """Frames [T, channels, size, size], of whole pictures without a crop; `InputError` where they cannot be read.
+
+        `start` is a fraction from 0 to 1 of the possible starts, `crop` of the possible positions of the square.
+        """
         ...
-
-
-class UnreadableError(InputError):
-    """More files than allowed cannot be read."""
-
-    def __init__(self, message: str) -> None:
-        # What a worker of a data loader raises is raised again with the whole traceback for a message, our line last.
-        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
-
-
-class Unreadable:
-    """The files of a data set that turned out unreadable; shared with the workers of a data loader."""
-
-    def __init__(self, files: int, allowed: float) -> None:
-        if not 0 <= allowed <= 1:
-            raise InputError(f"a share of {allowed:g} unreadable files; allowed: 0 (none) to 1 (all)")
-        self.allowed = allowed
-        self._found = torch.zeros(files, dtype=torch.bool)
-        self._found.share_memory_()
-
-    @property
-    def count(self) -> int:
-        return int(self._found.sum())
-
-    def add(self, index: int, error: InputError) -> None:
-        """Report a file once; raises UnreadableError when too many are unreadable, or all."""
-        if self.allowed == 0:
-            raise UnreadableError(str(error)) from error
-        if self._found[index]:
-            return
-        self._found[index] = True
-        print(f"left out: {error}", file=sys.stderr, flush=True)
-        if self.count > self.allowed * len(self._found) or self._found.all():
-            raise UnreadableError(
-                f"{self}, more than the {100 * self.allowed:g} % that are allowed, the last: {error}; "
-                "or allow more with --max-unreadable SHARE"
-            )
-
-    def readable(self, indices: Sequence[int], read: Callable[[int], Item]) -> list[Item]:
-        """What `read` makes of the files with these indices, without those that cannot be read."""
-        items = list[Item]()
-        for index in indices:
-            try:
-                items.append(read(index))
-            except InputError as error:
-                self.add(index, error)
-        return items
-
-    def __str__(self) -> str:
-        return f"{self.count} of {len(self._found)} files cannot be read"
 
 
 class Options(TypedDict, total=False):
-    """How a data set is read; see `ClipDataset`."""
+    """Keyword arguments that all data sets hand on to `ClipDataset`."""
 
     size: int
     sampling: Sampling | None
@@ -111,14 +70,15 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
     Held-out items are the middle view. Training items are views drawn from (seed, epoch, index, number of the repeat),
     so a run repeats exactly with any number of loader workers; call `set_epoch` before each epoch.
 
-    Of a training clip that cannot be read the next one takes the place. A held-out clip that cannot be read raises
-    InputError, and a batch of a `DataLoader` goes without it.
+    Where a training clip cannot be read, the next one takes its place. A held-out clip that cannot be read raises
+    `InputError`, and a batch of a `DataLoader` goes without it. `size` is in pixels, `max_unreadable` a share of the
+    files.
     """
 
     def __init__(
         self,
         classes: Sequence[str],
-        entries: Sequence[Entry],
+        entries: Sequence[LabelledClip],
         *,
         train: bool,
         size: int = 224,
@@ -130,6 +90,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
         self.train, self.size, self.sampling, self.seed = train, size, sampling or Sampling(), seed
         self.whole = False  # whether training items are whole pictures, not squares
         self.unreadable = Unreadable(len(self.entries), max_unreadable)
+        self._remarked = OncePerFile(len(self.entries))
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # loader workers see set_epoch
 
@@ -146,16 +107,24 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
         self._epoch.fill_(epoch)
 
     def view(self, index: int, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
-        """A clip from `start`, a fraction of the possible ones, cut at `crop`; raises InputError where unreadable."""
-        return self.entries[index].load(size=self.size, sampling=self.sampling, start=start, crop=crop)
+        """The clip at `start`, a fraction of the possible ones, cut at `crop`; raises `InputError` where unreadable."""
+        with collecting() as remarks:
+            clip_TCHW = self.entries[index].load(size=self.size, sampling=self.sampling, start=start, crop=crop)
+        self._print_once(index, remarks)
+        return clip_TCHW
+
+    def _print_once(self, index: int, remarks: Sequence[str]) -> None:
+        """Print remarks about a file, at its first time in all loader workers together."""
+        if remarks and self._remarked.mark(index):
+            print("\n".join(remarks), file=sys.stderr, flush=True)
 
     def random_clip(self, index: int, rng: np.random.Generator) -> Tensor:
-        """What training views of a clip are cut from; raises InputError where it cannot be read."""
+        """The clip that training views are cut from; raises `InputError` where it cannot be read."""
         return self.view(index)
 
     @abstractmethod
     def random_view(self, clip_TCHW: Tensor, rng: np.random.Generator) -> Tensor:
-        """A view for training, of a `random_clip`."""
+        """A training view, [T, C, size, size], of a `random_clip`; whole pictures where `whole` is set."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         if not 0 <= index < len(self):
@@ -166,7 +135,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
         return view_TCHW, label
 
     def repeated(self, index: int, repeats: int) -> tuple[list[Tensor], int]:
-        """Training views of one clip, which is read once: the same times, each view drawn on its own."""
+        """Training views of one clip, which is read once: the same times, each view drawn independently."""
         for step in range(len(self)):
             i = (index + step) % len(self)
             keys = ((self.seed, int(self._epoch), index, repeat) for repeat in range(repeats))
@@ -179,7 +148,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
         raise UnreadableError(f"none of the {len(self)} training files can be read")
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
-        """What a `DataLoader` asks for a batch: the items that can be read; raises UnreadableError if none can."""
+        """The readable items of a batch, for a `DataLoader`; raises `UnreadableError` where there is none."""
         if self.train:
             return [self[index] for index in indices]
         items = self.unreadable.readable(indices, self.__getitem__)
