@@ -4,10 +4,10 @@ import hashlib
 from pathlib import Path
 
 
-def source_digest(*folders: Path) -> str:
-    """All .py files in the folders and below them, with their names from there, as one number."""
+def source_digest(first: Path, *others: Path) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of all .py files in folders and below them, with their names."""
     digest = hashlib.sha256()
-    for folder in folders:
+    for folder in (first, *others):
         for path in sorted(folder.rglob("*.py")):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
