@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from deploy.passes.defaults import DEFAULT_MERGE
-from deploy.request import read_chips
+from deploy.preparation import read_chips
 from hardware import Chip, ChipError, load_chip, shipped_chips
 from hardware.shown import CONVENTION, SHOWN, Place, shown_in
 from svformer.common.errors import InputError

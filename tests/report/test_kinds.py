@@ -9,7 +9,7 @@ import pytest
 from deploy.ir.populations.input import IntInput
 from deploy.ir.populations.relay import IntRelay
 from deploy.report.keys.network import Kind
-from deploy.report.kinds import WORDS, groups, kind_of
+from deploy.report.kinds import WORDS, groups
 from deploy.report.markdown import markdown
 from deploy.report.page import render
 
@@ -64,5 +64,5 @@ def test_groups_in_words(kinds: list[Any], said: str) -> None:
 
 def test_kinds_of_populations_without_a_potential() -> None:
     shape = (1, 1, 1)
-    assert kind_of(IntInput(shape=shape, scale=1.0, low=0.0, high=1.0)) == "input"
-    assert kind_of(IntRelay(shape=shape, scale=1.0, bias=np.zeros(shape, dtype=np.int64))) == "relay"
+    assert IntInput(shape=shape, scale=1.0, low=0, high=1).kind == "input"
+    assert IntRelay(shape=shape, scale=1.0, bias=np.zeros(shape, dtype=np.int64)).kind == "relay"
