@@ -1,6 +1,7 @@
 """From a NIR graph to spikes on Lava, checked bit for bit after every step.
 
-`run(Request(..))` does what `run_lava.py` does; `read_nir`, `lower`, `quantize` and `simulate` are its steps.
+`run(Request(..))` does what `run_lava.py` does, and `draft` stops on the way; `read_nir`, `lower`, `quantize` and
+`simulate` are its steps.
 """
 
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from deploy.passes.lowering import LoweringStep, lower, lowering_steps
     from deploy.pipeline import quantize
     from deploy.request import Request
-    from deploy.session import Outcome, run
+    from deploy.session import Outcome, draft, run
 else:
     __getattr__ = exported(
         __name__,
@@ -23,7 +24,7 @@ else:
             "deploy.execution.simulate": ("Simulation", "simulate"),
             "deploy.pipeline": ("quantize",),
             "deploy.request": ("Request",),
-            "deploy.session": ("Outcome", "run"),
+            "deploy.session": ("Outcome", "draft", "run"),
         },
     )
 
@@ -32,6 +33,7 @@ __all__ = [
     "Outcome",
     "Request",
     "Simulation",
+    "draft",
     "lower",
     "lowering_steps",
     "quantize",

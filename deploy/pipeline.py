@@ -1,13 +1,12 @@
 """The deployment of a network, from NIR graph to plan, as one list of steps; and a run of clips through it.
 
-STEPS     graph -> network -> integers -> plan: `deploy` executes the list, and can stop after any of its steps
+STEPS     graph -> network -> integers -> plan: `deploy` executes the list, and `advance` stops after any of its steps
 run       clips in batches through three executions (float NIR interpreter, integer interpreter, a backend), each
           compared with the one before (`deploy.execution.batch`), here or on workers; what a batch leaves is added
           up (`deploy.execution.collect`), so memory does not grow with the data set
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import nir
 
@@ -17,6 +16,7 @@ from deploy.execution.backends import RunOptions, backend_of
 from deploy.execution.batch import BATCH, RunSpec
 from deploy.execution.collect import InProcess, Runner, collect
 from deploy.execution.deployment import Deployment
+from deploy.execution.draft import Draft
 from deploy.execution.memory import (
     MemoryNeed,
     available_bytes,
@@ -27,22 +27,19 @@ from deploy.execution.memory import (
 )
 from deploy.execution.resume import ResultFolder
 from deploy.execution.tally import KEPT_CLIPS, Tally
-from deploy.frontend.export import class_names
-from deploy.gates.fidelity import LayerFidelity, fidelity, summary, warnings
+from deploy.gates.fidelity import fidelity, summary, warnings
 from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntNetwork, as_images
 from deploy.ir.interpreter import interpret
-from deploy.ir.intervals import Headroom
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
-from deploy.ir.plan import Plan
 from deploy.ir.storage import widest_weight_bits
 from deploy.ir.types import Frames
 from deploy.passes.bounds import prove
-from deploy.passes.calibrate import Calibration, calibrate
-from deploy.passes.defaults import DEFAULT_MERGE
+from deploy.passes.calibrate import calibrate
+from deploy.passes.defaults import DEFAULT_MERGE, Step
 from deploy.passes.from_nir import from_nir, graph_frames
-from deploy.passes.lowering import LoweringOptions, LoweringStep, passes
+from deploy.passes.lowering import LoweringOptions, passes
 from deploy.passes.merge_linear_chains import Merge, has_chains, read_merge
 from deploy.passes.probes import SpikeCounts
 from deploy.passes.quantize import quantize_calibrated
@@ -58,61 +55,6 @@ Say = Callable[[str], None]
 
 
 # Deployment
-
-
-@dataclass(kw_only=True)
-class Draft:
-    """A deployment that is being made: what is given, and what the steps so far have added.
-
-    Attributes:
-        graph: What is deployed.
-        clips: Calibration clips, [N, T, *input shape].
-        input_range: What an input value can be (None: what these clips show); the rest is clipped.
-        weight_bits: Width of a weight, sign included.
-        merge: What decides about chains of convolutions (`deploy.passes.merge_linear_chains`).
-        search: Whether the best of several scales is searched, or the first that fits is taken.
-    """
-
-    graph: nir.NIRGraph
-    clips: Frames
-    input_range: tuple[float, float] | None = None
-    weight_bits: int = WEIGHT_BITS
-    merge: Merge
-    search: bool = True
-
-    unmerged: Network = field(init=False)
-    rates: dict[str, float] = field(init=False)
-    lowered: list[LoweringStep] = field(init=False)
-    calibration: Calibration = field(init=False)
-    integer: IntNetwork = field(init=False)
-    headroom: list[Headroom] = field(init=False)
-    fixed_point: list[LayerFidelity] = field(init=False)
-    plan: Plan = field(init=False)
-
-    @property
-    def network(self) -> Network:
-        """The lowered network."""
-        return self.lowered[-1].network
-
-    @property
-    def at_once(self) -> int:
-        """Calibration clips that run at the same time, as many as there is memory for."""
-        return clips_at_once(self.network, len(self.clips))
-
-    def finished(self) -> Deployment:
-        """The deployment, when all steps are done."""
-        return Deployment(
-            graph=self.graph,
-            unmerged=self.unmerged,
-            network=self.network,
-            integer=self.integer,
-            plan=self.plan,
-            headroom=self.headroom,
-            classes=class_names(self.graph.metadata),
-            calibration_clips=len(self.clips),
-            weight_bits=self.weight_bits,
-            fixed_point=self.fixed_point,
-        )
 
 
 def _read(draft: Draft) -> Iterator[str]:
@@ -174,7 +116,7 @@ def _schedule(draft: Draft) -> Iterator[str]:
     yield f"scheduled: {plan.depth} synapses deep, {plan.frames} time steps a clip, {delay}"
 
 
-STEPS: dict[str, Callable[[Draft], Iterator[str]]] = {
+STEPS: dict[Step, Callable[[Draft], Iterator[str]]] = {
     "read": _read,  # every node of the graph a population or a connection; what has no exact counterpart is refused
     "rate": _rate,  # firing rates of the layers, where a chip's energy decides about chains of convolutions
     "lower": _lower,  # the passes of `deploy.passes.lowering.LOWERING`: fewer relays, the same numbers
@@ -186,10 +128,10 @@ STEPS: dict[str, Callable[[Draft], Iterator[str]]] = {
 }
 
 
-def steps(draft: Draft) -> Iterator[tuple[str, list[str]]]:
+def steps(draft: Draft) -> Iterator[tuple[Step, list[str]]]:
     """Execute `STEPS`, one by one: the name of each, and what it has to say, while `draft` holds what it made.
 
-    A caller that stops between two of them has a draft up to there.
+    A caller that stops between two of them has a draft up to there; so does `advance`.
     """
     for name, step in STEPS.items():
         yield name, list(step(draft))
@@ -209,10 +151,17 @@ def deploy(
     Raises `InputError`, before anything runs, when not even one clip fits into the memory.
     """
     draft = drafted(graph, calibration, weight_bits=weight_bits, merge=merge, search=search)
-    for _, lines in steps(draft):
+    return advance(draft, say).finished()
+
+
+def advance(draft: Draft, say: Say, *, last: Step | None = None) -> Draft:
+    """Execute `STEPS` up to and with `last` (None: all); each says what it did."""
+    for name, lines in steps(draft):
         for line in lines:
             say(line)
-    return draft.finished()
+        if name == last:
+            break
+    return draft
 
 
 def drafted(

@@ -40,15 +40,10 @@ class Prepared:
     calibration: list[ClipSource]
     merge: Merge
     chips: list[Chip]  # the user's own
-    parts: ResultFolder
 
 
 def prepare(request: Request) -> Prepared:
     """Read network, clips, chips and reference; raises `InputError` for what cannot be read or does not fit."""
-    if not request.resume:
-        reports = (request.folder / name for name in ("report.json", "loihi2.json"))
-        require_new(*reports, force=request.replaces)
-    parts = ResultFolder(request.folder / FOLDER, resume=request.resume, force=request.force)
     merge, chips = read_merge(request.merge), read_chips(request.chips)
     files = from_files(request.clips, events_by=request.events_by or BINNINGS[0])
     require_readable(files)
@@ -65,9 +60,15 @@ def prepare(request: Request) -> Prepared:
     clips = with_views(clips or demo_clips(wanted), *request.views)
     _require_fit(request, graph, clips)
     calibration = calibration or calibration_clips(wanted, clips)
-    return Prepared(
-        graph=graph, exported=exported, clips=clips, calibration=calibration, merge=merge, chips=chips, parts=parts
-    )
+    return Prepared(graph=graph, exported=exported, clips=clips, calibration=calibration, merge=merge, chips=chips)
+
+
+def claim_folder(request: Request) -> ResultFolder:
+    """What lies in the folder of results: finished batches; raises `InputError` where they may not be replaced."""
+    if not request.resume:
+        reports = (request.folder / name for name in ("report.json", "loihi2.json"))
+        require_new(*reports, force=request.replaces)
+    return ResultFolder(request.folder / FOLDER, resume=request.resume, force=request.force)
 
 
 def _require_machines(request: Request) -> None:

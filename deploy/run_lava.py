@@ -6,6 +6,7 @@
     python deploy/run_lava.py --dataset folder --root DIR --workers 8     # the same again with --resume goes on
     python deploy/run_lava.py --nir FILE.nir --clip FILE.npy --dt 1e-4       # a network of another framework
     python deploy/run_lava.py --estimate                           # does it fit? nothing is simulated
+    python deploy/run_lava.py --stop-after lower                   # what the passes make of the network
 
 The out folder receives report.json, report.html, report.md, spikes.h5 and model.nir. A run of many clips keeps its
 finished batches in OUT/parts until it ends well; --resume goes on from them after Ctrl-C or a crash. Results that lie
@@ -22,12 +23,16 @@ from typing import TYPE_CHECKING
 from deploy.arguments import WIDTHS, add_merge_argument
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS
 from deploy.ir.machine import WEIGHT_BITS
+from deploy.passes.defaults import STEP_NAMES
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.options import fields_of, positive_int, positive_seconds, views
 from svformer.common.terminal import new_console
 from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, optional_dataset
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deploy.passes.defaults import Step
     from deploy.request import Request
 
 
@@ -56,12 +61,19 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     chip_help = "chip files of your own (as in hardware/chips), priced beside those that ship"
     add("--chip", dest="chips", nargs="+", type=Path, default=[], metavar="FILE", help=chip_help)
     add("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
-    add("--estimate", action="store_true", help="simulate nothing: quantise, plan, and say what fits which chip")
+    short = parser.add_mutually_exclusive_group()
+    estimate_help = "simulate nothing: quantise, plan, and say what fits which chip"
+    short.add_argument("--estimate", action="store_true", help=estimate_help)
+    stop_help = "deploy no further than this step, show the network as it is then, and write nothing"
+    short.add_argument("--stop-after", choices=STEP_NAMES, help=stop_help)
     add("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET, /estimate)")
     add("--resume", action="store_true", help="go on where an earlier run in --out stopped")
     add("--force", action="store_true", help="replace what an earlier run has left in --out")
     add("--json", action="store_true", help="print report.json instead of the summary")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.stop_after and arguments.json:
+        parser.error("--json: allowed for a run or an estimate; --stop-after shows tables")
+    return arguments
 
 
 def asked_for(arguments: argparse.Namespace) -> "Request":
@@ -69,17 +81,28 @@ def asked_for(arguments: argparse.Namespace) -> "Request":
 
     dataset = optional_dataset(arguments)
     events_by = None if dataset else arguments.events_by  # a data set has its own
-    options = fields_of(Request, arguments, apart=(*DATASET_OPTIONS, "json"))
+    options = fields_of(Request, arguments, apart=(*DATASET_OPTIONS, "stop_after", "json"))
     return Request(dataset=dataset, events_by=events_by, **options)
+
+
+def show_draft(request: "Request", last: "Step", console: "Console") -> None:
+    from deploy.report.draft import print_draft
+    from deploy.session import draft
+
+    print_draft(draft(request, last, console.print), last, console)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     request = asked_for(arguments)
 
+    console = new_console()
+    if arguments.stop_after:
+        show_draft(request, arguments.stop_after, console)
+        return
+
     from deploy.session import print_outcome, run
 
-    console = new_console()
     outcome = run(request, console.print)
     print_outcome(outcome, console)
     if arguments.json:

@@ -12,13 +12,16 @@ from deploy.clips.read import load_clips
 from deploy.execution.backends import BOARDS, RunOptions
 from deploy.execution.collect import InProcess, Runner
 from deploy.execution.deployment import Deployment
+from deploy.execution.draft import Draft
 from deploy.execution.on_loihi2 import run_chip
+from deploy.execution.resume import ResultFolder
 from deploy.execution.tally import KEPT_CLIPS, Tally
 from deploy.gates.reference import compare
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import graph_dt_s
+from deploy.passes.defaults import Step
 from deploy.pipeline import Say
-from deploy.preparation import Prepared, prepare
+from deploy.preparation import Prepared, claim_folder, prepare
 from deploy.report.files import write_markdown
 from deploy.report.keys.loihi2 import BoardReport
 from deploy.report.keys.report import Estimate, Report
@@ -50,6 +53,7 @@ def run(request: Request, say: Say = lambda line: None) -> Outcome:
     Raises `InputError`, before the long work and before a file is written, for what cannot be run; `GateError` where
     two executions that have to agree differ; `SimulatorError` where Lava fails.
     """
+    results = claim_folder(request)
     prepared = prepare(request)
     graph = _network(request, prepared, say)
     deployment = pipeline.deploy(
@@ -59,7 +63,19 @@ def run(request: Request, say: Say = lambda line: None) -> Outcome:
         return _estimated(request, prepared, deployment)
     if request.backend in BOARDS:
         return _ran_on_board(request, prepared, deployment)
-    return _simulated(request, prepared, deployment)
+    return _simulated(request, prepared, deployment, results)
+
+
+def draft(request: Request, last: Step, say: Say = lambda line: None) -> Draft:
+    """Deploy the network of a request up to and with one step of `deploy.pipeline.STEPS`; nothing is written.
+
+    Raises `InputError` for what cannot be read, does not fit, or cannot be mapped exactly.
+    """
+    prepared = prepare(request)
+    begun = pipeline.drafted(
+        prepared.graph, prepared.calibration, weight_bits=request.weight_bits, merge=prepared.merge
+    )
+    return pipeline.advance(begun, say, last=last)
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
@@ -98,8 +114,8 @@ def _ran_on_board(request: Request, prepared: Prepared, deployment: Deployment) 
     return Outcome(request=request, deployment=deployment, report=report, page=page)
 
 
-def _simulated(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
-    tally, compared = _tally(request, prepared, deployment), None
+def _simulated(request: Request, prepared: Prepared, deployment: Deployment, results: ResultFolder) -> Outcome:
+    tally, compared = _tally(request, prepared, deployment, results), None
     if request.reference:
         first = load_clips([clip.source for clip in tally.clips[:KEPT_CLIPS]], deployment.input_format)
         compared = compare(Path(request.reference), deployment.graph, first, tally.kept)
@@ -109,11 +125,11 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment) -> 
     write_page(report, tally.kept, tally.shown_frames, folder / "report.html")
     write_markdown(report, folder / "report.md")
     report.write(folder / "report.json")
-    prepared.parts.remove()
+    results.remove()
     return Outcome(request=request, deployment=deployment, report=report, page=folder / "report.html", tally=tally)
 
 
-def _tally(request: Request, prepared: Prepared, deployment: Deployment) -> Tally:
+def _tally(request: Request, prepared: Prepared, deployment: Deployment, results: ResultFolder) -> Tally:
     """The clips in all executions, with a bar."""
     options = RunOptions(blocks=request.blocks, processes=request.processes, timeout_s=request.timeout_s)
     with _runner(request) as runner, counting(len(prepared.clips), _described(request, prepared, runner)) as on_clips:
@@ -123,7 +139,7 @@ def _tally(request: Request, prepared: Prepared, deployment: Deployment) -> Tall
             backend=request.backend,
             options=options,
             runner=runner,
-            results=prepared.parts,
+            results=results,
             on_clips=on_clips,
         )
 

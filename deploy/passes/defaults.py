@@ -1,3 +1,7 @@
-"""Defaults of the passes that command lines name too; this file imports nothing, so that `--help` answers at once."""
+"""Names of steps and defaults of the passes, for command lines too; nothing here takes long to import."""
+
+from typing import Literal, get_args
 
 DEFAULT_MERGE = "cmos45_fp32"  # the convention of SNN papers
+Step = Literal["read", "rate", "lower", "calibrate", "quantize", "prove", "compare", "schedule"]
+STEP_NAMES: tuple[Step, ...] = get_args(Step)  # of `deploy.pipeline.STEPS`, in order

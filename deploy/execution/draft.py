@@ -1,0 +1,74 @@
+"""A deployment that is being made."""
+
+from dataclasses import dataclass, field
+
+import nir
+
+from deploy.execution.deployment import Deployment
+from deploy.execution.memory import clips_at_once
+from deploy.frontend.export import class_names
+from deploy.gates.fidelity import LayerFidelity
+from deploy.ir.integer import IntNetwork
+from deploy.ir.intervals import Headroom
+from deploy.ir.machine import WEIGHT_BITS
+from deploy.ir.network import Network
+from deploy.ir.plan import Plan
+from deploy.ir.types import Frames
+from deploy.passes.calibrate import Calibration
+from deploy.passes.lowering import LoweringStep
+from deploy.passes.merge_linear_chains import Merge
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """A deployment that is being made: what is given, and what the steps so far have added.
+
+    Attributes:
+        graph: What is deployed.
+        clips: Calibration clips, [N, T, *input shape].
+        input_range: What an input value can be (None: what these clips show); the rest is clipped.
+        weight_bits: Width of a weight, sign included.
+        merge: What decides about chains of convolutions (`deploy.passes.merge_linear_chains`).
+        search: Whether the best of several scales is searched, or the first that fits is taken.
+    """
+
+    graph: nir.NIRGraph
+    clips: Frames
+    input_range: tuple[float, float] | None = None
+    weight_bits: int = WEIGHT_BITS
+    merge: Merge
+    search: bool = True
+
+    unmerged: Network = field(init=False)
+    rates: dict[str, float] = field(init=False)
+    lowered: list[LoweringStep] = field(init=False)
+    calibration: Calibration = field(init=False)
+    integer: IntNetwork = field(init=False)
+    headroom: list[Headroom] = field(init=False)
+    fixed_point: list[LayerFidelity] = field(init=False)
+    plan: Plan = field(init=False)
+
+    @property
+    def network(self) -> Network:
+        """The lowered network."""
+        return self.lowered[-1].network
+
+    @property
+    def at_once(self) -> int:
+        """Calibration clips that run at the same time, as many as there is memory for."""
+        return clips_at_once(self.network, len(self.clips))
+
+    def finished(self) -> Deployment:
+        """The deployment, when all steps are done."""
+        return Deployment(
+            graph=self.graph,
+            unmerged=self.unmerged,
+            network=self.network,
+            integer=self.integer,
+            plan=self.plan,
+            headroom=self.headroom,
+            classes=class_names(self.graph.metadata),
+            calibration_clips=len(self.clips),
+            weight_bits=self.weight_bits,
+            fixed_point=self.fixed_point,
+        )

@@ -1,0 +1,51 @@
+"""A deployment can stop after each of its steps, shows what it has, and writes nothing."""
+
+from pathlib import Path
+
+import pytest
+
+import deploy
+from deploy import run_lava
+from deploy.passes.defaults import STEP_NAMES
+from deploy.pipeline import STEPS
+from deploy.report.draft import COLUMNS
+from svformer.assets import DEMO_CLIPS
+from svformer.common.cli import run_cli
+
+FOUND_BY = {"rates": "rate", "lowered": "lower", "calibration": "calibrate", "integer": "quantize", "plan": "schedule"}
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert run_cli(run_lava.main, [*map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_steps_of_the_command_line_are_those_that_run() -> None:
+    assert tuple(STEPS) == STEP_NAMES == tuple(COLUMNS)
+
+
+@pytest.mark.parametrize("last", ["read", "lower", "prove"])
+def test_a_draft_has_what_the_steps_so_far_found_and_no_more(last: str) -> None:
+    made = deploy.draft(deploy.Request(clips=sorted(DEMO_CLIPS.rglob("*.avi"))[:1]), last)  # type: ignore[arg-type]
+    done = STEP_NAMES[: STEP_NAMES.index(last) + 1]  # type: ignore[arg-type]
+    assert {name for name in FOUND_BY if hasattr(made, name)} == {n for n, step in FOUND_BY.items() if step in done}
+
+
+def test_lowering_shows_every_pass_and_every_layer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "--stop-after", "lower", "--out", tmp_path / "out")
+    for name in ("from_nir", "merge_linear_chains", "split_relays", "stage3.block0.attn.plif_qkv", "16 delays to 15"):
+        assert name in text
+    assert "fullest register" not in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_last_step_shows_what_all_steps_found(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "--stop-after", STEP_NAMES[-1])
+    for heading in (heading for columns in COLUMNS.values() for heading in columns):
+        assert heading in text
+
+
+@pytest.mark.parametrize("also", ["--json", "--estimate"])
+def test_a_draft_is_neither_a_report_nor_an_estimate(also: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(run_lava.main, ["--stop-after", "lower", also]) == 2
+    assert "allowed" in capsys.readouterr().err
