@@ -11,9 +11,11 @@ is. One clip in the integer interpreter; the full geometry takes about a minute 
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ from deploy.ir.integer import run_integer
 from deploy.passes.merge_linear_chains import Merge, read_merge
 from deploy.pipeline import deploy
 from deploy.report.energy import energy
+from deploy.report.keys.energy import EnergySummary
+from deploy.report.keys.report import Estimate
 from deploy.report.record import estimate
 from deploy.report.summary import print_estimate
 from hardware import OpCounts, load_chip, shipped_chips
@@ -57,7 +61,21 @@ def deployed(
     return deploy(graph, [source], console.print, merge=merge, search=False), frames
 
 
-def measure(config: SVFormerConfig, merge: Merge, console: Console) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What is known before a run, energy and bill of one clip, and the counts of every layer."""
+
+    estimate: Estimate
+    energy: EnergySummary
+    counts: dict[str, OpCounts]
+
+    def plain(self) -> dict[str, Any]:
+        """All figures as plain values, as in report.json."""
+        counts = {name: vars(counts) for name, counts in self.counts.items()}
+        return {**self.estimate.plain(), "energy": dataclasses.asdict(self.energy), "counts": counts}
+
+
+def measure(config: SVFormerConfig, merge: Merge, console: Console) -> Measured:
     """Energy, bill and fit of one clip."""
     source = shipped(CALIBRATION_CLIPS)[0]
     deployment, frames = deployed(config, source, merge, console)
@@ -65,33 +83,31 @@ def measure(config: SVFormerConfig, merge: Merge, console: Console) -> dict[str,
     logits = deployment.integer.logits(signals)[0]
     clip = ClipResult(source=source, float_logits=logits, integer_logits=logits, logits=logits, seconds=0.0)
     tally = Tally(clips=[clip], steps=count_by_step(deployment.integer, deployment.plan, signals))
-    report = estimate(deployment)
     found = energy(deployment, tally, [load_chip(name) for name in shipped_chips()])
-    return {**report, "energy": found, "counts": {name: vars(counts) for name, counts in tally.counts.items()}}
+    return Measured(estimate=estimate(deployment), energy=found, counts=tally.counts)
 
 
-def print_result(found: dict[str, Any], console: Console) -> None:
-    print_estimate(found, console)
-    totals = sum((OpCounts(**counts) for counts in found["counts"].values()), OpCounts())
+def print_result(found: Measured, console: Console) -> None:
+    print_estimate(found.estimate, console)
+    totals, energy = sum(found.counts.values(), OpCounts()), found.energy
     for name, value in vars(totals).items():
         console.print(f"{name}: {value:,}")
-    energy, models = found["energy"], found["energy"]["models"]
     console.print(
-        f"{energy['geometry_difference']} Weighted layers at 45 nm FP32: {energy['ratio_to_paper']:.1%} of the paper's "
-        f"{energy['paper_mj_per_video']:g} mJ, {energy['paper']['views']['15']:.4g} mJ for 15 views"
+        f"{energy.geometry_difference} Weighted layers at 45 nm FP32: {energy.ratio_to_paper:.1%} of the paper's "
+        f"{energy.paper_mj_per_video:g} mJ, {energy.paper.views['15']:.4g} mJ for 15 views"
     )
-    for model in models.values():
-        if model["mj_per_video"] is not None:
-            console.print(f"{model['title']}: {model['weighted_layers_mj']:.4g} mJ, all {model['mj_per_video']:.4g} mJ")
-            if static := model["static"]:
-                console.print(f"  static, {static['chips']} chips for {static['latency_s']:g} s: {static['mj']:.4g} mJ")
-    for entry in found["energy"]["bill"]:
-        priced = ", ".join(f"{models[chip]['title']} {mj:.4g} mJ" for chip, mj in entry["mj"].items() if mj is not None)
-        console.print(f"{entry['item']}, {entry['choice']}: {priced}; {entry['memory_kib']:,.0f} KiB")
-    activity = found["energy"]["break_even"]
-    console.print(
-        f"synapses used: {activity['per_step']:.2%} of the steps, {activity['per_inference']:.2f} times a clip"
-    )
+    for model in energy.models.values():
+        if model.mj_per_video is not None:
+            console.print(f"{model.title}: {model.weighted_layers_mj:.4g} mJ, all {model.mj_per_video:.4g} mJ")
+            if static := model.static:
+                console.print(f"  static, {static.chips} chips for {static.latency_s:g} s: {static.mj:.4g} mJ")
+    for entry in energy.bill:
+        priced = ", ".join(
+            f"{energy.models[chip].title} {mj:.4g} mJ" for chip, mj in entry.mj.items() if mj is not None
+        )
+        console.print(f"{entry.item}, {entry.choice}: {priced}; {entry.memory_kib:,.0f} KiB")
+    if energy.break_even:
+        console.print(f"{energy.break_even.words} a clip")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -110,9 +126,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print_result(found, console)
     if arguments.out:
         with atomic_path(arguments.out) as temporary:
-            temporary.write_text(json.dumps(found, indent=2) + "\n")
+            temporary.write_text(json.dumps(found.plain(), indent=2) + "\n")
     if arguments.json:
-        print(json.dumps(found))
+        print(json.dumps(found.plain()))
 
 
 if __name__ == "__main__":

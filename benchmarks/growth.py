@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from lava_clip import Memory, _children, _fit_threshold, _rollup, calibrated_model, median_s
 from matplotlib.figure import Figure
-from parity import provenance
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -42,6 +41,7 @@ from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.files import atomic_path
 from svformer.common.options import positive_int
+from svformer.common.provenance import Provenance, provenance
 from svformer.common.terminal import new_console
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.model.neurons import PLIF
@@ -142,7 +142,7 @@ def measure(quantity: str, value: float, *, clips: int, repeats: int) -> dict[st
     }
 
 
-def draw(points: Iterable[dict[str, Any]], made: dict[str, str], clips: int, path: Path) -> None:
+def draw(points: Iterable[dict[str, Any]], made: Provenance, clips: int, path: Path) -> None:
     """Seconds above, memory below; one column for each quantity."""
     figure = Figure(figsize=(11, 5), layout="constrained")
     panels = figure.subplots(2, len(SWEEPS), sharex="col")
@@ -167,7 +167,7 @@ def draw(points: Iterable[dict[str, Any]], made: dict[str, str], clips: int, pat
     middle = f"{MIDDLE.image_size} x {MIDDLE.image_size} pixels, T = {MIDDLE.frames}, rate {100 * MIDDLE_RATE:g} %"
     figure.suptitle(
         f"Cost of a clip around {middle}, {sum(MIDDLE.depths)} blocks; {clips} clips streamed\n"
-        f"{made['machine']}, {made['date']}, commit {made['commit']}",
+        f"{made.processor}, {os.cpu_count()} cores, {made.date}, commit {made.commit}",
         fontsize="medium",
     )
     with atomic_path(path) as temporary:
@@ -206,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print_table(points, console)
     if arguments.out:
         with atomic_path(arguments.out) as temporary:
-            found = {**made, "clips": arguments.clips, "repeats": arguments.repeats, "points": points}
+            found = {**vars(made), "clips": arguments.clips, "repeats": arguments.repeats, "points": points}
             temporary.write_text(json.dumps(found, indent=2) + "\n")
     if arguments.picture:
         draw(points, made, arguments.clips, arguments.picture)

@@ -11,12 +11,8 @@ minutes and 5 GB. Exit code 3, and the places in the JSON file, when anything di
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,30 +37,11 @@ from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
 from svformer.common.options import positive_int
+from svformer.common.provenance import provenance
 from svformer.common.terminal import new_console
 from svformer.config import PRESETS, SVFormerConfig
 
-ROOT = Path(__file__).parents[1]
-
-
-def provenance() -> dict[str, str]:
-    """When, where and with what a result was made."""
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain") else ""),
-    }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
+LIBRARIES = ("torch", "numpy", "lava-nc")
 
 
 def published_network(config: SVFormerConfig, frames_TCHW: NDArray[Any], value_range: Any) -> IntNetwork:
@@ -91,7 +68,7 @@ def compared(network: IntNetwork, expected: NDArray[Any], found: NDArray[Any], n
 
 
 def measure(config: SVFormerConfig, clips: int, console: Console) -> dict[str, Any]:
-    made, sources = provenance(), shipped(CALIBRATION_CLIPS)
+    made, sources = vars(provenance(LIBRARIES)), shipped(CALIBRATION_CLIPS)
     if not 1 <= clips <= len(sources):
         raise InputError(f"--clips {clips}; allowed: 1 to {len(sources)}")
     wanted = InputFormat.of(config)

@@ -5,8 +5,8 @@
     python deploy/compare.py runs/tiny/checkpoint.safetensors runs/relu/checkpoint.safetensors --limit 50
     python deploy/compare.py a.safetensors b.safetensors --dataset folder --root DIR --out runs/a_or_b
 
-Spiking networks run in the integer machine at every asked width (those of `svformer.train --qat` at the one they were
-trained for), the ReLU twin in PyTorch. The out folder receives comparison.json and comparison.html.
+Spiking networks run in the integer machine at every width (those of `svformer.train --qat` at the width of their
+training), ReLU networks in PyTorch. The out folder receives comparison.json and comparison.html.
 """
 
 import argparse

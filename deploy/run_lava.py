@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     outcome = run(request, console.print)
     print_outcome(outcome, console)
     if arguments.json:
-        print(json.dumps(outcome.report))
+        print(json.dumps(outcome.report.plain()))
     console.print(f"look at {outcome.page}")
 
 

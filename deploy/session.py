@@ -3,7 +3,6 @@
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nir
 from rich.console import Console
@@ -13,15 +12,17 @@ from deploy.clips.read import load_clips
 from deploy.execution.backends import BOARDS, RunOptions
 from deploy.execution.collect import InProcess, Runner
 from deploy.execution.deployment import Deployment
-from deploy.execution.on_loihi2 import print_chip_run, run_chip
+from deploy.execution.on_loihi2 import run_chip
 from deploy.execution.tally import KEPT_CLIPS, Tally
-from deploy.gates.fidelity import plain
-from deploy.gates.reference import compare, lines
+from deploy.gates.reference import compare
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import graph_dt_s
 from deploy.pipeline import Say
 from deploy.preparation import Prepared, prepare
-from deploy.report.files import write_json, write_markdown
+from deploy.report.files import write_markdown
+from deploy.report.keys.loihi2 import BoardReport
+from deploy.report.keys.report import Estimate, Report
+from deploy.report.loihi2 import board_report, print_board_report
 from deploy.report.page import write_page
 from deploy.report.record import estimate, record
 from deploy.report.spikes import write_spikes
@@ -38,7 +39,7 @@ class Outcome:
 
     request: Request
     deployment: Deployment  # the network at every level, and what was proven on the way
-    report: dict[str, Any]  # the content of report.json; of loihi2.json after a run on a board
+    report: Report | Estimate | BoardReport  # the content of report.json; of loihi2.json after a run on a board
     page: Path  # the file to look at first
     tally: Tally | None = None  # results of all clips, spikes of the first ones; None where nothing was simulated
 
@@ -63,14 +64,13 @@ def run(request: Request, say: Say = lambda line: None) -> Outcome:
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
     """What a person wants to know at once."""
-    if outcome.request.estimate:
-        print_estimate(outcome.report, console)
-    elif outcome.tally is None:
-        print_chip_run(outcome.report, console)
-    else:
-        print_summary(outcome.report, console)
-        for line in lines(outcome.report.get("reference", {})):
-            console.print(line)
+    match outcome.report:
+        case Report() as report:
+            print_summary(report, console)
+        case Estimate() as report:
+            print_estimate(report, console)
+        case report:
+            print_board_report(report, console)
 
 
 def _network(request: Request, prepared: Prepared, say: Say) -> nir.NIRGraph:
@@ -85,31 +85,30 @@ def _network(request: Request, prepared: Prepared, say: Say) -> nir.NIRGraph:
 
 
 def _estimated(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
-    report = {**estimate(deployment, chips=prepared.chips), "fixed_point": plain(deployment.fixed_point)}
+    report = estimate(deployment, chips=prepared.chips)
     page = _new_folder(request) / "report.json"
-    write_json(report, page)
+    report.write(page)
     return Outcome(request=request, deployment=deployment, report=report, page=page)
 
 
 def _ran_on_board(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
-    report = run_chip(deployment, prepared.clips)
+    report = board_report(deployment, run_chip(deployment, prepared.clips))
     page = _new_folder(request) / "loihi2.json"
-    write_json(report, page)
+    report.write(page)
     return Outcome(request=request, deployment=deployment, report=report, page=page)
 
 
 def _simulated(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
-    tally = _tally(request, prepared, deployment)
-    report = record(deployment, tally, backend=request.backend, chips=prepared.chips)
+    tally, compared = _tally(request, prepared, deployment), None
     if request.reference:
         first = load_clips([clip.source for clip in tally.clips[:KEPT_CLIPS]], deployment.input_format)
-        report["reference"] = compare(Path(request.reference), deployment.graph, first, tally.kept)
-    report["fixed_point"] = plain(deployment.fixed_point)
+        compared = compare(Path(request.reference), deployment.graph, first, tally.kept)
+    report = record(deployment, tally, backend=request.backend, chips=prepared.chips, reference=compared)
     folder = _new_folder(request)
     write_spikes(tally.kept, folder / "spikes.h5", dt_s=graph_dt_s(deployment.graph))
     write_page(report, tally.kept, tally.shown_frames, folder / "report.html")
     write_markdown(report, folder / "report.md")
-    write_json(report, folder / "report.json")
+    report.write(folder / "report.json")
     prepared.parts.remove()
     return Outcome(request=request, deployment=deployment, report=report, page=folder / "report.html", tally=tally)
 

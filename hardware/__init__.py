@@ -1,21 +1,22 @@
 """What a deployed network fired, what that costs on a chip, and whether it fits there.
 
-The files in the order the data moves: `geometry` (which neurons a spike reaches), `op_counts` (how many
-operations that makes; no joule), `chip` and `chips/*.yaml` (published figures), `energy` (counts x
-figures), `models` (cost models side by side), `break_even` (at which rate spikes pay), `fit` (cores and
-chips), `paper_layers` and `paper` (the 21 mJ of the SVFormer paper). This package takes plain values and
+The files in the order the data moves: `geometry` (which neurons a spike reaches), `counts` (what is counted, with
+labels and meanings) and `op_counts` (how many operations there are; no joule), `chip` and `chips/*.yaml` (published
+figures), `causes` (which counts a figure prices) and `energy` (counts x figures), `models` (cost models side by side),
+`break_even` (at which rate spikes pay), `fit` (cores and chips), `shown` (which chips reports show, and why),
+`paper_layers`, `paper_ledger` and `paper` (the 21 mJ of the SVFormer paper). This package takes plain values and
 imports neither svformer nor deploy.
 """
 
-from hardware.break_even import Activity, activity, cost_lines
+from hardware.break_even import SynapseUse, cost_lines, synapse_use
 from hardware.chip import Chip, load_chip, shipped_chips
+from hardware.counts import MeanCounts, OpCounts
 from hardware.energy import EnergyBreakdown, price
 from hardware.errors import ChipError
-from hardware.fit import ChipFit, LayerNeed, fit, layer_need
+from hardware.fit import ChipFit, LayerResources, fit
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
-from hardware.models import EnergyModel, Placement, energy_models
+from hardware.models import ChipTime, EnergyModel, energy_models
 from hardware.op_counts import (
-    OpCounts,
     count_accesses,
     count_attention,
     count_connection,
@@ -29,19 +30,19 @@ from hardware.op_counts import (
 )
 
 __all__ = [
-    "Activity",
     "AttentionGeometry",
     "Chip",
     "ChipError",
     "ChipFit",
+    "ChipTime",
     "ConvGeometry",
     "EnergyBreakdown",
     "EnergyModel",
     "IdentityGeometry",
-    "LayerNeed",
+    "LayerResources",
+    "MeanCounts",
     "OpCounts",
-    "Placement",
-    "activity",
+    "SynapseUse",
     "cost_lines",
     "count_accesses",
     "count_attention",
@@ -55,8 +56,8 @@ __all__ = [
     "energy_models",
     "expected_ops",
     "fit",
-    "layer_need",
     "load_chip",
     "price",
     "shipped_chips",
+    "synapse_use",
 ]

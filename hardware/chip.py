@@ -1,7 +1,7 @@
 """Chips as data: published figures with unit, source, year, process node and how they were obtained.
 
 The shipped files lie in `hardware/chips/`; a user's own file has the same form and is loaded by its path.
-A figure that nobody has published is left out, and what that means for a total is said beside the total.
+A figure that is not published is left out, and the notes beside a total say what that means for it.
 """
 
 from collections.abc import Hashable
@@ -88,7 +88,7 @@ class Energy(_Strict):
     hop_east_west: PerOperation | None = None  # one message one tile further
     hop_north_south: PerOperation | None = None
     static_power: Figure[Literal["mW/chip"]] | None = None
-    note: Text | None = None  # what the figures include and what a reader of the total must know
+    note: Text | None = None  # what the figures include, for a reader of the total
 
     @model_validator(mode="after")
     def _counts_memory_once(self) -> "Energy":

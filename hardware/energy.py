@@ -1,6 +1,6 @@
 """Energy: counts x published figures, broken down by cause.
 
-What a chip has no figure for is never left out in silence. For work in synapses (graded messages,
+A cause that a chip has no figure for is never left out in silence. For work in synapses (graded messages,
 attention, relays) the figure of the synaptic operation stands in: left out, the total would hide most of a
 network with graded inputs. Other causes stay out of the total. `notes` say which, and `causes` keep each
 apart, so that a reader can take a stand-in out again.
@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from hardware.causes import RULES, Rule
 from hardware.chip import Chip, Energy, EnergyFigure
+from hardware.counts import OpCounts
 from hardware.errors import ChipError
-from hardware.op_counts import OpCounts
 
 PJ_PER_MJ = 1e9
 
@@ -20,49 +21,8 @@ AnyEnergy = EnergyFigure[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
-    """How one cause is priced: the counts to add up and the figure that they are multiplied by."""
-
-    cause: str
-    counts: tuple[str, ...]
-    figure: str
-    synaptic_op_stands_in: bool = False
-    memory: bool = False  # measured figures of a synaptic operation hold it, arithmetic ones leave it out
-
-    def count(self, counts: OpCounts) -> int:
-        """Operations that the cause asks for."""
-        return sum(getattr(counts, name) for name in self.counts)
-
-
-RULES = (
-    Rule(cause="synaptic_ops", counts=("synaptic_ops",), figure="synaptic_op"),
-    Rule(cause="graded_macs", counts=("macs",), figure="multiply_accumulate", synaptic_op_stands_in=True),
-    Rule(cause="attention", counts=("attention_ops",), figure="attention_op", synaptic_op_stands_in=True),
-    Rule(cause="relays", counts=("relay_adds",), figure="relay_add", synaptic_op_stands_in=True),
-    Rule(cause="step_gains", counts=("gain_macs",), figure="multiply_accumulate", synaptic_op_stands_in=True),
-    Rule(cause="biases", counts=("bias_adds",), figure="bias_add"),
-    Rule(cause="neuron_updates", counts=("neuron_updates",), figure="neuron_update"),
-    Rule(cause="spike_transport", counts=("spikes", "graded_messages"), figure="spike"),
-    Rule(cause="weight_reads", counts=("weight_bits_read",), figure="weight_bit_read", memory=True),
-    Rule(cause="parameter_access", counts=("parameter_reads",), figure="memory_access", memory=True),
-    Rule(cause="parameter_memory_size", counts=("parameter_reach",), figure="memory_access_per_bit", memory=True),
-    Rule(cause="state_access", counts=("state_reads", "state_writes"), figure="memory_access", memory=True),
-    Rule(cause="state_memory_size", counts=("state_reach",), figure="memory_access_per_bit", memory=True),
-    # written once, read at every connection, and once more each for a delay line
-    Rule(
-        cause="message_access",
-        counts=("spikes", "graded_messages", "deliveries", "held_messages", "held_messages"),
-        figure="memory_access",
-        memory=True,
-    ),
-    Rule(cause="event_addressing", counts=("synaptic_ops", "macs"), figure="event_address", memory=True),
-    Rule(cause="message_addressing", counts=("deliveries",), figure="message_address", memory=True),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
 class PricedCause:
-    """One line of the ledger: so many operations at so much each."""
+    """One line of the ledger: `count` operations at the price of one."""
 
     cause: str
     count: int

@@ -146,7 +146,7 @@ class IdentityGeometry:
 class AttentionGeometry:
     """Spiking self-attention Q (K^T V) over the tokens of one time step, without softmax."""
 
-    channels: int  # of q, of k and of v, all heads together
+    channels: int  # channels of q (k and v have as many), all heads together
     tokens: int
     heads: int
 

@@ -1,4 +1,4 @@
-"""Cost models side by side, as plain values for report.json.
+"""Cost models side by side, as report.json has them.
 
 The same counts on several chips: arithmetic alone (the field's convention), arithmetic and memory, the constants of
 real chips. Beside each total stand what other sources would make of it, what each constant does to it, and what the
@@ -6,55 +6,64 @@ chips draw while they wait (static power at a stated latency).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, field
 
 from hardware.chip import Chip
+from hardware.counts import OpCounts
 from hardware.energy import PJ_PER_MJ, EnergyBreakdown, price
-from hardware.op_counts import OpCounts
-
-
-class Static(TypedDict):
-    """What the chips draw whether anything happens or not, during the latency that is stated."""
-
-    chips: int
-    latency_s: float
-    mj: float
-    total_mj: float  # with the energy of the operations
-    figure: str
-
-
-class Sensitivity(TypedDict):
-    """The total if one constant of the chip file were another."""
-
-    constant: str
-    unit: str  # pJ, or pJ/bit
-    pj: float
-    low_pj: float
-    high_pj: float
-    low_mj: float
-    high_mj: float
-    sources: int  # 1: nobody else says anything, and half and double are shown
-
-
-class EnergyModel(TypedDict):
-    """One entry of `energy.models` in report.json; energies in millijoule for all that was counted."""
-
-    title: str
-    mj_per_video: float | None  # None: the chip has no published energy, and the notes say so
-    range_mj: list[float]  # by the lowest and by the highest figures of all sources
-    weighted_layers_mj: float | None
-    breakdown: dict[str, float]
-    by_layer: dict[str, dict[str, float]]
-    sensitivity: list[Sensitivity]
-    static: Static | None
-    figures: dict[str, str]
-    notes: list[str]
+from hardware.keys import key
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placement:
-    """Chips that a network takes, and how long it keeps them for one video."""
+class StaticEnergy:
+    """What the chips draw whether anything happens or not, during the latency that is stated."""
+
+    chips: int = field(metadata=key("chips that the network takes"))
+    latency_s: float = field(metadata=key("time for which a clip keeps them", "s"))
+    mj: float = field(metadata=key("static energy of all of them in that time", "mJ"))
+    total_mj: float = field(metadata=key("the same and the energy of the operations", "mJ"))
+    figure: str = field(metadata=key("static power of a chip, and its source"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """The total if one constant of the chip file were another."""
+
+    constant: str = field(metadata=key("name of the figure in the chip file"))
+    unit: str = field(metadata=key("unit of the figure: pJ, or pJ/bit"))
+    pj: float = field(metadata=key("the figure that is used", "pJ or pJ/bit"))
+    low_pj: float = field(metadata=key("the lowest figure of all sources, or half of a lone one", "pJ or pJ/bit"))
+    high_pj: float = field(metadata=key("the highest figure of all sources, or twice a lone one", "pJ or pJ/bit"))
+    low_mj: float = field(metadata=key("energy of a clip with the lowest figure", "mJ"))
+    high_mj: float = field(metadata=key("energy of a clip with the highest figure", "mJ"))
+    sources: int = field(metadata=key("sources of the figure; 1: it is a lone one"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyModel:
+    """What a clip costs on one chip. A chip without published energy has no numbers, and the notes say why."""
+
+    title: str = field(metadata=key("name of the chip in texts"))
+    mj_per_video: float | None = field(metadata=key("energy of all causes that have a figure, one clip", "mJ"))
+    range_mj: tuple[float, ...] = field(metadata=key("by the lowest and by the highest figures of all sources", "mJ"))
+    weighted_layers_mj: float | None = field(
+        metadata=key("synaptic operations and multiply-accumulates alone, what papers report", "mJ")
+    )
+    breakdown: dict[str, float] = field(metadata=key("energy by cause", "mJ"))
+    by_layer: dict[str, dict[str, float]] = field(metadata=key("energy by layer and cause", "mJ"))
+    sensitivity: tuple[Sensitivity, ...] = field(
+        metadata=key("what each constant does to the total, the most influential first")
+    )
+    static: StaticEnergy | None = field(
+        metadata=key("static energy; null where the chip file has no static power or no limits")
+    )
+    figures: dict[str, str] = field(metadata=key("by cause: the figure and its source"))
+    notes: tuple[str, ...] = field(metadata=key("what the total assumes and what it leaves out"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChipTime:
+    """Chips that a network takes, and how long a clip keeps them."""
 
     chips: int
     latency_s: float
@@ -64,68 +73,68 @@ def energy_models(
     counts_by_layer: Mapping[str, OpCounts],
     chips: Iterable[Chip],
     *,
-    placements: Mapping[str, Placement] | None = None,
+    held: Mapping[str, ChipTime] | None = None,
 ) -> dict[str, EnergyModel]:
-    """Price the counts of every layer on every chip: plain values for report.json, keyed by the chip's name.
+    """Price the counts of every layer on every chip; the cost models by the name of the chip.
 
-    A chip without published energy is listed without a number and with the reason. `placements` says, by the name of
-    the chip, how many are needed and for how long; without it static power is left out.
+    A chip without published energy is listed without a number and with the reason. `held` gives, by the name of the
+    chip, how many chips a clip keeps and for how long; a chip that it does not name has no static energy.
     """
-    placed = placements or {}
-    return {chip.name: _model(counts_by_layer, chip, placed.get(chip.name)) for chip in chips}
+    held = held or {}
+    return {chip.name: _model(counts_by_layer, chip, held.get(chip.name)) for chip in chips}
 
 
-def _model(counts_by_layer: Mapping[str, OpCounts], chip: Chip, placement: Placement | None) -> EnergyModel:
+def _model(counts_by_layer: Mapping[str, OpCounts], chip: Chip, held: ChipTime | None) -> EnergyModel:
     if chip.energy is None:
         return EnergyModel(
             title=chip.title,
             mj_per_video=None,
-            range_mj=[],
+            range_mj=(),
             weighted_layers_mj=None,
             breakdown={},
             by_layer={},
-            sensitivity=[],
+            sensitivity=(),
             static=None,
             figures={},
-            notes=[str(chip.no_energy_because)],
+            notes=(str(chip.no_energy_because),),
         )
     total = price(sum(counts_by_layer.values(), OpCounts()), chip)
     return EnergyModel(
         title=chip.title,
         mj_per_video=total.total_mj,
-        range_mj=list(total.range_mj),
+        range_mj=total.range_mj,
         weighted_layers_mj=total.weighted_layers_mj,
         breakdown=total.by_cause_mj(),
         by_layer={layer: price(counts, chip).by_cause_mj() for layer, counts in counts_by_layer.items()},
         sensitivity=sensitivity(total),
-        static=static(total, chip, placement),
+        static=static_energy(total, chip, held),
         figures={cause.cause: cause.provenance for cause in total.causes},
-        notes=list(total.notes),
+        notes=total.notes,
     )
 
 
-def static(energy: EnergyBreakdown, chip: Chip, placement: Placement | None) -> Static | None:
-    """Static energy of a placed network; None where the chip file has no static power or nothing was placed."""
-    if placement is None or chip.energy is None or chip.energy.static_power is None:
+def static_energy(energy: EnergyBreakdown, chip: Chip, held: ChipTime | None) -> StaticEnergy | None:
+    """Static energy of the chips that a clip keeps; None where the chip file has no static power or `held` is None."""
+    if held is None or chip.energy is None or chip.energy.static_power is None:
         return None
-    mj = placement.chips * chip.energy.static_power.value * placement.latency_s
-    return Static(
-        chips=placement.chips,
-        latency_s=placement.latency_s,
+    mj = held.chips * chip.energy.static_power.value * held.latency_s
+    return StaticEnergy(
+        chips=held.chips,
+        latency_s=held.latency_s,
         mj=mj,
         total_mj=mj + energy.total_mj,
         figure=chip.energy.static_power.provenance,
     )
 
 
-def sensitivity(energy: EnergyBreakdown) -> list[Sensitivity]:
+def sensitivity(energy: EnergyBreakdown) -> tuple[Sensitivity, ...]:
     """What each constant does to the total, the most influential first (a tornado diagram).
 
     A constant varies between what its sources say. Where there is one source alone, half and double are shown: how
     much it would matter, not how uncertain it is.
     """
     found = (_vary(constant, energy) for constant in dict.fromkeys(cause.constant for cause in energy.causes))
-    return sorted(found, key=lambda line: line["low_mj"] - line["high_mj"])
+    return tuple(sorted(found, key=lambda line: line.low_mj - line.high_mj))
 
 
 def _vary(constant: str, energy: EnergyBreakdown) -> Sensitivity:

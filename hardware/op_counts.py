@@ -7,61 +7,12 @@ stores them. What other tools count differently: docs/counting.md.
 Legend: T time steps, C channels, H rows, W columns, N = H * W tokens.
 """
 
-from dataclasses import dataclass, fields
-
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware.counts import OpCounts
 from hardware.errors import ChipError
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpCounts:
-    """Operations of any part of a run; add them with `+` or `sum`."""
-
-    synaptic_ops: int = 0  # additions of a weight, caused by binary spikes
-    macs: int = 0  # multiply-accumulates, caused by non-zero graded messages
-    attention_coincidences: int = 0  # K^T V: pairs of a k and a v spike of one token and head
-    attention_gated_adds: int = 0  # Q (K^T V): one addition per q spike and v channel of its head
-    attention_gated_adds_nonzero: int = 0  # those of them that add something other than zero
-    relay_adds: int = 0  # non-zero graded values added over shortcuts and relays, without a weight
-    weight_bits_read: int = 0  # bits of the weights that synaptic operations and multiply-accumulates fetch
-    gain_macs: int = 0  # currents times the gain of their time step, zeros included, and the addition behind it
-    bias_adds: int = 0
-    neuron_updates: int = 0
-    parameter_reads: int = 0  # weights, gains and biases fetched
-    parameter_reach: int = 0  # for each of these reads the bits of the memory it goes to: larger ones cost more
-    state_reads: int = 0  # potentials, sums and entries of K^T V fetched
-    state_writes: int = 0
-    state_reach: int = 0  # for each of these reads and writes the bits of its memory
-    spikes: int = 0  # binary messages sent, once per spike however many neurons it reaches
-    graded_messages: int = 0  # non-zero graded values sent
-    deliveries: int = 0  # messages that arrive, once per message and connection
-    traffic_bits: int = 0  # address and payload of all deliveries
-    held_messages: int = 0  # deliveries that waited in a delay line
-    held_steps: int = 0  # time steps that they waited, added up
-    dense_synaptic_ops: int = 0  # what the connections behind spikes would cost if every neuron fired
-    dense_macs: int = 0  # what the weighted layers would cost if every input were non-zero
-    padded_macs: int = 0  # the same with padding counted as work, the field's convention
-    dense_attention_ops: int = 0  # what attention would cost if every q, k and v fired
-
-    def __add__(self, other: "OpCounts") -> "OpCounts":
-        if not isinstance(other, OpCounts):
-            return NotImplemented
-        return OpCounts(**{name: getattr(self, name) + getattr(other, name) for name in _NAMES})
-
-    def __radd__(self, other: int) -> "OpCounts":
-        """`sum` starts from the integer 0."""
-        return self if other == 0 else NotImplemented
-
-    @property
-    def attention_ops(self) -> int:
-        """Additions of both attention products; a row of K^T V is read whole, its zeros included."""
-        return self.attention_coincidences + self.attention_gated_adds
-
-
-_NAMES = tuple(field.name for field in fields(OpCounts))
 
 
 def count_connection(
@@ -138,7 +89,7 @@ def count_gains(time_steps: int, neurons: int) -> OpCounts:
 def count_messages(messages_TCHW: NDArray[np.generic], *, binary: bool) -> OpCounts:
     """Count what one population sends, once per message, however many connections leave it.
 
-    Raises ChipError as `count_connection` does.
+    Raises ChipError for the same messages as `count_connection`.
     """
     _check_messages(messages_TCHW, binary=binary)
     sent = int(np.count_nonzero(messages_TCHW))

@@ -16,29 +16,24 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from hardware.break_even import PUBLISHED, activity, cost_lines, verdict
+from hardware.break_even import cost_lines, judged, synapse_use
+from hardware.causes import MEMORY, memory_as_one
 from hardware.chip import load_chip, shipped_chips
-from hardware.energy import PJ_PER_MJ, RULES, price
-from hardware.models import Placement, static
-from hardware.op_counts import OpCounts
+from hardware.counts import OpCounts
+from hardware.energy import PJ_PER_MJ, price
+from hardware.models import ChipTime, static_energy
 from hardware.paper_layers import PAPER_TIME_STEPS, load_layers, total
 from hardware.paper_ledger import (
-    CONVENTION,
     PAPER_ACCURACY,
     PAPER_MJ_PER_VIDEO,
-    NetworkSize,
-    geometry_difference,
     ledger,
     memory_mj,
     other_readings,
-    paper_network,
     recomputed_mj,
 )
-
-__all__ = ["PAPER_MJ_PER_VIDEO", "NetworkSize", "geometry_difference", "main", "paper_network", "recomputed_mj"]
+from hardware.shown import CONVENTION, SPIKING_CHIP, shown_in
 
 STEP_S = 1e-3  # latency at which static power is stated: one time step in a millisecond, Loihi's real time
-MEMORY = {rule.cause for rule in RULES if rule.memory}
 CHIP_CAPTION = (
     "binary, graded: operations of layers with such input; * synaptic operations stand in; range: by all sources"
 )
@@ -69,7 +64,7 @@ def _chip_table() -> Table:
             continue
         energy = price(counts, chip)
         mj = {line.cause: f"{line.pj / PJ_PER_MJ:.2f}{'*' * line.stand_in}" for line in energy.causes}
-        memory = sum(value for cause, value in energy.by_cause_mj().items() if cause in MEMORY)
+        memory = memory_as_one(energy.by_cause_mj()).get(MEMORY)
         low, high = energy.range_mj
         others = "-" if low == high else f"{low:.0f} to {high:.0f}"
         shown = (mj.get(cause, "-") for cause in ("synaptic_ops", "graded_macs", "biases", "neuron_updates"))
@@ -79,25 +74,21 @@ def _chip_table() -> Table:
 
 def _break_even_lines() -> Iterable[str]:
     counts = total(load_layers())
-    found = activity(counts, PAPER_TIME_STEPS)
-    assert found is not None  # the table has layers with binary input
-    yield (
-        f"Activity: the mean synapse behind a neuron is used in {found.per_step:.2%} of the time steps, "
-        f"{found.per_inference:.2f} times a video."
-    )
-    for limit in PUBLISHED:
-        measured = found.in_unit_of(limit)
-        limits = f"{limit.low:g}" if limit.low == limit.high else f"{limit.low:g} to {limit.high:g}"
-        yield f"  {limit.source}: break-even at {limits} {limit.unit}; here {measured:.3g}: {verdict(measured, limit)}."
-    for name in (CONVENTION, "cmos45_int8", "cmos45_lemaire"):
-        lines = cost_lines(counts, load_chip(name))
+    use = synapse_use(counts, PAPER_TIME_STEPS)
+    assert use is not None  # the table has layers with binary input
+    yield f"Activity: {use.words} a video."
+    for limit in judged(use, PAPER_TIME_STEPS):
+        here = f"here {limit.measured:.3g}: {limit.verdict}"
+        yield f"  {limit.source}: break-even at {limit.limits} {limit.unit}; {here}."
+    for chip in map(load_chip, shown_in("verdicts")):
+        lines = cost_lines(counts, chip)
         assert lines is not None
-        yield f"  {load_chip(name).title}, from these counts: {lines.verdict}."
+        yield f"  {chip.title}, from these counts: {lines.verdict}."
 
 
 def _loihi_line() -> str:
     """Neurons at rest here, where the table has them active."""
-    lines = {line.cause: line for line in price(total(load_layers()), load_chip("loihi1")).causes}
+    lines = {line.cause: line for line in price(total(load_layers()), load_chip(SPIKING_CHIP)).causes}
     at_rest = lines["neuron_updates"].range_pj[0]
     behind_spikes = (lines["synaptic_ops"].pj + at_rest) / PJ_PER_MJ
     return (
@@ -107,15 +98,14 @@ def _loihi_line() -> str:
 
 
 def _static_line() -> str:
-    chip, neurons = load_chip("loihi1"), sum(layer.neurons for layer in load_layers())
+    chip, neurons = load_chip(SPIKING_CHIP), sum(layer.neurons for layer in load_layers())
     assert chip.limits is not None
     chips = -(-neurons // (chip.limits.neurons.value * chip.limits.cores.value))
-    placement = Placement(chips=chips, latency_s=PAPER_TIME_STEPS * STEP_S)
-    drawn = static(price(OpCounts(), chip), chip, placement)
+    drawn = static_energy(price(OpCounts(), chip), chip, ChipTime(chips=chips, latency_s=PAPER_TIME_STEPS * STEP_S))
     assert drawn is not None
     return (
         f"The {neurons / 1e6:.2f} M neurons alone fill {chips} Loihi 1 chips; at a millisecond a time step those draw "
-        f"{drawn['mj']:.1f} mJ of static energy a video, whatever is fired."
+        f"{drawn.mj:.1f} mJ of static energy a video, whatever is fired."
     )
 
 

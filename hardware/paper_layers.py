@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from hardware.counts import OpCounts
 from hardware.errors import ChipError
 from hardware.geometry import AttentionGeometry, ConvGeometry
-from hardware.op_counts import OpCounts, count_accesses, count_parameter_reads, count_state_accesses
+from hardware.op_counts import count_accesses, count_parameter_reads, count_state_accesses
 
 PAPER_HEAD_DIM = 64
 PAPER_TIME_STEPS = 16
@@ -28,8 +29,8 @@ class PaperLayer:
 
     name: str
     in_channels: int
-    positions: int  # of the input, H * W
-    rate: float  # of the input for weighted layers, of the own output for neurons
+    positions: int  # H * W of the input
+    rate: float  # firing rate: that of the input for weighted layers, of the own output for neurons
     neurons: int
     counts: OpCounts
     logged_acs: float
@@ -59,7 +60,7 @@ def load_layers() -> tuple[PaperLayer, ...]:
 
 
 def total(layers: Sequence[PaperLayer]) -> OpCounts:
-    """Operations of all these layers."""
+    """Operations of all layers together."""
     return sum((layer.counts for layer in layers), OpCounts())
 
 

@@ -5,20 +5,20 @@ and the chip files; no term is chosen to come out at 21. `python -m hardware.pap
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, field
 
 from hardware import paper_layers
 from hardware.chip import load_chip
+from hardware.counts import OpCounts
 from hardware.energy import PJ_PER_MJ, price
-from hardware.op_counts import OpCounts
+from hardware.keys import key
 from hardware.paper_layers import PAPER_TIME_STEPS, PaperLayer, load_layers, total
+from hardware.shown import CONVENTION, WITH_MEMORY
 
 PAPER_MJ_PER_VIDEO = 21.0
 PAPER_ACCURACY = {1: 80.73, 15: 84.03}  # UCF101 top-1 in %, by views; operations were logged with one view
 PAPER_IMAGE_SIZE = (224, 224)
 PAPER_PARAMETERS = 13_801_612  # 101 classes, norms with parameters of their own for each time step
-CONVENTION = "cmos45_fp32"  # the field's 0.9 and 4.6 pJ
 SAME_WORK = 0.01  # share of the dense work by which a network of the paper's geometry may differ
 NORM = "batch norm not folded, two MACs an element"
 
@@ -38,17 +38,18 @@ class LedgerTerm:
         return self.count * self.unit_pj / PJ_PER_MJ
 
 
-class LedgerRow(TypedDict):
+@dataclass(frozen=True, kw_only=True)
+class LedgerRow:
     """One term of the paper's network and of a measured one, with the running sums."""
 
-    term: str
-    unit_pj: float
-    paper_count: int
-    paper_mj: float
-    paper_sum_mj: float
-    measured_count: int
-    measured_mj: float
-    measured_sum_mj: float
+    term: str = field(metadata=key("what is counted"))
+    unit_pj: float = field(metadata=key("energy of one of them", "pJ"))
+    paper_count: int = field(metadata=key("operations of the paper's network, one view"))
+    paper_mj: float = field(metadata=key("energy of these operations", "mJ"))
+    paper_sum_mj: float = field(metadata=key("this term and those above it", "mJ"))
+    measured_count: int = field(metadata=key("operations of the measured network, one clip"))
+    measured_mj: float = field(metadata=key("energy of these operations", "mJ"))
+    measured_sum_mj: float = field(metadata=key("this term and those above it", "mJ"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ def ledger() -> tuple[LedgerTerm, ...]:
     return tuple(LedgerTerm(name=name, count=count, unit_pj=pj, measured=same) for name, count, pj, same in terms)
 
 
-def beside(measured: OpCounts) -> list[LedgerRow]:
+def beside(measured: OpCounts) -> tuple[LedgerRow, ...]:
     """The paper's ledger and that of a measured network, term by term, per video of one view.
 
     The measured network's biases are one addition each, its norm is folded unless it has gains of every time step, and
@@ -123,7 +124,7 @@ def beside(measured: OpCounts) -> list[LedgerRow]:
                 measured_sum_mj=measured_sum,
             )
         )
-    return rows
+    return tuple(rows)
 
 
 def other_readings() -> dict[str, float]:
@@ -164,7 +165,7 @@ def memory_mj() -> tuple[float, float]:
 
     Every layer has memories of its own, as large as its parameters and its potentials. Messages are not in it.
     """
-    layers, chip = load_layers(), load_chip("cmos45_lemaire")
+    layers, chip = load_layers(), load_chip(WITH_MEMORY)
     shown = ("parameter_access", "parameter_memory_size", "state_access", "state_memory_size")
 
     def of(chosen: Iterable[PaperLayer]) -> float:

@@ -44,7 +44,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python -m svformer.convert", description=__doc__)
     parser.add_argument("source", type=Path, help="the authors' .pyth")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
-    parser.add_argument("--head-dim", type=positive_int, default=64, help="channels of a head, which no shape tells")
+    parser.add_argument("--head-dim", type=positive_int, default=64, help="channels of a head, which no shape shows")
     parser.add_argument("--force", action="store_true", help="overwrite --out")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser.parse_args(argv)

@@ -8,7 +8,7 @@ Weights that stay as they are over time leave one gain and one bias for a channe
 clips, layer by layer from front to back, since each folded norm changes what the later ones get:
 
 - mean and variance over clips, time and positions become those of the per-step network's currents at the same place;
-- but no gain leaves the range of those of the time steps, lest a channel that hardly moves on these clips run away.
+- no gain leaves the range of the per-step gains, so that a channel that hardly varies here gets no extreme gain.
 
 Two other gains were tried. Least squares against the per-step network's currents shrinks every current that one gain
 cannot follow, so firing rates fall and predictions change. The variance within time steps, without the differences

@@ -31,7 +31,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="geometry and recipe")
     parser.add_argument("--norm", choices=get_args(Norm), help="norm statistics over time (default: the preset's)")
-    parser.add_argument("--activation", choices=get_args(Activation), help="relu: the twin without spikes")
+    parser.add_argument("--activation", choices=get_args(Activation), help="relu: the ANN counterpart, without spikes")
     parser.add_argument("--qat", action="store_true", help="fine-tune a trained network with rounded weights")
     bits_help = f"of --qat, sign included: 2 to 8 (default: {WEIGHT_BITS[-1]})"
     parser.add_argument("--weight-bits", type=WIDTHS, metavar="BITS", help=bits_help)
@@ -48,7 +48,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--out", type=Path, help="folder for the results (default: runs/PRESET, runs/PRESET_qatN)")
     group.add_argument("--resume", action="store_true", help="go on where an earlier run in --out stopped")
     group.add_argument("--force", action="store_true", help="start anew in an --out that holds a run")
-    save_help = "save the state every so many steps, besides after every epoch"
+    save_help = "save the state after every STEPS steps, besides after every epoch"
     group.add_argument("--save-every", type=at_least(0), default=0, metavar="STEPS", help=save_help)
     evaluate_help = "measure held-out accuracy after every so many epochs and the last (default: 0, after the run only)"
     group.add_argument("--evaluate-every", type=at_least(0), default=0, metavar="EPOCHS", help=evaluate_help)

@@ -17,7 +17,7 @@ from svformer.evaluation.views import evenly_spaced
 
 
 def from_files(files: Sequence[str | Path], *, events_by: Binning = BINNINGS[0]) -> list[ClipSource]:
-    """Clips of single files, labelled where they bear the names of UCF101, NTU RGB+D or tonic's DVS128 Gesture.
+    """Clips of single files, labelled where their names are those of UCF101, NTU RGB+D or tonic's DVS128 Gesture.
 
     `events_by` says how recordings of events become frames. Raises `InputError` with all files that are not there.
     """
@@ -41,7 +41,7 @@ def _entry(path: Path, events_by: Binning) -> LabelledClip | None:
 
 
 def _label(path: Path) -> str | None:
-    """The class that a file's official name tells."""
+    """The class in a file's official name."""
     if match := re.fullmatch(r"v_(\w+)_g\d+_c\d+", path.stem):
         return match[1]
     if sample := ntu60.parse_name(path.name):

@@ -70,7 +70,7 @@ def read_spikes(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, nir.NIRNodeData]:
-    """Every node of a recording; those of graphs inside are named "outer.inner"."""
+    """Every node of a recording; a node of a graph inside it is named "outer.inner"."""
     if not path.is_file():
         raise InputError(f"{path}: no such recording")
     try:

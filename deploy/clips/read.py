@@ -1,4 +1,4 @@
-"""Clips from files: what `run_lava.py` is given becomes frames that a graph takes."""
+"""Clips from files, as the frames that a graph takes."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,8 @@ from svformer.common.errors import InputError
 from svformer.common.remarks import collecting
 from svformer.data.clips import Sampling, normalise
 
-PROBE_SIZE = 32  # pixels; what a frame costs is its decoding
-READ_BEFORE = 8  # clips that are read as a whole before the run, of which they are a small part
+PROBE_SIZE = 32  # pixels; decoding takes the time, whatever the size
+READ_BEFORE = 8  # clips that are read completely before the run
 
 
 def load(source: ClipSource, wanted: InputFormat) -> Frames:
@@ -90,7 +90,7 @@ def require_fit(sources: Sequence[ClipSource], wanted: InputFormat) -> None:
 
 
 def known_range(sources: Sequence[ClipSource]) -> tuple[float, float] | None:
-    """What a pixel of a video can be after normalisation; None for all else, of which only the clips tell."""
+    """Lowest and highest value of a video after normalisation; None where a clip is no video and has no fixed range."""
     if any(source.entry is None or source.entry.channels != 3 for source in sources):
         return None
     black, white = normalise(torch.tensor([0, 255], dtype=torch.uint8)).tolist()

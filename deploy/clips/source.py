@@ -22,7 +22,7 @@ Frames = NDArray[np.float32]  # [T, *input shape]
 UNLABELLED = -1  # of entries for single files, whose label is a name
 
 
-KINDS = {3: "a video", 2: "a recording of events"}  # what an entry of so many channels is
+KINDS = {3: "a video", 2: "a recording of events"}  # by the number of channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def file_of(source: ClipSource) -> Path:
 
 
 def absolute(source: ClipSource) -> ClipSource:
-    """The same clip, wherever it is asked for from."""
+    """The same clip with absolute paths."""
     entry: Any = source.entry  # of any data set: a dataclass with a path
     if entry is not None:
         entry = dataclasses.replace(entry, path=entry.path.absolute())
@@ -55,7 +55,7 @@ def absolute(source: ClipSource) -> ClipSource:
 
 @dataclass(frozen=True, kw_only=True)
 class InputFormat:
-    """What a graph takes: T frames of this shape."""
+    """The clips that a graph takes: arrays [frames, *shape]."""
 
     frames: int
     shape: tuple[int, ...]
@@ -77,7 +77,7 @@ def check_fits(source: ClipSource, wanted: InputFormat) -> None:
 
 
 def takes(wanted: InputFormat, *, channels: int) -> bool:
-    """Whether the input is a square picture: of 3 channels a frame of video, of 2 one of events."""
+    """Whether the input is a square picture of this number of channels: 3 for video, 2 for events."""
     return len(wanted.shape) == 3 and wanted.shape[0] == channels and wanted.shape[1] == wanted.shape[2]
 
 

@@ -1,4 +1,4 @@
-"""The twin without spikes (`activation="relu"`): accuracy and multiply-accumulates, counted in PyTorch.
+"""The ReLU network of the same geometry (`activation="relu"`): accuracy and multiply-accumulates, counted in PyTorch.
 
 It has graded activations and a softmax, so it is not deployed; it is what a spiking network has to be cheaper than.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deploy.clips.read import batches
 from deploy.clips.source import ClipSource, InputFormat
-from deploy.comparison.relu_counts import Counter, Products, watch
+from deploy.comparison.relu_counts import ProductCounter, Products, attach
 from hardware import OpCounts
 from svformer.evaluation.scores import top_share
 from svformer.model.svformer import SVFormer
@@ -23,7 +23,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwinRun:
+class ReluRun:
     """Counts of all clips together, layer by layer; products are those with a non-zero activation.
 
     Attention is apart: weighted layers alone, what papers report, leave it out for spiking networks, too.
@@ -33,10 +33,10 @@ class TwinRun:
     top1: float | None
     layers: tuple[Products, ...]
     attention: tuple[Products, ...]
-    activity: float  # share of activations behind a ReLU that are not zero
+    active_share: float  # share of activations behind a ReLU that are not zero
     weights: int
 
-    def dense(self) -> "TwinRun":
+    def dense(self) -> "ReluRun":
         """Every product done, zero or not, borders exact: what hardware without zero-skipping does."""
         return dataclasses.replace(
             self,
@@ -47,22 +47,21 @@ class TwinRun:
     def per_clip(self, *, weight_bits: int, attention: bool) -> OpCounts:
         """Counts of the mean clip, where each product with a weight fetches one of `weight_bits`."""
         layers = (*self.layers, *self.attention) if attention else self.layers
-        total = sum((layer.counts(weight_bits) for layer in layers), OpCounts())
-        return OpCounts(**{name: round(value / self.clips) for name, value in dataclasses.asdict(total).items()})
+        return sum((layer.counts(weight_bits) for layer in layers), OpCounts()).mean(self.clips).rounded()
 
 
-def run_twin(
+def run_relu(
     model: SVFormer,
     clips: Sequence[ClipSource],
     wanted: InputFormat,
     *,
     classes: Sequence[str],
     on_clips: Callable[[float], None] = lambda clips: None,
-) -> TwinRun:
-    """Run clips through a twin in PyTorch, float32."""
-    counter, done = Counter(), 0
+) -> ReluRun:
+    """Run clips through a ReLU network in PyTorch, float32; `on_clips` is called with how many are done."""
+    counter, done = ProductCounter(), 0
     logits, labels = list[NDArray[np.float32]](), list[int]()  # of the clips whose class the network has
-    handles = watch(model, counter)
+    handles = attach(model, counter)
     try:
         for part, frames in batches(clips, wanted, BATCH):
             with torch.no_grad():
@@ -75,11 +74,11 @@ def run_twin(
     finally:
         for handle in handles:
             handle.remove()
-    return TwinRun(
+    return ReluRun(
         clips=len(clips),
         top1=top_share(np.stack(logits), labels) if labels else None,
         layers=tuple(counter.layers.values()),
         attention=tuple(counter.attention.values()),
-        activity=counter.active / counter.values,
+        active_share=counter.active / counter.values,
         weights=sum(math.prod(p.shape) for p in model.parameters() if p.ndim > 1),
     )

@@ -1,4 +1,4 @@
-"""What the twin without spikes does, layer by layer: products and memory, from hooks on its PyTorch modules.
+"""What a ReLU network does, layer by layer: products and memory, from hooks on its PyTorch modules.
 
 Memory by the same model as for spiking networks (Lemaire et al. 2022): every layer has memories of its own, and nothing
 is reused. A product fetches a weight and an activation (in attention two activations) and is summed in a register; an
@@ -27,10 +27,10 @@ class Products:
     macs: int = 0  # with no activation of zero
     dense_macs: int = 0
     padded_macs: int = 0
-    adds: int = 0  # of a shortcut
+    adds: int = 0  # additions of a shortcut
     weights: int = 0  # stored; 0: both factors are activations
     read_from: int = 0  # values of a frame that the layer takes
-    written_to: int = 0  # values of a frame that it gives
+    written_to: int = 0  # values of a frame that the layer gives
     biases: int = 0  # stored
     outputs: int = 0  # values that it gave, in all
 
@@ -44,7 +44,7 @@ class Products:
         return replace(self, macs=self.dense_macs)
 
     def counts(self, weight_bits: int) -> OpCounts:
-        """Operations, and accesses to memories of weights so wide."""
+        """Operations, and accesses to memories of weights that are `weight_bits` wide."""
         factors = 1 if self.weights else 2  # activations of a product
         reads = factors * self.macs + 2 * self.adds
         biases = self.outputs if self.biases else 0
@@ -71,7 +71,7 @@ _ADDED = ("macs", "dense_macs", "padded_macs", "adds", "outputs")
 
 
 @dataclass
-class Counter:
+class ProductCounter:
     """Forward hooks that add up what passes."""
 
     layers: dict[Any, Products] = field(default_factory=dict)  # weighted layers and shortcuts
@@ -132,7 +132,7 @@ class Counter:
         q, k, v = parts
         parts.clear()
         channels, tokens = q.shape[-2:]
-        scores = attn.heads * tokens**2  # of a frame
+        scores = attn.heads * tokens**2  # entries of a frame's softmax
         pairs = (q.count_nonzero(-1) * k.count_nonzero(-1)).sum()  # products of q k^T with two non-zero factors
         macs = int(pairs) + int(v.count_nonzero()) * tokens  # no entry of a softmax is zero
         frames = q.shape[0] * q.shape[1]
@@ -167,8 +167,8 @@ def _pair(value: Any) -> tuple[int, int]:
     return int(value[0]), int(value[1])
 
 
-def watch(model: nn.Module, counter: Counter) -> list[Any]:
-    """Hook the counter to every layer of a twin; the handles remove it."""
+def attach(model: nn.Module, counter: ProductCounter) -> list[Any]:
+    """Hook the counter to every layer of a ReLU network; the handles remove it."""
     hooks: list[tuple[nn.Module, Callable[..., None]]] = []
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

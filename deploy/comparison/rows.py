@@ -3,31 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from deploy.clips.read import load_clips
 from deploy.clips.source import ClipSource, InputFormat
-from deploy.comparison.relu import TwinRun, run_twin
+from deploy.comparison.relu import ReluRun, run_relu
 from deploy.comparison.request import ComparisonRequest
-from deploy.costs.resources import layer_needs
 from deploy.execution.deployment import Deployment
 from deploy.frontend.export import class_names, export_checkpoint
 from deploy.gates.export import check_export
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.passes.merge_linear_chains import read_merge
-from deploy.pipeline import deploy, run
+from deploy.pipeline import Say, deploy, run
+from deploy.report.keys.report import Report
 from deploy.report.record import record
-from hardware import energy_models, load_chip
+from hardware import EnergyModel, energy_models, load_chip
 from hardware.fit import BITS_PER_KIB
-from hardware.paper_ledger import CONVENTION
+from hardware.shown import CONVENTION, shown_in
 from svformer.common.terminal import counting
 from svformer.model.checkpoint import load_checkpoint, read_notes
 from svformer.model.svformer import SVFormer
 
-CHIPS = (CONVENTION, "cmos45_int8_sram", "cmos45_lemaire", "loihi1")
+CHIPS = shown_in("comparison")
 CHECKED_CLIPS = 2
 
 
@@ -43,19 +42,24 @@ class Row:
     deployed_top1: float | None  # None where nothing was deployed
     agreement: float | None  # clips with the same best class before and after quantisation
     spike_match: float | None
-    activity: float  # firing rate, or the share of values other than zero
-    memory_kib: float  # of the weights
+    active_share: float  # firing rate, or the share of activations other than zero
+    memory_kib: float  # memory of the weights
     synaptic_ops: float
-    macs: float  # of graded messages, and of gains that change with the time step
+    macs: float  # multiply-accumulates of graded messages, and of gains that change with the time step
     attention_ops: float
     neuron_updates: float
     energy_mj: dict[str, float | None]  # chip -> weighted layers (the convention) or all that has a figure
     static: bool  # whether the weights stay the same at all time steps
 
     @property
+    def is_relu(self) -> bool:
+        """Whether it has no spikes that could match those of a float network."""
+        return self.spike_match is None
+
+    @property
     def short_name(self) -> str:
-        """The name, and of a twin whether its zeros are skipped."""
-        return f"{self.name} ({self.form.rpartition(', ')[2]})" if self.spike_match is None else self.name
+        """The name, and for a ReLU network whether its zeros are skipped."""
+        return f"{self.name} ({self.form.rpartition(', ')[2]})" if self.is_relu else self.name
 
 
 def rows_of(
@@ -65,18 +69,31 @@ def rows_of(
     request: ComparisonRequest,
     console: Console,
 ) -> list[Row]:
-    """The rows of a checkpoint: one for every width, two of each for a ReLU twin (with its zeros, and without)."""
+    """The rows of a checkpoint: one for every width, two of each for a ReLU network (with its zeros, and without)."""
     model = load_checkpoint(path, head_dim=request.head_dim)
     name = path.parent.name if path.stem == "checkpoint" else path.stem
-    console.rule(f"{name}: {describe(model)}")
+    console.rule(f"{name}: {form_of(model)}")
     if model.config.activation != "spiking":
-        return _twin_rows(name, model, class_names(read_notes(path)), clips, request.weight_bits, console)
+        return _relu_rows(name, model, class_names(read_notes(path)), clips, request.weight_bits, console)
     trained = model.config.weight_bits
     widths = request.weight_bits if trained is None else [WEIGHT_BITS]  # a trained grid is found and kept
-    return [_spiking_row(name, path, clips, calibration, request, bits, console) for bits in widths]
+    say = _each_once(console.print)
+    return [_spiking_row(name, path, clips, calibration, request, bits, say) for bits in widths]
 
 
-def describe(model: SVFormer) -> str:
+def _each_once(say: Say) -> Say:
+    """`say` without the lines that it has had: deployments of one network at several widths have most in common."""
+    had: set[str] = set()
+
+    def once(line: str) -> None:
+        if line not in had:
+            had.add(line)
+            say(line)
+
+    return once
+
+
+def form_of(model: SVFormer) -> str:
     """Form of a network in a few words."""
     config = model.config
     if config.activation != "spiking":
@@ -92,51 +109,50 @@ def _spiking_row(
     calibration: Sequence[ClipSource],
     request: ComparisonRequest,
     bits: int,
-    console: Console,
+    say: Say,
 ) -> Row:
     model, graph = export_checkpoint(path, head_dim=request.head_dim)
     check_export(model, graph, load_clips(calibration[:CHECKED_CLIPS], InputFormat.of(model.config)))
-    deployment = deploy(graph, calibration, console.print, weight_bits=bits, merge=read_merge(request.merge))
+    deployment = deploy(graph, calibration, say, weight_bits=bits, merge=read_merge(request.merge))
     with counting(len(clips), f"{name}, {bits} bits") as on_clips:
         tally = run(deployment, clips, backend=request.backend, on_clips=on_clips)
     report = record(deployment, tally, backend=request.backend)
-    return _row_of_report(name, describe(model), report, _is_static(deployment))
+    return _row_of_report(name, form_of(model), report, _is_static(deployment))
 
 
 def _is_static(deployment: Deployment) -> bool:
-    return not any(need.changes_with_time for need in layer_needs(deployment.integer, deployment.plan))
+    return not any(layer.changes_with_time for layer in deployment.resources)
 
 
-def _row_of_report(name: str, form: str, report: dict[str, Any], static: bool) -> Row:
-    totals, parity = report["totals"], report["parity"]["float_vs_integer"]
-    rates = [(layer["rate"], layer["neurons"]) for layer in report["layers"] if layer["rate"] is not None]
-    models = report["energy"]["models"]
+def _row_of_report(name: str, form: str, report: Report, static: bool) -> Row:
+    totals, parity = report.totals, report.parity.float_vs_integer
+    rates = [(layer.rate, layer.neurons) for layer in report.layers if layer.rate is not None]
     return Row(
         name=name,
         form=form,
-        weight_bits=report["network"]["weight_bits"],
-        clips=len(report["clips"]),
-        float_top1=report["accuracy"].get("float_top1"),
-        deployed_top1=report["accuracy"].get("deployed_top1"),
-        agreement=parity["top1_agreement"],
-        spike_match=parity["spike_match"],
-        activity=float(np.average([rate for rate, _ in rates], weights=[neurons for _, neurons in rates])),
-        memory_kib=report["network"]["synapse_memory_kib"],
-        synaptic_ops=totals["synaptic_ops"],
-        macs=totals["macs"] + totals["gain_macs"],
-        attention_ops=totals["attention_coincidences"] + totals["attention_gated_adds"],
-        neuron_updates=totals["neuron_updates"],
-        energy_mj=_energies(models),
+        weight_bits=report.network.weight_bits,
+        clips=len(report.clips),
+        float_top1=report.accuracy.float_top1,
+        deployed_top1=report.accuracy.deployed_top1,
+        agreement=parity.top1_agreement,
+        spike_match=parity.spike_match,
+        active_share=float(np.average([rate for rate, _ in rates], weights=[neurons for _, neurons in rates])),
+        memory_kib=report.network.synapse_memory_kib,
+        synaptic_ops=totals.synaptic_ops,
+        macs=totals.macs + totals.gain_macs,
+        attention_ops=totals.attention_coincidences + totals.attention_gated_adds,
+        neuron_updates=totals.neuron_updates,
+        energy_mj={chip: _energy_mj(report.energy.models[chip], chip) for chip in CHIPS},
         static=static,
     )
 
 
-def _energies(models: dict[str, Any], chips: Sequence[str] = CHIPS) -> dict[str, float | None]:
+def _energy_mj(model: EnergyModel, chip: str) -> float | None:
     """What papers report on the convention's chip (weighted layers), everything on the others."""
-    return {chip: models[chip]["weighted_layers_mj" if chip == CONVENTION else "mj_per_video"] for chip in chips}
+    return model.weighted_layers_mj if chip == CONVENTION else model.mj_per_video
 
 
-def _twin_rows(
+def _relu_rows(
     name: str,
     model: SVFormer,
     classes: Sequence[str],
@@ -147,23 +163,23 @@ def _twin_rows(
     config = model.config
     wanted = InputFormat.of(config)
     with counting(len(clips), name) as on_clips:
-        found = run_twin(model, clips, wanted, classes=classes, on_clips=on_clips)
+        found = run_relu(model, clips, wanted, classes=classes, on_clips=on_clips)
     forms = {"every product": found.dense(), "zeros skipped": found}
     return [
-        _twin_row(name, f"ReLU and softmax, {form}", counted, bits)
+        _relu_row(name, f"ReLU and softmax, {form}", counted, bits)
         for bits in widths
         for form, counted in forms.items()
     ]
 
 
-def _twin_row(name: str, form: str, found: TwinRun, bits: int) -> Row:
+def _relu_row(name: str, form: str, found: ReluRun, bits: int) -> Row:
     weighted, everything = (found.per_clip(weight_bits=bits, attention=attention) for attention in (False, True))
     energies: dict[str, float | None] = {}
-    for chip in CHIPS:
-        counts = weighted if chip == CONVENTION else everything
-        models: dict[str, Any] = dict(energy_models({"all": counts}, [load_chip(chip)]))
-        energies |= _energies(models, [chip])
-    energies["loihi1"] = None  # a spiking chip does not multiply graded activations
+    for chip in map(load_chip, CHIPS):
+        counts = weighted if chip.name == CONVENTION else everything
+        (model,) = energy_models({"all": counts}, [chip]).values()
+        multiplies = chip.energy is not None and chip.energy.multiply_accumulate is not None
+        energies[chip.name] = _energy_mj(model, chip.name) if multiplies else None
     return Row(
         name=name,
         form=form,
@@ -173,7 +189,7 @@ def _twin_row(name: str, form: str, found: TwinRun, bits: int) -> Row:
         deployed_top1=None,
         agreement=None,
         spike_match=None,
-        activity=found.activity,
+        active_share=found.active_share,
         memory_kib=found.weights * bits / BITS_PER_KIB,
         synaptic_ops=0.0,
         macs=everything.macs,

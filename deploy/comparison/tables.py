@@ -9,9 +9,13 @@ from rich.table import Table
 
 from deploy.comparison.rows import CHIPS, Row
 from deploy.report import typeset
-from deploy.report.page import environment, provenance
+from deploy.report.page import environment
+from deploy.report.record import LIBRARIES
 from hardware import load_chip
+from hardware.shown import CONVENTION
 from svformer.common.files import atomic_path
+from svformer.common.provenance import provenance
+from svformer.common.terminal import counted
 
 Column = tuple[str, Callable[[Row], str]]  # heading, and how a row is written under it
 
@@ -24,14 +28,15 @@ ACCURACY: tuple[Column, ...] = (
     ("weights KiB", lambda row: typeset.count(round(row.memory_kib, 1))),
 )
 WORK: tuple[Column, ...] = (
-    ("active %", lambda row: _percent(row.activity)),
+    ("active %", lambda row: _percent(row.active_share)),
     ("synaptic ops M", lambda row: typeset.significant(row.synaptic_ops / 1e6) if row.synaptic_ops else typeset.NONE),
     ("MACs M", lambda row: typeset.significant(row.macs / 1e6)),
 )
 ENERGY: tuple[Column, ...] = tuple(
-    (f"{chip} mJ", lambda row, chip=chip: _mj(row.energy_mj[chip]))  # type: ignore[misc]
+    (f"{chip} mJ{', weighted' if chip == CONVENTION else ''}", lambda row, chip=chip: _mj(row.energy_mj[chip]))  # type: ignore[misc]
     for chip in CHIPS
 )
+NO_CLASS = "no clip bears a class of the network: it has no top-1"
 
 
 def _percent(share: float | None, digits: int = 1) -> str:
@@ -43,9 +48,21 @@ def _mj(energy_mj: float | None) -> str:
 
 
 def chip_titles() -> list[str]:
-    """Titles of the energy figures: the first is weighted layers alone, as papers report."""
-    first, *others = (load_chip(chip).title for chip in CHIPS)
-    return [f"{first}, weighted layers", *others]
+    """Titles of the energy figures: weighted layers alone at the convention, as papers report, else everything."""
+    what = {chip: "weighted layers" if chip == CONVENTION else "everything" for chip in CHIPS}
+    return [f"{load_chip(chip).title}, {what[chip]}" for chip in CHIPS]
+
+
+def heading(rows: Sequence[Row]) -> str:
+    """How many networks, at how many widths: "1 network at 3 widths"."""
+    networks, widths = {row.name for row in rows}, {row.weight_bits for row in rows}
+    at = f" at {counted(len(widths), 'width')}" if len(widths) > 1 else ""
+    return f"{counted(len(networks), 'network')}{at}"
+
+
+def without_top1(rows: Sequence[Row]) -> list[str]:
+    """Names of the networks that have no class of these clips."""
+    return list(dict.fromkeys(row.name for row in rows if row.float_top1 is None))
 
 
 def print_tables(rows: Sequence[Row], console: Console) -> None:
@@ -60,6 +77,8 @@ def print_tables(rows: Sequence[Row], console: Console) -> None:
         console.print(table)
     for chip, title in zip(CHIPS, chip_titles(), strict=True):
         console.print(f"{chip}: {title}")
+    for name in without_top1(rows):
+        console.print(f"{name}: {NO_CLASS}")
 
 
 def write_comparison(rows: Sequence[Row], dataset: str, path: Path) -> None:
@@ -72,7 +91,10 @@ def write_comparison(rows: Sequence[Row], dataset: str, path: Path) -> None:
             columns=(*ACCURACY, *WORK),
             chips=list(zip(CHIPS, chip_titles(), strict=True)),
             dataset=dataset,
-            run=provenance(),
+            heading=heading(rows),
+            without_top1=without_top1(rows),
+            no_class=NO_CLASS,
+            run=provenance(LIBRARIES),
         )
     )
     with atomic_path(path) as temporary:

@@ -4,16 +4,16 @@ from deploy.ir.integer import IntNetwork
 from deploy.ir.machine import STATE_BITS
 from deploy.ir.plan import Plan
 from deploy.ir.populations.base import changes_with_time
-from hardware import LayerNeed, layer_need
+from hardware import LayerResources
 
 
-def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
+def layer_resources(network: IntNetwork, plan: Plan) -> list[LayerResources]:
     """What every population but the input, with the synapses that end in it, asks of a chip."""
-    needs = []
+    found = []
     for name, receiver in network.receivers.items():
         incoming = network.into(name)
-        needs.append(
-            layer_need(
+        found.append(
+            LayerResources.of(
                 name,
                 shape=receiver.shape,
                 inputs=[c.operation.geometry for c in incoming],
@@ -25,4 +25,4 @@ def layer_needs(network: IntNetwork, plan: Plan) -> list[LayerNeed]:
                 changes_with_time=any(c.changes_with_time for c in incoming) or changes_with_time(receiver.stored_bias),
             )
         )
-    return needs
+    return found

@@ -11,7 +11,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -23,8 +22,10 @@ from threadpoolctl import ThreadpoolController
 
 from deploy.engine.ranges import MessageRange
 from deploy.ir.types import Shape
+from svformer.common.digest import source_digest
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
+from svformer.common.provenance import library_versions
 
 Array = NDArray[Any]
 
@@ -162,6 +163,6 @@ def _machine() -> str:
     """Changes with the processor, the libraries and the kernels."""
     host = llvmlite.binding
     processor = platform.machine(), host.get_host_cpu_name(), host.get_host_cpu_features().flatten()
-    libraries = [f"{name} {version(name)}" for name in ("llvmlite", "numba", "numpy", "torch")]
-    sources = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
-    return hashlib.sha256("\n".join((*processor, *libraries, *sources)).encode()).hexdigest()[:16]
+    libraries = library_versions(("llvmlite", "numba", "numpy", "torch"))
+    parts = (*processor, json.dumps(libraries), source_digest(Path(__file__).parent))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -6,14 +6,14 @@ from functools import cached_property
 import nir
 
 from deploy.clips.source import InputFormat, input_format
-from deploy.costs.resources import layer_needs
+from deploy.costs.resources import layer_resources
 from deploy.gates.fidelity import LayerFidelity
 from deploy.ir.integer import IntNetwork
 from deploy.ir.intervals import Headroom
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
 from deploy.ir.plan import Plan
-from hardware import LayerNeed
+from hardware import LayerResources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,6 @@ class Deployment:
         return input_format(self.graph, self.network.frames)
 
     @cached_property
-    def needs(self) -> list[LayerNeed]:
+    def resources(self) -> list[LayerResources]:
         """What every layer asks of a chip's cores."""
-        return layer_needs(self.integer, self.plan)
+        return layer_resources(self.integer, self.plan)

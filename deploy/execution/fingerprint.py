@@ -4,17 +4,17 @@ import dataclasses
 import functools
 import hashlib
 import json
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-import deploy
-import hardware
-import svformer
 from deploy.clips.source import ClipSource, absolute, file_of
 from deploy.execution.batch import RunSpec
+from svformer.common.digest import source_digest
+from svformer.common.provenance import library_versions
+
+ROOT = Path(__file__).parents[2]  # the folder that the packages lie in
 
 LIBRARIES = ("av", "lava-nc", "nir", "numba", "numpy", "pillow", "scipy", "torch")  # that what comes out may depend on
 
@@ -89,20 +89,5 @@ def _state(path: Path) -> list[int] | None:
 @functools.cache
 def versions() -> dict[str, str]:
     """Of the libraries, and of this project's sources, whether or not they come from a repository."""
-    return {**{name: _version(name) for name in LIBRARIES}, "this project": _sources()}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
-
-
-def _sources() -> str:
-    digest = hashlib.sha256()
-    for package in (deploy, hardware, svformer):
-        folder = Path(str(package.__file__)).parent
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.relative_to(folder.parent).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    sources = (ROOT / package for package in ("deploy", "hardware", "svformer"))
+    return {**library_versions(LIBRARIES), "this project": source_digest(*sources)}

@@ -4,12 +4,11 @@ Only what the board itself says is reported: predictions from its output, and th
 estimated here, and where the board cannot be reached nothing runs.
 """
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Console
+from numpy.typing import NDArray
 
 from deploy.clips.read import batches
 from deploy.clips.source import ClipSource
@@ -17,48 +16,38 @@ from deploy.execution.batch import BATCH
 from deploy.execution.deployment import Deployment
 from deploy.gates.agreement import require_equal
 from deploy.ir.integer import as_images, run_integer
-from deploy.passes.mapping import mapping
-from deploy.passes.schedule import schedule
-
-SCHEMA = "svformer-loihi2/1"
 
 
-def run_chip(deployment: Deployment, sources: Sequence[ClipSource]) -> dict[str, Any]:
-    """Run clips on the board.
+@dataclass(frozen=True, kw_only=True)
+class BoardRun:
+    """Clips that streamed through the board together."""
+
+    clips: list[tuple[ClipSource, NDArray[np.float64]]]  # with their logits [K]
+    time_steps: int
+    profiler: dict[str, dict[str, list[float]]]  # by probe and reading, in the units of Intel's profiler
+    messages_compared: int  # of the output, all equal to those of the integer interpreter
+
+
+def run_chip(deployment: Deployment, sources: Sequence[ClipSource]) -> list[BoardRun]:
+    """Run clips on the board, batch by batch.
 
     Raises `InputError` for what the chip cannot hold, `GateError` where its output differs from the integers.
     """
-    from deploy.lava_network.loihi import run_on_chip, split_readout
+    from deploy.lava_network.loihi import run_on_chip
 
-    network, runs, clips, compared = deployment.integer, list[dict[str, Any]](), list[dict[str, Any]](), 0
+    network, runs = deployment.integer, list[BoardRun]()
     for part, frames in batches(sources, deployment.input_format, BATCH):
         images = as_images(frames, network)
         expected = run_integer(network, images)
         found = run_on_chip(network, images)
-        signals = {network.output: found.output}
-        names = [network.output]
-        compared += require_equal(expected, signals, names=names, between="integer interpreter and Loihi 2").compared
-        runs.append({"clips": len(part), "time_steps": found.time_steps, "profiler": found.readings})
-        for source, logits in zip(part, network.logits(signals), strict=True):
-            clips.append({"source": source.path.name, "prediction": int(logits.argmax()), "logits": logits.tolist()})
-    core, _ = split_readout(network)
-    return {
-        "schema": SCHEMA,
-        "mapping": [dataclasses.asdict(row) for row in mapping(core, schedule(core))],
-        "clips": clips,
-        "messages_compared": compared,
-        "runs": runs,
-    }
-
-
-def print_chip_run(report: dict[str, Any], console: Console) -> None:
-    """Readings as Intel's profiler gives them, in its units."""
-    console.print(
-        f"{len(report['clips'])} clips on Loihi 2; its output equals the integer interpreter on "
-        f"{report['messages_compared']:,} messages"
-    )
-    for run in report["runs"]:
-        for probe, readings in run["profiler"].items():
-            for name, values in readings.items():
-                mean = float(np.mean(values)) if values else float("nan")
-                console.print(f"  {probe} {name}: {mean:.6g} (mean of {len(values)})")
+        signals, names = {network.output: found.output}, [network.output]
+        equal = require_equal(expected, signals, names=names, between="integer interpreter and Loihi 2")
+        runs.append(
+            BoardRun(
+                clips=list(zip(part, network.logits(signals), strict=True)),
+                time_steps=found.time_steps,
+                profiler=found.readings,
+                messages_compared=equal.compared,
+            )
+        )
+    return runs

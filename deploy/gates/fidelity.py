@@ -5,7 +5,6 @@ calibration clips, float against integers. A layer that falls silent, a leak or 
 they were, potentials that hit the ends of their registers: each is a warning with its margin.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,11 +86,6 @@ def fidelity(
         )
         for name, receiver in rounded.receivers.items()
     ]
-
-
-def plain(layers: Iterable[LayerFidelity]) -> list[dict[str, Any]]:
-    """The same as dictionaries of plain values, for report.json ("fixed_point")."""
-    return [{**dataclasses.asdict(layer), "silenced": layer.silenced} for layer in layers]
 
 
 def summary(layers: Iterable[LayerFidelity]) -> str:

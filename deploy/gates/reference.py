@@ -62,17 +62,6 @@ def compare(
     return {"file": path.name, "layers": layers, "unmatched": sorted(recorded.keys() - names.keys())}
 
 
-def lines(comparison: Mapping[str, Any]) -> list[str]:
-    """The comparison for a terminal."""
-    found = [f"reference: the network has no layer {name}" for name in comparison.get("unmatched", ())]
-    for layer in comparison.get("layers", ()):
-        parts = [f"{kind} {100 * layer[f'{kind}_match']:.2f} %" for kind in ("float", "deployed")]
-        first = layer["float_first_difference"]
-        where = "" if first is None else f"; float differs first at clip, step, neuron {first}"
-        found.append(f"reference {layer['name']}: of {layer['compared']:,} spikes the same: {', '.join(parts)}{where}")
-    return found
-
-
 def _differences(expected: Grid, found: Mapping[str, Grid]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for kind, signal in found.items():

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from svformer.pictures.pixels import RASTER_ROWS, Pixels, frame_pixels, grey_pixels, raster_image, row_means
 
-__all__ = ["FRAMES_SHOWN", "Frame", "Raster", "film_strip", "raster", "raster_image", "signal_picture", "ticks"]
-
 FRAMES_SHOWN = 16  # frames of a film strip, and time steps labelled below, at most
 FRAME_SIZE = 96  # pixels of the longer side of a frame in the strip at most
 
@@ -51,7 +49,7 @@ class Frame:
     png: str
 
 
-def raster(name: str, spikes_TCHW: NDArray[Any]) -> Raster:
+def raster_of(name: str, spikes_TCHW: NDArray[Any]) -> Raster:
     """Raster of a layer's spikes [T, C, H, W]."""
     neurons = int(np.prod(spikes_TCHW.shape[1:]))
     return Raster(

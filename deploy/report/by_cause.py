@@ -1,50 +1,50 @@
-"""Energy by layer and cause, as the page draws it: what memory costs is one cause, and every model can be chosen."""
+"""Energy by layer and cause, as the page draws it: what memory costs is one part, and every model can be chosen."""
 
 from typing import Any
 
-from deploy.report import typeset
-from hardware.energy import RULES
+from deploy.report.keys.energy import EnergySummary
+from deploy.report.keys.report import Report
+from hardware.causes import PARTS, memory_as_one
+from hardware.models import EnergyModel
+from hardware.shown import shown_in
 
-SECOND_MODEL = "loihi1"  # beside the field's convention
-MEMORY = {rule.cause for rule in RULES if rule.memory}
-DIGITS = 5  # of a part of a bar, in the data that the page redraws it from
-
-
-def main_models(energy: dict[str, Any]) -> list[dict[str, Any]]:
-    """The energy models whose layers are drawn at first: the convention, and beside it one chip."""
-    return [energy["models"][name] for name in (energy["convention"], SECOND_MODEL) if name in energy["models"]]
+DIGITS = 5  # significant digits in the data that the page redraws its bars from
 
 
-def memory_as_one(parts: dict[str, float]) -> dict[str, float]:
-    """Parts of an energy with all that memory costs, addressing included, as one of them."""
-    shown = {cause: mj for cause, mj in parts.items() if cause not in MEMORY}
-    memory = sum(mj for cause, mj in parts.items() if cause in MEMORY)
-    return {**shown, "memory": memory} if memory else shown
+def main_models(energy: EnergySummary) -> list[EnergyModel]:
+    """The cost models whose layers are drawn at first."""
+    return [energy.models[name] for name in shown_in("ledger") if name in energy.models]
 
 
-def all_causes(energy: dict[str, Any]) -> list[str]:
-    """Every cause that costs anything on any chip, in the order of the ledger; the place decides the colour."""
-    models = (memory_as_one(model["breakdown"]) for model in energy["models"].values())
-    return list(dict.fromkeys(cause for parts in models for cause, mj in parts.items() if mj))
+def all_parts(energy: EnergySummary) -> list[str]:
+    """Every part that costs anything on any chip, in the order of the ledger."""
+    models = (memory_as_one(model.breakdown) for model in energy.models.values())
+    found = {part for parts in models for part, mj in parts.items() if mj}
+    return [part for part in PARTS if part in found]
 
 
-def redrawn(report: dict[str, Any]) -> dict[str, Any]:
-    """What the page's script needs to draw the ledger of any model without the causes that a reader takes out.
+def stands_in(model: EnergyModel, part: str) -> bool:
+    """Whether the chip has no figure of its own for a part, so that the synaptic operation's stands in."""
+    return model.figures.get(part, "").startswith("stand-in")
 
-    `parts` holds millijoule, a row for every layer and a column for every cause; `stand_in` says which of these causes
-    the model prices as synaptic operations.
+
+def redrawn(report: Report) -> dict[str, Any]:
+    """What the page's script needs to draw the ledger of any model without the parts that a reader takes out.
+
+    `parts` holds millijoule, a row for every layer and a column for every part; `stand_in` says which of them the model
+    prices as synaptic operations.
     """
-    energy, causes = report["energy"], all_causes(report["energy"])
-    priced = [model for model in energy["models"].values() if model["mj_per_video"] is not None]
+    names = all_parts(report.energy)
+    priced = [model for model in report.energy.models.values() if model.mj_per_video is not None]
     return {
-        "causes": [typeset.words(cause) for cause in causes],
+        "causes": [PARTS[name].label for name in names],
+        "colours": [PARTS[name].colour for name in names],
         "models": [
             {
-                "title": model["title"],
-                "stand_in": [model["figures"].get(cause, "").startswith("stand-in") for cause in causes],
+                "title": model.title,
+                "stand_in": [stands_in(model, name) for name in names],
                 "parts": [
-                    _rounded(memory_as_one(model["by_layer"].get(layer["name"], {})), causes)
-                    for layer in report["layers"]
+                    _rounded(memory_as_one(model.by_layer.get(layer.name, {})), names) for layer in report.layers
                 ],
             }
             for model in priced
@@ -52,5 +52,5 @@ def redrawn(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rounded(parts: dict[str, float], causes: list[str]) -> list[float]:
-    return [float(f"{parts.get(cause, 0.0):.{DIGITS}g}") for cause in causes]
+def _rounded(parts: dict[str, float], names: list[str]) -> list[float]:
+    return [float(f"{parts.get(name, 0.0):.{DIGITS}g}") for name in names]

@@ -17,37 +17,21 @@ from numpy.typing import NDArray
 from deploy.gates.agreement import Agreement
 from deploy.ir.plan import Plan
 from hardware import OpCounts
-from hardware.energy import RULES, EnergyBreakdown
-from svformer.pictures.palette import BLUE, CAUSES, GREEN, GREY, INK, LINE, ORANGE, SERIES, SOFT, VERMILLION
+from hardware.causes import PARTS, RULES, memory_as_one
+from hardware.energy import EnergyBreakdown
+from svformer.pictures.palette import BLUE, CAUSES, GREY, INK, LINE, ORANGE, SERIES, SOFT, VERMILLION
 from svformer.pictures.plot import SMALL, new_axes
 
-UJ_PER_PJ = 1e-6
-MEMORY = "memory"
-OPERATIONS = {  # counts of the ledger that are drawn: name, colour
-    "synaptic_ops": ("additions caused by spikes", BLUE),
-    "macs": ("multiply-accumulates of graded messages", ORANGE),
-    "attention_ops": ("additions in attention", VERMILLION),
-    "relay_adds": ("shortcut currents added", GREEN),
-    "bias_adds": ("biases", GREY),
-    "neuron_updates": ("neuron updates", CAUSES["neuron_updates"]),
+UJ_PER_MJ = 1e3
+COUNTED = {  # parts of the ledger that are operations, by the rule that counts them
+    rule.part: rule for rule in RULES if not rule.memory and rule.figure != "spike"
 }
-CAUSE_NAMES = {  # of energy, in the order of svformer.pictures.palette.CAUSES
-    "synaptic_ops": "additions by spikes",
-    "graded_macs": "multiply-accumulates",
-    "attention": "attention",
-    "relays": "shortcuts",
-    "step_gains": "gains of time steps",
-    "biases": "biases",
-    "neuron_updates": "neuron updates",
-    "spike_transport": "transport of spikes",
-    MEMORY: "memory",
-}
-ROUNDED_FROM_UJ = 100.0
-BOTH, FIRST, SECOND = INK, ORANGE, BLUE  # of two recordings
+ROUNDED_FROM_UJ = 100.0  # labels of larger energies have no decimals
+BOTH, FIRST, SECOND = INK, ORANGE, BLUE  # where both of two recordings fire, only the first, only the second
 
 
 def _height(rows: int) -> float:
-    """Inches of a chart with so many rows of text, and room for a legend."""
+    """Inches of a chart with `rows` lines of text, and room for a legend."""
     return 1.0 + max(1.2, 0.17 * rows)
 
 
@@ -110,19 +94,20 @@ def pairs(rows: Mapping[str, tuple[float, float]], names: tuple[str, str], ax: A
 def operations(counts: Mapping[str, OpCounts], ax: Axes | None = None) -> Axes:
     """Operations of every population and of the synapses that end in it, kind by kind."""
     ax = new_axes(ax, height=_height(len(counts)))
-    amounts = {name: {kind: getattr(count, kind) for kind in OPERATIONS} for name, count in counts.items()}
-    _stacked(ax, amounts, {kind: colour for kind, (_, colour) in OPERATIONS.items()})
+    amounts = {
+        name: {part: float(rule.count(count)) for part, rule in COUNTED.items()} for name, count in counts.items()
+    }
+    _stacked(ax, amounts, _colours(amounts))
     ax.set_xlabel("operations")
     ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    labels = [Patch(color=colour, label=label) for label, colour in OPERATIONS.values()]
-    ax.legend(handles=labels, loc="lower right")
+    ax.legend(handles=_legend(amounts), loc="lower right")
     return ax
 
 
 def energy_bars(energies: Mapping[str, EnergyBreakdown], ax: Axes | None = None) -> Axes:
     """Microjoule by cause, a bar for each row; hatched where the figure of a synaptic operation stands in."""
     ax = new_axes(ax, height=_height(2 * len(energies)))
-    parts = {name: by_cause_uj(energy) for name, energy in energies.items()}
+    parts = {name: by_part_uj(energy) for name, energy in energies.items()}
     stand_ins = {(name, cause.cause) for name, energy in energies.items() for cause in energy.causes if cause.stand_in}
     _stacked(ax, parts, _colours(parts), hatched=stand_ins)
     for name, causes in parts.items():
@@ -130,19 +115,13 @@ def energy_bars(energies: Mapping[str, EnergyBreakdown], ax: Axes | None = None)
         ax.annotate(f" {uj:,.0f} µJ" if uj >= ROUNDED_FROM_UJ else f" {uj:.3g} µJ", (uj, name), va="center")
     ax.set_xlabel("microjoule")
     ax.margins(x=0.12)
-    shown = [Patch(color=colour, label=CAUSE_NAMES[cause]) for cause, colour in _colours(parts).items()]
-    ax.legend(handles=shown, ncols=4, loc="lower left", bbox_to_anchor=(0, 1), handlelength=1)
+    ax.legend(handles=_legend(parts), ncols=4, loc="lower left", bbox_to_anchor=(0, 1), handlelength=1)
     return ax
 
 
-def by_cause_uj(energy: EnergyBreakdown) -> dict[str, float]:
-    """Microjoule of every cause, with all that memory costs as one."""
-    memory = {rule.cause for rule in RULES if rule.memory}
-    parts: dict[str, float] = {}
-    for cause in energy.causes:
-        name = MEMORY if cause.cause in memory else cause.cause
-        parts[name] = parts.get(name, 0.0) + cause.pj * UJ_PER_PJ
-    return parts
+def by_part_uj(energy: EnergyBreakdown) -> dict[str, float]:
+    """Microjoule of every part, with all that memory costs as one."""
+    return {part: mj * UJ_PER_MJ for part, mj in memory_as_one(energy.by_cause_mj()).items()}
 
 
 def ledger(terms: Mapping[str, float], ax: Axes | None = None, *, target: float | None = None) -> Axes:
@@ -176,9 +155,14 @@ def cores(by_chip: Mapping[str, Mapping[str, int]], ax: Axes | None = None) -> A
 
 
 def _colours(parts: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """Colours of the causes that cost anything in any row, in the order of the palette."""
-    costs = {cause for row in parts.values() for cause, amount in row.items() if amount}
-    return {cause: colour for cause, colour in CAUSES.items() if cause in costs}
+    """Colours of the parts that are anything in any row, in the order of the palette."""
+    present = {part for row in parts.values() for part, amount in row.items() if amount}
+    ordered = sorted(present, key=lambda part: PARTS[part].colour)
+    return {part: CAUSES[PARTS[part].colour] for part in ordered}
+
+
+def _legend(parts: Mapping[str, Mapping[str, float]]) -> list[Patch]:
+    return [Patch(color=colour, label=PARTS[part].label) for part, colour in _colours(parts).items()]
 
 
 def _stacked(

@@ -8,16 +8,18 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from deploy.report.keys.report import Report
+from hardware.energy import PJ_PER_MJ
 
 LOWEST_RATE = 1e-3
 DECADES = -math.log10(LOWEST_RATE)
 SEGMENTS = 24
-MARGIN = 2.0  # the y axis ends so many times above and below what is drawn
+MARGIN = 2.0  # the y axis ends at this factor above and below what is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ChartPoint:
     """A layer in the chart, or a tick of an axis; x and y in per cent from the lower left corner."""
 
     name: str
@@ -26,7 +28,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Segment:
+class ChartLine:
     """A piece of a line."""
 
     x1: float
@@ -41,28 +43,27 @@ class Chart:
 
     title: str
     verdict: str
-    spikes: tuple[Segment, ...]
-    dense: Segment
-    layers: tuple[Place, ...]
-    mean: Place
-    limits: tuple[Segment, ...]  # published: x1 to x2
-    x_ticks: tuple[Place, ...]
-    y_ticks: tuple[Place, ...]
+    spikes: tuple[ChartLine, ...]
+    dense: ChartLine
+    layers: tuple[ChartPoint, ...]
+    mean: ChartPoint
+    limits: tuple[ChartLine, ...]  # published: x1 to x2
+    x_ticks: tuple[ChartPoint, ...]
+    y_ticks: tuple[ChartPoint, ...]
 
 
-def cost_chart(report: dict[str, Any], model: str) -> Chart | None:
+def cost_chart(report: Report, model: str) -> Chart | None:
     """The chart of one model; None where the model knows no multiply-accumulate or nothing lies behind a neuron."""
-    energy = report["energy"]
-    found = energy["break_even"]
-    if found is None or model not in found["models"]:
+    found = report.energy.break_even
+    if found is None or model not in found.models:
         return None
-    lines = found["models"][model]
+    lines = found.models[model]
     costs = dict(_layer_costs(report, model))
 
     def spike_pj(rate: float) -> float:
-        return float(lines["fixed_pj"] + rate * lines["spike_pj"])
+        return lines.fixed_pj + rate * lines.spike_pj
 
-    drawn = [spike_pj(LOWEST_RATE), spike_pj(1.0), lines["dense_pj"], *(pj for _, pj in costs.values() if pj)]
+    drawn = [spike_pj(LOWEST_RATE), spike_pj(1.0), lines.dense_pj, *(pj for _, pj in costs.values() if pj)]
     low, high = min(drawn) / MARGIN, max(drawn) * MARGIN
 
     def x(rate: float) -> float:
@@ -73,32 +74,30 @@ def cost_chart(report: dict[str, Any], model: str) -> Chart | None:
 
     rates = [10 ** (-DECADES * (1 - i / SEGMENTS)) for i in range(SEGMENTS + 1)]
     points = [(x(rate), y(spike_pj(rate))) for rate in rates]
-    level = y(lines["dense_pj"])
+    level = y(lines.dense_pj)
     return Chart(
-        title=energy["models"][model]["title"],
-        verdict=lines["verdict"],
-        spikes=tuple(Segment(x1=a[0], y1=a[1], x2=b[0], y2=b[1]) for a, b in itertools.pairwise(points)),
-        dense=Segment(x1=0, y1=level, x2=100, y2=level),
-        layers=tuple(Place(name=name, x=x(rate), y=y(pj)) for name, (rate, pj) in costs.items()),
-        mean=Place(name="mean", x=x(lines["rate"]), y=y(spike_pj(lines["rate"]))),
-        limits=tuple(
-            Segment(x1=x(limit["rates"][0]), y1=0, x2=x(limit["rates"][1]), y2=100) for limit in found["published"]
-        ),
+        title=report.energy.models[model].title,
+        verdict=lines.verdict,
+        spikes=tuple(ChartLine(x1=a[0], y1=a[1], x2=b[0], y2=b[1]) for a, b in itertools.pairwise(points)),
+        dense=ChartLine(x1=0, y1=level, x2=100, y2=level),
+        layers=tuple(ChartPoint(name=name, x=x(rate), y=y(pj)) for name, (rate, pj) in costs.items()),
+        mean=ChartPoint(name="mean", x=x(lines.rate), y=y(spike_pj(lines.rate))),
+        limits=tuple(ChartLine(x1=x(limit.rates[0]), y1=0, x2=x(limit.rates[1]), y2=100) for limit in found.published),
         x_ticks=tuple(
-            Place(name=name, x=x(rate), y=0)
+            ChartPoint(name=name, x=x(rate), y=0)
             for name, rate in (("0.1 %", 1e-3), ("1 %", 1e-2), ("10 %", 0.1), ("100 %", 1.0))
         ),
-        y_ticks=tuple(Place(name=f"{pj:g} pJ", x=0, y=y(pj)) for pj in _powers_of_ten(low, high)),
+        y_ticks=tuple(ChartPoint(name=f"{pj:g} pJ", x=0, y=y(pj)) for pj in _powers_of_ten(low, high)),
     )
 
 
-def _layer_costs(report: dict[str, Any], model: str) -> Iterator[tuple[str, tuple[float, float]]]:
+def _layer_costs(report: Report, model: str) -> Iterator[tuple[str, tuple[float, float]]]:
     """Rate and energy (pJ) of a synapse and time step of every layer behind spikes alone."""
-    by_layer = report["energy"]["models"][model]["by_layer"]
-    for layer in report["layers"]:
-        if layer["dense_synaptic_ops"] and not layer["macs"]:
-            pj = 1e9 * sum(by_layer[layer["name"]].values()) / layer["dense_synaptic_ops"]
-            yield layer["name"], (layer["synaptic_ops"] / layer["dense_synaptic_ops"], pj)
+    by_layer = report.energy.models[model].by_layer
+    for layer in report.layers:
+        if layer.dense_synaptic_ops and not layer.macs:
+            pj = PJ_PER_MJ * sum(by_layer[layer.name].values()) / layer.dense_synaptic_ops
+            yield layer.name, (layer.synaptic_ops / layer.dense_synaptic_ops, pj)
 
 
 def _powers_of_ten(low: float, high: float) -> list[float]:

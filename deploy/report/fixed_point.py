@@ -1,9 +1,10 @@
 """What fixed point costs every layer, as a table on a terminal (deploy/gates/fidelity.py)."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from rich.table import Column, Table
+
+from deploy.report.keys.run import FixedPointLayer
 
 PERCENT = (
     ("weights", "weight_error"),
@@ -16,8 +17,8 @@ PERCENT = (
 )
 
 
-def fixed_point_table(layers: Iterable[Mapping[str, Any]]) -> Table:
-    """A line for every layer of report.json's "fixed_point"; empty where there is nothing to round or to fill."""
+def fixed_point_table(layers: Iterable[FixedPointLayer]) -> Table:
+    """A line for every layer; a cell is empty where there is nothing to round or to fill."""
     title = "Fixed point, %: errors of rounding, registers in the worst case, rates on the calibration clips"
     numbers = [Column(heading, justify="right") for heading, _ in PERCENT]
     table = Table(
@@ -29,7 +30,7 @@ def fixed_point_table(layers: Iterable[Mapping[str, Any]]) -> Table:
         caption=CAPTION,
     )
     for layer in layers:
-        table.add_row(layer["name"], *(_percent(layer[field]) for _, field in PERCENT), *_rates(layer))
+        table.add_row(layer.name, *(_percent(getattr(layer, field)) for _, field in PERCENT), *_rates(layer))
     return table
 
 
@@ -40,8 +41,8 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"
 
 
-def _rates(layer: Mapping[str, Any]) -> tuple[str, str]:
-    before, after = layer["float_rate"], layer["rate"]
-    if before is None:
+def _rates(layer: FixedPointLayer) -> tuple[str, str]:
+    before, after = layer.float_rate, layer.rate
+    if before is None or after is None:
         return "", ""
-    return f"{100 * before:.2f}", "falls silent" if layer["silenced"] else f"{100 * (after - before):+.2f}"
+    return f"{100 * before:.2f}", "falls silent" if layer.silenced else f"{100 * (after - before):+.2f}"

@@ -20,9 +20,9 @@ from deploy.ir.shapes import execution_order
 from svformer.pictures.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PURPLE, SKY, SOFT, VERMILLION
 from svformer.pictures.plot import SMALL, new_axes
 
-COLUMNS = 18  # of a row
+COLUMNS = 18  # columns in a row
 ROW_INCHES, LANE = 1.15, 0.5  # LANE: distance of what runs side by side, in rows
-FOLD_FROM = 3  # so many alike nodes are drawn as one
+FOLD_FROM = 3  # from this number on, nodes that are alike are drawn as one
 ROUND, SQUARE, DIAMOND = "o", "s", "D"
 LOOKS = {  # kind of a node or population: colour, marker
     "Input": (GREY, SQUARE),
@@ -38,9 +38,9 @@ LOOKS = {  # kind of a node or population: colour, marker
     "GainBias": (PURPLE, SQUARE),
 }
 OTHER = (BROWN, SQUARE)
-EDGES = {"Convolution": BLUE, "Attention": ORANGE}  # what a connection does; all others pass on
+EDGES = {"Convolution": BLUE, "Attention": ORANGE}  # by operation of a connection; all others pass values on
 
-BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # of a name that lines may cross
+BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # the box behind a name that lines may cross
 STUB = 0.12  # how far the beginning of a line that goes on elsewhere leads up, in rows
 
 
@@ -56,7 +56,7 @@ Edge = tuple[str, str, str]  # source, target, kind
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class NodePlace:
     """Where a node is drawn."""
 
     row: int
@@ -104,7 +104,7 @@ def _draw(kinds: Mapping[str, str], edges: Sequence[Edge], ax: Axes | None) -> A
     return ax
 
 
-def _label(ax: Axes, places: Mapping[str, Place], multiples: Mapping[str, int]) -> None:
+def _label(ax: Axes, places: Mapping[str, NodePlace], multiples: Mapping[str, int]) -> None:
     """The last part of a name stands below its node; what comes before it, the block, at the block's first node."""
     blocks: dict[int, str] = {}
     for name, place in places.items():
@@ -147,7 +147,7 @@ def _before(order: Sequence[str], edges: Iterable[Edge]) -> dict[str, list[str]]
     return found
 
 
-def _placed(order: Sequence[str], edges: Iterable[Edge]) -> dict[str, Place]:
+def _placed(order: Sequence[str], edges: Iterable[Edge]) -> dict[str, NodePlace]:
     """Where everything stands; edges that lead back (loops) do not count."""
     before = _before(order, edges)
     depth: dict[str, int] = {}
@@ -165,7 +165,7 @@ def _placed(order: Sequence[str], edges: Iterable[Edge]) -> dict[str, Place]:
     for row in range(len(starts)):
         tops.append(tops[-1] - 1 - LANE * max(lanes[name] for name in order if rows[name] == row))
     return {
-        n: Place(row=rows[n], column=depth[n] - starts[rows[n]], lane=lanes[n], y=tops[rows[n]] - LANE * lanes[n])
+        n: NodePlace(row=rows[n], column=depth[n] - starts[rows[n]], lane=lanes[n], y=tops[rows[n]] - LANE * lanes[n])
         for n in order
     }
 
@@ -187,7 +187,7 @@ def _longest_way(depth: Mapping[str, int], before: Mapping[str, list[str]]) -> I
         name = max(before[name], key=lambda n: depth[n], default=None)
 
 
-def _draw_edge(ax: Axes, start: Place, end: Place, colour: str) -> None:
+def _draw_edge(ax: Axes, start: NodePlace, end: NodePlace, colour: str) -> None:
     """A line, an arc over what it passes by, or the beginning and the end of one that goes on in another row."""
     line = Line(color=colour, linewidth=1, zorder=1)
     if start.row != end.row:

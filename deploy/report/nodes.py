@@ -8,7 +8,7 @@ from rich.table import Column, Table
 
 from deploy.ir.shapes import infer_shapes
 
-SHARE_A_LINE = 3  # so many alike nodes get one line in the table
+SHARE_A_LINE = 3  # from this number on, nodes that are alike share a line of the table
 
 
 def node_table(graph: nir.NIRGraph) -> Table:

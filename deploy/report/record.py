@@ -1,7 +1,7 @@
-"""report.json: all that a run found, as plain values. The keys are an interface (DESIGN); the page draws from them."""
+"""report.json as a type, built from what was deployed and what a run found: the only place where reports are made."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,105 +12,108 @@ from deploy.execution.batch import peak_rss_mb
 from deploy.execution.deployment import Deployment
 from deploy.execution.tally import ClipResult, Tally
 from deploy.gates.agreement import Agreement
-from deploy.ir.storage import parameter_count, synapse_memory_bits, widest_weight_bits
-from deploy.passes.mapping import mapping
 from deploy.report.energy import energy
-from deploy.report.plan import plan_rows
-from hardware import Chip, OpCounts, fit, load_chip, shipped_chips
-from hardware.fit import BITS_PER_KIB
-from hardware.paper_ledger import CONVENTION
+from deploy.report.keys.report import Estimate, Report
+from deploy.report.keys.run import (
+    AccuracySummary,
+    ClipSummary,
+    FloatParity,
+    LavaParity,
+    LayerSummary,
+    Parity,
+    ReferenceLayer,
+    ReferenceSummary,
+    Timing,
+)
+from deploy.report.kinds import NEURONS
+from deploy.report.network import (
+    filled_register,
+    fitted_chips,
+    fixed_point,
+    mapped_parts,
+    network_summary,
+    plan_summary,
+)
+from hardware import Chip, OpCounts, load_chip, shipped_chips
+from svformer.common.provenance import provenance
 from svformer.evaluation.scores import mean_scores, top_share
 
-__all__ = ["BITS_PER_KIB", "CONVENTION", "SCHEMA", "by_video", "estimate", "record"]
-
-SCHEMA = "svformer-run/1"
+LIBRARIES = ("svformer-loihi", "torch", "norse", "nir", "lava-nc", "lava-dl", "numpy")
 
 
-def estimate(deployment: Deployment, *, chips: Sequence[Chip] = ()) -> dict[str, Any]:
-    """What is known before anything runs: layers, plan, proof, fit; `chips` are a user's own."""
-    return {
-        "schema": SCHEMA,
-        "network": _network(deployment),
-        "plan": _plan(deployment),
-        "mapping": [dataclasses.asdict(row) for row in mapping(deployment.integer, deployment.plan)],
-        "headroom": [{**dataclasses.asdict(h), "share": h.share} for h in deployment.headroom],
-        "fit": _fit(deployment, [*map(load_chip, ("loihi1", "loihi2")), *chips]),
-    }
+def estimate(deployment: Deployment, *, chips: Sequence[Chip] = ()) -> Estimate:
+    """What is known before anything runs; `chips` are a user's own, beside those that ship."""
+    return Estimate(
+        network=network_summary(deployment),
+        plan=plan_summary(deployment),
+        mapping=mapped_parts(deployment.integer, deployment.plan),
+        headroom=tuple(map(filled_register, deployment.headroom)),
+        fit=fitted_chips(deployment, _all_chips(chips)),
+        fixed_point=fixed_point(deployment.fixed_point),
+        provenance=provenance(LIBRARIES),
+    )
 
 
-def record(deployment: Deployment, tally: Tally, *, backend: str, chips: Sequence[Chip] = ()) -> dict[str, Any]:
-    """The whole report of a run; `chips` are a user's own, beside those that ship."""
+def record(
+    deployment: Deployment,
+    tally: Tally,
+    *,
+    backend: str,
+    chips: Sequence[Chip] = (),
+    reference: Mapping[str, Any] | None = None,
+) -> Report:
+    """The whole report of a run.
+
+    `chips` are a user's own, beside those that ship; `reference` is what `deploy.gates.reference.compare` found, where
+    there is a recording to compare with.
+    """
     clips, counts = len(tally.clips), tally.counts
-    return {
-        **estimate(deployment, chips=chips),
-        "backend": backend,
-        "clips": [_clip(clip, deployment) for clip in tally.clips],
-        "accuracy": _accuracy(deployment, tally),
-        "parity": _parity(tally),
-        "layers": _layers(deployment, tally, counts),
-        "totals": _per_clip(sum(counts.values(), OpCounts()), clips),
-        "readout": _per_clip(sum((counts[name] for name in readout_layers(deployment.integer)), OpCounts()), clips),
-        "by_step": {name: _by_step(steps, clips) for name, steps in tally.steps.items()},
-        "energy": energy(deployment, tally, [*map(load_chip, shipped_chips()), *chips]),
-        "timing": {
-            "build_s": tally.build_s,
-            "run_s": tally.run_s,
-            "seconds_per_clip": tally.run_s / clips,
-            "time_steps": tally.time_steps,
-            "peak_rss_mb": max(peak_rss_mb(), tally.peak_rss_mb),
-        },
-    }
+    readout = readout_layers(deployment.integer)
+    return Report(
+        **vars(estimate(deployment, chips=chips)),
+        backend=backend,
+        clips=tuple(_clip(clip, deployment) for clip in tally.clips),
+        accuracy=_accuracy(deployment, tally),
+        parity=_parity(tally),
+        layers=tuple(_layers(deployment, tally, counts)),
+        totals=sum(counts.values(), OpCounts()).mean(clips),
+        readout=sum((counts[name] for name in readout), OpCounts()).mean(clips),
+        by_step={name: _by_step(steps, clips) for name, steps in tally.steps.items()},
+        energy=energy(deployment, tally, _all_chips(chips)),
+        timing=Timing(
+            build_s=tally.build_s,
+            run_s=tally.run_s,
+            seconds_per_clip=tally.run_s / clips,
+            time_steps=tally.time_steps,
+            peak_rss_mb=max(peak_rss_mb(), tally.peak_rss_mb),
+        ),
+        reference=None if reference is None else reference_summary(reference),
+    )
 
 
-def _network(deployment: Deployment) -> dict[str, Any]:
-    meta = deployment.graph.metadata
-    return {
-        "name": str(meta.get("model", "network")),
-        "nodes": len(deployment.graph.nodes),
-        "populations": len(deployment.integer.populations),
-        "neurons": sum(int(np.prod(deployment.integer.populations[n].shape)) for n in deployment.spiking),
-        "parameters": parameter_count(deployment.integer),
-        "weight_bits": widest_weight_bits(deployment.integer),
-        "synapse_memory_kib": synapse_memory_bits(deployment.integer) / BITS_PER_KIB,
-        "frames": deployment.plan.frames,
-        "input_shape": list(deployment.input_format.shape),
-        "dt_s": float(meta["dt"]),
-        "trained_on": meta.get("dataset"),
-        "classes": list(deployment.classes),
-        "calibration_clips": deployment.calibration_clips,
-        "notes": list(deployment.network.notes),
-    }
+def _all_chips(chips: Sequence[Chip]) -> list[Chip]:
+    return [*map(load_chip, shipped_chips()), *chips]
 
 
-def _plan(deployment: Deployment) -> dict[str, Any]:
-    plan = deployment.plan
-    return {
-        "depth": plan.depth,
-        "first_step": {name: plan.first_step(name) for name in plan.depths},
-        "longest_delay": plan.longest_lag,
-        "layers": plan_rows(deployment.integer, plan, deployment.headroom, deployment.needs),
-    }
-
-
-def _clip(clip: ClipResult, deployment: Deployment) -> dict[str, Any]:
-    return {
-        "source": clip.source.path.name,
-        "start": clip.source.start,
-        "crop": clip.source.crop,
-        "label": clip.source.label,
-        "prediction": _name(int(clip.logits.argmax()), deployment.classes),
-        "logits": [round(float(x), 6) for x in clip.logits],
-        "float_prediction": _name(int(clip.float_logits.argmax()), deployment.classes),
-        "steps": deployment.plan.frames,
-        "seconds": clip.seconds,
-    }
+def _clip(clip: ClipResult, deployment: Deployment) -> ClipSummary:
+    return ClipSummary(
+        source=clip.source.path.name,
+        start=clip.source.start,
+        crop=clip.source.crop,
+        label=clip.source.label,
+        prediction=_name(int(clip.logits.argmax()), deployment.classes),
+        logits=tuple(round(float(x), 6) for x in clip.logits),
+        float_prediction=_name(int(clip.float_logits.argmax()), deployment.classes),
+        steps=deployment.plan.frames,
+        seconds=clip.seconds,
+    )
 
 
 def _name(index: int, classes: tuple[str, ...]) -> str:
     return classes[index] if index < len(classes) else str(index)
 
 
-def by_video(tally: Tally) -> list[list[ClipResult]]:
+def _by_video(tally: Tally) -> list[list[ClipResult]]:
     """Views of one video together, in order."""
     videos: dict[Path, list[ClipResult]] = {}
     for clip in tally.clips:
@@ -118,18 +121,24 @@ def by_video(tally: Tally) -> list[list[ClipResult]]:
     return list(videos.values())
 
 
-def _accuracy(deployment: Deployment, tally: Tally) -> dict[str, Any]:
+def _accuracy(deployment: Deployment, tally: Tally) -> AccuracySummary:
     """Top-1 of every execution over the videos whose class is one of the network's."""
-    videos = [v for v in by_video(tally) if v[0].source.label in deployment.classes]
-    found: dict[str, Any] = {"videos": len(videos), "views": len(tally.clips)}
+    videos = [v for v in _by_video(tally) if v[0].source.label in deployment.classes]
     if not videos:
-        return {**found, "note": _why_no_accuracy(deployment)}
+        return AccuracySummary(videos=0, views=len(tally.clips), note=_why_no_accuracy(deployment))
     labels = [deployment.classes.index(str(v[0].source.label)) for v in videos]
-    for name in ("float", "integer", "deployed"):
-        attribute = "logits" if name == "deployed" else f"{name}_logits"
-        scores = [mean_scores(np.stack([getattr(view, attribute) for view in v])) for v in videos]
-        found[f"{name}_top1"] = top_share(np.stack(scores), labels)
-    return found
+
+    def top1(logits: str) -> float:
+        scores = [mean_scores(np.stack([getattr(view, logits) for view in v])) for v in videos]
+        return top_share(np.stack(scores), labels)
+
+    return AccuracySummary(
+        videos=len(videos),
+        views=len(tally.clips),
+        float_top1=top1("float_logits"),
+        integer_top1=top1("integer_logits"),
+        deployed_top1=top1("logits"),
+    )
 
 
 def _why_no_accuracy(deployment: Deployment) -> str:
@@ -144,78 +153,85 @@ def _why_no_accuracy(deployment: Deployment) -> str:
     )
 
 
-def _parity(tally: Tally) -> dict[str, Any]:
+def _parity(tally: Tally) -> Parity:
     total = sum(tally.layers.values(), Agreement())
     same = [int(c.float_logits.argmax() == c.integer_logits.argmax()) for c in tally.clips]
     errors = np.concatenate([c.integer_logits - c.float_logits for c in tally.clips])
     exact = tally.lava
-    return {
-        "integer_vs_lava": {
-            "bit_exact": tally.bit_exact,
-            "layers": exact.layers if exact else 0,
-            "spikes_compared": exact.compared if exact else 0,
-        },
-        "float_vs_integer": {
-            "top1_agreement": float(np.mean(same)),
-            "spike_match": total.share,
-            "logit_rmse": float(np.sqrt(np.mean(errors**2))),
-            "inputs_clipped": tally.clipped_inputs / tally.inputs,
-        },
-    }
+    return Parity(
+        integer_vs_lava=LavaParity(
+            bit_exact=tally.bit_exact,
+            layers=exact.layers if exact else 0,
+            spikes_compared=exact.compared if exact else 0,
+        ),
+        float_vs_integer=FloatParity(
+            top1_agreement=float(np.mean(same)),
+            spike_match=total.share,
+            logit_rmse=float(np.sqrt(np.mean(errors**2))),
+            inputs_clipped=tally.clipped_inputs / tally.inputs,
+        ),
+    )
 
 
-def _layers(deployment: Deployment, tally: Tally, counts: dict[str, OpCounts]) -> list[dict[str, Any]]:
+def _layers(deployment: Deployment, tally: Tally, counts: dict[str, OpCounts]) -> list[LayerSummary]:
     """Every population, with its counts by rate x synapses beside those that were traced."""
     sent = {name: (found.spikes + found.graded_messages) / len(tally.clips) for name, found in counts.items()}
     expected = expected_operations(deployment.integer, sent)
-    layers = [_layer(name, deployment, tally, found) for name, found in counts.items()]
-    for layer in layers:
-        static = expected.get(layer["name"])
-        layer["expected_ops"] = static.ops if static else None
-        layer["expected_differs_by"] = list(static.reasons) if static else []
-    return layers
+    found = []
+    for name, counted in counts.items():
+        static = expected.get(name)
+        ops, reasons = (static.ops, static.reasons) if static else (None, ())
+        found.append(_layer(name, deployment, tally, counted, expected_ops=ops, expected_differs_by=reasons))
+    return found
 
 
-def _layer(name: str, deployment: Deployment, tally: Tally, counts: OpCounts) -> dict[str, Any]:
+def _layer(name: str, deployment: Deployment, tally: Tally, counts: OpCounts, **expected: Any) -> LayerSummary:
     population, clips = deployment.integer.populations[name], len(tally.clips)
     size, steps = deployment.integer.size(name), clips * deployment.plan.frames
-    spiking = population.spiking
-    return {
-        "name": name,
-        "kind": population.kind,
-        "shape": list(population.shape),
-        "neurons": size if population.kind in ("lif", "integrator") else 0,
-        "spikes": counts.spikes / clips,
-        "rate": counts.spikes / (size * steps) if spiking else None,
-        "float_rate": tally.float_spikes[name] / (size * steps) if spiking else None,
-        "spike_match": tally.layers[name].share if spiking else None,
-        **_per_clip(counts, clips),
-    }
+    kind, spiking = population.kind, population.spiking
+    return LayerSummary(
+        name=name,
+        kind=kind,
+        shape=population.shape,
+        neurons=size if kind in NEURONS else 0,
+        rate=counts.spikes / (size * steps) if spiking else None,
+        float_rate=tally.float_spikes[name] / (size * steps) if spiking else None,
+        spike_match=tally.layers[name].share if spiking else None,
+        **vars(counts.mean(clips)),
+        **expected,
+    )
 
 
-def _per_clip(counts: OpCounts, clips: int) -> dict[str, float]:
-    return {name: value / clips for name, value in dataclasses.asdict(counts).items()}
-
-
-def _by_step(steps: Sequence[OpCounts], clips: int) -> dict[str, list[float]]:
+def _by_step(steps: Sequence[OpCounts], clips: int) -> dict[str, tuple[int | float, ...]]:
     """Counts of every time step of the mean clip; what never occurs is left out."""
     values = [dataclasses.asdict(step) for step in steps]
-    return {name: found for name in values[0] if any(found := [_mean(step[name], clips) for step in values])}
+    return {name: found for name in values[0] if any(found := tuple(_mean(step[name], clips) for step in values))}
 
 
-def _mean(total: int, clips: int) -> float:
+def _mean(total: int, clips: int) -> int | float:
     return total // clips if total % clips == 0 else total / clips
 
 
-def _fit(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, Any]:
-    """Cores and chips, and what the whole network asks for; chips without limits are left out."""
-    needs = deployment.needs
-    asked = {
-        "neurons": sum(need.neurons for need in needs),
-        "synapse_memory_kib": sum(need.kernel_bits for need in needs) / BITS_PER_KIB,
-        "synapses": sum(need.synapses for need in needs),
-        "fan_in_axons": sum(need.fan_in_axons for need in needs),
-        "fan_out_axons": sum(need.fan_out_axons for need in needs),
-    }
-    fits = {chip.name: fit(needs, chip) for chip in chips if chip.limits is not None}
-    return {name: {**dataclasses.asdict(found), "needs": asked, "advice": found.advice} for name, found in fits.items()}
+def reference_summary(found: Mapping[str, Any]) -> ReferenceSummary:
+    """What `deploy.gates.reference.compare` found."""
+    layers = (
+        ReferenceLayer(
+            name=layer["name"],
+            rate=layer["rate"],
+            compared=layer["compared"],
+            float_match=layer["float_match"],
+            float_first_difference=_place(layer["float_first_difference"]),
+            deployed_match=layer["deployed_match"],
+            deployed_first_difference=_place(layer["deployed_first_difference"]),
+        )
+        for layer in found["layers"]
+    )
+    return ReferenceSummary(file=found["file"], layers=tuple(layers), unmatched=tuple(found["unmatched"]))
+
+
+def _place(found: Sequence[int] | None) -> tuple[int, int, int] | None:
+    """Clip, time step and neuron."""
+    if found is None:
+        return None
+    clip, step, neuron = found
+    return clip, step, neuron

@@ -4,25 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from svformer.common.terminal import counted
+
 NONE = "–"
 NARROW = "\N{NARROW NO-BREAK SPACE}"  # between a number and its unit
 
 ENERGY_UNITS = (("J", 1e-3), ("mJ", 1.0), ("µJ", 1e3), ("nJ", 1e6), ("pJ", 1e9))  # per millijoule
 
-# Keys of report.json that are not words with underscores.
-WORDS = {
-    "synaptic_ops": "synaptic operations",
-    "graded_macs": "MACs of graded messages",
-    "spike_transport": "message transport",
-    "lif": "LIF",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
-class Segment:
+class BarPart:
     """Part of a stacked bar, in per cent of the bar's full width."""
 
-    cause: str
+    name: str
     start: float
     width: float
     value: float
@@ -58,7 +52,7 @@ def energy(mj: float | None, digits: int = 3) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """So many significant digits, never an exponent: "0.0372", "1,230"."""
+    """A number with `digits` significant digits, never an exponent: "0.0372", "1,230"."""
     rounded = float(f"{value:.{digits}g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{rounded:#.{digits}g}".rstrip(".")
 
@@ -73,25 +67,20 @@ def size(shape: list[int] | tuple[int, ...]) -> str:
     return f"{NARROW}×{NARROW}".join(map(str, shape))
 
 
-def stacked(parts: Mapping[str, float], full: float) -> list[Segment]:
+def stacked(parts: Mapping[str, float], full: float) -> list[BarPart]:
     """Parts of a bar one after the other, where `full` is 100 %; empty parts are left out."""
-    segments, start = list[Segment](), 0.0
-    for cause, value in parts.items():
+    segments, start = list[BarPart](), 0.0
+    for name, value in parts.items():
         width = 100 * value / full if full else 0.0
         if width:
-            segments.append(Segment(cause=cause, start=start, width=width, value=value))
+            segments.append(BarPart(name=name, start=start, width=width, value=value))
         start += width
     return segments
 
 
-def plural(number: int, what: str) -> str:
-    """A count with its noun: "1 chip", "7,119 cores"."""
-    return f"{number:,} {what}{'s' if number != 1 else ''}"
-
-
 def words(key: str) -> str:
-    """A key of report.json as words: "neuron updates"."""
-    return WORDS.get(key, key.replace("_", " "))
+    """A key of a chip file as words: "fan in axons"."""
+    return key.replace("_", " ")
 
 
 def total(parts: Mapping[str, float]) -> float:
@@ -105,6 +94,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "significant": significant,
     "duration": duration,
     "size": size,
+    "counted": counted,
     "stacked": stacked,
     "words": words,
     "total": total,

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 
 from svformer.common.digest import source_digest
 from svformer.common.files import atomic_path
+from svformer.common.provenance import SOURCES, library_versions
 from svformer.evaluation.accuracy import Accuracy
 from svformer.training.trainer import Trainer
 
@@ -60,10 +60,10 @@ def machine(trainer: Trainer) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and the libraries, and a digest of this package's sources."""
-    found = {library: version(library) for library in LIBRARIES}
-    found["torch"] = torch.__version__  # names the kind of build as well
-    return {"python": platform.python_version(), **found, "svformer": source_digest()}
+    """Of Python, the libraries and this package, whose sources have a digest of their own."""
+    found = {"python": platform.python_version(), **library_versions(LIBRARIES)}
+    found["torch"] = torch.__version__  # with the kind of build
+    return {**found, "svformer": source_digest(SOURCES)}
 
 
 def _write(facts: RunFacts, path: Path) -> None:

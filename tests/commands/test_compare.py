@@ -1,4 +1,4 @@
-"""Networks side by side: the twin's products by hand and against the geometry, and the command as a user runs it."""
+"""Networks side by side: products of a ReLU network by hand and by its geometry, and the command as a user runs it."""
 
 import dataclasses
 import json
@@ -12,9 +12,10 @@ from torch import nn
 from deploy import compare
 from deploy.clips.files import from_files
 from deploy.clips.source import InputFormat
-from deploy.comparison.relu import run_twin
-from deploy.comparison.relu_counts import Counter
-from deploy.comparison.rows import CHIPS
+from deploy.comparison.relu import run_relu
+from deploy.comparison.relu_counts import ProductCounter
+from deploy.comparison.rows import CHIPS, Row, _each_once
+from deploy.comparison.tables import ENERGY, chip_titles, heading, write_comparison
 from hardware import OpCounts, energy_models, load_chip
 from svformer import SVFormer, SVFormerConfig
 from svformer.common.cli import run_cli
@@ -26,7 +27,7 @@ from svformer.model.dense_counts import sizes
 SMALL = SVFormerConfig(
     num_classes=12, image_size=32, frames=4, embed_dims=(4, 8, 8, 8), depths=(1, 1, 1, 1), head_dim=4
 )
-TWIN = dataclasses.replace(SMALL, activation="relu", attention_order="qk_first")
+RELU = dataclasses.replace(SMALL, activation="relu", attention_order="qk_first")
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(tmp_path_factory.mktemp("procedural"), groups=2, clips_per_group=1, workers=1)
 
 
-def test_a_convolution_of_the_twin_by_hand() -> None:
+def test_a_convolution_of_a_relu_network_by_hand() -> None:
     """3 x 3 with padding on 2 x 2 pixels: a value in a corner of so small an image reaches all 4 outputs."""
-    conv, counter = nn.Conv2d(1, 2, 3, padding=1), Counter()
+    conv, counter = nn.Conv2d(1, 2, 3, padding=1), ProductCounter()
     x = torch.tensor([[[[[1.0, 0.0], [0.0, -2.0]]]]])  # [T, B, C, H, W], two values that are not 0
     counter.convolution(conv, (x,), torch.empty(0))
     (found,) = counter.layers.values()
@@ -58,24 +59,24 @@ def test_a_convolution_of_the_twin_by_hand() -> None:
 
 
 def test_layers_add_over_clips_and_memories_do_not_grow() -> None:
-    conv, counter = nn.Conv2d(1, 2, 3, padding=1), Counter()
+    conv, counter = nn.Conv2d(1, 2, 3, padding=1), ProductCounter()
     x = torch.tensor([[[[[1.0, 0.0], [0.0, -2.0]]]]])
     for _ in range(3):
         counter.convolution(conv, (x,), torch.empty(0))
     (found,) = counter.layers.values()
-    once = Counter()
+    once = ProductCounter()
     once.convolution(conv, (x,), torch.empty(0))
     (single,) = once.layers.values()
     assert found.counts(8) == sum([single.counts(8)] * 3, OpCounts())
 
 
-def test_attention_of_the_twin_by_hand() -> None:
+def test_attention_of_a_relu_network_by_hand() -> None:
     """2 tokens, 2 channels of one head; q k^T multiplies pairs of non-zero factors, the softmax has no zeros."""
     q = torch.tensor([[1.0, 2.0], [0.0, 3.0]])  # [C, N]
     k = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     v = torch.tensor([[0.0, 5.0], [6.0, 7.0]])
-    counter = Counter()
-    model = SVFormer(TWIN)
+    counter = ProductCounter()
+    model = SVFormer(RELU)
     attn = model.stage3.block0.attn
     attn.heads = 1
     for part in (q, k, v):
@@ -92,26 +93,26 @@ def test_attention_of_the_twin_by_hand() -> None:
     )
 
 
-def test_a_shortcut_of_the_twin_by_hand() -> None:
+def test_a_shortcut_of_a_relu_network_by_hand() -> None:
     """A block adds twice: 2 frames of 6 values, each sum of two values that are fetched."""
-    block, counter = SVFormer(TWIN).stage1.block0, Counter()
+    block, counter = SVFormer(RELU).stage1.block0, ProductCounter()
     counter.shortcuts(block, (), torch.ones(2, 1, 6, 1, 1))
     (found,) = counter.layers.values()
     counted = found.counts(8)
     assert (counted.relay_adds, counted.state_reads, counted.state_writes, counted.macs) == (24, 48, 24, 0)
 
 
-def test_the_twin_is_counted_as_its_geometry_says(tmp_path: Path) -> None:
+def test_a_relu_network_is_counted_as_its_geometry_says(tmp_path: Path) -> None:
     """Padded products and attention of a clip are those of `svformer.sizes`; no more are done than there are."""
     torch.manual_seed(0)
-    model = SVFormer(TWIN).eval()
+    model = SVFormer(RELU).eval()
     paths = []
     for i in range(3):
         paths.append(tmp_path / f"v_{'ab'[i % 2]}_g01_c0{i}.npy")
         np.save(paths[-1], np.random.default_rng(i).normal(size=(4, 3, 32, 32)).astype(np.float32))
     wanted = InputFormat(frames=4, shape=(3, 32, 32))
-    found = run_twin(model, from_files(paths), wanted, classes=("a", "b", *"cdefghijkl"))
-    expected = sizes(TWIN)
+    found = run_relu(model, from_files(paths), wanted, classes=("a", "b", *"cdefghijkl"))
+    expected = sizes(RELU)
     assert sum(layer.padded_macs for layer in found.layers) == 3 * expected.dense_macs
     assert sum(layer.dense_macs for layer in found.attention) == 3 * expected.attention_macs
     clip, dense = (run.per_clip(weight_bits=4, attention=True) for run in (found, found.dense()))
@@ -120,11 +121,11 @@ def test_the_twin_is_counted_as_its_geometry_says(tmp_path: Path) -> None:
     assert weighted.macs == weighted.dense_macs
     assert weighted.weight_bits_read == pytest.approx(4 * weighted.macs, abs=4)
     memory = [
-        energy_models({"all": counts}, [load_chip("cmos45_lemaire")])["cmos45_lemaire"]["mj_per_video"] or 0.0
+        energy_models({"all": counts}, [load_chip("cmos45_lemaire")])["cmos45_lemaire"].mj_per_video or 0.0
         for counts in (clip, dense)
     ]
     assert 0 < memory[0] < memory[1], "zeros are not fetched"
-    assert 0 < found.activity < 1
+    assert 0 < found.active_share < 1
     with torch.no_grad():
         best = model(torch.from_numpy(np.stack([np.load(p) for p in paths])).transpose(1, 2)).argmax(1).tolist()
     assert found.top1 == np.mean([b == i % 2 for i, b in enumerate(best)])
@@ -141,7 +142,7 @@ def test_networks_side_by_side(dataset: Path, tmp_path: Path, capsys: pytest.Cap
         "plain": SMALL,
         "three": dataclasses.replace(SMALL, weight_bits=3),
         "by_step": dataclasses.replace(SMALL, norm="per_step"),
-        "twin": TWIN,
+        "relu": RELU,
     }
     paths = [tmp_path / f"{name}.safetensors" for name in forms]
     for path, config in zip(paths, forms.values(), strict=True):
@@ -157,10 +158,10 @@ def test_networks_side_by_side(dataset: Path, tmp_path: Path, capsys: pytest.Cap
         ("three", 3, True),
         ("by_step", 8, False),
         ("by_step", 4, False),
-        ("twin", 8, True),
-        ("twin", 8, True),
-        ("twin", 4, True),
-        ("twin", 4, True),
+        ("relu", 8, True),
+        ("relu", 8, True),
+        ("relu", 4, True),
+        ("relu", 4, True),
     ]
     plain, narrow, trained = rows[:3]
     assert plain["memory_kib"] == 2 * narrow["memory_kib"]
@@ -171,7 +172,41 @@ def test_networks_side_by_side(dataset: Path, tmp_path: Path, capsys: pytest.Cap
     assert dense["energy_mj"][CHIPS[0]] > sparse["energy_mj"][CHIPS[0]] > 0
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert "not static on a chip" in page
+    assert "4 networks at 3 widths on the same 2 clips of procedural" in page
+    assert "networks with ReLU and softmax ran in PyTorch" in page
     assert page.count("<tr>") > len(rows) * 4
+
+
+ROW = Row(
+    name="a", form="norm shared over time", weight_bits=8, clips=1, float_top1=None, deployed_top1=None, agreement=1.0,
+    spike_match=0.9, active_share=0.2, memory_kib=1.5, synaptic_ops=10.0, macs=2.0, attention_ops=0.0,
+    neuron_updates=4.0, energy_mj=dict.fromkeys(CHIPS, 1e-6), static=True,
+)  # fmt: skip
+
+
+def test_one_network_at_several_widths_is_one(tmp_path: Path) -> None:
+    """Without a ReLU network the page has no word about it; where no class is known, it says why there is no top-1."""
+    rows = [dataclasses.replace(ROW, weight_bits=bits) for bits in (8, 4, 3)]
+    assert heading(rows) == "1 network at 3 widths"
+    assert heading(rows[:1]) == "1 network"
+    write_comparison(rows, "folder", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "1 network at 3 widths on the same 1 clip of folder" in page
+    assert "ReLU" not in page
+    assert "a: no clip bears a class of the network: it has no top-1." in page
+
+
+def test_the_convention_counts_weighted_layers_and_the_table_says_so() -> None:
+    assert [title.rpartition(", ")[2] for title in chip_titles()] == ["weighted layers", *["everything"] * 3]
+    assert ENERGY[0][0] == "cmos45_fp32 mJ, weighted"
+
+
+def test_steps_that_deployments_have_in_common_are_said_once() -> None:
+    said: list[str] = []
+    say = _each_once(said.append)
+    for line in ("lowered", "8 bits", "lowered", "4 bits"):
+        say(line)
+    assert said == ["lowered", "8 bits", "4 bits"]
 
 
 @pytest.mark.parametrize(

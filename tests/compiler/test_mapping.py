@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 import ints
-from deploy.costs.resources import layer_needs
 from deploy.ir.integer import IntConnection, IntGain, IntNetwork
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.populations.base import IntPopulation
@@ -15,7 +14,9 @@ from deploy.ir.populations.lif import IntLif
 from deploy.passes.bounds import prove
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
-from deploy.report.plan import plan_rows, print_mapping, print_plan
+from deploy.report.keys.network import DelayLine
+from deploy.report.network import mapped_parts
+from deploy.report.plan import planned_layers, print_mapping, print_plan
 
 SHAPE = (3, 2, 2)
 FRAMES = 4
@@ -108,16 +109,16 @@ def test_plan_says_step_line_memory_and_margin_of_every_layer() -> None:
         a=lif(),
         out=lif(),
     )
-    entry, a, out = plan_rows(net, schedule(net), prove(net), layer_needs(net, schedule(net)))
-    assert (entry["kind"], entry["first_step"], entry["current"]) == ("input", 1, None)
-    assert (a["first_step"], a["delay_lines"]) == (2, [])
-    assert a["weight_kib"] == 3 * 3 * 9 * 4 / 8192
-    assert a["state_kib"] == 12 * 24 / 8192
-    assert (a["current"]["worst"], a["current"]["limit"]) == (135, 2**17 - 1)
-    assert (a["sum"]["worst"], a["sum"]["limit"]) == (135, 2**23 - 1)
-    assert out["first_step"] == 3
-    assert out["delay_lines"] == [{"source": "in", "steps": 1, "bytes": 12 * 4}]
-    assert (out["current"]["worst"], out["sum"]) == (2, None), "an identity adds nothing up inside the synapse"
+    entry, a, out = planned_layers(net, schedule(net), prove(net))
+    assert (entry.kind, entry.first_step, entry.current) == ("input", 1, None)
+    assert (a.first_step, a.delay_lines) == (2, ())
+    assert a.weight_kib == 3 * 3 * 9 * 4 / 8192
+    assert a.state_kib == 12 * 24 / 8192
+    assert (a.current.worst, a.current.limit) == (135, 2**17 - 1)
+    assert (a.sum.worst, a.sum.limit) == (135, 2**23 - 1)
+    assert out.first_step == 3
+    assert out.delay_lines == (DelayLine(source="in", steps=1, bytes=12 * 4),)
+    assert (out.current.worst, out.sum) == (2, None), "an identity adds nothing up inside the synapse"
 
 
 def test_plan_and_mapping_are_printed_uncut(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,13 +129,9 @@ def test_plan_and_mapping_are_printed_uncut(capsys: pytest.CaptureFixture[str]) 
         **{long: lif(), "out": ints.relay(SHAPE, 1)},
     )
     plan = schedule(net)
-    report = {
-        "network": {"frames": FRAMES},
-        "plan": {"layers": plan_rows(net, plan, prove(net), layer_needs(net, plan))},
-    }
     console = Console(width=40, soft_wrap=True)
-    print_plan(report, console)
-    print_mapping([vars(row) for row in mapping(net, plan)], console)
+    print_plan(planned_layers(net, plan, prove(net)), FRAMES, console)
+    print_mapping(mapped_parts(net, plan), console)
     text = capsys.readouterr().out
     assert long in text
     assert "…" not in text

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import graphs
 import reals
 from deploy.costs.counting import count_operations
-from deploy.costs.resources import layer_needs
+from deploy.costs.resources import layer_resources
 from deploy.execution.simulate import simulate
 from deploy.frontend.from_svformer import export
 from deploy.gates.export import check_export
@@ -212,10 +212,10 @@ def test_a_models_norms_of_every_time_step_reach_lava() -> None:
 
     down2 = count_operations(integer, schedule(integer), judged.signals)["down2.norm"]
     assert down2.gain_macs == 2 * FRAMES * 12 * 4 * 4
-    obstacles = [need for need in layer_needs(integer, schedule(integer)) if need.changes_with_time]
+    obstacles = [need for need in layer_resources(integer, schedule(integer)) if need.changes_with_time]
     assert len(obstacles) == 19
 
 
 def test_a_static_norm_is_no_obstacle(exported: object) -> None:
     integer = quantize(lower(exported.graph), exported.frames_NTCHW)  # type: ignore[attr-defined]
-    assert not any(need.changes_with_time for need in layer_needs(integer, schedule(integer)))
+    assert not any(need.changes_with_time for need in layer_resources(integer, schedule(integer)))

@@ -12,7 +12,9 @@ from deploy.clips.files import from_files
 from deploy.clips.nir_data import clip_format, load_sample, read_spikes, samples
 from deploy.clips.read import load
 from deploy.clips.source import InputFormat
-from deploy.gates.reference import compare, lines
+from deploy.gates.reference import compare
+from deploy.report.record import reference_summary
+from deploy.report.summary import reference_lines
 from svformer.common.errors import InputError
 
 DT_S = 1e-3
@@ -130,10 +132,10 @@ def test_a_reference_is_compared_layer_by_layer(path: Path) -> None:
     assert b["float_first_difference"] is None
     assert b["deployed_match"] == pytest.approx(38 / 40)
     assert b["deployed_first_difference"] == [1, 1, 2]
-    assert lines(found) == [
+    assert list(reference_lines(reference_summary(found))) == [
         "reference: the network has no layer c",
-        "reference a: of 40 spikes the same: float 100.00 %, deployed 100.00 %",
-        "reference b.lif: of 40 spikes the same: float 100.00 %, deployed 95.00 %",
+        "reference a: of 40 neuron states the same: float 100.00 %, deployed 100.00 %",
+        "reference b.lif: of 40 neuron states the same: float 100.00 %, deployed 95.00 %",
     ]
 
 

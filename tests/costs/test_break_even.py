@@ -2,8 +2,8 @@
 
 import pytest
 
-from hardware import Activity, OpCounts, activity, cost_lines, load_chip
-from hardware.break_even import PUBLISHED, verdict
+from hardware import OpCounts, SynapseUse, cost_lines, load_chip, synapse_use
+from hardware.break_even import PUBLISHED, judged, verdict
 
 # 200 synapses behind 10 neurons over some steps: 1000 chances, 250 used.
 COUNTS = OpCounts(
@@ -21,21 +21,30 @@ COUNTS = OpCounts(
 DAMPFHOFFER, DAVIDSON, YAN = PUBLISHED
 
 
-def test_activity_by_hand():
-    found = activity(COUNTS, time_steps=16)
-    assert found == Activity(per_step=0.25, per_inference=4.0)
-    assert activity(OpCounts(macs=5), 16) is None, "nothing lies behind a neuron"
+def test_use_of_synapses_by_hand():
+    found = synapse_use(COUNTS, time_steps=16)
+    assert found == SynapseUse(per_step=0.25, per_inference=4.0)
+    assert synapse_use(OpCounts(macs=5), 16) is None, "nothing lies behind a neuron"
 
 
 def test_each_limit_is_compared_in_its_unit():
-    found = Activity(per_step=0.06, per_inference=0.96)
+    found = SynapseUse(per_step=0.06, per_inference=0.96)
     assert found.in_unit_of(DAMPFHOFFER) == found.in_unit_of(DAVIDSON) == 0.96
     assert found.in_unit_of(YAN) == 0.06
     assert verdict(0.96, DAMPFHOFFER) == "depends on the hardware"
     assert verdict(0.96, DAVIDSON) == "spikes cost less"
     assert verdict(1.71, DAVIDSON) == "spikes cost more"
-    assert DAVIDSON.rates(16) == (1.7 / 16, 1.7 / 16)
-    assert YAN.rates(16) == (0.057, 0.064)
+    assert DAVIDSON.per_step(16) == (1.7 / 16, 1.7 / 16)
+    assert YAN.per_step(16) == (0.057, 0.064)
+
+
+def test_limits_beside_a_measurement():
+    """0.96 uses a clip lie between 0.15 and 1.38 and below 1.7; 6 % of the steps lie between 5.7 and 6.4 %."""
+    between, below, depends = judged(SynapseUse(per_step=0.06, per_inference=0.96), time_steps=16)
+    assert (between.limits, between.measured, between.verdict) == ("0.15 to 1.38", 0.96, "depends on the hardware")
+    assert (below.limits, below.verdict, below.rates) == ("1.7", "spikes cost less", (1.7 / 16, 1.7 / 16))
+    assert (depends.measured, depends.verdict) == (0.06, "depends on the hardware")
+    assert depends.unit == "spikes per synapse and time step"
 
 
 def test_arithmetic_alone_favours_spikes_at_any_rate():

@@ -1,9 +1,13 @@
 """Chip files: what ships is complete, and a wrong file is refused with everything that is wrong in it."""
 
+from typing import get_args
+
 import pytest
 
-from deploy.request import read_chips
+from deploy.passes.defaults import DEFAULT_MERGE
+from deploy.preparation import read_chips
 from hardware import Chip, ChipError, load_chip, shipped_chips
+from hardware.shown import CONVENTION, SHOWN, Place, shown_in
 from svformer.common.errors import InputError
 
 GOOD = """
@@ -201,3 +205,20 @@ def test_refuses_an_unknown_name_and_a_missing_file(tmp_path):
         load_chip("loihi3")
     with pytest.raises(ChipError, match="not a readable file"):
         load_chip(tmp_path)
+
+
+def test_chips_that_are_shown_exist_and_can_do_what_they_are_shown_for():
+    """A reason each, no chip twice; break-even lines need a figure for multiply-accumulates."""
+    assert len({entry.chip for entry in SHOWN}) == len(SHOWN)
+    assert all(entry.reason and entry.places for entry in SHOWN)
+    for place in get_args(Place):
+        chips = [load_chip(name) for name in shown_in(place)]
+        assert chips, place
+        assert all(chip.energy is not None for chip in chips)
+    for name in (*shown_in("rates"), *shown_in("verdicts")):
+        assert load_chip(name).energy.multiply_accumulate is not None
+
+
+def test_commands_merge_by_the_convention():
+    """`deploy.arguments` imports nothing that takes long, so it repeats the name."""
+    assert DEFAULT_MERGE == CONVENTION

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import ints
 import random_networks
 from deploy.costs.counting import count_by_step, count_operations, expected_operations, readout_layers
-from deploy.costs.resources import layer_needs
+from deploy.costs.resources import layer_resources
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.operations.attention import IntAttention
 from deploy.ir.populations.lif import IntLif
@@ -261,7 +261,7 @@ def test_attention_and_relays_by_hand() -> None:
 
 def test_what_a_chip_must_hold(two_layers: IntNetwork) -> None:
     """Weights of -1, 5 and 3, 2: four and three bits with the sign; 12 + 6 weights, 3 biases and the relay's one."""
-    hidden, out = layer_needs(two_layers, schedule(two_layers))
+    hidden, out = layer_resources(two_layers, schedule(two_layers))
     assert widest_weight_bits(two_layers) == 4
     assert synapse_memory_bits(two_layers) == 12 * 4 + 6 * 3
     assert parameter_count(two_layers) == 12 + 6 + 3 + 1
@@ -290,4 +290,4 @@ def test_the_longest_delay_counts_the_balance_and_the_models_own(two_layers: Int
     """A second edge from the input passes one synapse less and is 3 frames late: 1 + 3 steps."""
     short = ints.link("in", "out", ints.conv(np.ones((2, 1, 2, 2)), (1, 2, 2)), delay=3)
     branched = replace(two_layers, connections=(*two_layers.connections, short))
-    assert [need.delay for need in layer_needs(branched, schedule(branched))] == [0, 4]
+    assert [need.delay for need in layer_resources(branched, schedule(branched))] == [0, 4]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware import ChipError, OpCounts, Placement, energy_models, load_chip, price, shipped_chips
+from hardware import ChipError, ChipTime, OpCounts, energy_models, load_chip, price, shipped_chips
+from hardware.causes import MEMORY, PARTS, RULES, memory_as_one
 from hardware.chip import Energy
-from hardware.energy import RULES
 
 COUNTS = OpCounts(
     synaptic_ops=1000,
@@ -156,31 +156,31 @@ def test_what_other_sources_would_make_of_it():
 
 def test_each_constant_is_varied_by_its_sources_or_halved_and_doubled():
     layers = {"all": COUNTS}
-    varied = energy_models(layers, [load_chip("loihi1")])["loihi1"]["sensitivity"]
-    assert [(line["constant"], line["sources"]) for line in varied] == [
+    varied = energy_models(layers, [load_chip("loihi1")])["loihi1"].sensitivity
+    assert [(line.constant, line.sources) for line in varied] == [
         ("spike", 2), ("synaptic_op", 4), ("neuron_update", 3)
     ]  # fmt: skip
     total = price(COUNTS, load_chip("loihi1")).total_mj
     spike, synaptic, _ = varied
-    assert (spike["low_pj"], spike["high_pj"]) == (1.7, 180.3)
-    assert spike["high_mj"] == pytest.approx(total + 100 * (180.3 - 1.7) * 1e-9)
+    assert (spike.low_pj, spike.high_pj) == (1.7, 180.3)
+    assert spike.high_mj == pytest.approx(total + 100 * (180.3 - 1.7) * 1e-9)
     # stand-ins are priced with the same constant, and vary with it
-    assert synaptic["high_mj"] == pytest.approx(total + 1200 * (35.5 - 23.6) * 1e-9)
-    lone = energy_models(layers, [load_chip("odin")])["odin"]["sensitivity"]
-    assert [(line["low_pj"], line["high_pj"], line["sources"]) for line in lone] == [(12.7 / 2, 12.7 * 2, 1)]
+    assert synaptic.high_mj == pytest.approx(total + 1200 * (35.5 - 23.6) * 1e-9)
+    lone = energy_models(layers, [load_chip("odin")])["odin"].sensitivity
+    assert [(line.low_pj, line.high_pj, line.sources) for line in lone] == [(12.7 / 2, 12.7 * 2, 1)]
 
 
 def test_static_energy_at_a_stated_latency():
     """3 chips of 104 mW for 16 ms: 4.992 mJ, whatever is fired."""
-    placements = {"loihi1": Placement(chips=3, latency_s=0.016), "odin": Placement(chips=1, latency_s=1.0)}
-    models = energy_models({"all": COUNTS}, map(load_chip, ("loihi1", "odin")), placements=placements)
-    static = models["loihi1"]["static"]
+    held = {"loihi1": ChipTime(chips=3, latency_s=0.016), "odin": ChipTime(chips=1, latency_s=1.0)}
+    models = energy_models({"all": COUNTS}, map(load_chip, ("loihi1", "odin")), held=held)
+    static = models["loihi1"].static
     assert static is not None
-    assert static["mj"] == pytest.approx(4.992)
-    assert static["total_mj"] == pytest.approx(4.992 + models["loihi1"]["mj_per_video"])
-    assert "104 mW/chip, measured: Frady et al., NICE 2020" in static["figure"]
-    assert models["odin"]["static"] is None, "its file has no static power"
-    assert energy_models({"all": COUNTS}, [load_chip("loihi1")])["loihi1"]["static"] is None, "nothing was placed"
+    assert static.mj == pytest.approx(4.992)
+    assert static.total_mj == pytest.approx(4.992 + models["loihi1"].mj_per_video)
+    assert "104 mW/chip, measured: Frady et al., NICE 2020" in static.figure
+    assert models["odin"].static is None, "its file has no static power"
+    assert energy_models({"all": COUNTS}, [load_chip("loihi1")])["loihi1"].static is None, "nothing was placed"
 
 
 def test_nothing_is_said_about_what_did_not_occur():
@@ -202,6 +202,22 @@ def test_every_rule_names_a_count_and_a_figure():
         assert rule.figure in Energy.model_fields
 
 
+def test_all_that_memory_costs_is_one_part():
+    parts = memory_as_one(price(COUNTS, load_chip("cmos45_lemaire")).by_cause_mj())
+    memory_pj = (1160 + 2790 + 310) * 13.2 + (1160 * 1000 + 2790 * 500) * 1.09e-5 + 1100 * 0.1 + 150 * 6.4
+    assert parts[MEMORY] == pytest.approx(memory_pj * 1e-9)
+    assert list(parts) == [
+        *("synaptic_ops", "graded_macs", "attention", "relays", "step_gains", "biases", "neuron_updates"), MEMORY
+    ]  # fmt: skip
+    assert memory_as_one({"biases": 1.0, "weight_reads": 0.0}) == {"biases": 1.0}, "nothing is no part"
+
+
+def test_parts_have_labels_and_colours_of_their_own():
+    assert {rule.part for rule in RULES} == PARTS.keys()
+    assert len({part.colour for part in PARTS.values()}) == len({part.label for part in PARTS.values()}) == len(PARTS)
+    assert len({rule.label for rule in RULES}) == len(RULES)
+
+
 @given(some_counts, some_counts, st.sampled_from(priced_chips))
 def test_the_price_of_a_sum_is_the_sum_of_the_prices(first, second, name):
     chip = load_chip(name)
@@ -220,16 +236,16 @@ def test_models_for_the_report():
     assert list(models) == ["cmos45_fp32", "loihi2"]
 
     priced = models["cmos45_fp32"]
-    assert priced["mj_per_video"] == pytest.approx((40 * 0.9 + 5 * 4.6) * 1e-9)
-    assert priced["breakdown"]["graded_macs"] == pytest.approx(23e-9)
-    assert priced["by_layer"]["a"]["synaptic_ops"] == pytest.approx(9e-9)
-    assert sum(sum(layer.values()) for layer in priced["by_layer"].values()) == pytest.approx(priced["mj_per_video"])
-    assert priced["figures"]["synaptic_ops"] == "0.9 pJ, estimate: Horowitz, ISSCC 2014: FP32 add (2014, 45 nm)"
+    assert priced.mj_per_video == pytest.approx((40 * 0.9 + 5 * 4.6) * 1e-9)
+    assert priced.breakdown["graded_macs"] == pytest.approx(23e-9)
+    assert priced.by_layer["a"]["synaptic_ops"] == pytest.approx(9e-9)
+    assert sum(sum(layer.values()) for layer in priced.by_layer.values()) == pytest.approx(priced.mj_per_video)
+    assert priced.figures["synaptic_ops"] == "0.9 pJ, estimate: Horowitz, ISSCC 2014: FP32 add (2014, 45 nm)"
 
-    stood_in = energy_models(layers, [load_chip("odin")])["odin"]["figures"]
+    stood_in = energy_models(layers, [load_chip("odin")])["odin"].figures
     assert stood_in["graded_macs"] == f"stand-in: {stood_in['synaptic_ops']}"
 
     unpriced = models["loihi2"]
-    assert unpriced["mj_per_video"] is None
-    assert unpriced["breakdown"] == {}
-    assert "no energy per operation is published" in unpriced["notes"][0]
+    assert unpriced.mj_per_video is None
+    assert unpriced.breakdown == {}
+    assert "no energy per operation is published" in unpriced.notes[0]

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from hardware import AttentionGeometry, ChipError, ConvGeometry, IdentityGeometry, fit, layer_need, load_chip
+from hardware import AttentionGeometry, ChipError, ConvGeometry, IdentityGeometry, LayerResources, fit, load_chip
 from hardware.fit import REMEDIES
 
 LOIHI_1, LOIHI_2 = load_chip("loihi1"), load_chip("loihi2")
 CONV = ConvGeometry(in_shape=(16, 16, 16), out_channels=32, kernel=(3, 3), padding=(1, 1))
-NEED = layer_need("conv", shape=CONV.out_shape, inputs=[CONV], outgoing=2)
+NEED = LayerResources.of("conv", shape=CONV.out_shape, inputs=[CONV], outgoing=2)
 
 
 def test_need_by_hand():
@@ -23,7 +23,7 @@ def test_need_by_hand():
 
 def test_needs_of_several_inputs_add():
     relay = IdentityGeometry(shape=CONV.out_shape)
-    need = layer_need("junction", shape=CONV.out_shape, inputs=[CONV, relay], outgoing=1)
+    need = LayerResources.of("junction", shape=CONV.out_shape, inputs=[CONV, relay], outgoing=1)
     assert need.fan_in_axons == 16 * 16 * 16 + 32 * 16 * 16
     assert need.kernel_bits == 8 * (32 * 16 * 9 + 1)
 
@@ -79,7 +79,7 @@ def test_obstacles_are_said_layer_by_layer():
         replace(NEED, name="stem", message_bits=16),
         replace(NEED, name="wide", weight_bits=12),
         replace(NEED, name="late", delay=70),
-        layer_need("attention", shape=(32, 8, 8), inputs=[attention], outgoing=1),
+        LayerResources.of("attention", shape=(32, 8, 8), inputs=[attention], outgoing=1),
     ]
     assert fit(needs, LOIHI_1).obstacles == (
         "stem: needs messages of 16 bits, Intel Loihi 1 has at most 1",

@@ -21,8 +21,8 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("full_geometry")
 
 
-def deployed_form(found: dict[str, Any]) -> str:
-    forms = [e["choice"] for e in found["energy"]["bill"] if e["deployed"] and e["item"].startswith("convolutions")]
+def deployed_form(found: Any) -> str:
+    forms = [e.choice for e in found.energy.bill if e.deployed and e.item.startswith("convolutions")]
     return str(forms[0])
 
 
@@ -32,11 +32,9 @@ def test_ledger_of_a_network_at_published_rates(benchmark: ModuleType) -> None:
     merged = benchmark.measure(SMALL, "always", console)
     assert deployed_form(found) == "a relay behind every convolution"
     assert deployed_form(merged) == "merged into one kernel wherever that is exact"
-    totals, in_one = (
-        sum((OpCounts(**counts) for counts in run["counts"].values()), OpCounts()) for run in (found, merged)
-    )
+    totals, in_one = (sum(run.counts.values(), OpCounts()) for run in (found, merged))
     assert totals.macs > in_one.macs, "values of relays are multiplied"
     assert totals.synaptic_ops < in_one.synaptic_ops, "the kernels of a chain reach fewer neurons than the merged one"
-    assert totals.neuron_updates == in_one.neuron_updates == SMALL.frames * found["network"]["neurons"]
+    assert totals.neuron_updates == in_one.neuron_updates == SMALL.frames * found.estimate.network.neurons
     rate = totals.spikes / totals.neuron_updates
     assert 0.05 < rate < 0.25, "the published rates are 2 to 30 %"

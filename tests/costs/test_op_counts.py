@@ -1,6 +1,7 @@
 """Counts: sums done by hand, brute force over every output position, and the paper's own layer table."""
 
 import csv
+from dataclasses import fields
 from importlib import resources
 
 import numpy as np
@@ -13,6 +14,7 @@ from hardware import (
     ChipError,
     ConvGeometry,
     IdentityGeometry,
+    MeanCounts,
     OpCounts,
     count_accesses,
     count_attention,
@@ -22,6 +24,7 @@ from hardware import (
     count_traffic,
     expected_ops,
 )
+from hardware.counts import COUNTS
 
 
 def conv(in_shape=(1, 3, 3), out_channels=1, kernel=(3, 3), **options):
@@ -320,3 +323,20 @@ class TestSums:
             np.ones((1, 1, 3, 3), dtype=np.uint8), SAME_3x3, binary=True
         )
         assert {type(value) for value in vars(counts).values()} == {int}
+
+
+def test_a_mean_clip_is_a_share_of_all_of_them():
+    """7 and 2 operations in 2 clips: 3.5 and 1 each; half an operation is rounded to the even number."""
+    mean = OpCounts(synaptic_ops=7, macs=2).mean(2)
+    assert mean == MeanCounts(synaptic_ops=3.5, macs=1.0)
+    assert mean.rounded() == OpCounts(synaptic_ops=4, macs=1)
+
+
+def test_every_count_has_a_label_and_a_meaning():
+    assert list(COUNTS) == [field.name for field in fields(OpCounts)]
+    assert len({count.label for count in COUNTS.values()}) == len(COUNTS)
+    assert all(count.meaning and count.unit for count in COUNTS.values())
+    assert {name for name, count in COUNTS.items() if not count.listed} == {
+        *("attention_gated_adds_nonzero", "parameter_reach", "state_reach"),
+        *("dense_synaptic_ops", "padded_macs", "dense_attention_ops"),
+    }

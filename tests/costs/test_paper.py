@@ -5,7 +5,7 @@ from itertools import accumulate
 
 import pytest
 
-from hardware import ChipError, ConvGeometry, OpCounts, activity, load_chip, paper, paper_layers, paper_ledger, price
+from hardware import ChipError, ConvGeometry, OpCounts, load_chip, paper, paper_layers, paper_ledger, price, synapse_use
 
 LAYERS = paper_layers.load_layers()
 TOTAL = sum(paper_ledger.paper_counts().values(), OpCounts())
@@ -99,9 +99,9 @@ def test_memory_at_8_bits_is_about_460_mj():
     assert sum(priced[cause] for cause in shown) == pytest.approx(by_hand_pj * 1e-9)
 
 
-def test_activity_of_the_papers_network():
+def test_use_of_synapses_in_the_papers_network():
     """AC-weighted input rate 10.75 %, 1.72 spikes per synapse and video."""
-    found = activity(TOTAL, 16)
+    found = synapse_use(TOTAL, 16)
     assert found is not None
     assert f"{found.per_step:.2%}" == "10.75%"
     assert f"{found.per_inference:.2f}" == "1.72"
@@ -137,26 +137,26 @@ def test_a_measured_network_beside_the_paper():
         neuron_updates=7, gain_macs=8,
     )  # fmt: skip
     rows = paper_ledger.beside(measured)
-    assert [row["measured_count"] for row in rows] == [10, 2, 3, 0, 5, 6, 7, 8, 7]
+    assert [row.measured_count for row in rows] == [10, 2, 3, 0, 5, 6, 7, 8, 7]
     in_all = 10 * 0.9 + 2 * 4.6 + 3 * 0.9 + 5 * 0.9 + 6 * 0.9 + 7 * 0.9 + 8 * 4.6 + 7 * 3.7
-    assert rows[-1]["measured_sum_mj"] == pytest.approx(in_all * 1e-9)
-    assert rows[1]["paper_sum_mj"] == pytest.approx(paper_ledger.recomputed_mj())
-    assert [row["term"] for row in rows] == [term.name for term in paper_ledger.ledger()]
+    assert rows[-1].measured_sum_mj == pytest.approx(in_all * 1e-9)
+    assert rows[1].paper_sum_mj == pytest.approx(paper_ledger.recomputed_mj())
+    assert [row.term for row in rows] == [term.name for term in paper_ledger.ledger()]
 
 
 def test_geometry_difference_in_plain_words():
-    tiny = paper.NetworkSize(image_size=(32, 32), time_steps=16, parameters=201_234, padded_macs=37_675_757)
-    words = paper.geometry_difference(tiny)
+    tiny = paper_ledger.NetworkSize(image_size=(32, 32), time_steps=16, parameters=201_234, padded_macs=37_675_757)
+    words = paper_ledger.geometry_difference(tiny)
     assert "Measured: 32 x 32 pixels, T = 16, 201,234 parameters, 0.03768 G dense MACs per clip." in words
     assert "Paper: 224 x 224 pixels, T = 16, 13,801,612 parameters, 37.68 G dense MACs per clip." in words
     assert "0.100% of the paper's dense work per clip" in words
 
 
 def test_no_difference_is_said_where_there_is_none():
-    said = paper.geometry_difference(paper.paper_network())
+    said = paper_ledger.geometry_difference(paper_ledger.paper_network())
     assert said.endswith("Both do the same dense work per clip, but for 0.00%.")
-    smaller = replace(paper.paper_network(), time_steps=8)
-    assert "do not test the paper's 21 mJ" in paper.geometry_difference(smaller)
+    smaller = replace(paper_ledger.paper_network(), time_steps=8)
+    assert "do not test the paper's 21 mJ" in paper_ledger.geometry_difference(smaller)
 
 
 def test_geometry_of_a_row():

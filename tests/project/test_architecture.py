@@ -34,8 +34,8 @@ ROOMS = {
         *("sizes", "convert", "evaluate", "train", "fold_time"),
     ),
     "hardware": (
-        *("errors", "geometry", "op_counts", "chip", "energy", "fit", "models", "break_even"),
-        *("paper_layers", "paper_ledger", "paper"),
+        *("errors", "keys", "counts", "geometry", "op_counts", "chip", "causes", "energy", "fit", "shown", "models"),
+        *("break_even", "paper_layers", "paper_ledger", "paper"),
     ),
     "deploy": (
         *("errors", "ir", "engine", "clips", "frontend", "passes", "arguments", "lava_network", "gates", "costs"),

@@ -2,7 +2,7 @@
 const store = document.getElementById("ledger-data");
 const table = document.getElementById("ledger");
 if (store && table) {
-  const { causes, models } = JSON.parse(store.textContent);
+  const { causes, colours, models } = JSON.parse(store.textContent);
   const controls = document.getElementById("ledger-controls");
   const legend = [...document.querySelectorAll("#ledger-legend span")];
   const rows = [...table.tBodies[0].rows];
@@ -29,7 +29,7 @@ if (store && table) {
     parts.forEach((mj, i) => {
       if (out.has(i) || !mj) return;
       const width = (100 * mj) / most;
-      const colour = `c${i % 8}${model.stand_in[i] ? " stand-in" : ""}`;
+      const colour = `c${colours[i]}${model.stand_in[i] ? " stand-in" : ""}`;
       const part = svg("rect", { x: `${start}%`, width: `${width}%`, height: "100%", class: colour });
       part.append(svg("title", {}));
       part.firstChild.textContent = `${causes[i]}: ${energy(mj)}`;

@@ -1,0 +1,99 @@
+"""The parts of report.json that are known before anything runs: network, plan, proof, fit, fixed point."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import nir
+
+from deploy.execution.deployment import Deployment
+from deploy.gates.fidelity import LayerFidelity
+from deploy.ir.integer import IntNetwork
+from deploy.ir.intervals import Headroom
+from deploy.ir.nodes import SpikingAttention
+from deploy.ir.plan import Plan
+from deploy.ir.storage import parameter_count, synapse_memory_bits, widest_weight_bits
+from deploy.passes.mapping import mapping
+from deploy.report.keys.network import (
+    FilledRegister,
+    FittedChip,
+    MappedPart,
+    NetworkResources,
+    NetworkSummary,
+    PlanSummary,
+)
+from deploy.report.keys.report import SVFORMER
+from deploy.report.keys.run import FixedPointLayer
+from deploy.report.kinds import NEURONS
+from deploy.report.plan import planned_layers
+from hardware import Chip, fit
+from hardware.fit import BITS_PER_KIB
+
+
+def network_summary(deployment: Deployment) -> NetworkSummary:
+    meta, integer = deployment.graph.metadata, deployment.integer
+    return NetworkSummary(
+        name=name_of(deployment.graph),
+        nodes=len(deployment.graph.nodes),
+        populations=len(integer.populations),
+        neurons=sum(integer.size(name) for name, p in integer.populations.items() if p.kind in NEURONS),
+        parameters=parameter_count(integer),
+        weight_bits=widest_weight_bits(integer),
+        synapse_memory_kib=synapse_memory_bits(integer) / BITS_PER_KIB,
+        frames=deployment.plan.frames,
+        input_shape=tuple(deployment.input_format.shape),
+        dt_s=float(meta["dt"]),
+        trained_on=meta.get("dataset"),
+        classes=deployment.classes,
+        calibration_clips=deployment.calibration_clips,
+        notes=deployment.network.notes,
+    )
+
+
+def name_of(graph: nir.NIRGraph) -> str:
+    """The model that the graph names; a graph that names none is SVFormer where it has its attention."""
+    attends = any(isinstance(node, SpikingAttention) for node in graph.nodes.values())
+    return str(graph.metadata.get("model", SVFORMER if attends else "network"))
+
+
+def plan_summary(deployment: Deployment) -> PlanSummary:
+    plan = deployment.plan
+    return PlanSummary(
+        depth=plan.depth,
+        first_step={name: plan.first_step(name) for name in plan.depths},
+        longest_delay=plan.longest_lag,
+        layers=planned_layers(deployment.integer, plan, deployment.headroom, deployment.resources),
+    )
+
+
+def mapped_parts(network: IntNetwork, plan: Plan) -> tuple[MappedPart, ...]:
+    """What holds each part of a network on Loihi 2."""
+    return tuple(MappedPart(**dataclasses.asdict(row)) for row in mapping(network, plan))
+
+
+def filled_register(found: Headroom) -> FilledRegister:
+    return FilledRegister(where=found.where, what=found.what, worst=found.worst, limit=found.limit, share=found.share)
+
+
+def fitted_chips(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, FittedChip]:
+    """Cores and chips, and what the whole network asks for; chips without limits are left out."""
+    layers = deployment.resources
+    asked = NetworkResources(
+        neurons=sum(layer.neurons for layer in layers),
+        synapse_memory_kib=sum(layer.kernel_bits for layer in layers) / BITS_PER_KIB,
+        synapses=sum(layer.synapses for layer in layers),
+        fan_in_axons=sum(layer.fan_in_axons for layer in layers),
+        fan_out_axons=sum(layer.fan_out_axons for layer in layers),
+    )
+    fits = {chip.name: fit(layers, chip) for chip in chips if chip.limits is not None}
+    return {name: FittedChip(**vars(found), needs=asked, advice=found.advice) for name, found in fits.items()}
+
+
+def fixed_point(layers: Iterable[LayerFidelity]) -> tuple[FixedPointLayer, ...]:
+    """What fixed point costs every layer, as `deploy.gates.fidelity` measured it."""
+    return tuple(
+        FixedPointLayer(
+            **vars(layer),
+            silenced=layer.silenced,
+        )
+        for layer in layers
+    )

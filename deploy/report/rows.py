@@ -1,0 +1,244 @@
+"""Rows of a report's tables as text, written once: the page, report.md and the terminal lay them out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from deploy.report import typeset
+from deploy.report.keys.energy import BillEntry, EnergySummary
+from deploy.report.keys.report import Estimate, Report
+from hardware.break_even import JudgedLimit
+from hardware.counts import LISTED, MeanCounts
+from hardware.models import EnergyModel, StaticEnergy
+from hardware.paper_ledger import LedgerRow
+from svformer.common.terminal import counted
+
+Cells = tuple[str, ...]
+Write = Callable[[float | None], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountTexts:
+    """A line of what was counted."""
+
+    label: str
+    per_clip: str
+    meaning: str
+
+
+def counts(totals: MeanCounts) -> list[CountTexts]:
+    """Every kind of operation that reports list."""
+    return [
+        CountTexts(label=count.label, per_clip=typeset.count(getattr(totals, count.name)), meaning=count.meaning)
+        for count in LISTED
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTexts:
+    """A cost model: what papers count, all that has a figure, other sources, static power."""
+
+    model: EnergyModel
+    weighted: str
+    everything: str
+    others: str
+    with_static: str
+
+    @property
+    def title(self) -> str:
+        return self.model.title
+
+
+def models(energy: EnergySummary, write: Write = typeset.energy) -> list[ModelTexts]:
+    """Every cost model; one without published energy has no figures. `write` makes text of millijoule."""
+    return [_model(model, write) for model in energy.models.values()]
+
+
+def _model(model: EnergyModel, write: Write) -> ModelTexts:
+    if model.mj_per_video is None:
+        return ModelTexts(model=model, weighted="no published energy", everything="", others="", with_static="")
+    low, high = model.range_mj
+    return ModelTexts(
+        model=model,
+        weighted=write(model.weighted_layers_mj),
+        everything=write(model.mj_per_video),
+        others="" if low == high else f"{write(low)} to {write(high)}",
+        with_static=_with_static(model.static),
+    )
+
+
+def _with_static(static: StaticEnergy | None) -> str:
+    if static is None:
+        return ""
+    return f"{typeset.energy(static.total_mj)} ({counted(static.chips, 'chip')} for {1000 * static.latency_s:g} ms)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerTexts:
+    """A term of the paper's ledger beside the measured one, with running sums."""
+
+    term: str
+    unit_pj: str
+    paper_count: str
+    paper_mj: str
+    paper_sum_mj: str
+    here_count: str
+    here: str
+    here_sum: str
+
+
+def ledger(rows: tuple[LedgerRow, ...]) -> list[LedgerTexts]:
+    """Every term."""
+    return [
+        LedgerTexts(
+            term=row.term,
+            unit_pj=f"{row.unit_pj:.1f}",
+            paper_count=typeset.count(row.paper_count),
+            paper_mj=f"{row.paper_mj:.3f}",
+            paper_sum_mj=f"{row.paper_sum_mj:.2f}",
+            here_count=typeset.count(row.measured_count),
+            here=typeset.energy(row.measured_mj, 4),
+            here_sum=typeset.energy(row.measured_sum_mj, 4),
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table of texts; the first column names the rows."""
+
+    heads: Cells
+    rows: tuple[Cells, ...]
+
+
+def views(energy: EnergySummary) -> Grid:
+    """What is claimed for one view and for fifteen, weighted layers, and what one view is to the paper's figure."""
+    paper, same = energy.paper, energy.paper.at_its_geometry
+    heads: Cells = ("weighted layers", "paper’s network", "this network")
+    per_view = [paper.recomputed_mj, energy.paper.views["1"], *([same.mj] if same else [])]
+    shares = [mj / energy.paper_mj_per_video for mj in per_view]
+    rows: list[Cells] = [
+        (
+            f"{counted(int(number), 'view')} ({top1}{typeset.NARROW}% right in the paper)",
+            *(typeset.energy(int(number) * mj, 4) for mj in per_view),
+        )
+        for number, top1 in paper.accuracy.items()
+    ]
+    rows.append(
+        (
+            f"one view to the paper’s {energy.paper_mj_per_video:g}{typeset.NARROW}mJ",
+            *(typeset.percent(share, 2) for share in shares),
+        )
+    )
+    if same:
+        heads += ("paper’s network at the rates measured here",)
+    return Grid(heads=heads, rows=tuple(rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BillTexts:
+    """One thing that deployment adds, as deployed or as it could be."""
+
+    item: str
+    choice: str
+    deployed: bool
+    additions: str
+    macs: str
+    accesses: str
+    messages: str
+    kib: str
+    energies: Cells  # in the order of `bill_chips`
+
+
+def bill(energy: EnergySummary, write: Write = typeset.energy) -> list[BillTexts]:
+    """What conventions leave out, and what could be deployed instead. `write` makes text of millijoule."""
+    return [_bill_entry(entry, write) for entry in energy.bill]
+
+
+def bill_chips(energy: EnergySummary) -> Cells:
+    """Titles of the chips that the bill is priced on."""
+    return tuple(energy.models[chip].title for chip in energy.bill[0].mj) if energy.bill else ()
+
+
+def _bill_entry(entry: BillEntry, write: Write) -> BillTexts:
+    def count(*names: str) -> str:
+        number = sum(entry.counts.get(name, 0) for name in names)
+        return typeset.count(number) if number else ""
+
+    return BillTexts(
+        item=entry.item,
+        choice=entry.choice,
+        deployed=entry.deployed,
+        additions=count("synaptic_ops", "relay_adds", "attention_coincidences", "attention_gated_adds"),
+        macs=count("macs", "gain_macs"),
+        accesses=count("parameter_reads", "state_reads", "state_writes"),
+        messages=count("graded_messages", "held_messages"),
+        kib=typeset.significant(entry.memory_kib),
+        energies=tuple(map(write, entry.mj.values())),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitTexts:
+    """A published limit beside what was measured."""
+
+    source: str
+    note: str
+    below: str
+    above: str
+    limits: str
+    unit: str
+    here: str
+    verdict: str
+
+
+def limits(published: tuple[JudgedLimit, ...]) -> list[LimitTexts]:
+    """Every published limit."""
+    return [
+        LimitTexts(
+            source=limit.source,
+            note=limit.note,
+            below=f"{limit.low:g}",
+            above=f"{limit.high:g}",
+            limits=f"{limit.limits} {limit.unit}",
+            unit=limit.unit,
+            here=typeset.significant(limit.measured),
+            verdict=limit.verdict,
+        )
+        for limit in published
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitTexts:
+    """A chip that the network is fitted to."""
+
+    chip: str
+    title: str
+    size: str  # cores and chips
+    obstacles: str  # how many, and the first of them; empty where there is none
+    advice: str
+
+
+def fits(report: Estimate) -> Iterator[FitTexts]:
+    """Every chip with published limits."""
+    known = report.energy.models if isinstance(report, Report) else {}
+    for name, fitted in report.fit.items():
+        in_all = counted(len(fitted.obstacles), "obstacle")
+        yield FitTexts(
+            chip=name,
+            title=known[name].title if name in known else name,
+            size=f"{counted(fitted.cores, 'core')}, {counted(fitted.chips, 'chip')}",
+            obstacles=f"{in_all}, first: {fitted.obstacles[0]}" if fitted.obstacles else "",
+            advice=fitted.advice,
+        )
+
+
+def top1(report: Report) -> str:
+    """Top-1 of every execution in a sentence; empty where there is none."""
+    accuracy = report.accuracy
+    if accuracy.deployed_top1 is None:
+        return ""
+    shares = {"float": accuracy.float_top1, "integer": accuracy.integer_top1, "deployed": accuracy.deployed_top1}
+    figures = ", ".join(f"{name} {typeset.percent(share, 2)}" for name, share in shares.items())
+    return f"top-1 over {counted(accuracy.videos, 'video')}: {figures}"
