@@ -50,6 +50,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--force", action="store_true", help="start anew in an --out that holds a run")
     save_help = "save the state after every STEPS steps, besides after every epoch"
     group.add_argument("--save-every", type=at_least(0), default=0, metavar="STEPS", help=save_help)
+    evaluate_help = "measure held-out accuracy after every EPOCHS epochs and the last (default: 0, after the run only)"
+    group.add_argument("--evaluate-every", type=at_least(0), default=0, metavar="EPOCHS", help=evaluate_help)
     dry_help = "train nothing: measure one step, print shapes, memory and time"
     group.add_argument("--dry-run", action="store_true", help=dry_help)
     loaders_help = "processes that read and augment clips (default: with augmentation one a core, else none)"

@@ -57,21 +57,24 @@ def train(
             point = trainer.run_epoch(progress, after_step)
             last = point.epoch == trainer.recipe.epochs
             if held_out is not None and (last or point.epoch % evaluate_every == 0):
+                _keep(trainer, out)  # an evaluation that is stopped or fails loses no training
                 point = dataclasses.replace(point, test_top1=held_out_top1(trainer, held_out))
                 trainer.curve[-1] = point
             if log:
                 log(point)
-                write_curve(trainer.curve, out)
-                _draw(trainer.curve, out)
                 progress.console.print(_line(point))
-            trainer.save(out / STATE)
+            _keep(trainer, out)
 
 
-def _draw(curve: list[Point], out: Path) -> None:
+def _keep(trainer: Trainer, out: Path) -> None:
+    """Write curve.csv, curve.png and the state; of several processes one writes."""
     from svformer.pictures.plot import draw_curve  # matplotlib takes a second to import, and only the loop draws
 
-    with atomic_path(out / "curve.png") as temporary:
-        draw_curve(curve, temporary)
+    if trainer.processes.writes:
+        write_curve(trainer.curve, out)
+        with atomic_path(out / "curve.png") as temporary:
+            draw_curve(trainer.curve, temporary)
+    trainer.save(out / STATE)
 
 
 def _progress(trainer: Trainer) -> Progress:

@@ -34,6 +34,7 @@ class TrainingRequest:
     resume: bool = False  # go on where an earlier run in `out` stopped
     force: bool = False  # start anew in an `out` that holds a run
     save_every: int = 0  # steps after which the state is saved, besides after every epoch; 0: never
+    evaluate_every: int = 0  # epochs after which held-out accuracy joins the curve, besides the last; 0: never
     dry_run: bool = False  # estimate memory and time, train nothing
     loaders: int | None = None  # processes that read clips; None: one a core with augmentation, else this process
     checkpoint_activations: bool = False  # compute activations twice: less memory, more time
@@ -45,6 +46,7 @@ class TrainingRequest:
             raise InputError(f"--preset {self.preset}: no such preset; allowed: {', '.join(sorted(PRESETS))}")
         WIDTHS.check("--weight-bits", self.weight_bits)
         COUNTS.check("--save-every", self.save_every)
+        COUNTS.check("--evaluate-every", self.evaluate_every)
         COUNTS.check("--loaders", self.loaders)
         self._check_qat()
         self._check_out()

@@ -52,7 +52,13 @@ def run(request: TrainingRequest) -> None:
             trainer.load(out / STATE)
         record = begin_record(trainer, out, dataset=request.dataset.name, command=request.command)
         with interruption_explained(trainer, out):
-            train(trainer, out, save_every=request.save_every)
+            train(
+                trainer,
+                out,
+                save_every=request.save_every,
+                held_out=held_out if request.evaluate_every else None,
+                evaluate_every=request.evaluate_every,
+            )
     if processes.writes:
         finish(trainer, held_out, record, out)
 

@@ -1,5 +1,6 @@
 """Requests: what contradicts itself is refused at once, what cannot be run before the long work and without a trace."""
 
+import functools
 import itertools
 import json
 import re
@@ -15,6 +16,7 @@ import deploy
 from deploy import run_lava
 from deploy.clips.choose import spread
 from deploy.clips.source import ClipSource
+from deploy.execution import cluster
 from deploy.execution.resume import ResultFolder
 from deploy.frontend.export import export_checkpoint
 from deploy.ir.graph import write_nir
@@ -137,7 +139,7 @@ def test_a_request_from_python_gives_the_report_of_the_command(small_run: Path, 
     assert run(*words(small(small_run, tmp_path / "command"))) == 0
     written = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("python", "command")]
     assert without_times(written[0]) == without_times(written[1])
-    assert json.loads(json.dumps(outcome.report)) == written[0]
+    assert json.loads(json.dumps(outcome.report.plain())) == written[0]
     assert outcome.page == tmp_path / "python" / "report.html"
     assert outcome.page.is_file()
     assert outcome.tally is not None
@@ -191,7 +193,8 @@ def test_what_cannot_be_run_is_refused_before_the_long_work_and_leaves_nothing(
     """Before the shipped network is exported, and before clips are generated."""
     monkeypatch.setattr("deploy.preparation.shipped_network", lambda: pytest.fail("work was begun"))
     monkeypatch.setattr("svformer.data.catalogue.generate", lambda *_, **__: pytest.fail("clips were generated"))
-    monkeypatch.setattr("deploy.execution.cluster.CONNECT_S", 1)
+    impatient = functools.partial(cluster.workers_of, patience=cluster.Patience(connect_s=1))
+    monkeypatch.setattr(cluster, "workers_of", impatient)
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("broken.npy").write_bytes(b"no array")
@@ -253,6 +256,6 @@ def test_the_examples_for_python_run_as_they_stand(tmp_path: Path, monkeypatch: 
         exec(compile(example, "docs/your_own.md", "exec"), names)  # noqa: S102 (our own documentation)
     assert names["clip_TCHW"].shape == (16, 3, 64, 64)
     assert names["data"].classes == tuple(classes)
-    assert len(names["outcome"].report["clips"]) == 2
-    assert {clip["label"] for clip in names["outcome"].report["clips"]} == set(classes)
+    assert len(names["outcome"].report.clips) == 2
+    assert {clip.label for clip in names["outcome"].report.clips} == set(classes)
     assert Path("runs/python/report.html").is_file()

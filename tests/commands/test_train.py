@@ -329,6 +329,7 @@ def test_a_run_leaves_checkpoint_curve_logs_and_record(
     files = {"checkpoint.safetensors", "curve.csv", "curve.png", "run.json", "state.pt", "tensorboard"}
     assert {file.name for file in tmp_path.iterdir()} == files
     assert [row["step"] for row in table(tmp_path / "curve.csv")] == ["3", "6"]
+    assert [row["test_top1"] for row in table(tmp_path / "curve.csv")] == ["", ""]
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
     model, record = (
@@ -360,6 +361,17 @@ def test_a_run_leaves_checkpoint_curve_logs_and_record(
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--resume") == 2
     assert "epochs 2 then, 3 now (the rate of every step" in capsys.readouterr().err
     assert_equal_state(load_checkpoint(tmp_path / "checkpoint.safetensors"), model)
+
+
+def test_held_out_accuracy_joins_the_curve_where_asked_for(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs 2 and 3 of 3: every second, and the last, whose accuracy is that of the whole run."""
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--evaluate-every", "2") == 0
+    first, second, last = (row["test_top1"] for row in table(tmp_path / "curve.csv"))
+    assert first == ""
+    assert float(second) in {i / 12 for i in range(13)}
+    assert float(last) == json.loads((tmp_path / "run.json").read_text())["accuracy"]["top1"]
 
 
 def test_a_dry_run_prints_estimates_and_leaves_nothing(
@@ -556,6 +568,7 @@ def test_what_cannot_be_fine_tuned_is_one_line_and_leaves_nothing(
         (["--accumulate", "8"], "parts of one clip have no norm statistics"),
         (["--lr", "0"], "peak_lr 0.0; allowed: above 0"),
         (["--save-every", "-1"], "--save-every -1; allowed: 0 or more"),
+        (["--evaluate-every", "-1"], "--evaluate-every -1; allowed: 0 or more"),
         (["--device", "abacus"], "torch knows no such device"),
     ],
 )

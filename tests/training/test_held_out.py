@@ -107,6 +107,16 @@ def test_held_out_clips_leave_the_training_as_it_is(tmp_path: Path) -> None:
     assert [point.loss for point in watched.curve] == [point.loss for point in alone.curve]
 
 
+def test_an_evaluation_that_fails_loses_no_training(tmp_path: Path) -> None:
+    unreadable = clips(Noise(0, label=0, readable=False), Noise(1, label=1, readable=False))
+    with pytest.raises(InputError, match="2 of 2 files cannot be read"):
+        train(new_trainer(), tmp_path, held_out=unreadable)
+    resumed = new_trainer()
+    resumed.load(tmp_path / "state.pt")
+    assert [point.epoch for point in resumed.curve] == [1]
+    assert read_curve(tmp_path / "curve.csv") == resumed.curve
+
+
 def test_processes_share_the_held_out_clips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clips 0, 2, 4 in one process, 1, 3 and the unreadable one in the other: their counts are those of one process."""
     whole, counted = held_out_top1(new_trainer(), HELD_OUT), list[Tensor]()
