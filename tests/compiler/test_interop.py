@@ -215,6 +215,7 @@ def test_the_installed_snntorch_too() -> None:
     np.testing.assert_array_equal(interpret(graph, frames, dt_s=1e-4)["output"], expected)
 
 
+@pytest.mark.lava
 def test_a_recording_is_input_and_reference(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -186,6 +186,7 @@ def run(tool: object, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> in
     return run_cli(tool.main)  # type: ignore[attr-defined]
 
 
+@pytest.mark.lava
 def test_train_evaluate_export_and_deploy_the_look_alike(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

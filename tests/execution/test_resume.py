@@ -356,6 +356,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     return run_script
 
 
+@pytest.mark.lava
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_a_killed_run_is_resumed_to_the_same_report(
     sent: signal.Signals,
