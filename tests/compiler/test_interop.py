@@ -216,6 +216,7 @@ def test_the_installed_snntorch_too() -> None:
     np.testing.assert_array_equal(interpret(graphs.with_dt(graph, 1e-4), frames)["output"], expected)
 
 
+@pytest.mark.lava
 def test_a_recording_is_input_and_reference(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A recurrent network of snnTorch from the shell, on Lava, compared with what snnTorch fired."""
     network, spikes = files / "snntorch_recurrent.nir", files / "snntorch_recurrent.h5"

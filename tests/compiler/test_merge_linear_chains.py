@@ -315,6 +315,7 @@ def test_parallel_chains_are_each_taken_as_a_whole() -> None:
     np.testing.assert_allclose(run_float(result, frames)["out"], run_float(network, frames)["out"], atol=1e-9)
 
 
+@pytest.mark.lava
 @pytest.mark.parametrize("merge", ["always", "never"])
 def test_either_form_on_lava_is_its_integers(exported: Any, merge: Merge) -> None:
     """Kernels merged everywhere, or a relay behind every convolution: every message at every time step."""

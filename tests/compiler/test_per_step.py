@@ -188,6 +188,7 @@ def test_rounded_gains_are_within_half_a_bit_of_12(values: list[float]) -> None:
         assert step <= np.abs(gain).max() / 2046  # the largest uses the top bit
 
 
+@pytest.mark.lava
 def test_a_models_norms_of_every_time_step_reach_lava() -> None:
     """PyTorch = NIR, float = lowered, integer = Lava bit for bit; operations and obstacles are spoken of."""
     model, frames = per_step_model(), clips()

@@ -253,6 +253,7 @@ def assert_attention(signals: dict[str, Any], name: str, heads: int) -> None:
         assert products.any()
 
 
+@pytest.mark.lava
 def test_lava_runs_attention_out_of_coincidences() -> None:
     """Bit for bit the integers, which here are exactly the real numbers."""
     node = SpikingAttention(np.array([6, 2, 2]), heads=1, scale=0.5)

@@ -245,6 +245,7 @@ def feedback() -> tuple[nir.NIRGraph, Floats]:
     return graphs.graph(builder.nodes, builder.edges, T=STEPS), builder.clips()
 
 
+@pytest.mark.lava
 @pytest.mark.parametrize("seed", [7, 19, 22, 33, None])
 def test_lava_is_the_integers_bit_for_bit(seed: int | None) -> None:
     """Integrators, currents with memory, potentials that do not begin at 0, and loops, clips back to back."""

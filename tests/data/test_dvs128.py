@@ -184,6 +184,7 @@ def run(tool: object, *arguments: object) -> int:
     return run_cli(tool.main, [*map(str, arguments)])  # type: ignore[attr-defined]
 
 
+@pytest.mark.lava
 def test_train_evaluate_export_and_deploy_the_look_alike(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

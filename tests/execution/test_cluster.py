@@ -1,27 +1,24 @@
-"""Batches on other processes, and on a scheduler: the same report, and one line for whatever goes wrong there."""
+"""Batches on other processes, and on a scheduler: the same report, and one line for whatever goes wrong there.
 
-import dataclasses
+The processes are those of dask; what they say of themselves is tested alone in test_workers.py.
+"""
+
 import os
-import pickle
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import distributed
 import pytest
 
 from deploy import run_lava
 from deploy.clips.source import ClipSource
-from deploy.errors import GateError, SimulatorError
-from deploy.execution import worker as equipment
+from deploy.errors import SimulatorError
 from deploy.execution.backends import RunOptions
-from deploy.execution.cluster import Patience, Workers, read_result, require_same_code, workers_of
-from deploy.execution.collect import Batch
+from deploy.execution.cluster import Patience, workers_of
 from deploy.execution.deployment import Deployment
 from deploy.pipeline import run
 from processes import HANG_S, ROOT, wait_until
@@ -279,66 +276,3 @@ def read(path: Path) -> str:
         return path.read_text()
     except OSError:  # it has ended meanwhile
         return ""
-
-
-# What is said of workers
-
-
-def test_errors_travel_whole() -> None:
-    for error in (GateError("a and b differ"), InputError("x"), SimulatorError("died", child_traceback="Traceback")):
-        found = pickle.loads(pickle.dumps(error))
-        assert (type(found), str(found), found.exit_code) == (type(error), str(error), error.exit_code)
-        assert getattr(found, "__notes__", []) == getattr(error, "__notes__", [])
-
-
-def test_workers_with_other_code_are_refused() -> None:
-    ours = equipment.facts()
-    require_same_code("tcp://a:1", ours)
-    other = dataclasses.replace(ours, versions={**ours.versions, "numpy": "1.0", "this project": "0"})
-    with pytest.raises(InputError, match=r"worker tcp://a:1 has another version: numpy 1\.0, here .*; this project 0"):
-        require_same_code("tcp://a:1", other)
-
-
-def test_cores_and_memory_are_shared_by_those_who_share_them() -> None:
-    """Three workers on a, two of them on the same cores; one on b. The memory of a is of all three."""
-
-    def answer(host: str, cores: set[int], gigabytes: int) -> Any:
-        memory = gigabytes * 10**9
-        return equipment.Facts(
-            host=host, cores=frozenset(cores), available_bytes=memory, versions=equipment.facts().versions
-        )
-
-    answers = {
-        "1": answer("a", {0, 1}, 9),
-        "2": answer("a", {0, 1}, 9),
-        "3": answer("a", {2, 3}, 9),
-        "4": answer("b", {0, 1, 2, 3}, 4),
-    }
-    workers = Workers(SimpleNamespace(run=lambda probe: answers), ours=False)
-    assert workers.workers == 4
-    assert workers.available_bytes == 3 * 10**9
-    assert workers._sharing == {"a": 2, "b": 1}
-
-
-def test_files_that_a_worker_does_not_see_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are not taken for clips that cannot be read, which a data set may do without."""
-    monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(address="tcp://a:1"))
-    missing = tmp_path / "clip.npy"
-    source = ClipSource(path=missing, label=None, leave_out=equipment.reported_by_client)
-    with pytest.raises(InputError, match=r"clip\.npy: not there on worker tcp://a:1 .*under the same path"):
-        equipment.run_on_worker(Batch(first=0, sources=[source]), [missing])
-
-
-def test_what_ends_workers_is_told_in_one_line() -> None:
-    batch = Batch(first=32, sources=[ClipSource(path=Path("a.npy"), label=None)] * 8)
-    worker = SimpleNamespace(address="tcp://a:1")
-    killed = distributed.KilledWorker("task", worker, 3)
-    with pytest.raises(SimulatorError, match="clips 33 to 40 ended every worker that took them, the last tcp://a:1"):
-        read_result(SimpleNamespace(status="error", exception=lambda: killed), batch, [])
-    with pytest.raises(SimulatorError, match="given up the run"):
-        read_result(SimpleNamespace(status="cancelled"), batch, [])
-
-
-def test_the_demo_does_not_wait_for_dask() -> None:
-    code = "import sys, deploy.run_lava; sys.exit('distributed' in sys.modules or 'dask' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})

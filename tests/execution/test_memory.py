@@ -1,12 +1,9 @@
 """What a run takes is said before it starts: sums by hand, limits of machines and containers, refusals."""
 
 import mmap
-import os
 import tracemalloc
 from collections.abc import Callable
-from multiprocessing.synchronize import SemLock
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,19 +24,12 @@ from deploy.execution.memory import (
 )
 from deploy.gates.fidelity import fidelity
 from deploy.ir.integer import run_integer
-from deploy.lava_network import actors
-from deploy.lava_network.actors import require_semaphores, shared_zeros
+from deploy.passes.bounds import prove
 from deploy.passes.calibrate import calibrate
 from deploy.passes.lowering import lower
 from deploy.passes.quantize import quantize_calibrated as quantize
 from deploy.pipeline import firing_rates
-from processes import HANG_S
 from svformer.common.errors import InputError
-
-# isort: split
-from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
-
-from deploy.passes.bounds import prove
 
 FRAMES = 4
 
@@ -213,65 +203,3 @@ def test_a_data_set_runs_in_batches_that_fit() -> None:
         pipeline.batch_size(net, 1000, workers=2, available=fixed)
     with pytest.raises(InputError, match="one clip in all executions"):
         pipeline.batch_size(ints.image_to_value(frames=10**12), 1000)
-
-
-def test_shared_memory_that_the_system_refuses_is_one_line() -> None:
-    with pytest.raises(InputError, match=r"refuses 1[\d,.]* MB of shared memory .*; run fewer clips"):
-        shared_zeros((1 << 40, 1 << 10), np.int8)
-
-
-def test_full_dev_shm_is_said_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """10 channels between processes and 2 of the runtime, 2 semaphores each; 5 processes and a service, 3 each."""
-    network = SimpleNamespace(
-        channel_builders=[None] * 10,
-        sync_channel_builders=[None] * 2,
-        proc_builders=dict.fromkeys(range(5)),
-        runtime_service_builders={"service": None},
-    )
-    assert actors.semaphores(network) == 2 * 12 + 3 * 6
-    needed = 42 * mmap.PAGESIZE
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=needed // 1024, f_frsize=1024))
-    require_semaphores(network)
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=needed // 1024 - 1, f_frsize=1024))
-    with pytest.raises(InputError, match=f"needs {needed // 1024} KB there for 42 semaphores") as caught:
-        require_semaphores(network)
-    assert "docker run --shm-size=64m" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.fixture
-def executables(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What Lava's compiler made of the networks that a test runs."""
-    seen: list[Any] = []
-    monkeypatch.setattr("deploy.lava_network.watchdog.require_semaphores", seen.append)
-    return seen
-
-
-def test_semaphores_of_a_run_are_as_many_as_are_asked_for(
-    executables: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, make = [], SemLock.__init__
-    monkeypatch.setattr(SemLock, "__init__", lambda lock, *args, **options: made.append(make(lock, *args, **options)))
-    simulate(ints.image_to_value(), np.zeros((1, FRAMES, 3, 4, 4)), processes=3, timeout_s=HANG_S)
-    (built,) = executables
-    assert len(made) == actors.semaphores(built) > 12
-
-
-def test_a_channel_holds_one_message(executables: list[Any]) -> None:
-    """Lava's default is 64, which for the published geometry would be gigabytes."""
-    simulate(ints.image_to_value(), np.zeros((1, FRAMES, 3, 4, 4)), processes=1000, timeout_s=HANG_S)
-    (built,) = executables
-    ends = [end for b in built.channel_builders for end in (b.src_port_initializer, b.dst_port_initializer)]
-    assert ends
-    assert {end.size for end in ends} == {1}
-    assert all(np.dtype(end.d_type).itemsize <= 4 for end in ends)
-
-
-@pytest.mark.parametrize("blocks", ["fused", "stock"])
-def test_process_models_are_found_without_a_search(blocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search would run every module of the folder again, for each process of the network."""
-    monkeypatch.setattr(ProcGroupDiGraphs, "_find_proc_models", lambda proc: pytest.fail(f"searched for {proc}"))
-    net = ints.image_to_value()
-    clips = np.random.default_rng(0).integers(-9, 10, size=(2, FRAMES, 3, 4, 4))
-    found = simulate(net, clips, blocks=blocks, timeout_s=HANG_S).signals
-    np.testing.assert_array_equal(found["out"], run_integer(net, clips)["out"])

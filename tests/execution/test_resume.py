@@ -359,6 +359,7 @@ def script() -> Script:
     return lambda *arguments: run_cli(run_lava.main, arguments)
 
 
+@pytest.mark.lava
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_a_killed_run_is_resumed_to_the_same_report(
     sent: signal.Signals,
