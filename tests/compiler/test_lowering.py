@@ -5,6 +5,7 @@ import numpy as np
 from deploy import lower, lowering_steps
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import run_float
+from hardware import load_chip
 
 
 def test_every_pass_is_a_step_and_none_changes_the_result(exported) -> None:
@@ -28,3 +29,20 @@ def test_merging_takes_relays_away(exported) -> None:
         merged.connections,
         merged.weights,
     )
+
+
+def test_the_width_of_weights_reaches_the_pass_that_prices_them(exported) -> None:
+    """A chip that pays for every bit that it reads pays less for 3 than for 8; one that counts operations does not."""
+
+    def prices(chip: str, bits: int) -> tuple[str, ...]:
+        return lower(exported.graph, merge=load_chip(chip), weight_bits=bits).notes
+
+    assert prices("cmos45_fp32", 3) == prices("cmos45_fp32", 8)
+    narrow, wide = prices("cmos45_int8_sram", 3), prices("cmos45_int8_sram", 8)
+    assert len(narrow) == len(wide) > 0
+    for cheap, dear in zip(narrow, wide, strict=True):
+        (name, low), (same_name, high) = (
+            (n.split(":")[0], float(n.split("merged ")[1].split(",")[0])) for n in (cheap, dear)
+        )
+        assert name == same_name
+        assert low < high
