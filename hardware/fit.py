@@ -16,10 +16,8 @@ import numpy as np
 
 from hardware.chip import Chip, Limits
 from hardware.errors import ChipError
-from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
+from hardware.geometry import Geometry
 from hardware.keys import key
-
-Geometry = ConvGeometry | IdentityGeometry | AttentionGeometry
 
 BITS_PER_KIB = 8 * 1024
 
@@ -77,7 +75,7 @@ class LayerResources:
             weight_bits=weight_bits,
             message_bits=message_bits,
             delay=delay,
-            multiplies_signals=any(isinstance(geometry, AttentionGeometry) for geometry in inputs),
+            multiplies_signals=any(geometry.multiplies_signals for geometry in inputs),
             changes_with_time=changes_with_time,
         )
 

@@ -4,11 +4,30 @@ Legend: C channels, H rows, W columns, of one time step. All counts are per time
 """
 
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import ChipError
+
+
+class Geometry(Protocol):
+    """What every connection says of itself."""
+
+    multiplies_signals: ClassVar[bool]  # whether both operands are signals, so that no weight is stored
+
+    @property
+    def weights(self) -> int:
+        """Weights, each stored once."""
+
+    @property
+    def inputs(self) -> int:
+        """Neurons that send into this connection."""
+
+    @property
+    def synapses(self) -> int:
+        """Pairs of input and output neuron that a weight connects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +45,8 @@ class ConvGeometry:
     padding: tuple[int, int] = (0, 0)  # on both sides of each axis
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+
+    multiplies_signals: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         sizes = (*self.in_shape, self.out_channels, *self.kernel, *self.stride, *self.dilation, self.groups)
@@ -100,6 +121,8 @@ class IdentityGeometry:
 
     shape: tuple[int, int, int]  # C, H, W
 
+    multiplies_signals: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         if min(self.shape) < 1:
             raise ChipError(f"{self}: sizes must be at least 1")
@@ -142,6 +165,9 @@ class IdentityGeometry:
         return 0
 
 
+LinearGeometry = ConvGeometry | IdentityGeometry
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttentionGeometry:
     """Spiking self-attention Q (K^T V) over the tokens of one time step, without softmax."""
@@ -149,6 +175,8 @@ class AttentionGeometry:
     channels: int  # channels of q (k and v have as many), all heads together
     tokens: int
     heads: int
+
+    multiplies_signals: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if min(self.channels, self.tokens, self.heads) < 1 or self.channels % self.heads:

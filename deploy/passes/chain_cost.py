@@ -9,7 +9,6 @@ import numpy as np
 from deploy.ir.machine import BIAS_BITS, GRADED_BITS, STATE_BITS
 from deploy.ir.types import Shape, Values
 from hardware import (
-    AttentionGeometry,
     ConvGeometry,
     IdentityGeometry,
     OpCounts,
@@ -17,17 +16,16 @@ from hardware import (
     count_parameter_reads,
     count_state_accesses,
 )
+from hardware.geometry import Geometry, LinearGeometry
 
-Geometry = ConvGeometry | IdentityGeometry
 
-
-def linear(geometry: Geometry | AttentionGeometry) -> Geometry:
+def linear(geometry: Geometry) -> LinearGeometry:
     """The geometry of a connection that is known to be linear."""
-    assert not isinstance(geometry, AttentionGeometry)
+    assert isinstance(geometry, LinearGeometry)
     return geometry
 
 
-def count_row(geometry: Geometry, *, messages: float, binary: bool, weight_bits: int) -> OpCounts:
+def count_row(geometry: LinearGeometry, *, messages: float, binary: bool, weight_bits: int) -> OpCounts:
     """What `messages` cause that are evenly spread over the positions and time steps of their source.
 
     `binary`: they are spikes, each adds a weight; otherwise graded values other than zero.

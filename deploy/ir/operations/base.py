@@ -14,9 +14,7 @@ from deploy.ir.intervals import Interval
 from deploy.ir.rounding import Rounding, RoundingError
 from deploy.ir.types import Array, IntArray, Shape, Values
 from hardware import OpCounts
-from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
-
-Geometry = ConvGeometry | IdentityGeometry | AttentionGeometry
+from hardware.geometry import Geometry
 
 
 class Operation(Protocol):
