@@ -26,12 +26,28 @@ settings.register_profile("svformer", UNTIMED, derandomize=True, database=None)
 settings.register_profile("explore", UNTIMED, derandomize=False)
 settings.load_profile("svformer")
 
-# Which tests need which library: all of these folders and files. Single tests elsewhere bear the marker themselves.
+# Which tests need which library: all of these folders and files, and what takes these fixtures. Single tests elsewhere
+# bear the marker themselves.
 ROOT = Path(__file__).parents[1]
+COMPILER_WITH_TORCH = (
+    *("export", "fidelity", "interop", "interpreter_maps", "interpreter_neurons", "merge_linear_chains", "nir_graph"),
+    *("nir_versions", "per_step", "portable", "quantize", "random_graphs", "reference", "split_relays", "statistics"),
+    "stock_simulators",
+)
 NEEDS = {
     "lava": ("tests/lava", "tests/commands/test_run_lava.py", "tests/execution/test_cluster.py", "notebooks"),
-    "torch": ("notebooks",),
+    "torch": (
+        *(
+            f"tests/{name}"
+            for name in ("commands", "data", "engine", "execution", "lava", "model", "report", "training")
+        ),
+        *(f"tests/compiler/test_{name}.py" for name in COMPILER_WITH_TORCH),
+        *(f"tests/costs/test_{name}.py" for name in ("chips", "crosscheck", "full_geometry")),
+        "tests/project/test_benchmark_neuron.py",
+        "notebooks",
+    ),
 }
+FIXTURES = {"exported": "torch"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,7 +64,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for library in _needs(item.path):
+        fixtures = getattr(item, "fixturenames", ())
+        for library in {*_needs(item.path), *(FIXTURES[name] for name in fixtures if name in FIXTURES)}:
             item.add_marker(library)
 
 

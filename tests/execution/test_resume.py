@@ -20,7 +20,6 @@ from deploy.execution.deployment import Deployment
 from deploy.execution.fingerprint import fingerprint, of_clips, of_spec
 from deploy.execution.resume import ResultFolder, decode, encode
 from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
-from deploy.gates.agreement import Agreement
 from deploy.ir.populations.lif import IntLif
 from deploy.pipeline import run
 from hardware import OpCounts
@@ -49,33 +48,6 @@ def whole(deployment: Deployment, sources: list[ClipSource]) -> Tally:
 
 
 # Sums
-
-
-def test_tallies_add_up_by_hand() -> None:
-    def part(spikes: int, first: float) -> Tally:
-        return Tally(
-            steps={"a": [OpCounts(spikes=spikes), OpCounts(spikes=1)]},
-            layers={"a": Agreement(compared=10, different=spikes, layers=1)},
-            float_spikes={"a": spikes},
-            kept={"a": np.full((1, 2), spikes)},
-            shown_frames=np.array([first]),
-            run_s=0.5,
-            peak_rss_mb=first,
-            inputs=4,
-        )
-
-    total = sum([part(3, 7.0), part(5, 6.0)], Tally())
-    assert total.steps == {"a": [OpCounts(spikes=8), OpCounts(spikes=2)]}
-    assert total.counts == {"a": OpCounts(spikes=10)}
-    assert total.layers["a"] == Agreement(compared=20, different=8, layers=1)
-    assert total.lava is None
-    assert total.bit_exact is None
-    assert total.kept["a"].tolist() == [[3, 3], [5, 5]]
-    assert total.shown_frames.tolist() == [7.0]  # type: ignore[union-attr]
-    assert (total.run_s, total.peak_rss_mb, total.inputs) == (1.0, 7.0, 8)
-    exact = Tally(lava=Agreement(compared=3, different=0, layers=2))
-    assert (exact + exact).lava == Agreement(compared=6, different=0, layers=2)
-    assert (total + exact).bit_exact is True
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, CLIPS])

@@ -87,5 +87,5 @@ def test_what_stock_lava_cannot_hold_is_refused() -> None:
     assert isinstance(hidden, IntLif)
     by_step = replace(hidden, bias_mantissa=np.ones((FRAMES, 3, 1, 1), dtype=np.int64))
     changed = replace(network, populations={**network.populations, "hidden": by_step})
-    with pytest.raises(InputError, match="hidden: a bias for every time step; use --blocks fused"):
+    with pytest.raises(InputError, match=r"hidden: a bias \w+ every time step; use --blocks fused"):
         simulate(changed, schedule(changed), np.zeros((1, FRAMES, 2, 6, 5)), blocks="stock")

@@ -39,7 +39,7 @@ def a_day_passes(*_):
     global ahead_s
     ahead_s += 86_400
 
-def main():
+def main(argv=None):
     clips = np.zeros((5000, 1000, *shape), dtype=np.int8)
     clock = lambda: time.monotonic() + ahead_s
     simulate(network, schedule(network), clips, timeout_s=HANG_S, clock=clock, on_progress=tell)

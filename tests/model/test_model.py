@@ -21,6 +21,7 @@ from svformer.evaluation.recording import run_recorded
 from svformer.evaluation.spike_counter import firing_rates
 from svformer.model.layers import Conv, TimeNorm, spiking_attention
 from svformer.model.neurons import PLIF
+from tensors import random_clips
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
@@ -30,11 +31,6 @@ SMALL = SVFormerConfig(
     num_classes=5, image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4
 )
 PUBLISHED = SVFormerConfig(num_classes=101, norm="per_step")
-
-
-def random_clips(config: SVFormerConfig, batch: int, seed: int = 0) -> Tensor:
-    shape = (batch, config.in_channels, config.frames, config.image_size, config.image_size)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @functools.cache

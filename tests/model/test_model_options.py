@@ -16,6 +16,7 @@ from svformer import InputError, SVFormer, SVFormerConfig, record_spikes
 from svformer.evaluation.recording import run_recorded
 from svformer.model.layers import TimeNorm, softmax_attention, spiking_attention
 from svformer.model.neurons import PLIF
+from tensors import random_clips
 
 SMALL = SVFormerConfig(num_classes=3, image_size=32, embed_dims=(4, 4, 8, 8), depths=(1, 1, 1, 1), head_dim=4, frames=2)
 LOCAL = dataclasses.replace(SMALL, local_neurons=True)
@@ -31,11 +32,6 @@ def new_model(config: SVFormerConfig) -> SVFormer:
             module.momentum = 1.0
     model(random_clips(config, 4, seed=1))
     return model.eval()
-
-
-def random_clips(config: SVFormerConfig, batch: int, seed: int = 0) -> Tensor:
-    shape = (batch, config.in_channels, config.frames, config.image_size, config.image_size)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @st.composite

@@ -3,12 +3,11 @@
 import dataclasses
 import itertools
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -28,16 +27,13 @@ from svformer.model.qat import (
     quantised_readout,
     rounded,
 )
+from tensors import normal as random
 
 SMALL = SVFormerConfig(
     num_classes=3, image_size=64, embed_dims=(4, 6, 8, 8), depths=(1, 1, 1, 1), head_dim=4, frames=3, weight_bits=3
 )
 BITS = st.integers(2, 8)
 SEEDS = st.integers(0, 2**31)
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def spikes(*shape: int, seed: int = 0) -> Tensor:
@@ -319,7 +315,7 @@ def test_the_classifier_by_hand() -> None:
     assert found.item() == 4 * 0.75 - 1.5 * 0.25 + 2458 / 4096
 
 
-# Neurons and the integer machine
+# The integer machine
 
 
 def test_a_layer_in_integers_by_hand() -> None:
@@ -341,50 +337,6 @@ def test_a_layer_in_integers_by_hand() -> None:
     current = connection(arriving)
     assert (current.flatten() * 4096).tolist() == [5530, 4506, 5530, 2458]
     assert PLIF(tau=2.0, fixed_point=True)(current).flatten().tolist() == [0, 0, 1, 0]
-
-
-@given(seed=SEEDS, tau=st.floats(1.01, 50), v_th=st.floats(0.1, 3))
-def test_neurons_on_a_chip_in_exact_arithmetic(seed: int, tau: float, v_th: float) -> None:
-    """Decay k / 4096, threshold n / 64 in units of v / decay, against fractions; never a float in between."""
-    layer = PLIF(tau=tau, v_th=v_th, fixed_point=True).double()
-    k = round(4096 * torch.sigmoid(layer.p.w).item())
-    assert layer.decay == k / 4096
-    n = round(64 * v_th / layer.decay)
-    assert layer.threshold == pytest.approx(n / 64 * layer.decay, rel=1e-12)
-    currents = (4096 * 2 * v_th * random(6, 5, seed=seed)).round() / 4096
-    found = layer(currents)
-    for neuron in range(5):
-        v = Fraction(0)
-        for step, current in enumerate(currents[:, neuron].tolist()):
-            v += Fraction(current) - v * Fraction(k, 4096)
-            assume(v != Fraction(n, 64))  # a tie is the roundings' to decide
-            fires = v > Fraction(n, 64)
-            assert found[step, neuron] == fires
-            v = Fraction(0) if fires else v
-
-
-def test_a_current_that_lifts_a_resting_neuron_just_to_the_threshold_makes_it_fire() -> None:
-    layer = PLIF(tau=2.3, fixed_point=True)
-    n = round(64 / layer.decay)
-    at, below = (torch.full((1, 1), value / 64) for value in (n, n - 1))
-    assert layer(at).item() == 1
-    assert layer(below).item() == 0
-
-
-def test_the_slowest_neuron_keeps_a_decay_above_zero() -> None:
-    layer = PLIF(tau=1e6, fixed_point=True)
-    assert layer.decay == 1 / 4096
-    assert layer.threshold == 1.0
-
-
-def test_time_constants_learn_through_the_rounding() -> None:
-    """Where rounding changes nothing, the gradient is that of the real neuron: tau = 2 is 2048 / 4096, and 128 / 64."""
-    x = random(6, 40)
-    gradients = []
-    for fixed_point in (False, True):
-        layer = PLIF(tau=2.0, fixed_point=fixed_point).double()
-        gradients.append(torch.autograd.grad((layer(x) * random(6, 40, seed=1)).sum(), layer.p.w)[0].item())
-    assert gradients[0] == pytest.approx(gradients[1], rel=1e-9)
 
 
 def test_an_mlp_computes_whole_numbers() -> None:

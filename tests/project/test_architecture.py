@@ -178,6 +178,11 @@ def test_no_file_in_deploy_hides_a_library() -> None:
     assert shadowed({"nir", "types", "run_lava"}) == {"nir", "types"}
 
 
+def test_no_helper_of_the_tests_hides_a_library() -> None:
+    """The folder tests/support lies on sys.path while they run."""
+    assert shadowed({path.stem for path in (ROOT / "tests" / "support").glob("*.py")}) == set()
+
+
 def test_the_tests_are_no_package() -> None:
     """lava-nc and lava-dl install a top-level package `tests`, which ours would hide or be hidden by."""
     assert not list((ROOT / "tests").rglob("__init__.py"))

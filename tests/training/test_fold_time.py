@@ -251,20 +251,6 @@ def test_a_comparison_by_hand(batch_size: int, monkeypatch: pytest.MonkeyPatch) 
 # The command line tool
 
 
-@pytest.fixture(scope="module")
-def seven_classes(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 7 of the 12 classes: 14 clips train, 7 test."""
-    new = tmp_path_factory.mktemp("seven")
-    (new / "UCF-101").symlink_to(root / "UCF-101" if (root / "UCF-101").is_dir() else root)
-    lists = new / "ucfTrainTestlist"
-    lists.mkdir()
-    for source in (root / "ucfTrainTestlist").iterdir():
-        lines = source.read_text().splitlines()
-        kept = [line for line in lines if line.split("/")[0].split()[-1] in CLASSES[:7]]
-        (lists / source.name).write_text("\n".join(kept) + "\n")
-    return new
-
-
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "per_step.safetensors"
