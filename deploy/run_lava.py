@@ -6,7 +6,6 @@
     python deploy/run_lava.py --dataset folder --root DIR --workers 8     # the same again with --resume goes on
     python deploy/run_lava.py --nir FILE.nir --clip FILE.npy --dt 1e-4       # a network of another framework
     python deploy/run_lava.py --estimate                           # does it fit? nothing is simulated
-    python deploy/run_lava.py --stop-after lower                   # what the passes make of the network
 
 The out folder receives report.json, report.html, report.md, spikes.h5 and model.nir. A run of many clips keeps its
 finished batches in OUT/parts until it ends well; --resume goes on from them after Ctrl-C or a crash. Results that lie

@@ -189,7 +189,7 @@ def test_the_table_has_a_line_for_every_layer() -> None:
     frames[:, :, 1] = 0
     net = layer([[1.5, 1000.0]], decay=1.0)
     integers = quantize_network(net, calibrate(net, frames))
-    table = fixed_point_table(fixed_point(fidelity(net, integers, frames), integers))
+    table = fixed_point_table(fixed_point(compared(net, integers, frames)))
     cells = {str(column.header): list(column.cells) for column in table.columns}
     assert cells["layer"] == ["lif", "output"]
     assert cells["shift"] == ["falls silent", ""]

@@ -7,19 +7,25 @@ import pytest
 from rich.console import Console
 
 import ints
+from deploy.costs.resources import layer_resources
 from deploy.ir.integer import IntConnection, IntGain, IntNetwork
 from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.plan import Plan
 from deploy.ir.populations.base import IntPopulation
 from deploy.ir.populations.lif import IntLif
 from deploy.passes.bounds import prove
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
-from deploy.report.keys.network import DelayLine
+from deploy.report.keys.network import DelayLine, PlannedLayer
 from deploy.report.network import mapped_parts
 from deploy.report.plan import planned_layers, print_mapping, print_plan
 
 SHAPE = (3, 2, 2)
 FRAMES = 4
+
+
+def planned(net: IntNetwork, plan: Plan) -> tuple[PlannedLayer, ...]:
+    return planned_layers(net, plan, prove(net), layer_resources(net, plan))
 
 
 def lif(**fields: Any) -> IntLif:
@@ -109,7 +115,7 @@ def test_plan_says_step_line_memory_and_margin_of_every_layer() -> None:
         a=lif(),
         out=lif(),
     )
-    entry, a, out = planned_layers(net, schedule(net), prove(net))
+    entry, a, out = planned(net, schedule(net))
     assert (entry.kind, entry.first_step, entry.current) == ("input", 1, None)
     assert (a.first_step, a.delay_lines) == (2, ())
     assert a.weight_kib == 3 * 3 * 9 * 4 / 8192
@@ -130,7 +136,7 @@ def test_plan_and_mapping_are_printed_uncut(capsys: pytest.CaptureFixture[str]) 
     )
     plan = schedule(net)
     console = Console(width=40, soft_wrap=True)
-    print_plan(planned_layers(net, plan, prove(net)), FRAMES, console)
+    print_plan(planned(net, plan), FRAMES, console)
     print_mapping(mapped_parts(net, plan), console)
     text = capsys.readouterr().out
     assert long in text
