@@ -30,9 +30,9 @@ settings.load_profile("svformer")
 # bear the marker themselves.
 ROOT = Path(__file__).parents[1]
 COMPILER_WITH_TORCH = (
-    *("export", "fidelity", "interop", "interpreter_maps", "interpreter_neurons", "merge_linear_chains", "nir_graph"),
-    *("nir_versions", "per_step", "portable", "quantize", "random_graphs", "reference", "split_relays", "statistics"),
-    "stock_simulators",
+    *("export", "fidelity", "interop", "interpreter_maps", "interpreter_neurons", "mapping", "merge_linear_chains"),
+    *("nir_graph", "nir_versions", "per_step", "portable", "quantize", "random_graphs", "reference", "soft_reset"),
+    *("split_relays", "statistics", "stock_simulators", "tables"),
 )
 NEEDS = {
     "lava": ("tests/lava", "tests/commands/test_run_lava.py", "tests/execution/test_cluster.py", "notebooks"),

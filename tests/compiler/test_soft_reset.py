@@ -16,7 +16,6 @@ from deploy.ir.network import Network, run_float
 from deploy.ir.populations.input import Input
 from deploy.ir.populations.lif import IntLif, Lif
 from deploy.ir.types import Values
-from deploy.lava_network.stock import build_stock
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
 from deploy.pipeline import quantize
@@ -68,6 +67,7 @@ def test_the_integer_machine_by_hand() -> None:
     assert run_integer(network, clip)["lif"].ravel().tolist() == [1, 0, 1, 0, 0, 0]
 
 
+@pytest.mark.lava
 @pytest.mark.parametrize("seed", range(3))
 def test_lava_sends_what_the_interpreter_sends(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -96,7 +96,10 @@ def test_it_survives_quantisation() -> None:
     assert neurons.subtract.item() == round(neurons.scale)
 
 
+@pytest.mark.lava
 def test_lavas_own_neurons_and_the_chip_refuse_it() -> None:
+    from deploy.lava_network.stock import build_stock  # only this test needs Lava's own processes
+
     network = int_network(ints.lif(threshold=5, subtract=5))
     plan = schedule(network)
     (obstacle,) = obstacles(mapping(network, plan))

@@ -69,6 +69,7 @@ class Shuffled(IntIdentity):
         return super().__call__(x_NCHW)[:, ::-1]
 
 
+@pytest.mark.lava
 def test_an_operation_without_a_kernel_runs_as_the_interpreter_defines_it() -> None:
     assert Shuffled not in FAMILIES
     operation = Shuffled(in_shape=(3, 1, 1), out_shape=(3, 1, 1))
