@@ -190,7 +190,7 @@ def test_what_has_no_stable_text_has_no_fingerprint() -> None:
 
 
 def stopping_after(parts: PartFolder, count: int, error: BaseException) -> None:
-    """Make a run end when so many of its parts are stored."""
+    """Make a run end when `count` of its parts are stored."""
     original = parts.add
     left = [count]
 

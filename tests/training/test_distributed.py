@@ -1,4 +1,4 @@
-"""Several processes, parts and precisions: what is the same as in one process, and what a launcher tells."""
+"""Several processes, parts and precisions: what is the same as in one process, and what a launcher sets."""
 
 import dataclasses
 import os
