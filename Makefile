@@ -6,7 +6,7 @@ TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-triton notebooks lint docs clean lock
+.PHONY: help setup demo test test-fast test-triton notebooks lint docs clean lock
 
 IN_VENV := .venv/bin/python
 
@@ -19,8 +19,13 @@ setup: ## Make .venv with the pinned versions; nothing to do when it is ready
 demo: setup ## Run the shipped network on the shipped clips, from .nir file to energy report
 	$(IN_VENV) deploy/run_lava.py
 
-test: lint ## Lint, check the types, run the tests and the notebooks
+test: lint ## Lint, check the types, run the tests and the notebooks (MINUTES on 2 cores)
+	@echo "all tests and notebooks: MINUTES on 2 quiet cores, longer on busy ones; the share that is done stands at the right"
 	$(IN_VENV) -m pytest -n 2 --dist loadfile
+
+test-fast: lint ## The same without notebooks, Lava and what takes more than a second (FAST)
+	@echo "the fast tests: FAST on 2 quiet cores"
+	$(IN_VENV) -m pytest -n 2 --dist loadfile -m "not slow and not lava" tests
 
 notebooks: setup ## Run the notebooks, keep their outputs, and draw the picture of the README
 	$(IN_VENV) tools/run_notebooks.py
