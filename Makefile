@@ -20,6 +20,7 @@ demo: setup ## Run the shipped network on the shipped clips, from .nir file to e
 	$(IN_VENV) deploy/run_lava.py
 
 test: lint ## Lint, check the types, run the tests and the notebooks
+	@echo "all tests and notebooks take 20 to 30 minutes on two cores; the share that is done stands at the right"
 	$(IN_VENV) -m pytest -n 2 --dist loadfile
 
 notebooks: setup ## Run the notebooks, keep their outputs, and draw the picture of the README

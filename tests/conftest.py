@@ -1,10 +1,15 @@
 """Settings of all tests, their markers, and what several folders share."""
 
 import itertools
+import os
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+# What tests compute is small, and several of them run side by side: one thread is the fastest. A test of several
+# threads asks for them. NumPy and torch read this when they are imported, here and in the processes that tests start.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import nir
 import numpy as np

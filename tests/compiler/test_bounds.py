@@ -164,7 +164,7 @@ def test_the_potential_of_an_integrator_is_proven_and_what_it_sends() -> None:
 
 
 def test_a_loop_of_spikes_is_bounded_and_a_loop_of_values_is_not() -> None:
-    """Neurons that hear themselves: at most the input and one spike. A relay that does: nothing bounds it."""
+    """Neurons that receive their own spikes get at most the input and one; sums that come back have no bound."""
     back = ints.link("p0", "p0", ints.same(), delay=1)
     spiking, graded = chain(0, 9, neurons()), chain(0, 9, ints.relay())
     assert worst(replace(spiking, connections=(*spiking.connections, back)))["p0", "input current"] == 10

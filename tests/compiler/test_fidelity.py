@@ -1,4 +1,4 @@
-"""The fixed-point report: what is off is told with its margin, what is exact is not, and slow neurons keep firing."""
+"""The fixed-point report: a warning names what is off with its margin, and slow neurons keep firing."""
 
 from typing import Any
 

@@ -147,7 +147,7 @@ def test_neurons_with_delays_of_their_own_get_a_connection_for_each() -> None:
 
 
 def recurrent(*behind: nir.NIRNode, node: nir.NIRNode) -> nir.NIRGraph:
-    """A node that hears itself through those behind it, and sends to the output."""
+    """A node that receives its own messages through those behind it, and sends to the output."""
     graph, last = chain(node, *behind), f"n{len(behind)}"
     graph.edges = [edge for edge in graph.edges if edge[1] != "out"] + [(last, "n0"), ("n0", "out")]
     return graph

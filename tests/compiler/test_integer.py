@@ -102,7 +102,7 @@ def test_an_integrator_sends_its_potential_rounded() -> None:
 def test_a_loop_by_hand() -> None:
     """Input 2, 0, 0, .. into a neuron with threshold 1 and no memory that sends itself 2, and -1 two steps later.
 
-    It fires at step 0, hears 2 at step 1 (fires), 2 - 1 at step 2 (does not), 0 - 1 at step 3, nothing at step 4.
+    It fires at step 0, receives 2 at step 1 (fires), 2 - 1 at step 2 (does not), 0 - 1 at step 3, nothing at step 4.
     """
     network = ints.network(
         {"in": ints.entry(high=2), "a": ints.lif(threshold=1)},

@@ -55,9 +55,9 @@ def test_recurrence_is_what_a_loop_over_time_gives(seed: int, delay: int) -> Non
 
 
 def test_layers_in_a_loop_follow_each_other_and_one_edge_is_late() -> None:
-    """X -> a -> b -> a: b answers a in the same step, a hears b a step later. Thresholds 0.5, no memory.
+    """X -> a -> b -> a: b follows a in the same step, a receives from b a step later. Thresholds 0.5, no memory.
 
-    A pulse in step 0: a and b fire; then a hears b (weight 1) in step 1, and so on: they keep firing.
+    A pulse in step 0: a and b fire; then a receives b's spike (weight 1) in step 1, and so on: they keep firing.
     """
     neuron = graphs.lif(1, tau=DT_S, v_threshold=0.5)
     nodes = {
@@ -74,7 +74,7 @@ def test_layers_in_a_loop_follow_each_other_and_one_edge_is_late() -> None:
 
 
 def test_in_a_loop_with_two_entrances_both_edges_are_late() -> None:
-    """Nobody comes first: x -> a, x -> b, a -> b and b -> a with weight 1: a pulse at a alone goes to and fro."""
+    """Neither comes first: x -> a, x -> b, a -> b and b -> a with weight 1: a pulse at a alone goes to and fro."""
     neuron = graphs.lif(1, tau=DT_S, v_threshold=0.5)
     nodes = {
         "in": graphs.entry(2),

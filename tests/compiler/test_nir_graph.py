@@ -247,7 +247,7 @@ def late(*edges: tuple[str, str], **nodes: nir.NIRNode) -> dict[tuple[str, str],
 
 
 def test_which_edges_of_a_loop_are_late() -> None:
-    """A layer that hears itself, also through weights: the spike is late, not the weights. Others feed on at once."""
+    """A layer that receives its own spikes, also through weights: only the edge behind the layer is late."""
     assert late(("in", "A"), ("A", "A")) == {("A", "A"): 1}
     assert late(("in", "A"), ("A", "w"), ("w", "A"), ("A", "B")) == {("A", "w"): 1}
     assert late(("in", "A"), ("A", "w"), ("w", "w2"), ("w2", "A")) == {("A", "w"): 1}
@@ -256,9 +256,9 @@ def test_which_edges_of_a_loop_are_late() -> None:
     # feedback over two layers: the one edge back, whatever order the edges are listed in
     feedback = [("in", "A"), ("A", "w"), ("w", "B"), ("B", "v"), ("v", "A"), ("B", "out")]
     assert late(*feedback) == late(*reversed(feedback)) == {("B", "v"): 1}
-    # a loop inside a loop: A hears itself and B
+    # a loop inside a loop: A receives from itself and from B
     assert late(("in", "A"), ("A", "A"), ("A", "B"), ("B", "A")) == {("A", "A"): 1, ("B", "A"): 1}
-    # two entrances: nobody comes first
+    # two entrances: neither layer comes first
     assert late(("in", "A"), ("in", "B"), ("A", "B"), ("B", "A")) == {("A", "B"): 1, ("B", "A"): 1}
     # a delay is late enough
     assert late(("in", "A"), ("A", "d"), ("d", "A"), d=nir.Delay(np.array([1e-3]))) == {}
@@ -274,7 +274,7 @@ def test_all_nodes_that_do_not_fit_are_listed(tmp_path: Path) -> None:
         "good": conv(4, 2),
         "sum": Junction(np.array([4, 3, 3])),  # (2, 5, 5) from in and (4, 3, 3) from good
         "alone": lif(3),
-        "after": lif(7),  # nobody knows what it gets: not blamed
+        "after": lif(7),  # its input is unknown, so it is not blamed
         "pool": nir.SumPool2d(np.array([6, 2]), np.array([2, 2]), np.array([0, 0])),  # larger than the image
         "line": nir.Conv1d(5, RNG.normal(size=(4, 2, 3)), 1, 0, 1, 1, np.zeros(4)),  # takes no image
     }

@@ -102,7 +102,7 @@ class Builder:
         return self._add([nir.Scale(self._values(0.3, 1.5, shape)), delay, norm][self.rng.integers(3)], name)
 
     def _recurrent(self, name: str) -> str:
-        """Spiking neurons that hear themselves, directly, through weights or after a while."""
+        """Spiking neurons that receive their own spikes, directly, through weights or after a delay."""
         shape = self.shapes[name]
         node = self._neurons(shape)
         while not isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF)):
@@ -233,7 +233,7 @@ def rms(values: Floats) -> float:
 
 
 def feedback() -> tuple[nir.NIRGraph, Floats]:
-    """Two layers that hear each other: the first the second after two time steps, and both themselves."""
+    """Two layers in a loop: the second sends to the first after two time steps, and both send to themselves."""
     builder = Builder(0)
     first = builder._add(builder._neurons((5,)), "in")
     builder.nodes[first] = graphs.lif(5, tau=3e-3, r=3.0)

@@ -60,7 +60,7 @@ def test_a_shortcut_over_too_many_synapses_is_refused_too() -> None:
 
 
 def test_a_loop_has_the_steps_that_its_delays_hold_back() -> None:
-    """A hears itself one frame late: one synapse, one step, nothing to wait for; two frames late: one step to wait."""
+    """One frame late is one synapse and one step, without a delay line; two frames late wait one step in it."""
     plan = schedule(network(("in", "a"), ("a", "a", 1), ("a", "a", 2), ("a", "out")))
     assert plan.depths == {"in": 0, "a": 1, "out": 2}
     assert plan.lags == (0, 0, 1, 0)

@@ -126,7 +126,7 @@ def test_firing_rates_do_not_depend_on_it(exported: Any, network: Network, frame
 
 
 def test_what_nobody_hears_any_more_is_given_back(network: Network, integers: IntNetwork, frames: NDArray[Any]) -> None:
-    """While a population is shown, only it and those that somebody hears from here on are there, beside the input."""
+    """While a population is shown, only it, the sources of what runs from here on, and the input are in memory."""
     for net, run in ((network, run_float), (integers, run_integer)):
         names, seen = list(net.populations), dict[str, Any]()
 
@@ -135,8 +135,8 @@ def test_what_nobody_hears_any_more_is_given_back(network: Network, integers: In
         ) -> None:
             seen[name] = weakref.ref(messages)
             there = {n for n, ref in seen.items() if ref() is not None}
-            heard = {c.source for c in net.connections if names.index(c.target) >= names.index(name)}
-            assert there <= heard | {name, names[0]}
+            sources = {c.source for c in net.connections if names.index(c.target) >= names.index(name)}
+            assert there <= sources | {name, names[0]}
 
         found = run(net, frames[:1], record=[net.output], on_population=look)  # type: ignore[operator]
         assert list(seen) == names

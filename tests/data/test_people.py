@@ -142,7 +142,7 @@ def test_who_goes_nowhere_stays() -> None:
 
 
 def test_walking_backwards_is_walking_in_reverse() -> None:
-    """Pose for pose, so that a single picture does not tell one from the other."""
+    """Pose for pose, so that a single picture does not distinguish them."""
     for back, walk in (("BackLeft", "WalkRight"), ("BackRight", "WalkLeft")):
         assert ACTIONS[back] == dataclasses.replace(ACTIONS[walk], reverse=True)
 

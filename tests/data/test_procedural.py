@@ -1,4 +1,4 @@
-"""The procedural data set: the motions are what their names say, one picture never tells, files are safe."""
+"""The procedural data set: the motions are what their names say, one picture never suffices, files are safe."""
 
 import dataclasses
 import re

@@ -37,7 +37,7 @@ def script() -> Script:
 
 
 def command(folder: Path, out: Path, *options: object, times: int = 1) -> list[str]:
-    """Runs each of the 11 clips so many times."""
+    """The command line that runs each of the 11 clips `times` times."""
     network = ["--nir", folder / "small.nir", "--dt", "1e-3", "--timeout", HANG_S]
     return [str(word) for word in (*network, "--clip", *sorted(folder.glob("*.npy")) * times, "--out", out, *options)]
 
@@ -266,7 +266,7 @@ def test_ctrl_c_ends_all_workers_and_says_how_to_go_on(small_run: Path, tmp_path
 
 
 def group_members(group: int) -> list[str]:
-    """Processes of a group; one that has ended, and that nobody has collected, is none."""
+    """Processes of a group; one that has ended and only waits for its parent is none."""
     states = [stat.rpartition(")")[2].split() for stat in map(read, Path("/proc").glob("[0-9]*/stat")) if stat]
     return [words[0] for words in states if int(words[2]) == group and words[0] != "Z"]
 

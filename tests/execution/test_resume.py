@@ -197,7 +197,7 @@ def test_what_has_no_stable_text_has_no_fingerprint() -> None:
 
 
 def stopping_after(parts: ResultFolder, count: int, error: BaseException) -> None:
-    """Make a run end when so many of its parts are stored."""
+    """Make a run end when `count` of its parts are stored."""
     original = parts.add
     left = [count]
 

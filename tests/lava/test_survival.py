@@ -27,12 +27,12 @@ from svformer.common.cli import run_cli
 shape = (1, 2, 2)
 relays = {name: ints.relay(shape) for name in "abc"}
 network = ints.chain(1000, **{"in": ints.entry(shape), **relays})
-told, ahead_s = False, 0
+announced, ahead_s = False, 0
 
-def tell(steps):
-    global told
-    if steps and not told:
-        told = True
+def announce(steps):
+    global announced
+    if steps and not announced:
+        announced = True
         print(*children(), flush=True)
 
 def a_day_passes(*_):
@@ -42,7 +42,7 @@ def a_day_passes(*_):
 def main(argv=None):
     clips = np.zeros((5000, 1000, *shape), dtype=np.int8)
     clock = lambda: time.monotonic() + ahead_s
-    simulate(network, schedule(network), clips, timeout_s=HANG_S, clock=clock, on_progress=tell)
+    simulate(network, schedule(network), clips, timeout_s=HANG_S, clock=clock, on_progress=announce)
 
 signal.signal(signal.SIGUSR1, a_day_passes)
 sys.exit(run_cli(main))

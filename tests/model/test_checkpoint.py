@@ -185,7 +185,7 @@ def test_a_pyth_of_an_old_torch_is_read(tmp_path: Path) -> None:
 
 
 def test_the_head_dimension_is_the_callers_word(tmp_path: Path) -> None:
-    """No shape tells it, so a wrong one that divides the widths is another network, and others are refused."""
+    """A wrong head width that divides the layers makes another network, which no shape shows; others are refused."""
     path = write_pyth(tmp_path / "a.pyth", authors_state(random_model()))
     assert load_checkpoint(path, head_dim=16).config == dataclasses.replace(SMALL, head_dim=16)
     for head_dim in (5, 32, 64):

@@ -1,4 +1,4 @@
-"""Several processes, parts and precisions: what is the same as in one process, and what a launcher tells."""
+"""Several processes, parts and precisions: what is the same as in one process, and what a launcher sets."""
 
 import dataclasses
 import os
@@ -60,7 +60,7 @@ def two(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("two")
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2")
     command = [sys.executable, *torchrun, __file__, str(root), str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{SUPPORT}"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{SUPPORT}"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stderr
     return out

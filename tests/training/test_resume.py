@@ -169,7 +169,7 @@ def arguments(root: Path, out: Path) -> list[str]:
 
 def run_apart(root: Path, out: Path, *more: str, kill_in_step: int = 0) -> int:
     """`python -m svformer.train` with the small geometry, in a process of its own; its exit code."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "KILL_IN_STEP": str(kill_in_step)}
+    environment = {**os.environ, "KILL_IN_STEP": str(kill_in_step)}
     environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{SUPPORT}"
     command = [sys.executable, __file__, *arguments(root, out), *more]
     return subprocess.run(command, env=environment, capture_output=True, check=False).returncode
