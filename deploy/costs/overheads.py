@@ -95,7 +95,7 @@ def _relayed(link: IntConnection, counts: Counts) -> OpCounts:
 
 
 def _weighted(network: IntNetwork, name: str, counts: Counts, *, times: int) -> OpCounts:
-    """Operations of the weighted connections and the attention that end in a population, so many times."""
+    """Operations of the weighted connections and the attention that end in a population, `times` times."""
     counted = counts[name]
     ops = OpCounts(
         synaptic_ops=times * counted.synaptic_ops,

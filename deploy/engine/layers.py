@@ -156,7 +156,7 @@ def build_layers(network: IntNetwork, plan: Plan, frames_FCHW: NDArray[np.int32]
 
 
 def build_layer(network: IntNetwork, plan: Plan, name: str, *, clips: int) -> Layer:
-    """The layer of a population that is not the input, for so many clips back to back."""
+    """The layer of a population that is not the input, for `clips` clips back to back."""
     sources = tuple(dict.fromkeys(c.source for c in network.into(name)))
     synapses = [
         Synapse(

@@ -21,7 +21,7 @@ WORTH_A_THREAD_NS = 1_000_000  # of a time step: less is done before a second th
 
 
 def place(work: Mapping[str, float], processes: int) -> list[list[str]]:
-    """Cut the populations into so many runs (at most one each), such that the largest sum of work is smallest."""
+    """Cut the populations into `processes` runs (at most one each) whose largest sum of work is as small as can be."""
     names, sums = list(work), np.concatenate([[0.0], np.cumsum(list(work.values()))])
     largest, cuts = list(sums), list[list[int]]()  # of the first n populations, and where the last of their runs begins
     for run in range(1, min(processes, len(names))):

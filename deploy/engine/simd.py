@@ -212,7 +212,7 @@ def paired(rows: Any) -> Any:
 
 
 def _unpaired(builder: ir.IRBuilder, sums: list[Any], rows: Any) -> list[Any]:
-    """Sums of lanes and of their upper bytes, in turn, of so many `rows` -> sums of the weights."""
+    """Sums of the weights of `rows` rows, from sums of lanes and of their upper bytes in turn."""
     byte, results = _constants(_I16, [8] * LANES), []
     extra = builder.mul(rows, _constants(_I16, [1 << 7] * LANES))
     for lanes, upper in zip(sums[::2], sums[1::2], strict=True):

@@ -1,6 +1,6 @@
 """Clips through the layers of a network in this process, without Lava: the messages of the integer interpreter, sooner.
 
-The interpreter stays the judge of what a network says; this is for those who ask the same network many times.
+The interpreter defines what a network computes; this pays where the same network runs many times.
 """
 
 from collections.abc import Collection

@@ -156,7 +156,7 @@ def read_result(future: distributed.Future[bytes], batch: Batch, sources: Sequen
 
 @contextmanager
 def _ctrl_c_later() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block; threads and processes that begin in it, and their own, never hear of it.
+    """Ctrl-C waits for the end of the block; processes that start in it, and their children, ignore it.
 
     A terminal sends it to all processes of a command, and it is the first that has to answer.
     """
@@ -170,7 +170,7 @@ def _ctrl_c_later() -> Iterator[None]:
 
 @contextmanager
 def local_workers(count: int) -> Iterator[Workers]:
-    """So many processes on this machine, for as long as the block lasts."""
+    """`count` processes on this machine, for as long as the block lasts."""
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # of the processes; what a user must know is told
     with ExitStack() as stack:
         with _ctrl_c_later():

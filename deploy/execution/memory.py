@@ -123,9 +123,10 @@ def _size(population: Population | IntPopulation) -> int:
 
 
 def _execution(network: Network | IntNetwork, message: Mapping[str, int], *, record: Container[str]) -> MemoryNeed:
-    """The interpreters (`deploy.ir.running`), whose messages take so many bytes each; what is not kept is dropped.
+    """What an interpreter (`deploy.ir.running`) takes; `message` has the bytes of one message by population.
 
-    Populations run with the currents of all clips there, connections clip by clip; the input stays.
+    The currents of all clips are there when a population runs, connections run clip by clip; the input stays, and a
+    message that is not in `record` is dropped after its last use.
     """
     neurons = {name: _size(population) for name, population in network.populations.items()}
     sent = {name: network.frames * message[name] * count for name, count in neurons.items()}

@@ -92,4 +92,4 @@ probe.__module__ = "__main__"  # or it would be sent as a name
 
 
 def reported_by_client(error: InputError) -> None:
-    """Stands for `ClipSource.leave_out` on workers: the clip may be left out, and the sender tells its owner."""
+    """`ClipSource.leave_out` on workers: the clip may be left out, and the client reports the error to the user."""

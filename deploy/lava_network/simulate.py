@@ -49,8 +49,8 @@ def simulate(
 ) -> LavaResult:
     """Stream clips of real numbers [N, T, C, H, W] back to back; `on_progress` gets the time steps done.
 
-    `blocks` chooses fused layers, placed in at most so many `processes` which share the `cores` (default: all) as
-    threads, or Lava's own Conv and LIFReset, each in a process of its own (slow; see stock.py). `threads` is their
+    `blocks` chooses fused layers, placed in at most `processes` Lava processes, which share the `cores` (default: all)
+    as threads, or Lava's own Conv and LIFReset, each in a process of its own (slow; see stock.py). `threads` is their
     number in each process (default: as many as its work is worth).
 
     Raises `SimulatorError` when a process fails or `timeout_s` is over by the `clock`; nothing is left running then.
@@ -85,7 +85,7 @@ def build_blocks(
     cores: int,
     threads: int | None = None,
 ) -> tuple[AbstractProcess, dict[type, type]]:
-    """The layers in connected blocks, at most so many; one of them, and the process models to run them."""
+    """The layers in at most `processes` connected blocks: one of the blocks, and the process models to run all."""
     layers = build_layers(network, plan, frames_FCHW)
     work_ns = measured_work(network, layers)
     runs = place(work_ns, processes)

@@ -228,7 +228,7 @@ def _population(network: IntNetwork, plan: Plan, name: str, frames_FCHW: NDArray
 
 
 def lif_process(population: IntLif, *, frames: int, first_step: int) -> LIFReset:
-    """Lava's LIF for a layer whose clips of so many frames begin at `first_step`."""
+    """Lava's LIF for a layer whose first clip, of `frames` frames, begins at `first_step`."""
     return LIFReset(
         shape=channels_last(population.shape),
         du=4095,

@@ -168,7 +168,7 @@ def _composed_geometry(first: ConvGeometry, second: ConvGeometry) -> ConvGeometr
 
 
 def _blocks(operation: Convolution, count: int) -> Array:
-    """The kernel as so many independent blocks, zeros between the groups inside one: [count, O, C, kh, kw]."""
+    """The kernel as `count` independent blocks, with zeros between the groups of a block: [count, O, C, kh, kw]."""
     groups = operation.geometry.groups // count
     weight = operation.weight.reshape(count, groups, -1, *operation.weight.shape[1:])
     _, _, outputs, inputs, *kernel = weight.shape
