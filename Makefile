@@ -6,7 +6,7 @@ TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-triton notebooks lint docs clean lock
+.PHONY: help setup demo test test-fast test-triton notebooks lint docs clean lock
 
 IN_VENV := .venv/bin/python
 
@@ -22,6 +22,9 @@ demo: setup ## Run the shipped network on the shipped clips, from .nir file to e
 test: lint ## Lint, check the types, run the tests and the notebooks
 	@echo "all tests and notebooks take 20 to 30 minutes on two cores; the share that is done stands at the right"
 	$(IN_VENV) -m pytest -n 2 --dist loadfile
+
+test-fast: lint ## Leave out what trains, starts processes or deploys whole networks
+	$(IN_VENV) -m pytest -n 2 --dist loadfile -m "not slow" tests
 
 notebooks: setup ## Run the notebooks, keep their outputs, and draw the picture of the README
 	$(IN_VENV) tools/run_notebooks.py

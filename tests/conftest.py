@@ -31,15 +31,15 @@ settings.register_profile("svformer", UNTIMED, derandomize=True, database=None)
 settings.register_profile("explore", UNTIMED, derandomize=False)
 settings.load_profile("svformer")
 
-# Which tests need which library: all of these folders and files, and what takes these fixtures. Single tests elsewhere
-# bear the marker themselves.
+# Marker -> tests that bear it: all of these folders and files, and what takes these fixtures. Single tests elsewhere
+# bear it themselves.
 ROOT = Path(__file__).parents[1]
 COMPILER_WITH_TORCH = (
     *("export", "fidelity", "interop", "interpreter_maps", "interpreter_neurons", "mapping", "merge_linear_chains"),
     *("nir_graph", "nir_versions", "per_step", "portable", "quantize", "random_graphs", "reference", "soft_reset"),
     *("split_relays", "statistics", "stock_simulators", "tables"),
 )
-NEEDS = {
+MARKED = {
     "lava": ("tests/lava", "tests/commands/test_run_lava.py", "tests/execution/test_cluster.py", "notebooks"),
     "torch": (
         *(
@@ -51,35 +51,46 @@ NEEDS = {
         "tests/project/test_benchmark_neuron.py",
         "notebooks",
     ),
+    # what trains, starts processes or deploys whole networks
+    "slow": (
+        *(f"tests/{name}" for name in ("commands", "lava", "training")),
+        *(f"tests/execution/test_{name}.py" for name in ("cluster", "memory", "resume")),
+        *(f"tests/data/test_{name}.py" for name in ("datasets", "dvs128", "folder", "ntu60")),
+        *(f"tests/compiler/test_{name}.py" for name in ("interop", "portable", "stock_simulators")),
+        *(f"tests/project/test_{name}.py" for name in ("benchmark_neuron", "docs", "markers")),
+        "tests/model/test_multistep_triton.py",
+        "notebooks",
+    ),
 }
+LIBRARIES = ("lava", "torch")
 FIXTURES = {"exported": "torch"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """What a run leaves out cannot be imported in it: `-m "not lava"` is a machine without Lava."""
-    for library in NEEDS:
+    for library in LIBRARIES:
         if _left_out(config, library):
             sys.modules[library] = None  # type: ignore[assignment]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Files that would be left out as a whole are not even imported."""
-    return any(_left_out(config, library) for library in _needs(collection_path)) or None
+    return any(_left_out(config, marker) for marker in _markers(collection_path)) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        for library in {*_needs(item.path), *(FIXTURES[name] for name in fixtures if name in FIXTURES)}:
-            item.add_marker(library)
+        for marker in {*_markers(item.path), *(FIXTURES[name] for name in fixtures if name in FIXTURES)}:
+            item.add_marker(marker)
 
 
-def _left_out(config: pytest.Config, library: str) -> bool:
-    return re.search(rf"\bnot {library}\b", config.option.markexpr) is not None
+def _left_out(config: pytest.Config, marker: str) -> bool:
+    return re.search(rf"\bnot {marker}\b", config.option.markexpr) is not None
 
 
-def _needs(path: Path) -> list[str]:
-    return [name for name, places in NEEDS.items() if any(path.is_relative_to(ROOT / place) for place in places)]
+def _markers(path: Path) -> list[str]:
+    return [name for name, places in MARKED.items() if any(path.is_relative_to(ROOT / place) for place in places)]
 
 
 @pytest.fixture(scope="session")
