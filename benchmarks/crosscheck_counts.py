@@ -14,6 +14,7 @@ the tools count differently, and why: docs/counting.md.
 """
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -142,7 +143,7 @@ def count_with_spikingjelly(network: SmallNetwork) -> ToolCounts:
             model(layer.inputs)
         reads = memory.get_counts()["Global"]
         with torch.no_grad():
-            found[name] = counted(lambda layer=layer: layer.module(layer.inputs)) | {
+            found[name] = counted(functools.partial(layer.module, layer.inputs)) | {
                 "weight_reads": reads["weight_read_bytes"] // WORD_BYTES,
                 "bias_reads": reads["bias_read_bytes"] // WORD_BYTES,
             }

@@ -47,6 +47,7 @@ from svformer.config import PRESETS, SVFormerConfig
 from svformer.model.neurons import PLIF
 from svformer.model.svformer import SVFormer
 
+LIBRARIES = ("torch", "numpy", "lava-nc")
 MIDDLE_RATE = 0.1
 TORCH_REPEATS = 25  # a forward pass of some 20 ms: single ones differ by a factor of two
 LOOK_S = 0.01
@@ -72,7 +73,9 @@ def at(quantity: str, value: float) -> tuple[SVFormerConfig, float]:
         return MIDDLE, value
     if quantity == "blocks":
         return dataclasses.replace(MIDDLE, depths=(int(value) // 4,) * 4), MIDDLE_RATE
-    return dataclasses.replace(MIDDLE, **{quantity: int(value)}), MIDDLE_RATE
+    if quantity == "image_size":
+        return dataclasses.replace(MIDDLE, image_size=int(value)), MIDDLE_RATE
+    return dataclasses.replace(MIDDLE, frames=int(value)), MIDDLE_RATE
 
 
 def at_rate(model: SVFormer, clip_BCTHW: Tensor, rate: float) -> SVFormer:
@@ -193,7 +196,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    console, made = new_console(), provenance()
+    console, made = new_console(), provenance(LIBRARIES)
     points: list[dict[str, Any]] = []
     measured: dict[Any, dict[str, Any]] = {}
     for quantity, values in SWEEPS.items():

@@ -178,7 +178,7 @@ def memory_mj() -> tuple[float, float]:
 def geometry_difference(measured: NetworkSize) -> str:
     """Say in plain words how far `measured` is from the paper's network, for the line beside the energy."""
     paper = paper_network()
-    sizes = f"Measured: {_size_words(measured)}. Paper: {_size_words(paper)}."
+    sizes = f"This network: {_size_words(measured)}. Paper: {_size_words(paper)}."
     share = measured.padded_macs / paper.padded_macs
     same = (measured.image_size, measured.time_steps) == (paper.image_size, paper.time_steps)
     if same and abs(share - 1) < SAME_WORK:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 import deploy
@@ -21,6 +24,8 @@ from deploy.costs.counting import count_operations
 from deploy.frontend.export import export_checkpoint
 from deploy.ir.integer import IntNetwork
 from deploy.ir.populations.lif import IntLif
+from deploy.ir.types import Frames, Signals
+from deploy.passes.schedule import schedule
 from deploy.report import charts as deploy_plot
 from hardware import OpCounts, load_chip, price
 from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT
@@ -57,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{out.name}: {out.stat().st_size / 1e3:.0f} kB")
 
 
-def run() -> tuple[IntNetwork, np.ndarray, dict[str, np.ndarray]]:
+def run() -> tuple[IntNetwork, Frames, Signals]:
     """The integer network, the frames of a clip [T, C, H, W], and what every population sends, [T, C, H, W]."""
     graph = export_checkpoint(TINY_CHECKPOINT)[1]
     network = deploy.lower(graph)
@@ -69,10 +74,10 @@ def run() -> tuple[IntNetwork, np.ndarray, dict[str, np.ndarray]]:
     return integer, clip_NTCHW[0], {name: signal[0] for name, signal in signals.items()}
 
 
-def draw(integer: IntNetwork, frames_TCHW: np.ndarray, signals: dict[str, np.ndarray]) -> plt.Figure:
+def draw(integer: IntNetwork, frames_TCHW: Frames, signals: Signals) -> Figure:
     plot.use_style()
-    figure = plt.figure(figsize=(8, 4.6))
-    figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.02)
+    layout = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.02)
+    figure = plt.figure(figsize=(8, 4.6), layout=layout)
     grid = figure.add_gridspec(1 + len(PARTS), 2, width_ratios=(3.6, 1), height_ratios=(0.62, *[1] * len(PARTS)))
     film = plot.film(frame_pixels(frames_TCHW), figure.add_subplot(grid[0, 0]))
     film.set_title("a video clip, one frame a time step")
@@ -90,14 +95,18 @@ def draw(integer: IntNetwork, frames_TCHW: np.ndarray, signals: dict[str, np.nda
     rasters[-1].set_xlabel("time step")
     energy = figure.add_subplot(grid[1:, 1])
     draw_energy(energy, integer, signals)
-    causes = energy.get_legend().legend_handles
+    inner = energy.get_legend()
+    assert inner is not None
+    causes = [handle for handle in inner.legend_handles if handle is not None]
     figure.legend(handles=causes, ncols=len(causes), loc="outside lower right", fontsize=plot.SMALL, labelcolor=SOFT)
-    energy.get_legend().remove()
+    inner.remove()
     return figure
 
 
-def draw_energy(ax: plt.Axes, integer: IntNetwork, signals: dict[str, np.ndarray]) -> None:
-    counts = count_operations(integer, {name: signal[np.newaxis] for name, signal in signals.items()})
+def draw_energy(ax: Axes, integer: IntNetwork, signals: Signals) -> None:
+    counts = count_operations(
+        integer, schedule(integer), {name: signal[np.newaxis] for name, signal in signals.items()}
+    )
     chip = load_chip(CHIP)
     by_part = {
         part: price(sum((counts[name] for name in members(integer, prefixes)), OpCounts()), chip)

@@ -5,6 +5,7 @@ a class here and its name in `EXTENSIONS`. A reader that does not know a node mu
 does.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,22 +36,22 @@ class LoweredNode:
     bias: Array | None = None  # broadcasts to (C, H, W) or [T, C, H, W]
 
 
-class ExtensionNode(nir.NIRNode):
+class ExtensionNode(nir.NIRNode, ABC):
     """A node of ours: without state, one signal in and one out."""
 
     takes_spikes: ClassVar[bool] = False  # whether it is defined for the spikes of one population only
 
+    @abstractmethod
     def run(self, x_NT: Array) -> Array:
         """The output [N, T, *shape] for a signal [N, T, *shape]; raises `InputError` for one that it cannot take."""
-        raise NotImplementedError
 
     def at(self, t: int) -> "ExtensionNode":
         """The node as it is at one time step; most are the same at all."""
         return self
 
+    @abstractmethod
     def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
         """The node between images of these shapes in clips of `frames`; raises `ValueError` for what it cannot be."""
-        raise NotImplementedError
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""Files that ship with the project: the trained tiny network and a few real video files."""
+"""Files that ship with the project: the trained tiny network and a few short videos of procedural clips."""
 
 from pathlib import Path
 

@@ -147,7 +147,7 @@ def test_a_measured_network_beside_the_paper():
 def test_geometry_difference_in_plain_words():
     tiny = paper_ledger.NetworkSize(image_size=(32, 32), time_steps=16, parameters=201_234, padded_macs=37_675_757)
     words = paper_ledger.geometry_difference(tiny)
-    assert "Measured: 32 x 32 pixels, T = 16, 201,234 parameters, 0.03768 G dense MACs per clip." in words
+    assert "This network: 32 x 32 pixels, T = 16, 201,234 parameters, 0.03768 G dense MACs per clip." in words
     assert "Paper: 224 x 224 pixels, T = 16, 13,801,612 parameters, 37.68 G dense MACs per clip." in words
     assert "0.100% of the paper's dense work per clip" in words
 
