@@ -35,9 +35,10 @@ from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
 from deploy.ir.storage import widest_weight_bits
 from deploy.ir.types import Frames
-from deploy.passes.bounds import prove
+from deploy.passes.bounds import in_order, prove
 from deploy.passes.calibrate import calibrate
-from deploy.passes.defaults import DEFAULT_MERGE, Step
+from deploy.passes.chip_form import chip_form
+from deploy.passes.defaults import DEFAULT_MERGE, Form, Step
 from deploy.passes.from_nir import from_nir, graph_frames
 from deploy.passes.lowering import LoweringOptions, passes
 from deploy.passes.merge_linear_chains import Merge, has_chains, read_merge
@@ -110,6 +111,19 @@ def _compare(draft: Draft) -> Iterator[str]:
     yield from (f"  warning: {warning}" for warning in warnings(draft.fixed_point))
 
 
+def _form(draft: Draft) -> Iterator[str]:
+    draft.fused = draft.integer
+    if draft.form == "fused":
+        return
+    with working("putting the network into the form of a chip"):
+        formed = chip_form(draft.fused)
+    draft.integer, added = formed.network, formed.network.added
+    draft.headroom = in_order(draft.integer, [*draft.headroom, *formed.headroom])
+    check_integer(draft.integer, after="chip_form")
+    neurons = sum(draft.integer.size(name) for name in added)
+    yield f"chip form: {len(added)} populations of {neurons:,} neurons for attention, biases and wide factors"
+
+
 def _schedule(draft: Draft) -> Iterator[str]:
     draft.plan = plan = schedule(draft.integer)
     delay = f"longest delay {plan.longest_lag} steps"
@@ -124,6 +138,7 @@ STEPS: dict[Step, Callable[[Draft], Iterator[str]]] = {
     "quantize": _quantize,  # scales and exponents; every operation and population gives its integer form
     "prove": _prove,  # no register can overflow, whatever the input
     "compare": _compare,  # what rounding changed, on the calibration clips
+    "form": _form,  # with --form chip: attention, biases and wide factors of what a Loihi 2 holds
     "schedule": _schedule,  # the time step at which every layer sees each frame
 }
 
@@ -145,12 +160,13 @@ def deploy(
     weight_bits: int = WEIGHT_BITS,
     merge: Merge | None = None,
     search: bool = True,
+    form: Form = "fused",
 ) -> Deployment:
     """Lower, quantise and schedule a graph by `STEPS`; each says what it did.
 
     Raises `InputError`, before anything runs, when not even one clip fits into the memory.
     """
-    draft = drafted(graph, calibration, weight_bits=weight_bits, merge=merge, search=search)
+    draft = drafted(graph, calibration, weight_bits=weight_bits, merge=merge, search=search, form=form)
     return advance(draft, say).finished()
 
 
@@ -171,6 +187,7 @@ def drafted(
     weight_bits: int = WEIGHT_BITS,
     merge: Merge | None = None,
     search: bool = True,
+    form: Form = "fused",
 ) -> Draft:
     """A deployment before its first step, with its calibration clips read."""
     clips = load_clips(calibration, input_format(graph, graph_frames(graph)))
@@ -182,6 +199,7 @@ def drafted(
         weight_bits=weight_bits,
         merge=chosen,
         search=search,
+        form=form,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.arguments import WIDTHS
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, Blocks
 from deploy.ir.machine import WEIGHT_BITS
-from deploy.passes.defaults import DEFAULT_MERGE
+from deploy.passes.defaults import DEFAULT_MERGE, FORMS, Form
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
 from svformer.common.options import positive_int, positive_seconds
@@ -36,6 +36,7 @@ class Request:
     views: tuple[int, int] = (1, 1)  # temporal x spatial views of every clip
     weight_bits: int = WEIGHT_BITS  # sign included
     merge: str = DEFAULT_MERGE  # name or file of the chip that decides which convolutions merge; "always", "never"
+    form: Form | None = None  # "chip": of what a Loihi 2 holds; None: "fused", but "chip" on a board
     backend: str = "lava"  # one of `deploy.execution.backends`, or a board
     blocks: Blocks = "fused"  # "stock": Lava's own Conv and LIF
     processes: int = 1  # of Lava, which share the layers
@@ -79,6 +80,12 @@ class Request:
         for option, found, allowed in (("--backend", self.backend, TARGETS), ("--blocks", self.blocks, BLOCKS)):
             if found not in allowed:
                 raise InputError(f"{option} {found}; allowed: {', '.join(allowed)}")
+        if self.form is not None and self.form not in FORMS:
+            raise InputError(f"--form {self.form}; allowed: {', '.join(FORMS)}")
+        if self.form == "fused" and self.backend in BOARDS:
+            raise InputError(
+                f"--form fused with --backend {self.backend}: a board holds the chip form alone; leave it out"
+            )
         if self.scheduler == "":
             raise InputError("--scheduler '': allowed: the address of a dask scheduler, tcp://HOST:8786")
 
@@ -86,6 +93,11 @@ class Request:
     def simulates(self) -> bool:
         """Whether clips run on Lava or in the integer interpreter, so that there are batches and a full report."""
         return not self.estimate and self.backend not in BOARDS
+
+    @property
+    def chosen_form(self) -> Form:
+        """The form in which the network is run."""
+        return self.form or ("chip" if self.backend in BOARDS else "fused")
 
     @property
     def folder(self) -> Path:

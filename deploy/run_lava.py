@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from deploy.arguments import WIDTHS, add_merge_argument
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS
 from deploy.ir.machine import WEIGHT_BITS
-from deploy.passes.defaults import STEP_NAMES
+from deploy.passes.defaults import FORMS, STEP_NAMES
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.options import fields_of, positive_int, positive_seconds, views
 from svformer.common.terminal import new_console
@@ -48,6 +48,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--views", type=views, default=(1, 1), metavar="TxS", help="temporal x spatial views of every video, e.g. 5x3")
     add("--weight-bits", type=WIDTHS, default=WEIGHT_BITS, metavar="BITS", help="2 to 8, sign included (default: 8)")
     add_merge_argument(parser)
+    form_help = "chip: attention and biases of what a Loihi 2 holds (default: fused; on a board: chip)"
+    add("--form", choices=FORMS, help=form_help)
     add("--backend", choices=(*BACKENDS, *BOARDS), default="lava", help="what computes the spikes (default: lava)")
     add("--blocks", choices=BLOCKS, default="fused", help="stock: Lava's own Conv and LIF")
     add("--processes", type=positive_int, default=1, help="Lava processes that share the layers (default: 1)")

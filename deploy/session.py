@@ -57,7 +57,12 @@ def run(request: Request, say: Say = lambda line: None) -> Outcome:
     prepared = prepare(request)
     graph = _network(request, prepared, say)
     deployment = pipeline.deploy(
-        graph, prepared.calibration, say, weight_bits=request.weight_bits, merge=prepared.merge
+        graph,
+        prepared.calibration,
+        say,
+        weight_bits=request.weight_bits,
+        merge=prepared.merge,
+        form=request.chosen_form,
     )
     if request.estimate:
         return _estimated(request, prepared, deployment)
@@ -73,7 +78,11 @@ def draft(request: Request, last: Step, say: Say = lambda line: None) -> Draft:
     """
     prepared = prepare(request)
     begun = pipeline.drafted(
-        prepared.graph, prepared.calibration, weight_bits=request.weight_bits, merge=prepared.merge
+        prepared.graph,
+        prepared.calibration,
+        weight_bits=request.weight_bits,
+        merge=prepared.merge,
+        form=request.chosen_form,
     )
     return pipeline.advance(begun, say, last=last)
 

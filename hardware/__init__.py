@@ -14,7 +14,7 @@ from hardware.counts import MeanCounts, OpCounts
 from hardware.energy import EnergyBreakdown, price
 from hardware.errors import ChipError
 from hardware.fit import ChipFit, LayerResources, fit
-from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
+from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry, SparseConvGeometry
 from hardware.models import ChipTime, EnergyModel, energy_models
 from hardware.op_counts import (
     count_accesses,
@@ -42,6 +42,7 @@ __all__ = [
     "LayerResources",
     "MeanCounts",
     "OpCounts",
+    "SparseConvGeometry",
     "SynapseUse",
     "cost_lines",
     "count_accesses",

@@ -3,7 +3,7 @@
 Legend: C channels, H rows, W columns, of one time step. All counts are per time step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -104,15 +104,42 @@ class ConvGeometry:
         return (self.in_shape[1 + axis] + 2 * self.padding[axis] - span) // self.stride[axis] + 1
 
     def _reached(self, axis: int) -> NDArray[np.int64]:
-        """Output positions along one axis (0 rows, 1 columns) that each input position contributes to.
+        """Output positions along one axis (0 rows, 1 columns) that each input position contributes to."""
+        return self._taps(axis).sum(axis=1, dtype=np.int64)
+
+    def _taps(self, axis: int) -> NDArray[np.int64]:
+        """int64 [size, kernel] of 0 and 1: whether an input position reaches an output through a tap of the kernel.
 
         Output o reads input y through tap k where y + padding = o * stride + k * dilation.
         """
         taps = np.arange(self.kernel[axis]) * self.dilation[axis]
         positions = np.arange(self.in_shape[1 + axis])[:, np.newaxis] + self.padding[axis] - taps
         output, remainder = np.divmod(positions, self.stride[axis])
-        hits = (remainder == 0) & (output >= 0) & (output < self._out_size(axis))
-        return hits.sum(axis=1, dtype=np.int64)
+        return ((remainder == 0) & (output >= 0) & (output < self._out_size(axis))).astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseConvGeometry(ConvGeometry):
+    """A convolution whose weights of zero are no synapses: a message reaches only where a weight is not zero.
+
+    `reached` says so for every weight, bool [O, C / groups, kernel height, kernel width]. The kernel is still stored
+    whole (`weights`). Geometries of equal shape compare as equal, whatever their weights.
+    """
+
+    reached: NDArray[np.bool_] = field(repr=False, compare=False)
+
+    @property
+    def synapses(self) -> int:
+        """Pairs of input and output neuron that a weight other than zero connects."""
+        return int(self.fan_out_map().sum())
+
+    def fan_out_map(self) -> NDArray[np.int64]:
+        """int64 [C, H, W]: output neurons that a spike of every input neuron reaches."""
+        channels, height, width = self.in_shape
+        of_group = self.reached.reshape(self.groups, -1, channels // self.groups, *self.kernel)
+        outputs = of_group.sum(axis=1, dtype=np.int64).reshape(channels, *self.kernel)  # by input channel and tap
+        rows, columns = self._taps(0), self._taps(1)
+        return np.einsum("ckl,yk,xl->cyx", outputs, rows, columns).reshape(channels, height, width)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Every count is exact and additive: counts of layers, of clips, or of single time steps (`messages[t : t +
 1]`) may be added, and the sum is the count of the whole. Weights that happen to be zero are counted: a chip
-stores them. What other tools count differently: docs/counting.md.
+stores them; a `SparseConvGeometry` says of its zeros that they are no synapses. What other tools count differently:
+docs/counting.md.
 
 Legend: T time steps, C channels, H rows, W columns, N = H * W tokens.
 """
@@ -34,8 +35,8 @@ def count_connection(
         raise ChipError(
             f"messages have shape {messages_TCHW.shape}, the connection takes [T, {_text(geometry.in_shape)}]"
         )
-    sent_HW = np.count_nonzero(messages_TCHW, axis=(0, 1))
-    events = int((sent_HW * geometry.fan_out_map()).sum())
+    sent_CHW = np.count_nonzero(messages_TCHW, axis=0)
+    events = int((sent_CHW * geometry.fan_out_map()).sum())
     relayed = not binary and isinstance(geometry, IdentityGeometry)
     return OpCounts(
         synaptic_ops=events if binary else 0,

@@ -18,7 +18,7 @@ def layer_resources(network: IntNetwork, plan: Plan) -> list[LayerResources]:
                 shape=receiver.shape,
                 inputs=[c.operation.geometry for c in incoming],
                 outgoing=len(network.out_of(name)),
-                weight_bits=max(c.operation.weight_bits for c in incoming),
+                weight_bits=max((c.operation.weight_bits for c in incoming), default=0),
                 state_bits_per_neuron=STATE_BITS,
                 message_bits=receiver.message_bits,
                 delay=max((plan.lag(c) for c in incoming), default=0),

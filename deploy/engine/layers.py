@@ -77,7 +77,7 @@ class Layer:
         self.synapses, self.sources, self.first_step = synapses, sources, first_step
         self.frames, self.all_frames = frames, clips * frames
         shape, dtype = population.shape, self.neurons.dtype
-        self.rest, self.no_currents = np.zeros(shape, dtype), np.zeros(shape, np.int32)
+        self.rest, self.no_currents = np.full(shape, self.neurons.at_rest, dtype), np.zeros(shape, np.int32)
         self.total = zeros(shape, np.int32)
         self.buffers = itertools.cycle([zeros(shape, dtype) for _ in range(longest_lag + 2)])
         depth = max((s.lag for s in synapses), default=0) + 1

@@ -15,6 +15,8 @@ from deploy.engine.ranges import message_type
 from deploy.engine.simd import inlined, jit
 from deploy.ir.machine import DECAY_BITS, DECAY_ONE, STATE_LIMIT, STATE_SHIFT
 from deploy.ir.populations.base import IntReceiver
+from deploy.ir.populations.constant import IntConstant
+from deploy.ir.populations.gate import IntGate
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.populations.relay import IntRelay
 from deploy.ir.types import Shape
@@ -30,6 +32,7 @@ class Relay:
     """Graded messages: the sum of currents and bias."""
 
     dtype = np.dtype(np.int32)
+    at_rest = 0
 
     def __init__(self, relay: IntRelay, frames: int) -> None:
         biases = different_steps(relay.bias_by_step(frames))
@@ -44,6 +47,39 @@ class Relay:
         return out
 
 
+class Gates:
+    """Graded messages: the sum of currents where it is above a threshold."""
+
+    dtype = np.dtype(np.int32)
+    at_rest = 0
+
+    def __init__(self, gate: IntGate) -> None:
+        self.threshold = gate.threshold
+
+    def reset(self) -> None:
+        """A gate keeps nothing."""
+
+    def update(self, parts: Sequence[Array], frame_of_clip: int, out: Array) -> Array:
+        first, *others = parts
+        np.add(first, others[0] if others else 0, out=out, dtype=np.int32, casting="unsafe")
+        out[np.abs(out) <= self.threshold] = 0
+        return out
+
+
+class Constant:
+    """A neuron that always fires."""
+
+    dtype = np.dtype(np.int8)
+    at_rest = 1
+
+    def reset(self) -> None:
+        """It keeps nothing."""
+
+    def update(self, parts: Sequence[Array], frame_of_clip: int, out: Array) -> Array:
+        out[:] = 1
+        return out
+
+
 class Neurons:
     """Spikes of Loihi's LIF neurons, all sums in 32 bits; see `fits`.
 
@@ -51,6 +87,7 @@ class Neurons:
     """
 
     dtype = np.dtype(np.int8)
+    at_rest = 0
 
     def __init__(self, lif: IntLif, frames: int) -> None:
         by_channel = all(values.shape[-2:] == (1, 1) for values in (lif.decay, lif.threshold))
@@ -87,6 +124,8 @@ class Interpreted:
     as the integer interpreter defines them: exact, and slower.
     """
 
+    at_rest = 0
+
     def __init__(self, population: IntReceiver, frames: int) -> None:
         self.population, self.frames = population, frames
         self.dtype = message_type(population)
@@ -103,8 +142,12 @@ class Interpreted:
         return out
 
 
-def populated(population: IntReceiver, frames: int) -> Relay | Neurons | Interpreted:
-    """What runs a population: the fast form where there is one."""
+def populated(population: IntReceiver, frames: int) -> Relay | Gates | Constant | Neurons | Interpreted:
+    """What runs a population: the fast form where there is one. `at_rest` is what it sends outside of clips."""
+    if isinstance(population, IntGate):
+        return Gates(population)
+    if isinstance(population, IntConstant):
+        return Constant()
     if isinstance(population, IntRelay):
         return Relay(population, frames)
     if isinstance(population, IntLif) and Neurons.fits(population):

@@ -13,6 +13,7 @@ from deploy.ir.intervals import Headroom
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
 from deploy.ir.plan import Plan
+from deploy.passes.defaults import Form
 from hardware import LayerResources
 
 
@@ -23,25 +24,29 @@ class Deployment:
     Attributes:
         unmerged: The network as it was read from the graph, one population for a node.
         network: The lowered network, in real numbers.
-        integer: What it was quantised to.
+        integer: What it was quantised to, in the form in which it is run.
+        fused: The same before the chip form; `integer` itself where it has none.
         plan: When every population of the integer network sees each frame.
         headroom: How full every register can get.
         classes: Names of the classes, where the graph says them.
         calibration_clips: How many clips the scales were chosen on.
         weight_bits: The width that was asked for, sign included.
         fixed_point: What rounding costs every layer, on the calibration clips.
+        form: "fused", or "chip" (`deploy.passes.chip_form`).
     """
 
     graph: nir.NIRGraph
     unmerged: Network
     network: Network
     integer: IntNetwork
+    fused: IntNetwork
     plan: Plan
     headroom: list[Headroom]
     classes: tuple[str, ...]
     calibration_clips: int
     weight_bits: int = WEIGHT_BITS
     fixed_point: list[LayerFidelity] = field(default_factory=list)
+    form: Form = "fused"
 
     @property
     def spiking(self) -> list[str]:

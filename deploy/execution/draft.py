@@ -15,6 +15,7 @@ from deploy.ir.network import Network
 from deploy.ir.plan import Plan
 from deploy.ir.types import Frames
 from deploy.passes.calibrate import Calibration
+from deploy.passes.defaults import Form
 from deploy.passes.lowering import LoweringStep
 from deploy.passes.merge_linear_chains import Merge
 
@@ -30,6 +31,7 @@ class Draft:
         weight_bits: Width of a weight, sign included.
         merge: What decides about chains of convolutions (`deploy.passes.merge_linear_chains`).
         search: Whether the best of several scales is searched, or the first that fits is taken.
+        form: Whether attention and biases of relays stay as they are ("fused") or become what a Loihi 2 holds.
     """
 
     graph: nir.NIRGraph
@@ -38,12 +40,14 @@ class Draft:
     weight_bits: int = WEIGHT_BITS
     merge: Merge
     search: bool = True
+    form: Form = "fused"
 
     unmerged: Network = field(init=False)
     rates: dict[str, float] = field(init=False)
     lowered: list[LoweringStep] = field(init=False)
     calibration: Calibration = field(init=False)
     integer: IntNetwork = field(init=False)
+    fused: IntNetwork = field(init=False)
     headroom: list[Headroom] = field(init=False)
     fixed_point: list[LayerFidelity] = field(init=False)
     plan: Plan = field(init=False)
@@ -65,10 +69,12 @@ class Draft:
             unmerged=self.unmerged,
             network=self.network,
             integer=self.integer,
+            fused=self.fused,
             plan=self.plan,
             headroom=self.headroom,
             classes=class_names(self.graph.metadata),
             calibration_clips=len(self.clips),
             weight_bits=self.weight_bits,
             fixed_point=self.fixed_point,
+            form=self.form,
         )

@@ -32,7 +32,7 @@ def _spikes_on_grid(path: Path, dt_s: float) -> dict[str, Grid]:
 def require_comparable(path: Path, network: Network, dt_s: float) -> None:
     """Raise `InputError`, before anything runs, for what `compare` would refuse."""
     recorded = _spikes_on_grid(path, dt_s)
-    layers = [name for name in network.populations if network.spiking(name)]
+    layers = network.neuron_layers
     for theirs, ours in _matched(path, recorded, dict.fromkeys(layers)).items():
         silence = np.zeros((1, network.frames, *network.populations[ours].shape), dtype=bool)
         _like(path, ours, recorded[theirs][:1], silence)

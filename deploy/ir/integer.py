@@ -76,13 +76,17 @@ class IntConnection:
 
 @dataclass(frozen=True, kw_only=True)
 class IntNetwork:
-    """Populations in an order in which each comes after its sources; see `deploy.ir.network.Network`."""
+    """Populations in an order in which each comes after its sources; see `deploy.ir.network.Network`.
+
+    Those in `added` stand for no layer of the model: a chip makes an operation of them (`deploy.passes.chip_form`).
+    """
 
     populations: dict[str, IntPopulation]
     connections: tuple[IntConnection, ...]
     output: str
     frames: int  # T
     notes: tuple[str, ...] = ()
+    added: frozenset[str] = frozenset()
 
     def into(self, name: str) -> list[IntConnection]:
         """Connections that end in a population."""
@@ -98,8 +102,8 @@ class IntNetwork:
 
     @property
     def neuron_layers(self) -> list[str]:
-        """Names of the populations that spike, in order of execution."""
-        return [name for name, population in self.populations.items() if population.spiking]
+        """Names of the model's layers of neurons, in order of execution; those in `added` are left out."""
+        return [name for name, p in self.populations.items() if p.spiking and name not in self.added]
 
     @property
     def input(self) -> IntInput:

@@ -14,29 +14,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.ports.ports import OutPort
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2HwCfg, RunConfig
-from lava.proc.graded.process import GradedVec
-from lava.proc.lif.process import LIFReset
 from lava.utils import loihi
 from numpy.typing import NDArray
 
 from deploy.engine.ranges import message_type
 from deploy.errors import SimulatorError
-from deploy.ir.integer import IntConnection, IntNetwork
-from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.integer import IntNetwork
 from deploy.ir.plan import Plan
-from deploy.ir.populations.lif import IntLif
 from deploy.lava_network import compat
 from deploy.lava_network.actors import one_line
+from deploy.lava_network.chip_processes import Through, build_chip_processes, require_held
+from deploy.lava_network.endpoints import ENDS
 from deploy.lava_network.recording import Recording
-from deploy.lava_network.stock import MODELS, Frames, Recorder, channels_last, conv_process, lif_process
-from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
-from hardware import ConvGeometry
 from svformer.common.errors import InputError
 
 PROFILER = "lava.utils.loihi2_profiler"
@@ -44,8 +38,6 @@ HOST_BINARY = "nxcore/bin/nx_driver_server"  # Lava's default
 ADAPTERS = "lava.proc.embedded_io.spike"
 INPUT_BITS = 16  # of a message that Intel's adapter takes into the chip
 OUTPUT_BITS = 32  # of a graded message out of it
-LARGEST_WEIGHT = 127
-EXPONENTS = range(-8, 8)  # 4 bits, signed
 
 # Class of the profiler -> what it holds after the run, under the names and in the units of Intel's notebook.
 READINGS = {
@@ -105,7 +97,15 @@ def run_on_chip(network: IntNetwork, frames_NTCHW: NDArray[Any]) -> ChipRun:
     clips, steps = len(frames_NTCHW), plan.steps(len(frames_NTCHW))
     recording = Recording(clips * plan.frames, output.shape, message_type(output))
     quantized = core.input.quantize(frames_NTCHW).astype(np.int32).reshape(-1, *core.input.shape)
-    recorder = build_chip_network(core, plan, quantized, recording, adapters=adapters)
+    require_buildable(core, plan)
+    recorder = build_chip_processes(
+        core,
+        plan,
+        quantized,
+        {core.output: recording},
+        enter=_through(adapters.PyToN3ConvAdapter, INPUT_BITS),
+        leave=_through(adapters.NxToPyAdapter, 0 if core.spiking(core.output) else OUTPUT_BITS),
+    )
     probes = _profilers(steps)
     run_cfg = hardware_config(list(probes.values()))
     try:
@@ -133,14 +133,14 @@ def split_readout(network: IntNetwork) -> tuple[IntNetwork, Callable[[NDArray[An
         connections=tuple(c for c in network.connections if c is not last),
         output=last.source,
         frames=network.frames,
+        added=network.added,
     )
     return core, lambda messages: last(messages) + relay.bias_by_step(network.frames)
 
 
 def hardware_config(probes: list[Any]) -> RunConfig:
     """Intel's process models for everything but the two ends, which stay on the CPU, and its profilers."""
-    ends = compat.ModelMap({process: MODELS[process] for process in (Frames, Recorder)})
-    return Loihi2HwCfg(exception_proc_model_map=ends, callback_fxs=probes)
+    return Loihi2HwCfg(exception_proc_model_map=compat.ModelMap(ENDS), callback_fxs=probes)
 
 
 def _profilers(steps: int) -> dict[str, Any]:
@@ -158,99 +158,23 @@ def _readings(probe: Any, names: tuple[str, ...]) -> dict[str, list[float]]:
     }
 
 
-def build_chip_network(
-    network: IntNetwork,
-    plan: Plan,
-    frames_FCHW: NDArray[np.int32],
-    recording: Recording,
-    *,
-    adapters: Any = None,
-) -> Recorder:
-    """Frames -> Conv, LIFReset and GradedVec -> recorder of the output, all of Lava's processes that Loihi 2 holds.
-
-    `adapters` is Intel's module for the way in and out; without it the network runs on the CPU as it is.
-    Raises `InputError` that lists every part which needs a microcode neuron, or that Lava's processes cannot hold.
-    """
-    require_buildable(network, plan, clips=len(frames_FCHW) // plan.frames)
-    into: dict[str, InPort] = {}
-    out: dict[str, OutPort] = {}
-    for name, population in network.populations.items():
-        if name == network.input_name:
-            entry = Frames(frames_FHWC=np.ascontiguousarray(np.moveaxis(frames_FCHW, 1, -1)))
-            out[name] = _through(entry.s_out, adapters and adapters.PyToN3ConvAdapter, INPUT_BITS)
-        elif isinstance(population, IntLif):
-            neurons: LIFReset = lif_process(population, frames=plan.frames, first_step=plan.first_step(name))
-            into[name], out[name] = neurons.a_in, neurons.s_out
-        else:
-            relay = GradedVec(shape=channels_last(population.shape), vth=0)
-            into[name], out[name] = relay.a_in, relay.s_out
-    for connection in network.connections:
-        source = out[connection.source]
-        for _ in range(
-            plan.lag(connection)
-        ):  # a synapse takes a time step, so a relay behind each holds a message for one
-            shape = (source.shape[-1], *source.shape[:-1])
-            relay = GradedVec(shape=source.shape, vth=0)
-            _synapse(_kernel(IntIdentity(in_shape=shape, out_shape=shape)), source).connect(relay.a_in)
-            source = relay.s_out
-        _synapse(_kernel(connection.operation), source).connect(into[connection.target])
-    bits = 0 if network.spiking(network.output) else OUTPUT_BITS
-    recorder = Recorder(
-        shape=channels_last(recording.shape), recording=recording, first_step=plan.first_step(network.output)
-    )
-    _through(out[network.output], adapters and adapters.NxToPyAdapter, bits).connect(recorder.s_in)
-    return recorder
-
-
-def _through(source: OutPort, adapter: Callable[..., AbstractProcess] | None, bits: int) -> OutPort:
-    if adapter is None:
-        return source
-    passed: Any = adapter(shape=source.shape, num_message_bits=bits)
-    source.connect(passed.inp)
-    return passed.out
-
-
-def _synapse(operation: IntConvolution, source: OutPort) -> OutPort:
-    conv = conv_process(operation, exponent=operation.exponent)
-    source.connect(conv.s_in)
-    return conv.a_out
-
-
-def _kernel(operation: Any) -> IntConvolution:
-    """The operation as a convolution; an identity has one weight for every channel."""
-    if isinstance(operation, IntConvolution):
-        return operation
-    channels = operation.in_shape[0]
-    geometry = ConvGeometry(in_shape=operation.in_shape, out_channels=channels, kernel=(1, 1), groups=channels)
-    mantissa = np.full((channels, 1, 1, 1), operation.multiplier, dtype=np.int16)
-    return IntConvolution(mantissa=mantissa, exponent=operation.exponent, geometry=geometry)
-
-
-def require_buildable(network: IntNetwork, plan: Plan, *, clips: int) -> None:
+def require_buildable(network: IntNetwork, plan: Plan) -> None:
     """Raise `InputError` with everything that the chip, or this way to it, cannot hold."""
-    problems = obstacles(mapping(network, plan))
-    if problems:
-        raise InputError(f"Loihi 2 needs microcode neurons that nobody has written for: {'; '.join(problems)}")
-    wide = [found for c in network.connections for found in _unheld(c, clips)]
-    wide += [f"{name}: {what}" for name, p in network.receivers.items() for what in p.beyond_stock()]
+    require_held(network, plan)
     largest = max(-network.input.low, network.input.high)
     if largest >= 1 << (INPUT_BITS - 1):
-        wide.append(f"input values up to {largest}, the adapter takes {INPUT_BITS} bits")
-    if wide:
-        raise InputError(f"this way to Loihi 2 does not build: {'; '.join(wide)}; use --backend lava")
+        raise InputError(
+            f"this way to Loihi 2 does not build: input values up to {largest}, the adapter takes {INPUT_BITS} bits; "
+            "use --backend lava"
+        )
 
 
-def _unheld(connection: IntConnection, clips: int) -> list[str]:
-    """What Lava's processes would need and do not have, in this simple form."""
-    where, operation = f"{connection.source} -> {connection.target}", connection.operation
-    found = []
-    if operation.exponent not in EXPONENTS:
-        found.append(f"{where}: a factor 2^{operation.exponent}, a synapse has exponents from -8 to 7")
-    if connection.delay and clips > 1:
-        found.append(f"{where}: a delay of the model, which would carry one clip into the next; run clips one by one")
-    if isinstance(operation, IntIdentity):
-        if operation.in_shape != operation.out_shape:
-            found.append(f"{where}: an identity of another shape")
-        if abs(operation.multiplier) > LARGEST_WEIGHT:
-            found.append(f"{where}: a factor of {operation.multiplier}, a weight holds {LARGEST_WEIGHT}")
-    return found
+def _through(adapter: Callable[..., AbstractProcess], bits: int) -> Through:
+    """An adapter of Intel's between chip and CPU, for messages of so many bits."""
+
+    def passed(source: OutPort) -> OutPort:
+        made: Any = adapter(shape=source.shape, num_message_bits=bits)
+        source.connect(made.inp)
+        return made.out
+
+    return passed

@@ -1,7 +1,8 @@
-"""The same network of Lava's own processes: Conv for weights, LIFReset for neurons; slow, and the proof of the blocks.
+"""A fused network of Lava's own processes as far as they go: Conv for weights, LIFReset for neurons; slow, and a proof.
 
-Lava has no process for some of what a network needs. Those are the small ones below: lines (delays, shortcuts), sums
-(junctions), shifts (Conv ignores exponents) and attention. Images are (H, W, C) here, as Lava's Conv wants them.
+Lava has no process for some of what a fused network needs. Those are the small ones below: lines (delays, shortcuts),
+sums (junctions with a bias), gains and attention. A network in chip form needs none of them (`chip_processes`). Images
+are (H, W, C) here, as Lava's Conv wants them.
 
 A Conv and a `Line` send what they received a time step earlier or more; neurons, sums and shifts answer at once. So
 every population sees a frame at the same time step as in the blocks (deploy/passes/schedule.py).
@@ -16,31 +17,23 @@ from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
-from lava.proc.conv.models import AbstractPyConvModel, PyConvModelFixed
-from lava.proc.conv.process import Conv
-from lava.proc.lif.models import PyLifResetModelBitAcc
 from lava.proc.lif.process import LIFReset
 from numpy.typing import NDArray
 
-from deploy.engine.layers import Entry
 from deploy.ir.integer import IntConnection, IntGain, IntNetwork
-from deploy.ir.operations.base import IntOperation, shifted
+from deploy.ir.operations.base import IntOperation
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.plan import Plan
 from deploy.ir.populations.lif import IntLif
 from deploy.lava_network.blocks import registered
+from deploy.lava_network.endpoints import Frames, Recorder
+from deploy.lava_network.lava_models import LAVA_MODELS
+from deploy.lava_network.neurons import lif_process
 from deploy.lava_network.recording import Recording
+from deploy.lava_network.synapses import channels_last, conv
 from svformer.common.errors import InputError
 
 Shape = tuple[int, ...]
-
-
-class Frames(AbstractProcess):
-    """Where frames enter."""
-
-    def __init__(self, *, frames_FHWC: NDArray[np.int32]) -> None:
-        super().__init__(entry=Entry(frames_FHWC))
-        self.s_out = OutPort(shape=frames_FHWC.shape[1:])
 
 
 class Map(AbstractProcess):
@@ -54,23 +47,6 @@ class Map(AbstractProcess):
 
 class DelayedMap(Map):
     """Sends before it receives: one time step of latency, more where its work holds back."""
-
-
-class Recorder(AbstractProcess):
-    """Keeps what a population sends, frame by frame."""
-
-    def __init__(self, *, shape: Shape, recording: Recording, first_step: int) -> None:
-        super().__init__(shape=shape, recording=recording, first_step=first_step)
-        self.s_in = InPort(shape=shape)
-
-
-class _FramesModel(PyLoihiProcessModel):
-    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
-
-    def run_spk(self) -> None:
-        entry: Entry = self.proc_params["entry"]
-        self.s_out.send(entry.messages)
-        entry.advance(self.time_step, [])
 
 
 class _WorkModel(PyLoihiProcessModel):
@@ -99,38 +75,10 @@ class _DelayedMapModel(_WorkModel):
         self.next = self.work(self.s_in.recv(), self.time_step).astype(np.int32)
 
 
-class _ConvModel(AbstractPyConvModel):
-    """Lava's PyConvModelFixed with the number of groups in 32 bits.
-
-    In its 8 bits, numpy 2 raises for every layer of 128 channels or more (`channels % groups`).
-    """
-
-    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
-    a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
-    a_buf: NDArray[Any] = LavaPyType(np.ndarray, np.int32, precision=24)
-    weight: NDArray[Any] = LavaPyType(np.ndarray, np.int32, precision=8)
-    groups: NDArray[Any] = LavaPyType(np.ndarray, np.int32)
-
-    clamp_precision = PyConvModelFixed.clamp_precision
-
-
-class _RecorderModel(PyLoihiProcessModel):
-    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-
-    def run_spk(self) -> None:
-        recording = self.proc_params["recording"]
-        received, frame = self.s_in.recv(), self.time_step - self.proc_params["first_step"]
-        image = np.ascontiguousarray(np.moveaxis(received, -1, 0))
-        recording.store(frame, image.astype(recording.dtype))
-
-
 MODELS: dict[type, type] = {
-    Frames: registered(_FramesModel, Frames),
-    Conv: registered(_ConvModel, Conv),
-    LIFReset: PyLifResetModelBitAcc,
+    **LAVA_MODELS,
     Map: registered(_MapModel, Map),
     DelayedMap: registered(_DelayedMapModel, DelayedMap),
-    Recorder: registered(_RecorderModel, Recorder),
 }
 
 
@@ -160,17 +108,14 @@ class Operated:
         return np.moveaxis(self.operation(image[np.newaxis])[0], 0, -1)
 
 
-class ShiftAndGain:
-    """What Lava's Conv leaves out: the exponent, and a gain of its own for every time step."""
+class Gain:
+    """What Lava's Conv has not: a gain of its own for every time step."""
 
-    def __init__(self, exponent: int, gain: IntGain | None, first_step: int, frames: int) -> None:
-        self.exponent, self.gain, self.first_step, self.frames = exponent, gain, first_step, frames
+    def __init__(self, gain: IntGain, first_step: int, frames: int) -> None:
+        self.gain, self.first_step, self.frames = gain, first_step, frames
 
     def __call__(self, total: NDArray[Any], time_step: int) -> NDArray[Any]:
-        current = shifted(total.astype(np.int64), self.exponent)
-        if self.gain is None:
-            return current
-        image = np.moveaxis(current, -1, 0)
+        image = np.moveaxis(total.astype(np.int64), -1, 0)
         return np.moveaxis(self.gain.at((time_step - self.first_step) % self.frames, image), 0, -1)
 
 
@@ -183,10 +128,6 @@ class BiasedSum:
     def __call__(self, total: NDArray[Any], time_step: int) -> NDArray[Any]:
         frame = time_step - self.first_step
         return total + self.bias[frame % len(self.bias)] if frame >= 0 else np.zeros_like(total)
-
-
-def channels_last(shape_CHW: Shape) -> Shape:
-    return (*shape_CHW[1:], shape_CHW[0])
 
 
 def build_stock(
@@ -227,36 +168,21 @@ def _population(network: IntNetwork, plan: Plan, name: str, frames_FCHW: NDArray
     return Map(in_shape=shape, out_shape=shape, work=BiasedSum(np.moveaxis(by_step, 1, -1), first_step))
 
 
-def lif_process(population: IntLif, *, frames: int, first_step: int) -> LIFReset:
-    """Lava's LIF for a layer whose first clip, of `frames` frames, begins at `first_step`."""
-    return LIFReset(
-        shape=channels_last(population.shape),
-        du=4095,
-        dv=np.moveaxis(population.decay, 0, -1),
-        vth=np.moveaxis(population.threshold, 0, -1),
-        bias_mant=np.moveaxis(np.broadcast_to(population.bias_mantissa, population.shape), 0, -1).astype(np.int32),
-        bias_exp=population.bias_exponent,
-        reset_interval=frames,
-        reset_offset=first_step,
-    )
-
-
 def _connect(connection: IntConnection, plan: Plan, source: OutPort, target: AbstractProcess) -> None:
     """Line, Conv and shift between a source and a target, as far as they are needed."""
     first_step, operation, lag = plan.first_step(connection.target), connection.operation, plan.lag(connection)
     line = DelayLine(source.shape, lag=lag, silent_frames=connection.delay, first_step=first_step, frames=plan.frames)
-    exponent = 0
     if isinstance(operation, IntConvolution):
         if lag:
             source = _behind(source, Map(in_shape=source.shape, out_shape=source.shape, work=line))
-        conv, exponent = conv_process(operation), operation.exponent
-        source.connect(conv.s_in)
-        out = conv.a_out
+        synapses = conv(operation)
+        source.connect(synapses.s_in)
+        out = synapses.a_out
     else:
         work = Operated(operation, line)
         out = _behind(source, DelayedMap(in_shape=source.shape, out_shape=_in_port(target).shape, work=work))
-    if exponent or connection.gain is not None:
-        finish = ShiftAndGain(exponent, connection.gain, first_step, plan.frames)
+    if connection.gain is not None:
+        finish = Gain(connection.gain, first_step, plan.frames)
         out = _behind(out, Map(in_shape=out.shape, out_shape=out.shape, work=finish))
     out.connect(_in_port(target))
 
@@ -268,22 +194,3 @@ def _behind(source: OutPort, step: Map) -> OutPort:
 
 def _in_port(target: AbstractProcess) -> InPort:
     return target.a_in if isinstance(target, LIFReset) else target.s_in
-
-
-def conv_process(operation: IntConvolution, *, exponent: int = 0) -> Conv:
-    """Lava's images are (x, y, channels), its kernels (out, x, y, in) and flipped: a convolution, not a correlation.
-
-    Lava's model on a CPU ignores the exponent.
-    """
-    geometry = operation.geometry
-    weight = operation.mantissa[:, :, ::-1, ::-1].astype(np.int32)
-    return Conv(
-        weight=np.moveaxis(weight, 1, -1).copy(),
-        weight_exp=exponent,
-        input_shape=channels_last(geometry.in_shape),
-        stride=geometry.stride,
-        padding=geometry.padding,
-        dilation=geometry.dilation,
-        groups=geometry.groups,
-        num_message_bits=24,  # 0 would take every message for a spike
-    )

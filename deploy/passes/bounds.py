@@ -5,6 +5,8 @@ together, population by population, so that each comes after those that send it 
 whatever their neurons receive, so loops of spikes end the chain.
 """
 
+from collections.abc import Mapping
+
 from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.intervals import SUM, Headroom, Interval
 from deploy.ir.loops import grouped, is_loop
@@ -48,6 +50,29 @@ def prove(network: IntNetwork) -> list[Headroom]:
 
     Raises `InputError` that names every layer which could overflow, with its margin.
     """
+    found, _ = _worst_cases(network, {})
+    _refuse_overflows(found)
+    return in_order(network, found)
+
+
+def prove_added(form: IntNetwork, original: IntNetwork, sends: Mapping[str, Interval]) -> list[Headroom]:
+    """Worst case of what another form of a proven network adds: its own registers, and all sums on the way.
+
+    The populations of the original get the same sums in the end, so their registers stay as they were proven; but what
+    arrives there comes in other parts, whose sums have to fit 24 bits in any order. `sends` are messages of added
+    populations whose range their inputs alone do not say. Raises `InputError` as `prove` does.
+    """
+    _, proven = _worst_cases(original, {})
+    found, _ = _worst_cases(form, {**proven, **sends})
+    _refuse_overflows(found)
+    return found
+
+
+def _worst_cases(network: IntNetwork, known: Mapping[str, Interval]) -> tuple[list[Headroom], dict[str, Interval]]:
+    """Registers, and the range of what every population sends; `known` ranges are taken as they are.
+
+    A population whose range is known has its registers proven elsewhere: only the sum of what arrives is looked at.
+    """
     found, messages, receivers = list[Headroom](), dict[str, Interval](), network.receivers
     for name in graded_order(network):
         population = network.populations[name]
@@ -61,15 +86,29 @@ def prove(network: IntNetwork) -> list[Headroom]:
             source = network.populations[c.source]
             sent = Interval.spikes(source.shape[0]) if source.spiking else messages[c.source]
             current += _through(c, sent, found)
-        registers, messages[name] = receivers[name].registers(name, current, network.frames)
+        if name in known:
+            registers, messages[name] = [_partial_sums(name, current)], known[name]
+        else:
+            registers, messages[name] = receivers[name].registers(name, current, network.frames)
         found += registers
+    return found, messages
+
+
+def _partial_sums(name: str, current: Interval) -> Headroom:
+    return Headroom(where=name, what=SUM, worst=current.magnitude, limit=STATE_LIMIT - 1)
+
+
+def in_order(network: IntNetwork, found: list[Headroom]) -> list[Headroom]:
+    """Registers in the order of the populations that they belong to."""
     order = list(network.populations)
-    found.sort(key=lambda headroom: order.index(headroom.where.split(" -> ")[-1]))
+    return sorted(found, key=lambda headroom: order.index(headroom.where.split(" -> ")[-1]))
+
+
+def _refuse_overflows(found: list[Headroom]) -> None:
     over = [headroom for headroom in found if headroom.share > 1]
     if over:
         offenders = "; ".join(str(headroom) for headroom in over)
         raise InputError(f"the integer network could overflow: {offenders}; use a smaller scale or fewer weight bits")
-    return found
 
 
 def _through(connection: IntConnection, x: Interval, found: list[Headroom]) -> Interval:

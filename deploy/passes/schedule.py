@@ -19,11 +19,18 @@ from svformer.common.errors import InputError
 def schedule(network: IntNetwork) -> Plan:
     """Balance all paths; raises `InputError` when a delay is longer than a synapse can hold, or a loop too fast."""
     depths = _depths(network)
-    lags = tuple(depths[c.target] - depths[c.source] - 1 + c.delay for c in network.connections)
+    lags = tuple(_lag(network, depths, c) for c in network.connections)
     long = [_explain(c, lag) for c, lag in zip(network.connections, lags, strict=True) if lag > MAX_DELAY]
     if long:
         raise InputError(f"delays above {MAX_DELAY} time steps: {'; '.join(long)}; a synapse cannot hold them")
     return Plan(depths=depths, connections=network.connections, lags=lags, frames=network.frames)
+
+
+def _lag(network: IntNetwork, depths: dict[str, int], connection: IntConnection) -> int:
+    """Time steps that a connection waits; what sends the same in every time step is never late."""
+    if network.populations[connection.source].kind == "constant":
+        return 0
+    return depths[connection.target] - depths[connection.source] - 1 + connection.delay
 
 
 def _depths(network: IntNetwork) -> dict[str, int]:

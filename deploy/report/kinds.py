@@ -37,6 +37,17 @@ WORDS: dict[Kind, KindWords] = {
         several="graded relays",
         remark="sums that pass on without a threshold",
     ),
+    "gate": KindWords(
+        label="gate",
+        one="layer of gates",
+        several="layers of gates",
+        remark="sums that pass on above a threshold",
+    ),
+    "constant": KindWords(
+        label="constant",
+        one="neuron that always fires",
+        several="neurons that always fire",
+    ),
     "input": KindWords(label="input", one="input", several="inputs"),
 }
 

@@ -195,8 +195,8 @@ def _layer(name: str, deployment: Deployment, tally: Tally, counts: OpCounts, **
         shape=population.shape,
         neurons=size if kind in NEURONS else 0,
         rate=counts.spikes / (size * steps) if spiking else None,
-        float_rate=tally.float_spikes[name] / (size * steps) if spiking else None,
-        spike_match=tally.layers[name].share if spiking else None,
+        float_rate=tally.float_spikes[name] / (size * steps) if name in tally.float_spikes else None,
+        spike_match=tally.layers[name].share if name in tally.layers else None,
         **vars(counts.mean(clips)),
         **expected,
     )

@@ -13,7 +13,7 @@ from deploy.ir.intervals import Headroom, Interval
 from deploy.ir.running import Running
 from deploy.ir.types import Array, IntArray, Shape, Values
 
-Kind = Literal["input", "relay", "lif", "integrator"]
+Kind = Literal["input", "relay", "lif", "integrator", "gate", "constant"]
 
 
 class Population(Protocol):

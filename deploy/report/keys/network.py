@@ -6,7 +6,7 @@ from typing import Literal
 from hardware.fit import LayerFit
 from hardware.keys import key
 
-Kind = Literal["input", "lif", "integrator", "relay"]
+Kind = Literal["input", "lif", "integrator", "relay", "gate", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True)

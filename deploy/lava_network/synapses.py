@@ -1,0 +1,102 @@
+"""Operations of an integer network as Lava's own synapses: Conv, or Sparse where that is smaller or Conv cannot.
+
+A Conv stores its kernel once, a Sparse every synapse: a Sparse is taken where there are no more synapses than weights
+of the kernel. Lava keeps kernel, stride, padding, dilation and groups of a Conv in 8 bits, so what is larger
+there is spelled out, too. Images are (rows, columns, channels) here, as Lava's Conv wants them.
+"""
+
+import numpy as np
+from lava.proc.conv.process import Conv
+from lava.proc.sparse.process import Sparse
+from lava.utils.weightutils import SignMode
+from scipy.sparse import coo_matrix, csr_matrix
+
+from deploy.ir.operations.base import IntOperation
+from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.types import Shape
+from hardware import ConvGeometry
+
+LARGEST_PARAMETER = 127
+GRADED_BITS = 24  # of a message; 0 would take every message for a spike
+
+
+def channels_last(shape_CHW: tuple[int, ...]) -> Shape:
+    """(C, H, W) as (H, W, C)."""
+    channels, height, width = shape_CHW
+    return height, width, channels
+
+
+def synapse(operation: IntOperation) -> Conv | Sparse:
+    """Lava's process for an operation that has one; its ports are (H, W, C) for a Conv, flat for a Sparse."""
+    if isinstance(operation, IntIdentity) and operation.in_shape != operation.out_shape:
+        return _sparse(_reordered(operation), operation.exponent)
+    kernel = as_convolution(operation)
+    geometry = kernel.geometry
+    parameters = (*geometry.kernel, *geometry.stride, *geometry.padding, *geometry.dilation, geometry.groups)
+    if max(parameters) > LARGEST_PARAMETER or geometry.synapses <= geometry.weights:
+        return _sparse(_unrolled(kernel), kernel.exponent)
+    return conv(kernel)
+
+
+def conv(operation: IntConvolution) -> Conv:
+    """Lava's kernels are (out, rows, columns, in) and flipped: a convolution, not a correlation."""
+    geometry = operation.geometry
+    weight = operation.mantissa[:, :, ::-1, ::-1].astype(np.int32)
+    return Conv(
+        weight=np.moveaxis(weight, 1, -1).copy(),
+        weight_exp=operation.exponent,
+        input_shape=channels_last(geometry.in_shape),
+        stride=geometry.stride,
+        padding=geometry.padding,
+        dilation=geometry.dilation,
+        groups=geometry.groups,
+        num_message_bits=GRADED_BITS,
+    )
+
+
+def as_convolution(operation: IntOperation) -> IntConvolution:
+    """The operation as a convolution; an identity has one weight for every channel."""
+    if isinstance(operation, IntConvolution):
+        return operation
+    assert isinstance(operation, IntIdentity)
+    channels = operation.in_shape[0]
+    geometry = ConvGeometry(in_shape=operation.in_shape, out_channels=channels, kernel=(1, 1), groups=channels)
+    mantissa = np.full((channels, 1, 1, 1), operation.multiplier, dtype=np.int16)
+    return IntConvolution(mantissa=mantissa, exponent=operation.exponent, geometry=geometry)
+
+
+def _sparse(weights: csr_matrix, exponent: int) -> Sparse:
+    """Lava's weights of mixed sign are even, so twice the weight goes with half the factor."""
+    return Sparse(weights=2 * weights, weight_exp=exponent - 1, sign_mode=SignMode.MIXED, num_message_bits=GRADED_BITS)
+
+
+def _reordered(operation: IntIdentity) -> csr_matrix:
+    """Values of an image in the order of (C, H, W), which images of Lava do not have."""
+    values = int(np.prod(operation.in_shape))
+    places = np.arange(values)
+    entering, leaving = (
+        np.moveaxis(places.reshape(shape), 0, -1).ravel() for shape in (operation.in_shape, operation.out_shape)
+    )
+    rows, columns = np.empty(values, np.int64), np.empty(values, np.int64)
+    rows[leaving], columns[entering] = places, places
+    weights = np.full(values, operation.multiplier, dtype=np.int32)
+    return csr_matrix((weights, (rows, columns)), shape=(values, values))
+
+
+def _unrolled(operation: IntConvolution) -> csr_matrix:
+    """One weight for every pair of neurons that a convolution connects, [H' W' O, H W C]."""
+    g, weight = operation.geometry, operation.mantissa
+    (channels, height, width), (outputs, rows_out, columns_out) = g.in_shape, g.out_shape
+    inputs_of_group, outputs_of_group = channels // g.groups, outputs // g.groups
+    out, within, tap_y, tap_x = np.nonzero(weight)
+    channel = out // outputs_of_group * inputs_of_group + within
+    y, x = (grid.ravel()[:, np.newaxis] for grid in np.mgrid[:rows_out, :columns_out])
+    from_y = y * g.stride[0] - g.padding[0] + tap_y * g.dilation[0]
+    from_x = x * g.stride[1] - g.padding[1] + tap_x * g.dilation[1]
+    inside = (from_y >= 0) & (from_y < height) & (from_x >= 0) & (from_x < width)
+    target = (y * columns_out + x) * outputs + out
+    source = (from_y * width + from_x) * channels + channel
+    values = np.broadcast_to(weight[out, within, tap_y, tap_x].astype(np.int32), inside.shape)
+    shape = (rows_out * columns_out * outputs, height * width * channels)
+    return coo_matrix((values[inside], (target[inside], source[inside])), shape=shape).tocsr()

@@ -1,0 +1,65 @@
+"""Integer network -> integer network of what a Loihi 2 holds: LIF neurons, relays, and synapses of 8 bits.
+
+Before:  q, k, v -> attention -> lif          relay + bias           x -> [w x 2^9] -> y
+After:   q, k, v -> coincidences -> counts    always -> [bias] ->    x -> [w x 2^7] -> relay -> [2^2] -> y
+                 -> gates -> lif              relay
+
+Every population that was there sends the same messages in the same time steps, bit for bit; what is put in is named in
+`IntNetwork.added`. The fused form is the one that quantisation leaves; both run everywhere, and a chip takes this one.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deploy.ir.integer import IntConnection, IntNetwork
+from deploy.ir.intervals import Headroom
+from deploy.ir.operations.attention import IntAttention
+from deploy.ir.populations.base import changes_with_time
+from deploy.ir.populations.relay import IntRelay
+from deploy.passes.bounds import prove_added
+from deploy.passes.chip_form.attention import wire_attention
+from deploy.passes.chip_form.biases import wire_bias
+from deploy.passes.chip_form.factors import wire_held
+from deploy.passes.chip_form.wiring import Wiring
+from deploy.passes.mapping import mapping, obstacles
+from deploy.passes.schedule import schedule
+from svformer.common.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChipForm:
+    """A network in chip form, and how full its added registers can be."""
+
+    network: IntNetwork
+    headroom: list[Headroom]
+
+
+def chip_form(network: IntNetwork) -> ChipForm:
+    """The network as a chip holds it.
+
+    Raises `InputError` with every part that has no such form, by name, and with every register that could overflow,
+    with its margin.
+    """
+    wiring = Wiring(network)
+    for name, population in network.receivers.items():
+        for connection in network.into(name):
+            _wire(wiring, connection)
+        if isinstance(population, IntRelay) and not changes_with_time(population.bias):
+            wire_bias(wiring, name, population)
+            population = replace(population, bias=np.zeros((1, 1, 1), dtype=np.int64))
+        wiring.populations[name] = population
+    formed = wiring.finished()
+    problems = obstacles(mapping(formed, schedule(formed)))
+    if problems:
+        raise InputError(f"this network has no chip form: {'; '.join(problems)}; use --form fused")
+    return ChipForm(network=formed, headroom=prove_added(formed, network, wiring.sends))
+
+
+def _wire(wiring: Wiring, connection: IntConnection) -> None:
+    if connection.gain is not None:
+        wiring.connections.append(connection)
+    elif isinstance(connection.operation, IntAttention):
+        wire_attention(wiring, connection)
+    else:
+        wire_held(wiring, connection)
