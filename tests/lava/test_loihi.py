@@ -22,14 +22,12 @@ import ints
 from deploy import run_lava
 from deploy.errors import SimulatorError
 from deploy.ir.integer import IntNetwork, run_integer
-from deploy.ir.operations.base import shifted
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.populations.lif import IntLif
 from deploy.lava_network import loihi
 from deploy.lava_network.blocks import registered
 from deploy.lava_network.compat import ModelMap
-from deploy.lava_network.recording import Recording
-from deploy.lava_network.stock import MODELS
+from deploy.lava_network.lava_models import LAVA_MODELS
 from deploy.lava_network.watchdog import LavaRun
 from deploy.passes.schedule import schedule
 from hardware import ConvGeometry
@@ -42,32 +40,9 @@ from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg
-from lava.proc.conv.models import AbstractPyConvModel
-from lava.proc.conv.process import Conv
-from lava.proc.graded.models import PyGradedVecModelFixed
-from lava.proc.graded.process import GradedVec
 
 FRAMES = 6
 
-
-class ScaledConv(AbstractPyConvModel):
-    """Lava's Conv with what its model for a CPU leaves out and the documentation of `weight_exp` promises."""
-
-    s_in = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
-    a_out = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
-    a_buf = LavaPyType(np.ndarray, np.int32, precision=24)
-    weight = LavaPyType(np.ndarray, np.int32, precision=8)
-    groups = LavaPyType(np.ndarray, np.int32)
-
-    def clamp_precision(self, x: np.ndarray) -> np.ndarray:
-        return shifted(x, self.proc_params["weight_exp"])
-
-
-IN_CPU = {
-    **MODELS,
-    Conv: registered(ScaledConv, Conv),
-    GradedVec: PyGradedVecModelFixed,
-}
 
 PROFILER = """
 class _Probe:
@@ -145,23 +120,6 @@ def clips(seed: int, count: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).integers(-9, 10, size=(count, FRAMES, 2, 6, 5))
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_network_for_the_chip_gives_the_integers_on_the_cpu(seed: int) -> None:
-    """Lava's Conv, LIFReset and GradedVec, as they would be handed to the chip, in models for a CPU."""
-    net, frames = network(seed), clips(seed)
-    plan, expected = schedule(net), run_integer(net, frames)
-    assert max(plan.lags) == 1
-    recording = Recording(len(frames) * FRAMES, (3, 1, 1), np.dtype(np.int8))
-    quantized = net.input.quantize(frames).astype(np.int32).reshape(-1, 2, 6, 5)
-    recorder = loihi.build_chip_network(net, plan, quantized, recording)
-    run_cfg = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=ModelMap(IN_CPU))
-    with LavaRun(recorder, run_cfg=run_cfg, timeout_s=HANG_S) as run:
-        run.step(plan.steps(len(frames)))
-    np.testing.assert_array_equal(recording.take(len(frames)), expected["out"])
-    assert 0 < expected["out"].mean() < 1
-    assert 0 < expected["hidden"].mean() < 1
-
-
 def test_a_last_relay_that_only_scales_is_read_by_the_host() -> None:
     """Spikes times 3 * 2^12, plus 5."""
     net, shape = network(0), (3, 1, 1)
@@ -189,27 +147,16 @@ def test_what_the_chip_cannot_hold_is_refused_all_at_once() -> None:
     moving = replace(net.populations["out"], start=ints.values(1))
     changed = replaced(net, sum=biased, out=moving)
     with pytest.raises(InputError) as caught:
-        loihi.require_buildable(changed, schedule(changed), clips=1)
+        loihi.require_buildable(changed, schedule(changed))
     message = str(caught.value)
     assert "sum (graded relay): a bias" in message
     assert "out (LIF neurons): a start other than rest after every clip" in message
 
 
 def test_what_this_way_does_not_build_is_refused() -> None:
-    net = network(0)
-    late = tuple(replace(c, delay=int(c.source == "sum")) for c in net.connections)
-    delayed = replace(net, connections=late)
-    with pytest.raises(InputError, match=r"sum -> out: a delay of the model, .* run clips one by one"):
-        loihi.require_buildable(delayed, schedule(delayed), clips=2)
-    loihi.require_buildable(delayed, schedule(delayed), clips=1)
-    wide = replaced(net, input=ints.entry((2, 6, 5), low=-(2**15), high=9))
-    *others, last = net.connections
-    large = replace(last, operation=replace(last.operation, exponent=8))
-    shifted = replace(net, connections=(*others, large))
-    with pytest.raises(InputError, match=r"sum -> out: a factor 2\^8, a synapse has exponents from -8 to 7"):
-        loihi.require_buildable(shifted, schedule(shifted), clips=1)
+    wide = replaced(network(0), input=ints.entry((2, 6, 5), low=-(2**15), high=9))
     with pytest.raises(InputError, match="input values up to 32768, the adapter takes 16 bits"):
-        loihi.require_buildable(wide, schedule(wide), clips=1)
+        loihi.require_buildable(wide, schedule(wide))
 
 
 def test_missing_extension_is_one_line() -> None:
@@ -287,7 +234,7 @@ def in_place_of_the_board(process: AbstractProcess, condition: Any, run_cfg: Any
     assert [type(probe).__name__ for probe in run_cfg.callback_fxs] == ["Loihi2Power", "Loihi2ExecutionTime"]
     assert run_cfg.callback_fxs[0].options == {"num_steps": condition.num_steps}
     assert set(run_cfg.exception_proc_model_map) == {loihi.Frames, loihi.Recorder}, "the rest is Intel's"
-    models = dict(IN_CPU)
+    models = dict(LAVA_MODELS)
     for adapter in (adapters.PyToN3ConvAdapter, adapters.NxToPyAdapter):
         models[adapter] = registered(type("Model", (adapters.PassOn,), {}), adapter)
     run_cfg = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=ModelMap(models))
