@@ -13,7 +13,7 @@ from hardware.chip import Chip, load_chip, shipped_chips
 from hardware.counts import MeanCounts, OpCounts
 from hardware.energy import EnergyBreakdown, price
 from hardware.errors import ChipError
-from hardware.fit import ChipFit, LayerResources, fit
+from hardware.fit import ChipFit, fit
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
 from hardware.models import ChipTime, EnergyModel, energy_models
 from hardware.op_counts import (
@@ -28,6 +28,7 @@ from hardware.op_counts import (
     count_traffic,
     expected_ops,
 )
+from hardware.resources import Incoming, LayerResources
 
 __all__ = [
     "AttentionGeometry",
@@ -39,6 +40,7 @@ __all__ = [
     "EnergyBreakdown",
     "EnergyModel",
     "IdentityGeometry",
+    "Incoming",
     "LayerResources",
     "MeanCounts",
     "OpCounts",

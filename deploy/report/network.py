@@ -26,7 +26,7 @@ from deploy.report.keys.run import FixedPointLayer
 from deploy.report.kinds import NEURONS
 from deploy.report.plan import planned_layers
 from hardware import Chip, fit
-from hardware.fit import BITS_PER_KIB
+from hardware.resources import BITS_PER_KIB
 
 
 def network_summary(deployment: Deployment) -> NetworkSummary:
