@@ -3,7 +3,9 @@
 The files in the order the data moves: `geometry` (which neurons a spike reaches), `counts` (what is counted, with
 labels and meanings) and `op_counts` (how many operations there are; no joule), `chip` and `chips/*.yaml` (published
 figures), `causes` (which counts a figure prices) and `energy` (counts x figures), `models` (cost models side by side),
-`break_even` (at which rate spikes pay), `fit` (cores and chips), `shown` (which chips reports show, and why),
+`break_even` (at which rate spikes pay), `resources` (what a layer asks of a chip), `sharing` and `demand` (what a part
+of it asks), `fit` (cores and chips by a rule), `cutting`, `packing` and `placement` (which core holds what), `traffic`
+(messages between cores), `shown` (which chips reports show, and why),
 `paper_layers`, `paper_ledger` and `paper` (the 21 mJ of the SVFormer paper). This package takes plain values and
 imports neither svformer nor deploy.
 """
@@ -28,7 +30,9 @@ from hardware.op_counts import (
     count_traffic,
     expected_ops,
 )
+from hardware.placement import Placement, place
 from hardware.resources import Incoming, LayerResources
+from hardware.traffic import Traffic, traffic
 
 __all__ = [
     "AttentionGeometry",
@@ -44,7 +48,9 @@ __all__ = [
     "LayerResources",
     "MeanCounts",
     "OpCounts",
+    "Placement",
     "SynapseUse",
+    "Traffic",
     "cost_lines",
     "count_accesses",
     "count_attention",
@@ -59,7 +65,9 @@ __all__ = [
     "expected_ops",
     "fit",
     "load_chip",
+    "place",
     "price",
     "shipped_chips",
     "synapse_use",
+    "traffic",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hardware.chip import MEMORY_BITS, Chip, Limits
-from hardware.geometry import AttentionGeometry, Geometry
+from hardware.geometry import Geometry
 from hardware.resources import LayerResources
 from hardware.sharing import inputs_for, weights_for
 
@@ -52,7 +52,6 @@ def together(demands: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def _axons(geometry: Geometry, chip: Chip, channels: int, positions: int) -> int:
+    """Input axons of one connection; attention, which no chip here holds, is taken for a convolution."""
     axons = chip.traits.convolution_axons
-    if axons is not None and not isinstance(geometry, AttentionGeometry):
-        return axons.value
-    return inputs_for(geometry, channels, positions)
+    return inputs_for(geometry, channels, positions) if axons is None else axons.value

@@ -22,6 +22,10 @@ class Geometry(Protocol):
         """C, H, W of the input."""
 
     @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """C, H, W of the output."""
+
+    @property
     def weights(self) -> int:
         """Weights, each stored once."""
 
@@ -190,6 +194,11 @@ class AttentionGeometry:
     def in_shape(self) -> tuple[int, int, int]:
         """Channels of q, k and v, and the tokens in one row."""
         return 3 * self.channels, 1, self.tokens
+
+    @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """Channels, and the tokens in one row."""
+        return self.channels, 1, self.tokens
 
     @property
     def head_dim(self) -> int:

@@ -14,7 +14,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array, csr_array
 
 MOST_VARIABLES = 20_000  # of the solver; larger problems are left to first-fit decreasing
-INFEASIBLE = 2  # status of scipy.optimize.milp
+SOLVED, INFEASIBLE = 0, 2  # status of scipy.optimize.milp
 
 Method = Literal["first-fit decreasing", "mixed-integer program"]
 Sizes = NDArray[np.int64]  # [items, limits]
@@ -39,14 +39,15 @@ def pack(sizes: Sizes, held: NDArray[np.int64], *, solver_s: float) -> Packing:
     singles, others = np.flatnonzero(alone), np.flatnonzero(~alone)
     greedy = first_fit_decreasing(sizes[others], held)
     least = least_bins(sizes[others], held)
-    found, method = greedy, "first-fit decreasing"
+    found: list[list[int]] = greedy
+    method: Method = "first-fit decreasing"
     if len(greedy) > least:
         better, least = solve(sizes[others], held, fewer_than=len(greedy), least=least, solver_s=solver_s)
         if better is not None:
             found, method = better, "mixed-integer program"
     shared = [tuple(int(others[item]) for item in items) for items in found]
     bins = (*((int(item),) for item in singles), *shared)
-    return Packing(bins=bins, method=method, least=len(singles) + least)  # type: ignore[arg-type]
+    return Packing(bins=bins, method=method, least=len(singles) + least)
 
 
 def least_bins(sizes: Sizes, held: NDArray[np.int64]) -> int:
@@ -56,7 +57,7 @@ def least_bins(sizes: Sizes, held: NDArray[np.int64]) -> int:
 
 def first_fit_decreasing(sizes: Sizes, held: NDArray[np.int64]) -> list[list[int]]:
     """Each item into the first bin that has room for it, the largest (by its scarcest limit) first."""
-    order = np.argsort(-(sizes / held).max(axis=1), kind="stable") if len(sizes) else []
+    order = np.argsort(-(sizes / held).max(axis=1, initial=0), kind="stable")
     room, bins = np.empty((len(sizes), len(held)), dtype=np.int64), list[list[int]]()
     for item in order:
         fitting = np.flatnonzero((room[: len(bins)] >= sizes[item]).all(axis=1))
@@ -74,7 +75,7 @@ def first_fit_decreasing(sizes: Sizes, held: NDArray[np.int64]) -> list[list[int
 def solve(
     sizes: Sizes, held: NDArray[np.int64], *, fewer_than: int, least: int, solver_s: float
 ) -> tuple[list[list[int]] | None, int]:
-    """A packing into fewer bins than `fewer_than` (None where none was found), and the least bins that are proven.
+    """A packing into fewer bins than `fewer_than` (None where none was found in time), and the least that is proven.
 
     Items of the same sizes are counted, not told apart: x[k, b] of kind k lie in bin b, which is used where y[b] is 1.
     """
@@ -105,11 +106,10 @@ def solve(
     )
     if result.status == INFEASIBLE:
         return None, fewer_than
-    bound = result.mip_dual_bound
-    proven = max(least, int(np.ceil(bound - 1e-6))) if bound is not None and np.isfinite(bound) else least
     if result.x is None:
-        return None, proven
-    return _by_bin(np.rint(result.x[:n]).astype(int).reshape(len(kinds), bins), kind_of), proven
+        return None, least
+    found = _by_bin(np.rint(result.x[:n]).astype(int).reshape(len(kinds), bins), kind_of)
+    return found, len(found) if result.status == SOLVED else least
 
 
 def _room(shares: NDArray[np.float64], b: NDArray[np.intp], k: NDArray[np.intp], bins: int) -> csr_array:

@@ -3,7 +3,7 @@
 Layers, and the relays of delay lines where a chip needs them, are cut into parts that a core can hold
 (`hardware.cutting`), and the parts are packed into cores (`hardware.packing`): small layers share cores. Cores are
 numbered in the order of their first layer and lie on the mesh row by row, every other row backwards, so that layers
-that follow each other are neighbours. Which core lies where is our choice; cores that a real chip has lost are not known.
+that follow each other are neighbours. Which core lies where is our choice; no core of the chip is broken.
 """
 
 from collections.abc import Iterable, Iterator
