@@ -60,7 +60,7 @@ def test_loihi_1_by_hand():
 
 
 def test_loihi_2_by_hand():
-    """8192 neurons / 4096 = 2; a convolution has 2 axons; 4,608 bytes are 576 of 12,000 words, 28.5 KiB with the state."""
+    """8192 neurons / 4096 = 2; a convolution has 2 axons; 4,608 bytes are 576 of 12,000 words, 28.5 KiB with state."""
     result = fit([NEED], LOIHI_2)
     assert result.layers[0].cores_by_limit == {
         "neurons": 2,
