@@ -57,7 +57,12 @@ def run(request: Request, say: Say = lambda line: None) -> Outcome:
     prepared = prepare(request)
     graph = _network(request, prepared, say)
     deployment = pipeline.deploy(
-        graph, prepared.calibration, say, weight_bits=request.weight_bits, merge=prepared.merge
+        graph,
+        prepared.calibration,
+        say,
+        weight_bits=request.weight_bits,
+        merge=prepared.merge,
+        max_cores=request.max_cores,
     )
     if request.estimate:
         return _estimated(request, prepared, deployment)
@@ -73,7 +78,11 @@ def draft(request: Request, last: Step, say: Say = lambda line: None) -> Draft:
     """
     prepared = prepare(request)
     begun = pipeline.drafted(
-        prepared.graph, prepared.calibration, weight_bits=request.weight_bits, merge=prepared.merge
+        prepared.graph,
+        prepared.calibration,
+        weight_bits=request.weight_bits,
+        merge=prepared.merge,
+        max_cores=request.max_cores,
     )
     return pipeline.advance(begun, say, last=last)
 

@@ -6,7 +6,8 @@ messages. Of all ways to cut a layer into equal parts and a rest, that with the 
 is taken; the rest is cut in the same way.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from hardware.chip import Chip, Limits
@@ -60,7 +61,9 @@ class _Cutter:
     def _size(self, region: Part) -> tuple[int, int]:
         """Channels and positions of the equal parts of a region."""
         best, fewest = (0, 0), float("inf")
-        for channels in sorted({-(-region.channels // n) for n in range(1, region.channels + 1)}, reverse=True):
+        equal = {-(-region.channels // n) for n in range(1, region.channels + 1)}
+        most = {self._most_channels(region.channels, positions) for positions in (1, region.positions)} - {0}
+        for channels in sorted(equal | most, reverse=True):
             groups = self._most_groups(region, channels)
             positions = self._most_positions(channels, region.positions, groups)
             if positions and (cores := self._cores(region, channels, positions)) < fewest:
@@ -77,15 +80,12 @@ class _Cutter:
         return rows * columns + sum(self._fill(self._asked(c, p, 1)) for c, p in rests if c and p)
 
     def _most_positions(self, channels: int, limit: int, groups: int) -> int:
-        """The most positions at which so many channels fit into a core; what they take grows with the positions."""
-        low, high = 0, limit
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._fill(self._asked(channels, middle, groups)) <= 1:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        """The most positions at which so many channels fit into a core."""
+        return _largest(limit, lambda positions: self._fill(self._asked(channels, positions, groups)) <= 1)
+
+    def _most_channels(self, limit: int, positions: int) -> int:
+        """The most channels that fit into a core at so many positions, were all of one group."""
+        return _largest(limit, lambda channels: self._fill(self._asked(channels, positions, 1)) <= 1)
 
     def _most_groups(self, region: Part, channels: int) -> int:
         starts = range(0, region.channels, channels)
@@ -111,6 +111,11 @@ class _Cutter:
             f"{self.layer.name}: one neuron takes {asked[limit]:,} of the {words} of a core, {self.chip.title} has "
             f"{self.held[limit]:,}"
         )
+
+
+def _largest(limit: int, fits: Callable[[int], bool]) -> int:
+    """The largest number up to `limit` that fits, 0 where none does; all below a number that fits have to fit."""
+    return bisect_left(range(1, limit + 1), True, key=lambda number: not fits(number))
 
 
 def _inside(region: Part, channel: int, channels: int, position: int, positions: int) -> Part:

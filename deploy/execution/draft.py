@@ -30,6 +30,7 @@ class Draft:
         weight_bits: Width of a weight, sign included.
         merge: What decides about chains of convolutions (`deploy.passes.merge_linear_chains`).
         search: Whether the best of several scales is searched, or the first that fits is taken.
+        max_cores: Cores of Loihi 2 that the network may take; None: any number.
     """
 
     graph: nir.NIRGraph
@@ -38,6 +39,7 @@ class Draft:
     weight_bits: int = WEIGHT_BITS
     merge: Merge
     search: bool = True
+    max_cores: int | None = None
 
     unmerged: Network = field(init=False)
     rates: dict[str, float] = field(init=False)

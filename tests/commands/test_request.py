@@ -69,6 +69,7 @@ def without_times(report: dict[str, Any]) -> dict[str, Any]:
         ({"views": (0, 3)}, "--views 0x3; allowed: temporal x spatial counts from 1"),
         ({"weight_bits": 9}, "--weight-bits 9; allowed: 2 to 8"),
         ({"processes": 0}, "--processes 0; allowed: 1 or more"),
+        ({"max_cores": 0}, "--max-cores 0; allowed: 1 or more"),
         ({"timeout_s": 0.0}, "--timeout 0.0; allowed: a positive number of seconds"),
         ({"backend": "gpu"}, "--backend gpu; allowed: lava, integer, loihi2"),
         ({"blocks": "toy"}, "--blocks toy; allowed: fused, stock"),
