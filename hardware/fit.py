@@ -76,8 +76,12 @@ class ChipFit:
     def advice(self) -> str:
         """The layer that needs most, why, and what would shrink it, as a sentence."""
         layer = self.largest
-        cores = f"{layer.cores:,} core{'s' if layer.cores != 1 else ''}"
-        return f"{layer.name} takes most, {cores} of {self.cores:,}, by its {_words(layer.binding)}: {layer.remedy}"
+        cores = f"{layer.cores:,} core{'s' if layer.cores != 1 else ''} of {self.cores:,}"
+        if any(layer is line for line in self.delay_lines):
+            return (
+                f"the delay line of {layer.name} takes most, {cores}: a shorter delay, or fewer channels in the layer"
+            )
+        return f"{layer.name} takes most, {cores}, by its {_words(layer.binding)}: {layer.remedy}"
 
 
 def fit(layers: Iterable[LayerResources], chip: Chip) -> ChipFit:

@@ -34,14 +34,14 @@ class Packing:
 
 
 def pack(sizes: Sizes, held: NDArray[np.int64], *, solver_s: float) -> Packing:
-    """Pack items, each of which fits into a bin; the solver may take `solver_s` seconds."""
+    """Pack items, each of which fits into a bin; the solver may take `solver_s` seconds, with 0 it is not asked."""
     alone = _alone(sizes, held)
     singles, others = np.flatnonzero(alone), np.flatnonzero(~alone)
     greedy = first_fit_decreasing(sizes[others], held)
     least = least_bins(sizes[others], held)
     found: list[list[int]] = greedy
     method: Method = "first-fit decreasing"
-    if len(greedy) > least:
+    if len(greedy) > least and solver_s > 0:
         better, least = solve(sizes[others], held, fewer_than=len(greedy), least=least, solver_s=solver_s)
         if better is not None:
             found, method = better, "mixed-integer program"

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from hardware import (
     AttentionGeometry,
-    Chip,
     ChipError,
     ConvGeometry,
     IdentityGeometry,
@@ -23,23 +21,12 @@ from hardware import (
     place,
     traffic,
 )
-from hardware.chip import Traits
 from hardware.cutting import cut
 from hardware.packing import first_fit_decreasing, least_bins, pack, solve
 from hardware.placement import Placement, in_order
 from hardware.sharing import Part, inputs_for, weights_for, window
 
 LOIHI_1, LOIHI_2 = load_chip("loihi1"), load_chip("loihi2")
-
-
-def chip_with(**limits: int) -> Chip:
-    """Loihi 2 with other limits (0: none), and with delays in its synapses."""
-    known = LOIHI_2.limits
-    figures = {
-        name: None if value == 0 else known.neurons.model_copy(update={"value": value, "unit": "64-bit words/core"})
-        for name, value in limits.items()
-    }
-    return LOIHI_2.model_copy(update={"limits": known.model_copy(update=figures), "traits": Traits()})
 
 
 def layer(name: str, shape: tuple[int, int, int], *inputs: Incoming, **fields: Any) -> LayerResources:
@@ -181,13 +168,10 @@ def test_a_proven_optimum_is_never_beaten(data: st.DataObject):
 
 
 def test_relays_of_a_delay_line_are_placed():
-    """b hears a two steps late: a, two layers of relays, b; each 4096 neurons, so four cores."""
-    layers = [layer("a", (4096, 1, 1)), layer("b", (4096, 1, 1), conv("a", (4096, 1, 1), 4096, lag=2))]
-    small = [replace(found, inputs=()) if found.name == "a" else found for found in layers]
-    assert [(found.name, found.delay_step) for found in in_order(small, LOIHI_2)] == [
-        ("a", 0), ("a", 1), ("a", 2), ("b", 0)
-    ]  # fmt: skip
-    assert [found.delay_step for found in in_order(small, chip_with())] == [0, 0]
+    """Layer b hears a two steps late: a, two layers of relays, b; each 4096 neurons, so four cores."""
+    ordered = [(found.name, found.delay_step) for found in in_order(late_pair(2), LOIHI_2)]
+    assert ordered == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
+    assert [found.delay_step for found in in_order(late_pair(2), LOIHI_1)] == [0, 0]
 
 
 def late_pair(lag: int) -> list[LayerResources]:
