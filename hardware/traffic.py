@@ -19,6 +19,7 @@ from hardware.placement import Core, Placement
 from hardware.resources import LayerResources
 from hardware.sharing import Part, Window, window
 
+# Legend: S parts of a source, P parts of a target, T cores of a target.
 Layer = tuple[str, int]  # name, and time steps that its messages are held back
 
 
@@ -75,11 +76,10 @@ def _connections(
                 continue
             needed_SP = _needed(incoming.geometry, source, target)
             cores, core_of = np.unique(target.cores, return_inverse=True)
-            needed_ST = np.zeros((len(source.parts), len(cores)))
-            np.add.at(needed_ST, (slice(None), core_of), needed_SP)
-            held_S = np.array([[part.neurons] for part in source.parts])
+            of_core_PT = (core_of[:, None] == np.arange(len(cores))).astype(np.float64)
+            held_S1 = np.array([[part.neurons] for part in source.parts])
             each = sent[incoming.source] / source.layer.neurons
-            yield np.array(source.cores), cores, each * np.minimum(needed_ST, held_S)
+            yield np.array(source.cores), cores, each * np.minimum(needed_SP @ of_core_PT, held_S1)
 
 
 def _by_layer(placement: Placement) -> dict[Layer, _Placed]:
