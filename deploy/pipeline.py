@@ -9,9 +9,12 @@ run       clips in batches through three executions (float NIR interpreter, inte
 from collections.abc import Callable, Iterator, Sequence
 
 import nir
+import numpy as np
 
 from deploy.clips.read import known_range, load_clips
 from deploy.clips.source import ClipSource, check_fits, input_format
+from deploy.costs.budget import require_cores, require_neurons
+from deploy.costs.resources import layer_resources
 from deploy.execution.backends import RunOptions, backend_of
 from deploy.execution.batch import BATCH, RunSpec
 from deploy.execution.collect import InProcess, Runner, collect
@@ -74,6 +77,8 @@ def _rate(draft: Draft) -> Iterator[str]:
 def _lower(draft: Draft) -> Iterator[str]:
     options = LoweringOptions(merge=draft.merge, rates=draft.rates, weight_bits=draft.weight_bits)
     draft.lowered = list(passes(draft.unmerged, options))
+    if draft.max_cores is not None:
+        require_neurons({name: int(np.prod(r.shape)) for name, r in draft.network.receivers.items()}, draft.max_cores)
     yield f"lowered: {len(draft.graph.nodes)} nodes -> {len(draft.network.populations)} populations"
     yield from (f"  {note}" for note in draft.network.notes)
 
@@ -126,6 +131,8 @@ def _form(draft: Draft) -> Iterator[str]:
 
 def _schedule(draft: Draft) -> Iterator[str]:
     draft.plan = plan = schedule(draft.integer)
+    if draft.max_cores is not None:
+        require_cores(layer_resources(draft.integer, plan), draft.max_cores)
     delay = f"longest delay {plan.longest_lag} steps"
     yield f"scheduled: {plan.depth} synapses deep, {plan.frames} time steps a clip, {delay}"
 
@@ -161,12 +168,16 @@ def deploy(
     merge: Merge | None = None,
     search: bool = True,
     form: Form = "fused",
+    max_cores: int | None = None,
 ) -> Deployment:
     """Lower, quantise and schedule a graph by `STEPS`; each says what it did.
 
-    Raises `InputError`, before anything runs, when not even one clip fits into the memory.
+    Raises `InputError`, before anything runs, when not even one clip fits into the memory, and when the network takes
+    more than `max_cores` of Loihi 2: as soon as its neurons are known, or else when it is scheduled.
     """
-    draft = drafted(graph, calibration, weight_bits=weight_bits, merge=merge, search=search, form=form)
+    draft = drafted(
+        graph, calibration, weight_bits=weight_bits, merge=merge, search=search, form=form, max_cores=max_cores
+    )
     return advance(draft, say).finished()
 
 
@@ -188,6 +199,7 @@ def drafted(
     merge: Merge | None = None,
     search: bool = True,
     form: Form = "fused",
+    max_cores: int | None = None,
 ) -> Draft:
     """A deployment before its first step, with its calibration clips read."""
     clips = load_clips(calibration, input_format(graph, graph_frames(graph)))
@@ -200,6 +212,7 @@ def drafted(
         merge=chosen,
         search=search,
         form=form,
+        max_cores=max_cores,
     )
 
 

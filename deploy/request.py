@@ -45,6 +45,7 @@ class Request:
     scheduler: str | None = None  # address of a dask scheduler whose workers share the clips
     chips: Sequence[str | Path] = ()  # chip files of the user's own, priced beside those that ship
     reference: str | Path | None = None  # spikes of another simulator to compare with
+    max_cores: int | None = None  # of Loihi 2, by placement; a network that takes more is refused. None: any number
     estimate: bool = False  # plan and fit alone, nothing is simulated
     out: str | Path | None = None  # folder for the results; None: runs/demo, /clips, /DATASET or /estimate
     resume: bool = False  # go on where an earlier run in `out` stopped
@@ -72,6 +73,7 @@ class Request:
             positive_int.check(option, count)
         positive_seconds.check("--dt", self.dt_s)
         positive_seconds.check("--timeout", self.timeout_s)
+        positive_int.check("--max-cores", self.max_cores)
         WIDTHS.check("--weight-bits", self.weight_bits)
         if min(self.views) < 1:
             raise InputError(f"--views {self.views[0]}x{self.views[1]}; allowed: temporal x spatial counts from 1")

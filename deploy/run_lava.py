@@ -61,6 +61,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     where.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers share the clips")
     chip_help = "chip files of your own (as in hardware/chips), priced beside those that ship"
     add("--chip", dest="chips", nargs="+", type=Path, default=[], metavar="FILE", help=chip_help)
+    max_cores_help = "refuse a network that takes more cores of Loihi 2 (its placement), before anything is simulated"
+    add("--max-cores", type=positive_int, metavar="N", help=max_cores_help)
     add("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
     short = parser.add_mutually_exclusive_group()
     estimate_help = "simulate nothing: quantise, plan, and say what fits which chip"

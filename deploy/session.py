@@ -63,6 +63,7 @@ def run(request: Request, say: Say = lambda line: None) -> Outcome:
         weight_bits=request.weight_bits,
         merge=prepared.merge,
         form=request.chosen_form,
+        max_cores=request.max_cores,
     )
     if request.estimate:
         return _estimated(request, prepared, deployment)
@@ -83,6 +84,7 @@ def draft(request: Request, last: Step, say: Say = lambda line: None) -> Draft:
         weight_bits=request.weight_bits,
         merge=prepared.merge,
         form=request.chosen_form,
+        max_cores=request.max_cores,
     )
     return pipeline.advance(begun, say, last=last)
 

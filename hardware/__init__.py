@@ -3,7 +3,9 @@
 The files in the order the data moves: `geometry` (which neurons a spike reaches), `counts` (what is counted, with
 labels and meanings) and `op_counts` (how many operations there are; no joule), `chip` and `chips/*.yaml` (published
 figures), `causes` (which counts a figure prices) and `energy` (counts x figures), `models` (cost models side by side),
-`break_even` (at which rate spikes pay), `fit` (cores and chips), `shown` (which chips reports show, and why),
+`break_even` (at which rate spikes pay), `resources` (what a layer asks of a chip), `sharing` and `demand` (what a part
+of it asks), `fit` (cores and chips by a rule), `cutting`, `packing` and `placement` (which core holds what), `traffic`
+(messages between cores), `shown` (which chips reports show, and why),
 `paper_layers`, `paper_ledger` and `paper` (the 21 mJ of the SVFormer paper). This package takes plain values and
 imports neither svformer nor deploy.
 """
@@ -13,7 +15,7 @@ from hardware.chip import Chip, load_chip, shipped_chips
 from hardware.counts import MeanCounts, OpCounts
 from hardware.energy import EnergyBreakdown, price
 from hardware.errors import ChipError
-from hardware.fit import ChipFit, LayerResources, fit
+from hardware.fit import ChipFit, fit
 from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry, SparseConvGeometry
 from hardware.models import ChipTime, EnergyModel, energy_models
 from hardware.op_counts import (
@@ -28,6 +30,9 @@ from hardware.op_counts import (
     count_traffic,
     expected_ops,
 )
+from hardware.placement import Placement, place
+from hardware.resources import Incoming, LayerResources
+from hardware.traffic import Traffic, traffic
 
 __all__ = [
     "AttentionGeometry",
@@ -39,11 +44,14 @@ __all__ = [
     "EnergyBreakdown",
     "EnergyModel",
     "IdentityGeometry",
+    "Incoming",
     "LayerResources",
     "MeanCounts",
     "OpCounts",
+    "Placement",
     "SparseConvGeometry",
     "SynapseUse",
+    "Traffic",
     "cost_lines",
     "count_accesses",
     "count_attention",
@@ -58,7 +66,9 @@ __all__ = [
     "expected_ops",
     "fit",
     "load_chip",
+    "place",
     "price",
     "shipped_chips",
     "synapse_use",
+    "traffic",
 ]

@@ -26,22 +26,38 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Figure(_Strict, Generic[UnitT]):
-    """One published number."""
+# How a figure was obtained. listed: in a survey or the press, basis unknown; compile log: counted by the vendor's
+# compiler, in a log that was published; source code: written in the vendor's published programs; inferred: by us, from
+# figures that the source gives.
+Kind = Literal["measured", "simulated", "vendor", "estimate", "listed", "compile log", "source code", "inferred"]
 
-    value: Annotated[float, Field(gt=0)]
-    unit: UnitT
-    kind: Literal["measured", "simulated", "vendor", "estimate", "listed"]  # listed: in a survey, basis unknown
+
+class Sourced(_Strict):
+    """Where a fact comes from."""
+
+    kind: Kind
     source: Text
     year: Annotated[int, Field(ge=1990, le=2100)]
     node: Text  # process node, "14 nm"
     note: Text | None = None
 
     @property
+    def origin(self) -> str:
+        """Kind, source, year, process node and note, on one line."""
+        line = f"{self.kind}: {self.source} ({self.year}, {self.node})"
+        return f"{line}; {self.note}" if self.note else line
+
+
+class Figure(Sourced, Generic[UnitT]):
+    """One published number."""
+
+    value: Annotated[float, Field(gt=0)]
+    unit: UnitT
+
+    @property
     def provenance(self) -> str:
         """The number with its unit and where it comes from, on one line."""
-        line = f"{self.value:g} {self.unit}, {self.kind}: {self.source} ({self.year}, {self.node})"
-        return f"{line}; {self.note}" if self.note else line
+        return f"{self.value:g} {self.unit}, {self.origin}"
 
 
 class EnergyFigure(Figure[UnitT], Generic[UnitT]):
@@ -99,18 +115,43 @@ class Energy(_Strict):
         return self
 
 
+Memory = CountFigure[Literal["KiB/core", "64-bit words/core"]]
+MEMORY_BITS = {"KiB/core": 8 * 1024, "64-bit words/core": 64}
+
+
 class Limits(_Strict):
     """What fits. A limit left out is not published, or does not exist on this chip."""
 
     cores: CountFigure[Literal["cores/chip"]]
     neurons: CountFigure[Literal["neurons/core"]]
+    neuron_groups: CountFigure[Literal["groups/core"]] | None = None  # sets of decay and threshold that differ
     fan_in_axons: CountFigure[Literal["axons/core"]] | None = None
     fan_out_axons: CountFigure[Literal["axons/core"]] | None = None
-    synapse_memory: CountFigure[Literal["KiB/core"]] | None = None  # for synapses alone
-    core_memory: CountFigure[Literal["KiB/core"]] | None = None  # shared by synapses and neuron state
+    synapse_memory: Memory | None = None  # for synapses alone
+    core_memory: Memory | None = None  # shared by synapses and neuron state
     weight_bits: CountFigure[Literal["bits"]] | None = None
     message_bits: CountFigure[Literal["bits"]] | None = None  # 1: binary spikes only
-    delay: CountFigure[Literal["steps"]] | None = None
+    delay: CountFigure[Literal["steps"]] | None = None  # that a synapse holds a message back
+
+
+class RelayedDelays(Sourced):
+    """Says that no synapse holds messages back, so that a layer of relays stands for every time step of a delay."""
+
+
+class Traits(_Strict):
+    """How a chip does what another does otherwise. What is left out is as on a chip with a plain crossbar."""
+
+    # Input axons that a convolution takes in a core, however many neurons send; else every sending neuron is one.
+    convolution_axons: CountFigure[Literal["axons/convolution"]] | None = None
+    relayed_delays: RelayedDelays | None = None  # else the synapses hold messages back
+
+
+class Mesh(_Strict):
+    """Where the cores of a chip lie: tiles in rows and columns, each with a router that its cores share."""
+
+    columns: CountFigure[Literal["tiles"]]
+    rows: CountFigure[Literal["tiles"]]
+    cores: CountFigure[Literal["cores/tile"]]
 
 
 class Chip(_Strict):
@@ -121,6 +162,16 @@ class Chip(_Strict):
     energy: Energy | None = None
     no_energy_because: Text | None = None
     limits: Limits | None = None
+    traits: Traits = Traits()
+    mesh: Mesh | None = None
+
+    @model_validator(mode="after")
+    def _mesh_holds_all_cores(self) -> "Chip":
+        if self.mesh and self.limits:
+            places = self.mesh.columns.value * self.mesh.rows.value * self.mesh.cores.value
+            if places != self.limits.cores.value:
+                raise ValueError(f"the mesh has {places} places for {self.limits.cores.value} cores")
+        return self
 
     @model_validator(mode="after")
     def _says_why_energy_is_missing(self) -> "Chip":

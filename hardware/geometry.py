@@ -18,6 +18,14 @@ class Geometry(Protocol):
     multiplies_signals: ClassVar[bool]  # whether both operands are signals, so that no weight is stored
 
     @property
+    def in_shape(self) -> tuple[int, int, int]:
+        """C, H, W of the input."""
+
+    @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """C, H, W of the output."""
+
+    @property
     def weights(self) -> int:
         """Weights, each stored once."""
 
@@ -208,6 +216,16 @@ class AttentionGeometry:
     def __post_init__(self) -> None:
         if min(self.channels, self.tokens, self.heads) < 1 or self.channels % self.heads:
             raise ChipError(f"{self}: sizes must be at least 1 and the heads must divide the channels")
+
+    @property
+    def in_shape(self) -> tuple[int, int, int]:
+        """Channels of q, k and v, and the tokens in one row."""
+        return 3 * self.channels, 1, self.tokens
+
+    @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """Channels, and the tokens in one row."""
+        return self.channels, 1, self.tokens
 
     @property
     def head_dim(self) -> int:

@@ -20,7 +20,7 @@ from deploy.pipeline import Say, deploy, run
 from deploy.report.keys.report import Report
 from deploy.report.record import record
 from hardware import EnergyModel, energy_models, load_chip
-from hardware.fit import BITS_PER_KIB
+from hardware.resources import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
 from svformer.common.terminal import counting
 from svformer.model.checkpoint import load_checkpoint, read_notes

@@ -32,6 +32,7 @@ class Draft:
         merge: What decides about chains of convolutions (`deploy.passes.merge_linear_chains`).
         search: Whether the best of several scales is searched, or the first that fits is taken.
         form: Whether attention and biases of relays stay as they are ("fused") or become what a Loihi 2 holds.
+        max_cores: Cores of Loihi 2 that the network may take; None: any number.
     """
 
     graph: nir.NIRGraph
@@ -41,6 +42,7 @@ class Draft:
     merge: Merge
     search: bool = True
     form: Form = "fused"
+    max_cores: int | None = None
 
     unmerged: Network = field(init=False)
     rates: dict[str, float] = field(init=False)

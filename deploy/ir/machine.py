@@ -14,7 +14,7 @@ STATE_SHIFT = 6  # u, v and the bias count in 1/64 of the unit of the weights
 GRADED_BITS = 24  # of a graded message
 BIAS_BITS = 13  # of a bias mantissa, sign included
 GAIN_BITS = 13  # of a factor for one time step, sign included
-MAX_DELAY = 62  # time steps that a Loihi 2 synapse can hold a message back
+MAX_DELAY = 62  # time steps that a connection may hold a message back; a dense Loihi 2 synapse has 6 bits for it
 
 DECAY_ONE = 1 << DECAY_BITS  # a state loses decay / 4096 of itself in every time step
 STATE_LIMIT = 1 << (STATE_BITS - 1)  # 2^23; registers hold values whose magnitude is below it

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from deploy.gates.agreement import Agreement
 from deploy.ir.plan import Plan
+from deploy.report import core_map as core_maps
+from deploy.report.keys.placement import PlacementSummary
 from hardware import OpCounts
 from hardware.causes import PARTS, RULES, memory_as_one
 from hardware.energy import EnergyBreakdown
@@ -27,6 +29,7 @@ COUNTED = {  # parts of the ledger that are operations, by the rule that counts 
     rule.part: rule for rule in RULES if not rule.memory and rule.figure != "spike"
 }
 ROUNDED_FROM_UJ = 100.0  # labels of larger energies have no decimals
+HELD_BACK = 0.45  # opacity of relays that hold messages back
 BOTH, FIRST, SECOND = INK, ORANGE, BLUE  # where both of two recordings fire, only the first, only the second
 
 
@@ -151,6 +154,29 @@ def cores(by_chip: Mapping[str, Mapping[str, int]], ax: Axes | None = None) -> A
     ax.set_xlabel("cores")
     _rows(ax)
     ax.legend(loc="lower right")
+    return ax
+
+
+def core_map(placement: PlacementSummary, ax: Axes | None = None) -> Axes:
+    """Cores of all chips, one below the other, as cells of their mesh, filled by the stages that they hold."""
+    found = core_maps.core_map(placement)
+    if found is None:
+        raise ValueError("the chip file has no mesh, so no core has a place")
+    ax = new_axes(ax, height=0.5 + 0.5 * found.rows * len(found.chips))
+    for chip in found.chips:
+        top = chip.number * (found.rows + 0.5)
+        for boxes, colour in ((chip.free, "none"), (chip.cells, LINE)):
+            for box in boxes:
+                place = (box.x, top + box.y)
+                ax.add_patch(Rectangle(place, box.width, box.height, facecolor=colour, edgecolor=LINE))
+        for part in (part for cell in chip.cells for part in cell.fillings):
+            where, alpha = (part.x, top + part.y), HELD_BACK if part.held_back else 1.0
+            colour = CAUSES[part.colour]
+            ax.add_patch(Rectangle(where, part.width, part.height, color=colour, alpha=alpha, linewidth=0))
+    ax.set(xlim=(0, found.columns), ylim=(len(found.chips) * (found.rows + 0.5), 0), aspect="equal")
+    ax.set_axis_off()
+    handles = [Patch(color=CAUSES[colour], label=stage) for stage, colour in found.stages.items()]
+    ax.legend(handles=handles, ncols=5, loc="lower left", bbox_to_anchor=(0, 1), handlelength=1)
     return ax
 
 

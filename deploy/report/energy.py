@@ -27,7 +27,7 @@ from hardware import (
     synapse_use,
 )
 from hardware.break_even import judged
-from hardware.fit import BITS_PER_KIB
+from hardware.resources import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
 
 VIEWS = 15  # views of a video by which the paper states its best accuracy

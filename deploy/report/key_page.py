@@ -30,7 +30,8 @@ always there, and `null` has the meaning that is given. Names in capitals stand 
 """
 PLAIN = {int: "integer", float: "number", str: "text", bool: "true or false"}
 NAMED = {  # by key of an object: what its names name; other objects have kinds of operation or other names
-    "fit": "CHIP", "models": "CHIP", "mj": "CHIP", "first_step": "LAYER", "by_layer": "LAYER", "by_step": "LAYER",
+    "fill": "LIMIT", "fit": "CHIP", "models": "CHIP", "mj": "CHIP",
+    "first_step": "LAYER", "by_layer": "LAYER", "by_step": "LAYER",
     "views": "N", "accuracy": "N", "versions": "NAME", "profiler": "PROBE",
 }  # fmt: skip
 

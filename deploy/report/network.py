@@ -1,7 +1,7 @@
 """The parts of report.json that are known before anything runs: network, plan, proof, fit, fixed point."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import nir
 
@@ -24,9 +24,10 @@ from deploy.report.keys.network import (
 from deploy.report.keys.report import SVFORMER
 from deploy.report.keys.run import FixedPointLayer
 from deploy.report.kinds import NEURONS
+from deploy.report.placement import placed
 from deploy.report.plan import planned_layers
-from hardware import Chip, fit
-from hardware.fit import BITS_PER_KIB
+from hardware import Chip, ChipError, LayerResources, fit
+from hardware.resources import BITS_PER_KIB
 
 
 def network_summary(deployment: Deployment) -> NetworkSummary:
@@ -74,8 +75,13 @@ def filled_register(found: Headroom) -> FilledRegister:
     return FilledRegister(where=found.where, what=found.what, worst=found.worst, limit=found.limit, share=found.share)
 
 
-def fitted_chips(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, FittedChip]:
-    """Cores and chips, and what the whole network asks for; chips without limits are left out."""
+def fitted_chips(
+    deployment: Deployment, chips: Sequence[Chip], sent: Mapping[str, float] | None = None
+) -> dict[str, FittedChip]:
+    """Cores and chips, and what the whole network asks for; chips without limits are left out.
+
+    `sent` are the messages of every population in the mean clip; None before a run.
+    """
     layers = deployment.resources
     asked = NetworkResources(
         neurons=sum(layer.neurons for layer in layers),
@@ -84,8 +90,18 @@ def fitted_chips(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, Fit
         fan_in_axons=sum(layer.fan_in_axons for layer in layers),
         fan_out_axons=sum(layer.fan_out_axons for layer in layers),
     )
-    fits = {chip.name: fit(layers, chip) for chip in chips if chip.limits is not None}
-    return {name: FittedChip(**vars(found), needs=asked, advice=found.advice) for name, found in fits.items()}
+    return {chip.name: _fitted(layers, chip, asked, sent) for chip in chips if chip.limits is not None}
+
+
+def _fitted(
+    layers: Sequence[LayerResources], chip: Chip, asked: NetworkResources, sent: Mapping[str, float] | None
+) -> FittedChip:
+    found, placement, unplaced = fit(layers, chip), None, None
+    try:
+        placement = placed(layers, chip, sent)
+    except ChipError as error:
+        unplaced = str(error)
+    return FittedChip(**vars(found), needs=asked, advice=found.advice, placement=placement, unplaced=unplaced)
 
 
 def fixed_point(layers: Iterable[LayerFidelity]) -> tuple[FixedPointLayer, ...]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from deploy.report import bitmaps, kinds, rows
 from deploy.report.by_cause import all_parts, main_models, redrawn, stands_in
+from deploy.report.core_map import core_map
 from deploy.report.cost_chart import cost_chart
 from deploy.report.keys.report import Report
 from deploy.report.markdown import BACKENDS, markdown
@@ -74,6 +75,7 @@ def render(report: Report, spikes: dict[str, NDArray[np.uint8]], frames: NDArray
             closest=sorted(report.headroom, key=lambda register: -register.share),
             registers_shown=REGISTERS_SHOWN,
             obstacles={chip: grouped(fitted.obstacles) for chip, fitted in report.fit.items()},
+            core_maps={name: core_map(fitted.placement) for name, fitted in report.fit.items() if fitted.placement},
         )
     )
 

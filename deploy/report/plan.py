@@ -16,7 +16,7 @@ from deploy.ir.intervals import CURRENT, SUM, Headroom
 from deploy.ir.plan import Plan
 from deploy.report.keys.network import DelayLine, MappedPart, PlannedLayer, RegisterShare
 from hardware import LayerResources
-from hardware.fit import BITS_PER_KIB
+from hardware.resources import BITS_PER_KIB
 from svformer.common.terminal import print_wide
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from deploy.costs.counting import expected_operations, readout_layers
+from deploy.costs.resources import messages_sent
 from deploy.execution.batch import peak_rss_mb
 from deploy.execution.deployment import Deployment
 from deploy.execution.tally import ClipResult, Tally
@@ -41,14 +42,19 @@ from svformer.evaluation.scores import mean_scores, top_share
 LIBRARIES = ("svformer-loihi", "torch", "norse", "nir", "lava-nc", "lava-dl", "numpy")
 
 
-def estimate(deployment: Deployment, *, chips: Sequence[Chip] = ()) -> Estimate:
-    """What is known before anything runs; `chips` are a user's own, beside those that ship."""
+def estimate(
+    deployment: Deployment, *, chips: Sequence[Chip] = (), sent: Mapping[str, float] | None = None
+) -> Estimate:
+    """What is known before anything runs; `chips` are a user's own, beside those that ship.
+
+    After a run `sent` holds the messages of every population in the mean clip, for the traffic between cores.
+    """
     return Estimate(
         network=network_summary(deployment),
         plan=plan_summary(deployment),
         mapping=mapped_parts(deployment.integer, deployment.plan),
         headroom=tuple(map(filled_register, deployment.headroom)),
-        fit=fitted_chips(deployment, _all_chips(chips)),
+        fit=fitted_chips(deployment, _all_chips(chips), sent),
         fixed_point=fixed_point(deployment.fixed_point),
         provenance=provenance(LIBRARIES),
     )
@@ -70,7 +76,7 @@ def record(
     clips, counts = len(tally.clips), tally.counts
     readout = readout_layers(deployment.integer)
     return Report(
-        **vars(estimate(deployment, chips=chips)),
+        **vars(estimate(deployment, chips=chips, sent=messages_sent(tally.steps, clips))),
         backend=backend,
         clips=tuple(_clip(clip, deployment) for clip in tally.clips),
         accuracy=_accuracy(deployment, tally),

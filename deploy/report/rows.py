@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from deploy.report import typeset
 from deploy.report.keys.energy import BillEntry, EnergySummary
+from deploy.report.keys.network import FittedChip
 from deploy.report.keys.report import Estimate, Report
 from hardware.break_even import JudgedLimit
 from hardware.counts import LISTED, MeanCounts
@@ -215,7 +216,9 @@ class FitTexts:
 
     chip: str
     title: str
-    size: str  # cores and chips
+    size: str  # cores and chips by the rule
+    delays: str  # relays that hold messages back; empty where there are none
+    placement: str  # cores and chips by placement, how full, and by which method
     obstacles: str  # how many, and the first of them; empty where there is none
     advice: str
 
@@ -229,9 +232,30 @@ def fits(report: Estimate) -> Iterator[FitTexts]:
             chip=name,
             title=known[name].title if name in known else name,
             size=f"{counted(fitted.cores, 'core')}, {counted(fitted.chips, 'chip')}",
+            delays=_delays(fitted),
+            placement=_placement(fitted),
             obstacles=f"{in_all}, first: {fitted.obstacles[0]}" if fitted.obstacles else "",
             advice=fitted.advice,
         )
+
+
+def _delays(fitted: FittedChip) -> str:
+    if not fitted.delay_neurons:
+        return ""
+    cores = sum(line.cores for line in fitted.delay_lines)
+    return f"{counted(fitted.delay_neurons, 'relay')} of delay lines on {counted(cores, 'core')} of these"
+
+
+def _placement(fitted: FittedChip) -> str:
+    found = fitted.placement
+    if found is None:
+        return f"not to be placed: {fitted.unplaced}"
+    scarcest = max(found.fill, key=lambda limit: found.fill[limit])
+    least = "no fewer for these parts" if found.cores == found.least_cores else f"at least {found.least_cores:,}"
+    return (
+        f"{counted(found.cores, 'core')}, {counted(found.chips, 'chip')}, {typeset.percent(found.fill[scarcest])} of "
+        f"their {typeset.words(scarcest)} taken ({found.method}, {least})"
+    )
 
 
 def top1(report: Report) -> str:

@@ -27,7 +27,8 @@ def print_estimate(report: Estimate, console: Console) -> None:
     )
     print_plan(report.plan.layers, network.frames, console)
     for row in rows.fits(report):
-        console.print(f"{row.chip}: {row.size} (a rule, not a placement: hardware/fit.py)")
+        console.print(_spaced(f"{row.chip}: by placement {row.placement}"))
+        console.print(f"  by the rule of a core for each layer {row.size}{row.delays and f'; {row.delays}'}")
         console.print(f"  {row.advice}")
         for obstacle in report.fit[row.chip].obstacles:
             console.print(f"  cannot hold: {obstacle}")
@@ -75,7 +76,7 @@ def _print_accuracy(report: Report, console: Console) -> None:
 
 def _print_fit(report: Report, console: Console) -> None:
     for row in rows.fits(report):
-        verdict = f"does not fit as it stands, {row.obstacles}" if row.obstacles else row.size
+        verdict = f"does not fit as it stands, {row.obstacles}" if row.obstacles else _spaced(row.placement)
         console.print(f"{row.chip}: {verdict} (all in the report)")
 
 

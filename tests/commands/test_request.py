@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 import torch
 
 import deploy
+import graphs
 from deploy import run_lava
 from deploy.clips.choose import spread
 from deploy.clips.source import ClipSource
@@ -54,6 +56,28 @@ def without_times(report: dict[str, Any]) -> dict[str, Any]:
     return {**report, "clips": clips, "timing": None}
 
 
+# How much it may take
+
+
+def test_a_network_of_too_many_cores_is_refused_before_the_long_work(tmp_path: Path, capsys: Capture) -> None:
+    """5000 neurons and as many relays that pass their spikes on: three cores of 4096. Nothing is left behind."""
+    nodes = {
+        "input": graphs.entry(4),
+        "fc": nir.Linear(np.ones((5000, 4))),
+        "out": graphs.lif(5000),
+        "output": graphs.result(5000),
+    }
+    nir.write(str(tmp_path / "wide.nir"), nir.NIRGraph(nodes, list(itertools.pairwise(nodes))))
+    np.save(tmp_path / "clip.npy", np.ones((6, 4), np.float32))
+    network = ["--nir", tmp_path / "wide.nir", "--dt", 1e-3, "--clip", tmp_path / "clip.npy", "--backend", "integer"]
+    assert run(*network, "--max-cores", 2, "--out", tmp_path / "out") == 2
+    printed = capsys.readouterr()
+    assert "--max-cores 2: the network has 10,000 neurons, at least 3 cores of Intel Loihi 2" in printed.err
+    assert "quantised" not in printed.out
+    assert not (tmp_path / "out").exists()
+    assert run(*network, "--max-cores", 3, "--estimate", "--out", tmp_path / "out") == 0
+
+
 # What contradicts itself
 
 
@@ -69,6 +93,7 @@ def without_times(report: dict[str, Any]) -> dict[str, Any]:
         ({"views": (0, 3)}, "--views 0x3; allowed: temporal x spatial counts from 1"),
         ({"weight_bits": 9}, "--weight-bits 9; allowed: 2 to 8"),
         ({"processes": 0}, "--processes 0; allowed: 1 or more"),
+        ({"max_cores": 0}, "--max-cores 0; allowed: 1 or more"),
         ({"timeout_s": 0.0}, "--timeout 0.0; allowed: a positive number of seconds"),
         ({"backend": "gpu"}, "--backend gpu; allowed: lava, integer, loihi2"),
         ({"blocks": "toy"}, "--blocks toy; allowed: fused, stock"),

@@ -85,8 +85,32 @@ def test_published_limits():
         4096,
         9,
     ]
-    assert [loihi2.cores.value, loihi2.neurons.value, loihi2.core_memory.value] == [128, 8192, 192]
-    assert [loihi2.message_bits.value, loihi2.delay.value] == [32, 62]
+    assert [loihi2.cores.value, loihi2.neurons.value, loihi2.neuron_groups.value] == [128, 4096, 8]
+    assert [loihi2.fan_in_axons.value, loihi2.synapse_memory.value, loihi2.core_memory.value] == [16_000, 12_000, 192]
+    assert [loihi2.message_bits.value, loihi2.delay.value] == [32, 63]
+
+
+def test_limits_of_loihi2_say_what_they_rest_on():
+    """Shares that the compile logs print: 10, 64 and 3,585 neurons, a group, 784 and 128 axons."""
+    limits = load_chip("loihi2").limits
+    assert {limits.neurons.kind, limits.neuron_groups.kind, limits.fan_in_axons.kind} == {"compile log"}
+    shares = [100 * n / limits.neurons.value for n in (10, 64, 3585)]
+    assert [round(share, 2) for share in shares] == [0.24, 1.56, 87.52]
+    assert 100 / limits.neuron_groups.value == 12.5
+    assert [round(100 * n / limits.fan_in_axons.value, 2) for n in (784, 128)] == [4.90, 0.80]
+    assert limits.synapse_memory.kind == "inferred"
+
+
+def test_a_mesh_has_a_place_for_every_core(write):
+    for name in ("loihi1", "loihi2"):
+        chip = load_chip(name)
+        mesh = chip.mesh
+        assert mesh.columns.value * mesh.rows.value * mesh.cores.value == chip.limits.cores.value
+    where = "kind: measured, source: our lab, year: 2024, node: 65 nm}"
+    sizes = (("columns", 2, "tiles"), ("rows", 3, "tiles"), ("cores", 1, "cores/tile"))
+    mesh = "".join(f"  {name}: {{value: {value}, unit: {unit}, {where}\n" for name, value, unit in sizes)
+    with pytest.raises(ChipError, match="the mesh has 6 places for 4 cores"):
+        load_chip(write(f"{GOOD}mesh:\n{mesh}"))
 
 
 def test_loihi1_constants_are_not_called_measurements():
@@ -177,7 +201,7 @@ def test_refuses_a_value_that_is_no_positive_number(write, value):
 
 
 def test_refuses_a_figure_of_unknown_kind(write):
-    with pytest.raises(ChipError, match="'measured', 'simulated', 'vendor', 'estimate' or 'listed'"):
+    with pytest.raises(ChipError, match="'source code' or 'inferred'"):
         load_chip(write(GOOD.replace("kind: measured", "kind: guessed", 1)))
 
 

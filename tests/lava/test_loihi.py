@@ -36,8 +36,6 @@ from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
 
 # isort: split
-from lava.magma.core.model.py.ports import PyInPort, PyOutPort
-from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg
 

@@ -34,7 +34,8 @@ ROOMS = {
         *("sizes", "convert", "evaluate", "train", "fold_time"),
     ),
     "hardware": (
-        *("errors", "keys", "counts", "geometry", "op_counts", "chip", "causes", "energy", "fit", "shown", "models"),
+        *("errors", "keys", "counts", "geometry", "op_counts", "chip", "causes", "energy", "resources", "sharing"),
+        *("demand", "fit", "cutting", "packing", "placement", "traffic", "shown", "models"),
         *("break_even", "paper_layers", "paper_ledger", "paper"),
     ),
     "deploy": (

@@ -161,6 +161,8 @@ def test_page_says_what_the_report_says(shipped_run: Any, real_page: Page) -> No
         assert {clip.source, clip.prediction, clip.float_prediction, clip.label} <= set(text.split())
     for fitted in report.fit.values():
         assert f"{fitted.cores} cores" in text
+        assert f"{fitted.placement.cores} cores" in text
+    assert "32,064 relays of delay lines" in text
     assert all(note in text for note in report.network.notes)
     assert report.energy.geometry_difference in text
     assert f"{report.plan.depth} synapses deep" in text

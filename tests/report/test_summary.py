@@ -45,7 +45,7 @@ def test_a_run_of_a_network_that_is_not_ours(foreign_run: Any) -> None:
     assert "note: the graph does not name its classes" in text
     assert "the paper" not in text
     assert "loihi1: does not fit as it stands, 1 obstacle, first: output: needs messages of 24 bits" in text
-    assert "loihi2: 2 cores, 1 chip (all in the report)" in text
+    assert "loihi2: 1 core, 1 chip" in text
     assert not re.search(r"\b1 (clips|chips|cores|obstacles|layers|videos|steps)\b", text)
 
 
@@ -54,7 +54,9 @@ def test_an_estimate_has_plan_fit_and_fixed_point(integrating_run: Any) -> None:
     assert "Fixed point, %: errors of rounding" in text
     assert "8 neurons, 44 parameters of 8 bits, 3 synapses deep" in text
     assert "Plan: T = 20 steps a clip" in text
-    assert "loihi2: 3 cores, 1 chip (a rule, not a placement: hardware/fit.py)" in text
+    assert "loihi2: by placement 1 core, 1 chip" in text
+    assert "first-fit decreasing, no fewer for these parts" in text
+    assert "by the rule of a core for each layer 3 cores, 1 chip" in text
     assert "cannot hold: out: needs messages of 24 bits" in text
     assert "needs a microcode neuron: out (neurons that send their potential)" in text
 

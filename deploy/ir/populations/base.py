@@ -112,6 +112,10 @@ class IntReceiver(IntPopulation, Protocol):
     def neuron_updates(self) -> int:
         """Neurons whose potential is updated in every time step; 0 for a relay, which only adds up."""
 
+    @property
+    def shared_parameters(self) -> tuple[IntArray, ...]:
+        """Parameters that a chip stores for a group of neurons and not for each; all broadcast to the shape."""
+
     def bias_by_step(self, frames: int) -> IntArray:
         """Bias of every time step in the unit of its state, [T, ..], broadcasts to [T, C, H, W]."""
 

@@ -103,6 +103,12 @@ class IntLif(IntMembrane):
     message_unit: ClassVar[float] = 1.0
     message_bits: ClassVar[int] = 1
 
+    @property
+    def shared_parameters(self) -> tuple[IntArray, ...]:
+        """The decays, the threshold, and what a reset subtracts."""
+        resets = () if self.subtract is None else (self.subtract,)
+        return (*super().shared_parameters, self.threshold, *resets)
+
     def message_interval(self) -> tuple[int, int]:
         return 0, 1
 

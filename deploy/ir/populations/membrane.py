@@ -148,6 +148,11 @@ class IntMembrane:
     def neuron_updates(self) -> int:
         return int(np.prod(self.shape))
 
+    @property
+    def shared_parameters(self) -> tuple[IntArray, ...]:
+        """The decays; every neuron has a bias of its own."""
+        return (self.decay,) if self.current_decay is None else (self.decay, self.current_decay)
+
     def bias_by_step(self, frames: int) -> IntArray:
         return by_time_step(self.bias_mantissa << self.bias_exponent, frames)
 

@@ -68,6 +68,7 @@ class IntRelay:
     spiking: ClassVar[bool] = False
     message_bits: ClassVar[int] = GRADED_BITS
     neuron_updates: ClassVar[int] = 0
+    shared_parameters: ClassVar[tuple[IntArray, ...]] = ()
 
     @property
     def message_unit(self) -> float:

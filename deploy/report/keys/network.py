@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from deploy.report.keys.placement import PlacementSummary
 from hardware.fit import LayerFit
-from hardware.keys import key
+from hardware.keys import key, optional_key
 
 Kind = Literal["input", "lif", "integrator", "relay", "gate", "constant"]
 
@@ -112,9 +113,19 @@ class FittedChip:
 
     chip: str = field(metadata=key("name of the chip file"))
     layers: tuple[LayerFit, ...] = field(metadata=key("cores of every layer"))
-    cores: int = field(metadata=key("cores of all layers"))
+    delay_lines: tuple[LayerFit, ...] = field(
+        metadata=key("cores of the relays that hold messages of a population back; empty where synapses do that")
+    )
+    delay_neurons: int = field(metadata=key("neurons of these delay lines, beside those of `needs`"))
+    cores: int = field(metadata=key("cores of all layers and delay lines"))
     chips: int = field(metadata=key("chips that these cores fill"))
     obstacles: tuple[str, ...] = field(metadata=key('"layer: what" for all that the chip cannot hold'))
     unchecked: tuple[str, ...] = field(metadata=key("limits that the chip file does not give"))
     needs: NetworkResources = field(metadata=key("what the network asks for"))
     advice: str = field(metadata=key("the layer that takes most cores, and what would shrink it"))
+    placement: PlacementSummary | None = field(
+        metadata=key("cores by placement in place of the rule; null where one neuron asks for more than a core has")
+    )
+    unplaced: str | None = field(
+        default=None, metadata=optional_key("why there is no placement: the layer, and what its neuron asks for")
+    )
