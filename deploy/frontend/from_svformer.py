@@ -26,7 +26,8 @@ from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction, Spiki
 from deploy.ir.primitives import NodeShape
 from deploy.ir.shapes import output_shape
 from svformer.common.errors import InputError
-from svformer.model.blocks import Down, GlobalBlock, LocalBlock, LocalMixer, Mlp, SelfAttention
+from svformer.model.attention import SelfAttention
+from svformer.model.blocks import Down, GlobalBlock, LocalBlock, LocalMixer, Mlp
 from svformer.model.layers import TimeNorm, gain_and_shift
 from svformer.model.neurons import PLIF
 from svformer.model.qat import StoredConnection, quantised_chain, quantised_classifier, quantised_readout

@@ -75,6 +75,7 @@ def starting_point(request: TrainingRequest) -> tuple[SVFormerConfig, StateDict 
         preset,
         norm=request.norm or preset.norm,
         activation=activation,
+        attention=request.attention or preset.attention,
         head_dim=request.head_dim or preset.head_dim,
         attention_order=order,
     ), None
