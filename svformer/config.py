@@ -85,7 +85,7 @@ class SVFormerConfig:
                 f"attention must be 'qkv', 'sdsa' or 'qkta', found {self.attention!r}",
             ),
             (
-                self.attention == "qkv" or order == "kv_first",
+                self.attention == "qkv" or order == "kv_first" or self.activation == "relu",
                 f"attention_order={order!r} belongs to attention='qkv', found {self.attention!r}",
             ),
             (
