@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from svformer.common.errors import InputError
 
 Norm = Literal["shared", "per_step"]
+Attention = Literal["qkv", "sdsa", "qkta"]
 AttentionOrder = Literal["kv_first", "qk_first"]
 Activation = Literal["spiking", "relu"]
 Stages = tuple[int, int, int, int]
@@ -40,7 +41,8 @@ class SVFormerConfig:
     threshold: float = 1.0  # membrane potential at which a neuron fires
     initial_tau: float = 2.0  # membrane time constant at the start of training, in time steps
     local_neurons: bool = False  # whether neurons (and norms) lie between the three convolutions of a local block
-    attention_order: AttentionOrder = "kv_first"  # q (k^T v) or (q k^T) v: equal results, different operation counts
+    attention: Attention = "qkv"  # q (k^T v), spike-driven self-attention or Q-K token attention (model/attention/)
+    attention_order: AttentionOrder = "kv_first"  # of "qkv": q (k^T v) or (q k^T) v: equal results, other counts
     activation: Activation = "spiking"  # "relu": the ANN counterpart, ReLU for every neuron and softmax attention
     weight_bits: int | None = None  # weights, decays and thresholds are rounded to those of a chip (qat.py); None: real
 
@@ -78,6 +80,19 @@ class SVFormerConfig:
                 f"image_size must be a multiple of 32 (four halvings after a stride of 4), found {self.image_size}",
             ),
             (isinstance(self.local_neurons, bool), f"local_neurons must be true or false, found {self.local_neurons}"),
+            (
+                self.attention in get_args(Attention),
+                f"attention must be 'qkv', 'sdsa' or 'qkta', found {self.attention!r}",
+            ),
+            (
+                self.attention == "qkv" or order == "kv_first" or self.activation == "relu",
+                f"attention_order={order!r} belongs to attention='qkv', found {self.attention!r}",
+            ),
+            (
+                self.attention == "qkv" or self.activation == "spiking",
+                f"attention={self.attention!r} has no counterpart without spikes; activation must be 'spiking', "
+                f"found {self.activation!r}",
+            ),
             (order in get_args(AttentionOrder), f"attention_order must be 'kv_first' or 'qk_first', found {order!r}"),
             (
                 self.activation in get_args(Activation),
@@ -127,6 +142,8 @@ PRESETS: dict[str, SVFormerConfig] = {
     "tiny": SVFormerConfig(
         num_classes=12, image_size=64, embed_dims=(16, 32, 48, 64), depths=(1, 1, 1, 1), head_dim=16
     ),
+    # The same with attention that a Loihi 2 holds in few neurons: heads of one channel.
+    "chip": SVFormerConfig(num_classes=12, image_size=64, embed_dims=(16, 32, 48, 64), depths=(1, 1, 1, 1), head_dim=1),
     # The published network (13.8 M parameters), with the norm that a chip can store.
     "ucf101": SVFormerConfig(num_classes=101),
     "ntu60": SVFormerConfig(num_classes=60),

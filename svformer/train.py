@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import get_args
 
 from svformer.common.cli import ArgumentParser, add_device_argument, command_line, run_cli
-from svformer.common.options import at_least, fields_of
-from svformer.config import PRESETS, WEIGHT_BITS, Activation, Norm
+from svformer.common.options import at_least, fields_of, positive_int
+from svformer.config import PRESETS, WEIGHT_BITS, Activation, Attention, Norm
 from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, chosen_dataset
 from svformer.training.recipe import RECIPE_OPTIONS, add_recipe_arguments, overridden, preset_recipe
 from svformer.training.request import WIDTHS, TrainingRequest
@@ -32,6 +32,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="geometry and recipe")
     parser.add_argument("--norm", choices=get_args(Norm), help="norm statistics over time (default: the preset's)")
     parser.add_argument("--activation", choices=get_args(Activation), help="relu: the ANN counterpart, without spikes")
+    attention_help = "sdsa: spike-driven self-attention; qkta: Q-K token attention (default: the preset's)"
+    parser.add_argument("--attention", choices=get_args(Attention), help=attention_help)
+    head_help = "channels of an attention head (default: the preset's)"
+    parser.add_argument("--head-dim", type=positive_int, metavar="N", help=head_help)
     parser.add_argument("--qat", action="store_true", help="fine-tune a trained network with rounded weights")
     bits_help = f"of --qat, sign included: 2 to 8 (default: {WEIGHT_BITS[-1]})"
     parser.add_argument("--weight-bits", type=WIDTHS, metavar="BITS", help=bits_help)

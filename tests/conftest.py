@@ -36,7 +36,17 @@ settings.load_profile("svformer")
 ROOT = Path(__file__).parents[1]
 COMPILER_WITH_TORCH = (
     *("export", "fidelity", "interop", "interpreter_maps", "interpreter_neurons", "mapping", "merge_linear_chains"),
-    *("nir_graph", "nir_versions", "per_step", "portable", "quantize", "random_graphs", "reference", "soft_reset"),
+    *(
+        "attention_kinds",
+        "nir_graph",
+        "nir_versions",
+        "per_step",
+        "portable",
+        "quantize",
+        "random_graphs",
+        "reference",
+        "soft_reset",
+    ),
     *("split_relays", "statistics", "stock_simulators", "tables"),
 )
 MARKED = {

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from deploy.ir.machine import BIAS_BITS
 from hardware import ConvGeometry, OpCounts, count_connection, count_parameter_reads, count_state_accesses
-from svformer.model.blocks import GlobalBlock, Head, LocalBlock, SelfAttention
+from svformer.model.attention import QkvAttention
+from svformer.model.blocks import GlobalBlock, Head, LocalBlock
 
 ACTIVATION_BITS = 8
 
@@ -123,7 +124,7 @@ class ProductCounter:
         frame = output[0, 0].numel()
         self._add(module, adds=2 * output.numel(), read_from=frame, written_to=frame, outputs=2 * output.numel())
 
-    def softmax(self, attn: SelfAttention, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def softmax(self, attn: QkvAttention, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Called for q, k and v in turn: `softmax(q k^T) v` when the three are there."""
         parts = self.qkv.setdefault(attn, [])
         parts.append(output.flatten(3))  # [T, B, C, N]
@@ -179,7 +180,7 @@ def attach(model: nn.Module, counter: ProductCounter) -> list[Any]:
             hooks.append((module, counter.activation))
         elif isinstance(module, LocalBlock | GlobalBlock):
             hooks.append((module, counter.shortcuts))
-        elif isinstance(module, SelfAttention):
+        elif isinstance(module, QkvAttention):
             hook = functools.partial(counter.softmax, module)
             hooks += [(part, hook) for part in (module.plif_q, module.plif_k, module.plif_v)]
         elif isinstance(module, Head):

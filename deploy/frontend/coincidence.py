@@ -16,10 +16,8 @@ ones that sees the whole image from every pixel, and all other steps are 1x1 con
 
 import numpy as np
 
-from deploy.frontend.standard import Signal, StandardGraph, one_hot
+from deploy.frontend.standard import COINCIDENCE, Signal, StandardGraph, one_hot
 from deploy.ir.nodes import SpikingAttention
-
-COINCIDENCE = 1.5  # of two spikes
 
 
 def neurons_of(node: SpikingAttention) -> int:

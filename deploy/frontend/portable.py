@@ -1,6 +1,7 @@
 """An exported SVFormer in the few nodes that stock simulators import: Conv2d and LIF. See docs/nir_portable.md.
 
-Before:  SpikingAttention, Junction, GainBias, grouped convolutions, Delay; one LIF node for q, k and v; the readout
+Before:  SpikingAttention, Threshold, Junction, GainBias, grouped convolutions, Delay; one LIF node for q, k and v; the
+         readout
 After:   coincidence neurons, plain edges (added where they meet), dense convolutions; a LIF node for every neuron
          layer of the model, under its name there, its neurons all alike; the last neurons are the output
 """
@@ -9,9 +10,9 @@ import networkx as nx
 import nir
 import numpy as np
 
-from deploy.frontend.coincidence import COINCIDENCE, expand_attention, neurons_of
-from deploy.frontend.from_svformer import tau_of
-from deploy.frontend.standard import Signal, StandardGraph, dense, one_hot
+from deploy.frontend.builder import tau_of
+from deploy.frontend.coincidence import expand_attention, neurons_of
+from deploy.frontend.standard import COINCIDENCE, Signal, StandardGraph, dense, one_hot
 from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction, SpikingAttention
 from deploy.ir.shapes import execution_order, predecessors
@@ -25,7 +26,8 @@ def count_neurons(graph: nir.NIRGraph) -> tuple[int, int]:
     """Neurons of the portable graph, known before it is made: the model's own, and those that stand for attention."""
     nodes = graph.nodes.values()
     own = sum(int(node.v_threshold.size) for node in nodes if isinstance(node, nir.LIF))
-    return own, sum(neurons_of(node) for node in nodes if isinstance(node, SpikingAttention))
+    products = sum(int(node.threshold.size) for node in nodes if isinstance(node, nir.Threshold))
+    return own, products + sum(neurons_of(node) for node in nodes if isinstance(node, SpikingAttention))
 
 
 def portable(graph: nir.NIRGraph, *, dt_s: float | None = None, max_neurons: int | None = None) -> nir.NIRGraph:
@@ -78,6 +80,9 @@ class _Portable:
             return self._conv(name, node, arriving)
         if isinstance(node, nir.LIF):
             return self._layer(name, node, arriving)
+        if isinstance(node, nir.Threshold):
+            (threshold,) = np.unique(node.threshold)
+            return self.new.gates(name, arriving, threshold=float(threshold))
         if isinstance(node, SpikingAttention):
             return expand_attention(self.new, name, node, *self.qkv[self.sources[name][0]])
         if isinstance(node, GainBias):

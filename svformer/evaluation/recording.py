@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from svformer.common.errors import InputError
-from svformer.model.blocks import SelfAttention
+from svformer.model.attention import QkvAttention
 from svformer.model.neurons import PLIF
 from svformer.model.svformer import SVFormer
 
@@ -123,8 +123,13 @@ def record_membranes(model: SVFormer, clip_BCTHW: Tensor, layers: Iterable[str])
 
 
 def attention_maps(model: SVFormer, spikes: Mapping[str, NDArray[np.uint8]]) -> dict[str, AttentionMap]:
-    """Coincidences and sums of every attention block, by its name, from the spikes of `record_spikes`."""
-    blocks = {name: module for name, module in model.named_modules() if isinstance(module, SelfAttention)}
+    """Coincidences and sums of every attention block, by its name, from the spikes of `record_spikes`.
+
+    Raises `InputError` for a model of another attention than `q (k^T v)`.
+    """
+    if model.config.attention != "qkv":
+        raise InputError(f"this model has attention={model.config.attention!r}; maps are of attention='qkv' only")
+    blocks = {name: module for name, module in model.named_modules() if isinstance(module, QkvAttention)}
     return {name: _attention_map(spikes, name, block.heads) for name, block in blocks.items()}
 
 

@@ -4,8 +4,6 @@ Shortcuts carry currents (real numbers); only the outputs of `PLIF` are spikes. 
 in the NIR file, the reports and the table of published firing rates.
 """
 
-import functools
-
 import torch
 from torch import Tensor, nn
 
@@ -18,45 +16,10 @@ from svformer.config import (
     STEM_STRIDE,
     SVFormerConfig,
 )
-from svformer.model.layers import Conv, TimeNorm, readout_convolution, softmax_attention, spiking_attention
-from svformer.model.neurons import PLIF
-from svformer.model.qat import input_step, quantised_chain, quantised_classifier, quantised_readout
-
-
-def neuron(config: SVFormerConfig) -> PLIF | nn.ReLU:
-    """A neuron layer of the geometry: `PLIF`, or ReLU where `config.activation` is "relu"."""
-    if config.activation == "relu":
-        return nn.ReLU()
-    return PLIF(tau=config.initial_tau, v_th=config.threshold, fixed_point=config.weight_bits is not None)
-
-
-def norm(channels: int, config: SVFormerConfig) -> TimeNorm:
-    """A norm whose gain starts at tau times the threshold.
-
-    A neuron integrates only 1 / tau of its input in one time step. With a gain of 1 it would hardly ever fire at the
-    start of training, and so would not learn.
-    """
-    layer = TimeNorm(channels, frames=config.frames, mode=config.norm)
-    if config.activation == "spiking":
-        nn.init.constant_(layer.weight, config.initial_tau * config.threshold)
-    return layer
-
-
-class Weighted(nn.Module):
-    """A block with weights, which are rounded to `config.weight_bits` bits where that is not None."""
-
-    def __init__(self, config: SVFormerConfig) -> None:
-        super().__init__()
-        self.weight_bits = config.weight_bits
-
-    def current(self, x: Tensor, *convs: Conv, norm: TimeNorm, base_step: float = 1.0) -> Tensor:
-        """`norm(...convs[1](convs[0](x)))`, as one rounded connection with `weight_bits`; see `quantised_chain`."""
-        if self.weight_bits is None:
-            for conv in convs:
-                x = conv(x)
-            return norm(x)
-        size, bits = x.shape[-1], self.weight_bits
-        return quantised_chain(convs, norm, size=size, weight_bits=bits, base_step=base_step)(x)
+from svformer.model.attention import ATTENTIONS
+from svformer.model.layers import Conv, readout_convolution
+from svformer.model.qat import input_step, quantised_classifier, quantised_readout
+from svformer.model.weighted import Weighted, neuron, norm
 
 
 class Stem(Weighted):
@@ -114,32 +77,6 @@ class LocalMixer(Weighted):
         return self.current(x, self.conv2, norm=self.norm)
 
 
-class SelfAttention(Weighted):
-    """Self-attention over the positions of one frame; time steps are never mixed."""
-
-    def __init__(self, width: int, config: SVFormerConfig) -> None:
-        super().__init__(config)
-        if config.activation == "relu":
-            self.attend = softmax_attention
-        else:
-            self.attend = functools.partial(spiking_attention, order=config.attention_order)
-        self.heads = width // config.head_dim
-        self.plif_in = neuron(config)
-        self.qkv = Conv(width, 3 * width, 1)
-        self.norm1 = norm(3 * width, config)
-        self.plif_q = neuron(config)
-        self.plif_k = neuron(config)
-        self.plif_v = neuron(config)
-        self.plif_proj = neuron(config)
-        self.proj = Conv(width, width, 1)
-        self.norm2 = norm(width, config)
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.current(self.plif_in(x), self.qkv, norm=self.norm1).chunk(3, dim=2)
-        a = self.attend(self.plif_q(q), self.plif_k(k), self.plif_v(v), heads=self.heads)
-        return self.current(self.plif_proj(a), self.proj, norm=self.norm2)
-
-
 class Mlp(Weighted):
     """Two 1x1 convolutions, each with a neuron in front and a norm behind it."""
 
@@ -176,7 +113,7 @@ class GlobalBlock(nn.Module):
 
     def __init__(self, width: int, config: SVFormerConfig) -> None:
         super().__init__()
-        self.attn = SelfAttention(width, config)
+        self.attn = ATTENTIONS[config.attention](width, config)
         self.mlp = Mlp(width, config)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from svformer.config import AttentionOrder, SVFormerConfig
-from svformer.model.blocks import SelfAttention
+from svformer.config import SVFormerConfig
+from svformer.model.attention import SelfAttention
 from svformer.model.neurons import PLIF
 from svformer.model.svformer import SVFormer
 
@@ -23,13 +23,12 @@ class Sizes:
     parameters: int  # trainable ones, without the running statistics of norms
     neurons: int  # spiking neurons, which are the same in every time step
     dense_macs: int  # multiply-accumulates of convolutions and linear layers: padding is counted, biases are not
-    attention_macs: int  # multiply-accumulates of both products of attention, in the order of the configuration
+    attention_macs: int  # multiply-accumulates of attention's products and counts, in the order of the configuration
     norm_elements: int  # values that batch norms scale and shift
 
 
 class _Counter:
-    def __init__(self, order: AttentionOrder) -> None:
-        self.order = order
+    def __init__(self) -> None:
         self.neurons = self.dense_macs = self.attention_macs = self.norm_elements = 0
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -40,9 +39,8 @@ class _Counter:
         elif isinstance(module, PLIF):
             self.neurons += output[0].numel()
         elif isinstance(module, SelfAttention):
-            head_dim, tokens = output.shape[2] // module.heads, output[0, 0, 0].numel()
-            # k^T v is head_dim x head_dim in every head, q k^T tokens x tokens
-            self.attention_macs += 2 * output.numel() * (head_dim if self.order == "kv_first" else tokens)
+            frames, clips, channels = output.shape[:3]
+            self.attention_macs += frames * clips * module.macs(channels, output[0, 0, 0].numel())
 
 
 def sizes(config: SVFormerConfig) -> Sizes:
@@ -51,7 +49,7 @@ def sizes(config: SVFormerConfig) -> Sizes:
     with torch.device("meta"):
         model = SVFormer(config).eval()
         clip = torch.empty(1, config.in_channels, config.frames, config.image_size, config.image_size)
-    counter = _Counter(config.attention_order)
+    counter = _Counter()
     for module in model.modules():
         if isinstance(module, (*Convolution, *Norm, PLIF, SelfAttention)):
             module.register_forward_hook(counter)

@@ -1,13 +1,13 @@
-"""Layers that treat every time step alike: convolution of every frame, batch norm, attention within a frame.
+"""Layers that treat every time step alike: convolution of every frame, batch norm, readout.
 
-Shapes: T time steps, B clips of a batch, C channels, H rows, W columns; tokens are the H x W positions.
+Shapes: T time steps, B clips of a batch, C channels, H rows, W columns.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from svformer.config import AttentionOrder, Norm
+from svformer.config import Norm
 
 
 class Conv(nn.Conv2d):
@@ -56,32 +56,6 @@ def gain_and_shift(norm: nn.BatchNorm2d | nn.BatchNorm3d, dtype: torch.dtype | N
     )
     gain = weight / torch.sqrt(variance + norm.eps)
     return gain, bias - mean * gain
-
-
-def spiking_attention(
-    q_TBCHW: Tensor, k_TBCHW: Tensor, v_TBCHW: Tensor, *, heads: int, order: AttentionOrder = "kv_first"
-) -> Tensor:
-    """`q k^T v * head_dim^-0.5` in every frame and head, without softmax (arXiv 2406.15034, eq. 8).
-
-    Inputs and result are [T, B, C, H, W]; the C channels are `heads` heads of C / heads channels each. Without softmax
-    the order is free: k^T v has a size that does not depend on the number of tokens, q k^T one that does not depend on
-    the number of channels.
-    """
-    q, k, v = (_heads(x, heads) for x in (q_TBCHW, k_TBCHW, v_TBCHW))
-    # Columns are tokens here, so every product is the transpose of the paper's: (q k^T v)^T = v^T k q^T.
-    products = (v @ k.transpose(-1, -2)) @ q if order == "kv_first" else v @ (k.transpose(-1, -2) @ q)
-    return (products * q.shape[-2] ** -0.5).reshape(q_TBCHW.shape)
-
-
-def softmax_attention(q_TBCHW: Tensor, k_TBCHW: Tensor, v_TBCHW: Tensor, *, heads: int) -> Tensor:
-    """`softmax(q k^T * head_dim^-0.5) v` in every frame and head; shapes as in `spiking_attention`."""
-    q, k, v = (_heads(x, heads).transpose(-1, -2) for x in (q_TBCHW, k_TBCHW, v_TBCHW))
-    return F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(q_TBCHW.shape)
-
-
-def _heads(x_TBCHW: Tensor, heads: int) -> Tensor:
-    """[T, B, C, H, W] -> [T, B, heads, C / heads, H * W]."""
-    return x_TBCHW.flatten(3).unflatten(2, (heads, -1))
 
 
 def readout_convolution(x_TBCHW: Tensor, conv: nn.Conv3d) -> Tensor:

@@ -123,6 +123,7 @@ _PAPER = Recipe(
 
 RECIPES = {
     "tiny": Recipe(),
+    "chip": Recipe(),
     "ucf101": _PAPER,
     "ntu60": _PAPER,  # no recipe is published for this set and the next
     "dvs128_gesture": dataclasses.replace(_PAPER, augmentation=AUGMENTATIONS["events"]),

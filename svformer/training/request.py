@@ -6,7 +6,7 @@ from pathlib import Path
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
 from svformer.common.options import at_least, between, positive_float, positive_int
-from svformer.config import PRESETS, WEIGHT_BITS, Activation, Norm
+from svformer.config import PRESETS, WEIGHT_BITS, Activation, Attention, Norm
 from svformer.data.choice import DatasetChoice
 from svformer.training.recipe import Recipe, preset_recipe
 
@@ -26,6 +26,8 @@ class TrainingRequest:
     recipe: Recipe | None = None  # None: the preset's, or that of fine-tuning with `qat`
     norm: Norm | None = None  # None: the preset's
     activation: Activation | None = None  # None: the preset's
+    attention: Attention | None = None  # None: the preset's
+    head_dim: int | None = None  # channels of an attention head; None: the preset's
     qat: bool = False  # fine-tune a trained network with rounded weights
     weight_bits: int | None = None  # with sign, with `qat` only; None: the widest
     checkpoint: Path | None = None  # where `qat` starts; None: the network that ships
@@ -45,6 +47,7 @@ class TrainingRequest:
         if self.preset not in PRESETS:
             raise InputError(f"--preset {self.preset}: no such preset; allowed: {', '.join(sorted(PRESETS))}")
         WIDTHS.check("--weight-bits", self.weight_bits)
+        positive_int.check("--head-dim", self.head_dim)
         COUNTS.check("--save-every", self.save_every)
         COUNTS.check("--evaluate-every", self.evaluate_every)
         COUNTS.check("--loaders", self.loaders)
@@ -54,8 +57,9 @@ class TrainingRequest:
     def _check_qat(self) -> None:
         if not self.qat and (self.weight_bits is not None or self.checkpoint):
             raise InputError("--weight-bits and --checkpoint belong to --qat; add it, or leave them out")
-        if self.qat and (self.norm or self.activation):
-            raise InputError("--qat takes the geometry of its checkpoint; leave out --norm and --activation")
+        if self.qat and (self.norm or self.activation or self.attention or self.head_dim):
+            options = "--norm, --activation, --attention and --head-dim"
+            raise InputError(f"--qat takes the geometry of its checkpoint; leave out {options}")
         ships = (self.preset, self.dataset.name) == ("tiny", "procedural")
         if self.qat and self.checkpoint is None and not ships:
             raise InputError(

@@ -71,8 +71,14 @@ def starting_point(request: TrainingRequest) -> tuple[SVFormerConfig, StateDict 
     preset = PRESETS[request.preset]
     activation = request.activation or preset.activation
     order = "qk_first" if activation == "relu" else preset.attention_order
-    norm = request.norm or preset.norm
-    return dataclasses.replace(preset, norm=norm, activation=activation, attention_order=order), None
+    return dataclasses.replace(
+        preset,
+        norm=request.norm or preset.norm,
+        activation=activation,
+        attention=request.attention or preset.attention,
+        head_dim=request.head_dim or preset.head_dim,
+        attention_order=order,
+    ), None
 
 
 def build(config: SVFormerConfig, state: StateDict | None, *, classes: int, channels: int) -> SVFormer:

@@ -19,7 +19,8 @@ from svformer import PRESETS, InputError, SVFormer, SVFormerConfig, load_checkpo
 from svformer.config import Norm
 from svformer.evaluation.recording import run_recorded
 from svformer.evaluation.spike_counter import firing_rates
-from svformer.model.layers import Conv, TimeNorm, spiking_attention
+from svformer.model.attention.qkv import spiking_attention
+from svformer.model.layers import Conv, TimeNorm
 from svformer.model.neurons import PLIF
 from tensors import random_clips
 

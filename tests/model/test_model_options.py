@@ -14,7 +14,8 @@ from deploy.frontend.from_svformer import export
 from deploy.ir.interpreter import interpret
 from svformer import InputError, SVFormer, SVFormerConfig, record_spikes
 from svformer.evaluation.recording import run_recorded
-from svformer.model.layers import TimeNorm, softmax_attention, spiking_attention
+from svformer.model.attention.qkv import softmax_attention, spiking_attention
+from svformer.model.layers import TimeNorm
 from svformer.model.neurons import PLIF
 from tensors import random_clips
 
@@ -158,7 +159,7 @@ def test_both_orders_give_the_same_numbers(
 
 def test_the_order_of_the_configuration_is_the_one_that_runs() -> None:
     orders = [
-        new_model(dataclasses.replace(SMALL, attention_order=order)).stage3.block0.attn.attend.keywords["order"]
+        new_model(dataclasses.replace(SMALL, attention_order=order)).stage3.block0.attn.product.keywords["order"]
         for order in ("kv_first", "qk_first")
     ]
     assert orders == ["kv_first", "qk_first"]

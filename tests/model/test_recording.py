@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from svformer import InputError, attention_maps, record_membranes, record_spikes
-from svformer.model.layers import spiking_attention
+from svformer.model.attention.qkv import spiking_attention
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """A small SVFormer with every kind of layer, and the graph that it becomes. Imports torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nir
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from deploy.frontend.from_svformer import export
 from svformer import SVFormer, SVFormerConfig
+from tensors import random_clips
 
 SMALL = SVFormerConfig(
     num_classes=5, image_size=64, frames=4, embed_dims=(8, 12, 16, 24), depths=(1, 1, 2, 1), head_dim=8
@@ -23,6 +24,24 @@ class Exported:
     model: SVFormer
     graph: nir.NIRGraph
     frames_NTCHW: NDArray[Any]
+
+
+def as_if_trained(config: SVFormerConfig, *, seed: int = 0) -> SVFormer:
+    """A float64 model in evaluation mode, with the statistics of a batch, so that all layers fire, and decays apart."""
+    torch.manual_seed(seed)
+    model = SVFormer(replace(config, weight_bits=None)).double()
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
+            module.momentum = 1.0
+            torch.nn.init.constant_(module.bias, 1.0 if name.endswith("attn.norm1") else 0.7)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".p.w"):
+            torch.nn.init.normal_(parameter, 0, 0.5)
+    with torch.no_grad():
+        model(random_clips(config, 4, seed=seed))
+    trained = SVFormer(config).double()
+    trained.load_state_dict(model.state_dict())
+    return trained.eval()
 
 
 def small_export() -> Exported:

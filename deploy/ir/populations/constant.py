@@ -32,6 +32,7 @@ class IntConstant:
     message_unit: ClassVar[float] = 1.0
     message_bits: ClassVar[int] = 1
     neuron_updates: ClassVar[int] = 1
+    shared_parameters: ClassVar[tuple[IntArray, ...]] = ()
 
     @property
     def stored_bias(self) -> IntArray:

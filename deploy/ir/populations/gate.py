@@ -34,6 +34,7 @@ class IntGate:
     kind: ClassVar[Kind] = "gate"
     spiking: ClassVar[bool] = False
     message_bits: ClassVar[int] = GRADED_BITS
+    shared_parameters: ClassVar[tuple[IntArray, ...]] = ()
 
     @property
     def message_unit(self) -> float:
