@@ -277,6 +277,7 @@ def run(
         wanted=deployment.input_format,
         backend=backend,
         options=options or RunOptions(),
+        fused=deployment.fused if deployment.form == "chip" else None,
     )
     for source in sources:
         check_fits(source, spec.wanted)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.arguments import WIDTHS
-from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, Blocks
+from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS, Blocks, Models
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.passes.defaults import DEFAULT_MERGE, FORMS, Form
 from svformer.common.errors import InputError
@@ -38,7 +38,8 @@ class Request:
     merge: str = DEFAULT_MERGE  # name or file of the chip that decides which convolutions merge; "always", "never"
     form: Form | None = None  # "chip": of what a Loihi 2 holds; None: "fused", but "chip" on a board
     backend: str = "lava"  # one of `deploy.execution.backends`, or a board
-    blocks: Blocks = "fused"  # "stock": Lava's own Conv and LIF
+    blocks: Blocks | None = None  # Lava's processes (`RunOptions`); None: "fused", but "chip" with the chip form
+    models: Models = "fast"  # what runs Lava's own processes; "lava": Lava's models
     processes: int = 1  # of Lava, which share the layers
     timeout_s: float | None = None  # seconds that one batch of clips may take on Lava; None: no limit
     workers: int | None = None  # processes of this machine that share the clips; None: this process alone
@@ -79,11 +80,18 @@ class Request:
             raise InputError(f"--views {self.views[0]}x{self.views[1]}; allowed: temporal x spatial counts from 1")
 
     def _check_choices(self) -> None:
-        for option, found, allowed in (("--backend", self.backend, TARGETS), ("--blocks", self.blocks, BLOCKS)):
-            if found not in allowed:
+        for option, found, allowed in (
+            ("--backend", self.backend, TARGETS),
+            ("--blocks", self.blocks, BLOCKS),
+            ("--models", self.models, MODELS),
+            ("--form", self.form, FORMS),
+        ):
+            if found is not None and found not in allowed:
                 raise InputError(f"{option} {found}; allowed: {', '.join(allowed)}")
-        if self.form is not None and self.form not in FORMS:
-            raise InputError(f"--form {self.form}; allowed: {', '.join(FORMS)}")
+        if self.blocks == "chip" and self.chosen_form != "chip":
+            raise InputError("--blocks chip: Lava's own processes alone hold the chip form; add --form chip")
+        if self.blocks == "stock" and self.chosen_form == "chip":
+            raise InputError("--blocks stock with --form chip; allowed: fused, or chip, which is Lava's own processes")
         if self.form == "fused" and self.backend in BOARDS:
             raise InputError(
                 f"--form fused with --backend {self.backend}: a board holds the chip form alone; leave it out"
@@ -100,6 +108,11 @@ class Request:
     def chosen_form(self) -> Form:
         """The form in which the network is run."""
         return self.form or ("chip" if self.backend in BOARDS else "fused")
+
+    @property
+    def chosen_blocks(self) -> Blocks:
+        """The processes that run it on Lava."""
+        return self.blocks or ("chip" if self.chosen_form == "chip" else "fused")
 
     @property
     def folder(self) -> Path:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.arguments import WIDTHS, add_merge_argument
-from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS
+from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.passes.defaults import FORMS, STEP_NAMES
 from svformer.common.cli import ArgumentParser, run_cli
@@ -51,7 +51,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     form_help = "chip: attention and biases of what a Loihi 2 holds (default: fused; on a board: chip)"
     add("--form", choices=FORMS, help=form_help)
     add("--backend", choices=(*BACKENDS, *BOARDS), default="lava", help="what computes the spikes (default: lava)")
-    add("--blocks", choices=BLOCKS, default="fused", help="stock: Lava's own Conv and LIF")
+    blocks_help = "stock: Lava's own Conv and LIF; chip: Lava's own processes alone (default: fused; --form chip: chip)"
+    add("--blocks", choices=BLOCKS, help=blocks_help)
+    models_help = "what runs Lava's own processes: fast models of ours, or Lava's (default: fast)"
+    add("--models", choices=MODELS, default="fast", help=models_help)
     add("--processes", type=positive_int, default=1, help="Lava processes that share the layers (default: 1)")
     timeout_help = "time that one batch of clips may take on Lava"
     add("--timeout", dest="timeout_s", type=positive_seconds, metavar="SECONDS", help=timeout_help)

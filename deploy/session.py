@@ -142,7 +142,9 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
 
 def _tally(request: Request, prepared: Prepared, deployment: Deployment, results: ResultFolder) -> Tally:
     """The clips in all executions, with a bar."""
-    options = RunOptions(blocks=request.blocks, processes=request.processes, timeout_s=request.timeout_s)
+    options = RunOptions(
+        blocks=request.chosen_blocks, models=request.models, processes=request.processes, timeout_s=request.timeout_s
+    )
     with _runner(request) as runner, counting(len(prepared.clips), _described(request, prepared, runner)) as on_clips:
         return pipeline.run(
             deployment,

@@ -5,7 +5,7 @@ what was not deployed, operations are rate x synapses, and every value of a rela
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.costs.chain_forms import chain_forms
 from deploy.costs.counting import readout_layers
@@ -17,6 +17,7 @@ from deploy.passes.chain_cost import count_relay, count_row, linear
 from hardware import OpCounts, count_accesses, count_parameter_reads
 
 CHAINS = "convolutions without a neuron between"
+CHIP_FORM = "layers that the chip form changes or adds"
 
 Counts = Mapping[str, OpCounts]  # of the mean clip, by population
 
@@ -42,6 +43,32 @@ def overheads(network: IntNetwork, before: Network, plan: Plan, counts: Counts) 
         *_readout(network, counts),
     ]
     return [entry for entry in found if entry.counts != OpCounts()]
+
+
+def chip_form_costs(form: IntNetwork, fused: Counts, counts: Counts) -> list[Overhead]:
+    """What the chip form of a network (`deploy.passes.chip_form`) does where it differs from the fused one."""
+    changed = [name for name in counts if name in form.added or _work(counts[name]) != _work(fused[name])]
+    return [
+        Overhead(
+            item=CHIP_FORM,
+            choice="fused: products of two signals, relays with a bias",
+            deployed=False,
+            counts=_sum(fused[name] for name in changed if name in fused),
+            memory_bits=0,
+        ),
+        Overhead(
+            item=CHIP_FORM,
+            choice="coincidences, counts and gates, biases as synapses",
+            deployed=True,
+            counts=_sum(counts[name] for name in changed),
+            memory_bits=sum(_kernel_bits(form.into(name)) for name in form.added),
+        ),
+    ]
+
+
+def _work(counts: OpCounts) -> OpCounts:
+    """Counts without what waits in delay lines, which are longer in a deeper network."""
+    return replace(counts, held_messages=0, held_steps=0)
 
 
 def _shortcuts(network: IntNetwork, counts: Counts) -> list[Overhead]:

@@ -6,7 +6,7 @@ line here. The module imports nothing that takes long, so that `--help` answers 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from svformer.common.errors import InputError
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from deploy.ir.plan import Plan
     from deploy.ir.types import Frames
 
-Blocks = Literal["fused", "stock"]
-BLOCKS: tuple[Blocks, ...] = ("fused", "stock")
+Blocks = Literal["fused", "stock", "chip"]
+Models = Literal["fast", "lava"]
+BLOCKS: tuple[Blocks, ...] = get_args(Blocks)
+MODELS: tuple[Models, ...] = get_args(Models)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,9 @@ class RunOptions:
     """How a network is run; no option changes a message or a time step.
 
     Attributes:
-        blocks: Lava's processes: fused layers, or, slow, Lava's own Conv and LIFReset.
+        blocks: Lava's processes: fused layers; Lava's own Conv and LIFReset beside small ones of ours ("stock"); or
+            Lava's own alone ("chip"), which takes a network in chip form.
+        models: What runs Lava's own processes: fast models of ours, or Lava's, slow.
         processes: Lava processes that share the fused layers.
         cores: Cores that the threads of all of them share (None: all that there are).
         timeout_s: Seconds that one batch of clips may take (None: any).
@@ -34,6 +38,7 @@ class RunOptions:
     """
 
     blocks: Blocks = "fused"
+    models: Models = "fast"
     processes: int = 1
     cores: int | None = None
     timeout_s: float | None = None

@@ -14,19 +14,23 @@ from numpy.typing import NDArray
 
 from deploy.clips.read import load, read_clips
 from deploy.clips.source import ClipSource, Frames, InputFormat
-from deploy.costs.counting import count_by_step
-from deploy.execution.backends import INTEGER, RunOptions, backend_of
-from deploy.execution.simulate import Simulation, run_on
+from deploy.costs.counting import count_by_step, count_operations
+from deploy.execution.backends import INTEGER, Backend, RunOptions, backend_of
+from deploy.execution.simulate import Simulation, Travelled, run_on
 from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
 from deploy.gates.agreement import agreement, require_equal
 from deploy.ir.integer import IntNetwork
 from deploy.ir.interpreter import interpret
 from deploy.ir.plan import Plan
+from deploy.passes.schedule import schedule
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """What is done with every batch; it is sent to workers as it is."""
+    """What is done with every batch; it is sent to workers as it is.
+
+    `fused` is the network before its chip form, whose operations are counted, too; None where it has none.
+    """
 
     graph: nir.NIRGraph
     integer: IntNetwork
@@ -34,6 +38,7 @@ class RunSpec:
     wanted: InputFormat
     backend: str  # of `deploy.execution.backends`
     options: RunOptions = field(default_factory=RunOptions)
+    fused: IntNetwork | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +76,9 @@ def run_batch(
     if read:
         clips = [sources[place] for place in read]
         kept = sum(first + place < KEPT_CLIPS for place in read)
-        tally = _tally(spec, clips, np.stack(list(read.values())), kept=kept, cores=cores, on_steps=on_steps)
+        tally = _tally(
+            spec, clips, np.stack(list(read.values())), first=first, kept=kept, cores=cores, on_steps=on_steps
+        )
     return BatchResult(
         first=first,
         count=len(sources),
@@ -86,6 +93,7 @@ def _tally(
     clips: Sequence[ClipSource],
     frames: Frames,
     *,
+    first: int,
     kept: int,
     cores: int | None,
     on_steps: Callable[[int], None],
@@ -93,17 +101,21 @@ def _tally(
     layers, backend = spec.integer.neuron_layers, backend_of(spec.backend)
     expected = interpret(spec.graph, frames, record=[*layers, spec.integer.output])
     judged = run_on(INTEGER, spec.integer, spec.plan, frames, spec.options)
-    result, exact = judged, None
+    result, exact, travelled = judged, None, None
     if backend.judged:
         options = replace(spec.options, cores=cores, on_progress=on_steps)
         result = run_on(backend, spec.integer, spec.plan, frames, options)
         names, between = list(spec.integer.populations), f"integer interpreter and {backend.title}"
         exact = require_equal(judged.signals, result.signals, names=names, between=between)
+        travelled = result.travelled
+        if kept and first == 0 and options.blocks == "fused" and options.processes == 1:
+            travelled = _first_clip_layer_by_layer(spec, backend, judged, frames, replace(options, on_progress=None))
     spikes = {name: result.signals[name] for name in layers}
     float_spikes = {name: expected[name].reshape(signal.shape) for name, signal in spikes.items()}
     return Tally(
         clips=_results(clips, expected[spec.integer.output][:, -1], judged, result),
         steps=count_by_step(spec.integer, spec.plan, result.signals),
+        fused=count_operations(spec.fused, schedule(spec.fused), result.signals) if spec.fused else {},
         layers=agreement(float_spikes, spikes, names=layers),
         lava=exact,
         float_spikes={name: int(signal.sum()) for name, signal in float_spikes.items()},
@@ -113,9 +125,24 @@ def _tally(
         run_s=result.run_s,
         peak_rss_mb=peak_rss_mb(),
         time_steps=result.time_steps,
+        travelled=travelled,
         clipped_inputs=spec.integer.input.clipped(frames),
         inputs=frames.size,
     )
+
+
+def _first_clip_layer_by_layer(
+    spec: RunSpec, backend: Backend, judged: Simulation, frames: Frames, options: RunOptions
+) -> Travelled | None:
+    """The first clip with a process for every layer, so that every message goes through a channel of the backend; each
+    layer is compared.
+    """
+    layers = len(spec.integer.populations)
+    found = run_on(backend, spec.integer, spec.plan, frames[:1], replace(options, processes=layers))
+    expected = {name: signal[:1] for name, signal in judged.signals.items()}
+    between = f"integer interpreter and {backend.title}, a process for every layer,"
+    require_equal(expected, found.signals, names=list(spec.integer.populations), between=between)
+    return found.travelled
 
 
 def _results(

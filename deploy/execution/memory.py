@@ -19,6 +19,7 @@ from deploy.ir.linear import frame_bytes, frames_at_once
 from deploy.ir.network import Connection, Network
 from deploy.ir.populations.base import IntPopulation, Population
 from deploy.ir.running import groups_in_order
+from deploy.passes.schedule import schedule
 from hardware import ConvGeometry
 from svformer.common.errors import InputError
 
@@ -95,7 +96,9 @@ def clips_at_once(network: Network, clips: int, *, available: int | None = None,
     return max(1, min(clips, need.clips_in(available), int(chunk) // need.per_clip))
 
 
-def lava_need(network: IntNetwork, *, blocks: Literal["fused", "stock"] = "fused", processes: int = 1) -> MemoryNeed:
+def lava_need(
+    network: IntNetwork, *, blocks: Literal["fused", "stock", "chip"] = "fused", processes: int = 1
+) -> MemoryNeed:
     """Lava's processes with their channels, and the recordings; the messages that come back are counted, too."""
     populations = list(network.receivers.values())
     spikes = sum(_size(p) for p in populations if p.spiking)
@@ -109,12 +112,17 @@ def lava_need(network: IntNetwork, *, blocks: Literal["fused", "stock"] = "fused
     )
 
 
-def lava_processes(network: IntNetwork, blocks: Literal["fused", "stock"], processes: int) -> int:
-    """How many there are at most. Stock ones: neurons and recorder of each population; line, Conv and shift of each
-    connection (lava_network/stock.py).
+def lava_processes(network: IntNetwork, blocks: Literal["fused", "stock", "chip"], processes: int) -> int:
+    """How many there are at most. Stock ones: neurons and recorder of each population; line, Conv and gain of each
+    connection (lava_network/stock.py). Those of a chip form: neurons and recorder; synapses of each connection; relay
+    and synapses for each time step of a delay line, and two that silence one (lava_network/chip_processes.py).
     """
     if blocks == "stock":
         return 2 * len(network.populations) + 3 * len(network.connections)
+    if blocks == "chip":
+        plan = schedule(network)
+        lines = sum(plan.longest_lag_from(name) for name in network.populations)
+        return 2 * len(network.populations) + len(network.connections) + 4 * lines
     return min(processes, len(network.populations))
 
 

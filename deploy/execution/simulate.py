@@ -4,12 +4,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deploy.execution.backends import Backend, Blocks, RunOptions, backend_of
+from deploy.execution.backends import Backend, Blocks, Models, RunOptions, backend_of
 from deploy.execution.memory import require_memory
 from deploy.ir.integer import IntNetwork, as_images, run_integer
 from deploy.ir.plan import Plan
 from deploy.ir.types import Array, Frames, Signals
 from deploy.passes.schedule import schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Travelled:
+    """What went through Lava itself: its processes, the channels between their ports, and the values sent there."""
+
+    processes: int
+    channels: int
+    messages: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +28,7 @@ class Simulation:
     signals: Signals
     logits: Array
     time_steps: int
+    travelled: Travelled | None = None  # None where there are no processes
     build_s: float = 0.0
     run_s: float = 0.0
 
@@ -30,6 +40,7 @@ def simulate(
     backend: str = "lava",
     plan: Plan | None = None,
     blocks: Blocks = "fused",
+    models: Models = "fast",
     processes: int = 1,
     cores: int | None = None,
     timeout_s: float | None = None,
@@ -42,7 +53,9 @@ def simulate(
     Raises `SimulatorError` when the simulator fails or takes longer than `timeout_s`, and `InputError`, before anything
     is started, when the clips need more memory than there is.
     """
-    options = RunOptions(blocks=blocks, processes=processes, cores=cores, timeout_s=timeout_s, on_progress=on_progress)
+    options = RunOptions(
+        blocks=blocks, models=models, processes=processes, cores=cores, timeout_s=timeout_s, on_progress=on_progress
+    )
     return run_on(backend_of(backend), network, plan or schedule(network), clips, options)
 
 
@@ -74,6 +87,7 @@ def on_lava(network: IntNetwork, plan: Plan, frames: Frames, options: RunOptions
         plan,
         frames,
         blocks=options.blocks,
+        models=options.models,
         processes=options.processes,
         cores=options.cores,
         timeout_s=options.timeout_s,
@@ -83,6 +97,7 @@ def on_lava(network: IntNetwork, plan: Plan, frames: Frames, options: RunOptions
         signals=result.signals,
         logits=network.logits(result.signals),
         time_steps=result.time_steps,
+        travelled=Travelled(processes=result.processes, channels=result.channels, messages=result.channel_messages),
         build_s=result.build_s,
         run_s=result.run_s,
     )

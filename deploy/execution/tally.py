@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.clips.source import ClipSource
+from deploy.execution.simulate import Travelled
 from deploy.gates.agreement import Agreement
 from hardware import OpCounts
 
@@ -34,6 +35,7 @@ class Tally:
 
     clips: list[ClipResult] = field(default_factory=list)
     steps: dict[str, list[OpCounts]] = field(default_factory=dict)  # of every population, by time step of a clip
+    fused: dict[str, OpCounts] = field(default_factory=dict)  # of the network before its chip form; empty without one
     layers: dict[str, Agreement] = field(default_factory=dict)  # float against integer
     lava: Agreement | None = None  # integer against Lava; None when Lava was not asked for
     float_spikes: dict[str, int] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class Tally:
     run_s: float = 0.0  # of all batches, also of those that ran at the same time
     peak_rss_mb: float = 0.0  # of the largest process
     time_steps: int = 0
+    travelled: Travelled | None = None  # the run of the most processes
     clipped_inputs: int = 0  # values outside the calibrated range
     inputs: int = 0
 
@@ -60,6 +63,7 @@ class Tally:
         return Tally(
             clips=self.clips + other.clips,
             steps=_united(self.steps, other.steps, _by_step),
+            fused=_united(self.fused, other.fused, lambda one, two: one + two),
             layers=_united(self.layers, other.layers, lambda one, two: one + two),
             lava=other.lava if self.lava is None else self.lava if other.lava is None else self.lava + other.lava,
             float_spikes=_united(self.float_spikes, other.float_spikes, lambda one, two: one + two),
@@ -69,9 +73,16 @@ class Tally:
             run_s=self.run_s + other.run_s,
             peak_rss_mb=max(self.peak_rss_mb, other.peak_rss_mb),
             time_steps=self.time_steps + other.time_steps,
+            travelled=_larger(self.travelled, other.travelled),
             clipped_inputs=self.clipped_inputs + other.clipped_inputs,
             inputs=self.inputs + other.inputs,
         )
+
+
+def _larger(one: Travelled | None, two: Travelled | None) -> Travelled | None:
+    if one is None or two is None:
+        return one or two
+    return max(one, two, key=lambda run: (run.processes, run.messages))
 
 
 def _by_step(one: list[OpCounts], two: list[OpCounts]) -> list[OpCounts]:

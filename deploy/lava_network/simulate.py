@@ -17,8 +17,11 @@ from deploy.ir.integer import IntNetwork
 from deploy.ir.plan import Plan
 from deploy.lava_network import compat
 from deploy.lava_network.blocks import LayersBlock, PortSpec, layers_model
+from deploy.lava_network.chip_processes import build_chip_processes
+from deploy.lava_network.fast_models import FAST_MODELS
+from deploy.lava_network.lava_models import LAVA_MODELS
 from deploy.lava_network.recording import Recording
-from deploy.lava_network.stock import build_stock
+from deploy.lava_network.stock import HELPER_MODELS, build_stock
 from deploy.lava_network.watchdog import LavaRun
 
 SELECT_TAG = "fixed_pt"
@@ -26,10 +29,16 @@ SELECT_TAG = "fixed_pt"
 
 @dataclass(frozen=True, kw_only=True)
 class LavaResult:
-    """Messages of every population [N, T, C, H, W], and what the run took."""
+    """Messages of every population [N, T, C, H, W], and what the run took.
+
+    `channel_messages` are the values that went through the `channels` between ports of the `processes`, all time steps.
+    """
 
     signals: dict[str, NDArray[Any]]
     time_steps: int
+    processes: int
+    channels: int
+    channel_messages: int
     build_s: float
     run_s: float
 
@@ -39,7 +48,8 @@ def simulate(
     plan: Plan,
     frames_NTCHW: NDArray[Any],
     *,
-    blocks: Literal["fused", "stock"] = "fused",
+    blocks: Literal["fused", "stock", "chip"] = "fused",
+    models: Literal["fast", "lava"] = "fast",
     processes: int = 1,
     cores: int | None = None,
     threads: int | None = None,
@@ -50,8 +60,9 @@ def simulate(
     """Stream clips of real numbers [N, T, C, H, W] back to back; `on_progress` gets the time steps done.
 
     `blocks` chooses fused layers, placed in at most `processes` Lava processes, which share the `cores` (default: all)
-    as threads, or Lava's own Conv and LIFReset, each in a process of its own (slow; see stock.py). `threads` is their
-    number in each process (default: as many as its work is worth).
+    as threads; Lava's own Conv and LIFReset beside small processes of ours (stock.py); or Lava's own alone
+    (chip_processes.py). `models` chooses what runs Lava's own processes: Lava's models or, faster, ours. `threads` is
+    their number in each process of fused layers (default: as many as its work is worth).
 
     Raises `SimulatorError` when a process fails or `timeout_s` is over by the `clock`; nothing is left running then.
     """
@@ -60,20 +71,30 @@ def simulate(
     quantized = network.input.quantize(frames_NTCHW).astype(np.int32)
     frames_FCHW = quantized.reshape(clips * frames, *network.input.shape)
     if blocks == "fused":
-        some_process, models = build_blocks(
+        some_process, classes = build_blocks(
             network, plan, frames_FCHW, recordings, processes, cores or available_cores(), threads
         )
     else:
-        some_process, models = build_stock(network, plan, frames_FCHW, recordings)
+        build = build_stock if blocks == "stock" else build_chip_processes
+        some_process = build(network, plan, frames_FCHW, recordings)
+        classes = {**HELPER_MODELS, **(FAST_MODELS if models == "fast" else LAVA_MODELS)}
     steps = plan.steps(clips)
-    run_cfg = Loihi2SimCfg(select_tag=SELECT_TAG, exception_proc_model_map=compat.ModelMap(models))
+    run_cfg = Loihi2SimCfg(select_tag=SELECT_TAG, exception_proc_model_map=compat.ModelMap(classes))
     with LavaRun(some_process, run_cfg=run_cfg, timeout_s=timeout_s, clock=clock) as run:
         started_s = clock()
         run.step(steps, on_progress=on_progress)
         run_s = clock() - started_s
-        build_s = run.build_s
+        build_s, processes_built, channels, values = run.build_s, run.processes, run.channels, run.values_per_step
     signals = {network.input_name: quantized} | {name: r.take(clips) for name, r in recordings.items()}
-    return LavaResult(signals=signals, time_steps=steps, build_s=build_s, run_s=run_s)
+    return LavaResult(
+        signals=signals,
+        time_steps=steps,
+        processes=processes_built,
+        channels=channels,
+        channel_messages=values * steps,
+        build_s=build_s,
+        run_s=run_s,
+    )
 
 
 def build_blocks(

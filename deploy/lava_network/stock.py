@@ -27,7 +27,6 @@ from deploy.ir.plan import Plan
 from deploy.ir.populations.lif import IntLif
 from deploy.lava_network.blocks import registered
 from deploy.lava_network.endpoints import Frames, Recorder
-from deploy.lava_network.lava_models import LAVA_MODELS
 from deploy.lava_network.neurons import lif_process
 from deploy.lava_network.recording import Recording
 from deploy.lava_network.synapses import channels_last, conv
@@ -75,8 +74,7 @@ class _DelayedMapModel(_WorkModel):
         self.next = self.work(self.s_in.recv(), self.time_step).astype(np.int32)
 
 
-MODELS: dict[type, type] = {
-    **LAVA_MODELS,
+HELPER_MODELS: dict[type, type] = {
     Map: registered(_MapModel, Map),
     DelayedMap: registered(_DelayedMapModel, DelayedMap),
 }
@@ -132,8 +130,8 @@ class BiasedSum:
 
 def build_stock(
     network: IntNetwork, plan: Plan, frames_FCHW: NDArray[np.int32], recordings: dict[str, Recording]
-) -> tuple[AbstractProcess, dict[type, type]]:
-    """A recorded process for every population, connected; one of the recorders, and the process models to run them.
+) -> AbstractProcess:
+    """A recorded process for every population, connected; one of the recorders.
 
     Raises `InputError` for what Lava's processes cannot hold.
     """
@@ -148,7 +146,7 @@ def build_stock(
         recorder = Recorder(shape=shape, recording=recording, first_step=plan.first_step(name))
         populations[name].s_out.connect(recorder.s_in)
         recorders.append(recorder)
-    return recorders[-1], MODELS
+    return recorders[-1]
 
 
 def _refuse(network: IntNetwork) -> None:

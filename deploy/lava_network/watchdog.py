@@ -38,6 +38,9 @@ class LavaRun:
 
     Attributes:
         build_s: How long compiling and starting the network took.
+        processes: Lava processes of the network.
+        channels: Channels between their ports.
+        values_per_step: Values that all channels together take in a time step.
 
     Raises:
         InputError: There is no room for the network's semaphores or shared memory; nothing was started.
@@ -55,6 +58,7 @@ class LavaRun:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.build_s = 0.0
+        self.processes = self.channels = self.values_per_step = 0
         self._process = process
         self._run_cfg = run_cfg
         self._compile_config = {"pypy_channel_size": 1, **(compile_config or {})}
@@ -133,6 +137,9 @@ class LavaRun:
         self._deadline_s = self._clock() + self._timeout_s
         executable = self._process.compile(self._run_cfg, self._compile_config)
         require_semaphores(executable)
+        self.processes, self.channels = len(executable.proc_builders), len(executable.channel_builders)
+        sizes = (math.prod(channel.src_port_initializer.shape) for channel in executable.channel_builders)
+        self.values_per_step = sum(sizes)
         self._runtime = runtime = WatchedRuntime(executable)
         executable.assign_runtime_to_all_processes(runtime)
         self._process.runtime = runtime

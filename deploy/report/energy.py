@@ -1,14 +1,15 @@
 """The energy part of report.json: cost models, the paper's ledger, break-even, and the bill of deployment."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deploy.costs.overheads import Overhead, overheads
+from deploy.costs.overheads import Overhead, chip_form_costs, overheads
 from deploy.execution.deployment import Deployment
 from deploy.execution.tally import Tally
 from deploy.ir.network import Network as FloatNetwork
+from deploy.passes.schedule import schedule
 from deploy.report.keys.energy import AtPaperGeometry, BillEntry, BreakEven, EnergySummary, PaperComparison
 from deploy.report.keys.report import SVFORMER
 from deploy.report.network import name_of
@@ -51,8 +52,17 @@ def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> Energ
         geometry_difference=_geometry_difference(deployment, before),
         paper=_beside_the_paper(deployment, tally, total, weighted_mj),
         break_even=_break_even(total, deployment.plan.frames, chips),
-        bill=tuple(_entry(found) for found in overheads(deployment.integer, before, deployment.plan, by_layer)),
+        bill=tuple(map(_entry, _bill(deployment, tally, by_layer))),
     )
+
+
+def _bill(deployment: Deployment, tally: Tally, by_layer: Mapping[str, OpCounts]) -> list[Overhead]:
+    """What deployment adds to the fused network, and what the chip form adds to that."""
+    if deployment.form == "fused":
+        return overheads(deployment.fused, deployment.unmerged, deployment.plan, by_layer)
+    fused = {name: found.mean(len(tally.clips)).rounded() for name, found in tally.fused.items()}
+    before = overheads(deployment.fused, deployment.unmerged, schedule(deployment.fused), fused)
+    return [*before, *chip_form_costs(deployment.integer, fused, by_layer)]
 
 
 def chip_times(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, ChipTime]:

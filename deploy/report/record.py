@@ -92,6 +92,9 @@ def record(
             seconds_per_clip=tally.run_s / clips,
             time_steps=tally.time_steps,
             peak_rss_mb=max(peak_rss_mb(), tally.peak_rss_mb),
+            lava_processes=tally.travelled.processes if tally.travelled else 0,
+            lava_channels=tally.travelled.channels if tally.travelled else 0,
+            lava_channel_messages=tally.travelled.messages if tally.travelled else 0,
         ),
         reference=None if reference is None else reference_summary(reference),
     )

@@ -87,6 +87,12 @@ def _print_parity(report: Report, console: Console) -> None:
             f"integer interpreter = Lava, bit for bit: {counted(exact.layers, 'layer')}, every time step, "
             f"{exact.spikes_compared:,} messages"
         )
+    timing = report.timing
+    if timing.lava_channels:
+        console.print(
+            f"Lava: {timing.lava_processes:,} processes, {timing.lava_channel_messages:,} values "
+            f"through their {counted(timing.lava_channels, 'channel')}"
+        )
     console.print(
         f"float and integer: {100 * rounded.spike_match:.2f} % of the spikes match, same prediction on "
         f"{100 * rounded.top1_agreement:.1f} % of the clips"

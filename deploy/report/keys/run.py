@@ -96,6 +96,11 @@ class Timing:
     seconds_per_clip: float = field(metadata=key("`run_s` per clip", "s"))
     time_steps: int = field(metadata=key("time steps of all batches, filling and emptying included"))
     peak_rss_mb: float = field(metadata=key("memory of the largest process", "MB"))
+    lava_processes: int = field(metadata=key("processes of the Lava network that had the most; 0: none ran"))
+    lava_channels: int = field(metadata=key("channels between the ports of these processes"))
+    lava_channel_messages: int = field(
+        metadata=key("values that went through these channels, zeros included; with fused layers, of the first clip")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
