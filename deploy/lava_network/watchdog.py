@@ -139,7 +139,7 @@ class LavaRun:
         require_semaphores(executable)
         self.processes, self.channels = len(executable.proc_builders), len(executable.channel_builders)
         sizes = (math.prod(channel.src_port_initializer.shape) for channel in executable.channel_builders)
-        self.values_per_step = sum(sizes)
+        self.values_per_step = int(sum(sizes))
         self._runtime = runtime = WatchedRuntime(executable)
         executable.assign_runtime_to_all_processes(runtime)
         self._process.runtime = runtime

@@ -27,6 +27,7 @@ from deploy.ir.populations.lif import IntLif
 from deploy.lava_network import loihi
 from deploy.lava_network.blocks import registered
 from deploy.lava_network.compat import ModelMap
+from deploy.lava_network.endpoints import Frames, Recorder
 from deploy.lava_network.lava_models import LAVA_MODELS
 from deploy.lava_network.watchdog import LavaRun
 from deploy.passes.schedule import schedule
@@ -231,7 +232,7 @@ def in_place_of_the_board(process: AbstractProcess, condition: Any, run_cfg: Any
     assert type(run_cfg) is Loihi2HwCfg
     assert [type(probe).__name__ for probe in run_cfg.callback_fxs] == ["Loihi2Power", "Loihi2ExecutionTime"]
     assert run_cfg.callback_fxs[0].options == {"num_steps": condition.num_steps}
-    assert set(run_cfg.exception_proc_model_map) == {loihi.Frames, loihi.Recorder}, "the rest is Intel's"
+    assert set(run_cfg.exception_proc_model_map) == {Frames, Recorder}, "the rest is Intel's"
     models = dict(LAVA_MODELS)
     for adapter in (adapters.PyToN3ConvAdapter, adapters.NxToPyAdapter):
         models[adapter] = registered(type("Model", (adapters.PassOn,), {}), adapter)

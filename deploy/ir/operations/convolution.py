@@ -154,8 +154,13 @@ class IntConvolution:
 
 
 def kernel_interval(weight_OIHW: Values, geometry: ConvGeometry, x: Interval) -> Interval:
-    """Range of every output channel of a kernel; padding gives zeros, so 0 is always in the range of an input."""
+    """Range of every output channel of a kernel; padding gives zeros, so 0 is always in the range of an input.
+
+    From an image of one pixel, each output sees one place of the kernel at most.
+    """
     groups, inputs = geometry.groups, x.with_zero()
+    if geometry.in_shape[1:] == (1, 1):
+        return _interval_of_pixel(weight_OIHW, groups, inputs)
     low, high = inputs.low.reshape(groups, 1, -1), inputs.high.reshape(groups, 1, -1)
     weight = weight_OIHW.astype(np.float64).reshape(groups, len(weight_OIHW) // groups, weight_OIHW.shape[1], -1)
     positive, negative = np.maximum(weight, 0).sum(-1), np.minimum(weight, 0).sum(-1)  # [G, O / G, C / G]
@@ -163,3 +168,13 @@ def kernel_interval(weight_OIHW: Values, geometry: ConvGeometry, x: Interval) ->
         low=(positive * low + negative * high).sum(-1).ravel(),
         high=(positive * high + negative * low).sum(-1).ravel(),
     )
+
+
+def _interval_of_pixel(weight_OIHW: Values, groups: int, inputs: Interval) -> Interval:
+    """The widest range of all places of the kernel, and 0 beside the kernel."""
+    low, high = (limit.reshape(groups, 1, -1, 1) for limit in (inputs.low, inputs.high))
+    weight = weight_OIHW.astype(np.float64).reshape(groups, len(weight_OIHW) // groups, weight_OIHW.shape[1], -1)
+    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
+    lowest = (positive * low + negative * high).sum(axis=2).min(axis=-1)
+    highest = (positive * high + negative * low).sum(axis=2).max(axis=-1)
+    return Interval(low=lowest.ravel(), high=highest.ravel()).with_zero()

@@ -11,7 +11,8 @@ from deploy.ir.types import IntArray
 from deploy.passes.chip_form.wiring import LARGEST_EXPONENT, Wiring, digits, relay, spread
 
 DIGIT_BITS = 7
-LIFTED_BITS = 13  # 2^13 is 64 x 2^7, what one synapse holds
+FIRST_LIFT = 64, 13  # a weight, and the bits that it lifts a spike by with the largest exponent: 64 x 2^7
+NEXT_LIFT = 1, 7
 
 
 def wire_bias(wiring: Wiring, target: str, population: IntRelay) -> None:
@@ -26,16 +27,17 @@ def _of_power(wiring: Wiring, bits: int) -> tuple[str, int]:
     """What sends a power of two in every time step, and the exponent of a synapse that makes 2^bits of it."""
     source, sent = wiring.always(), 0
     while bits - sent > LARGEST_EXPONENT:
-        source, sent = _lifted(wiring, source, sent), sent + LIFTED_BITS
+        weight, lift = NEXT_LIFT if sent else FIRST_LIFT
+        source, sent = _lifted(wiring, source, weight, sent + lift), sent + lift
     return source, bits - sent
 
 
-def _lifted(wiring: Wiring, source: str, sent: int) -> str:
-    """A relay that sends 2^13 times what `source` sends; one for all."""
-    name = f"{wiring.always()}.times_2_{sent + LIFTED_BITS}"
+def _lifted(wiring: Wiring, source: str, weight: int, bits: int) -> str:
+    """A relay that sends 2^bits in every time step; one for all."""
+    name = f"{wiring.always()}.times_2_{bits}"
     if name not in wiring.added:
         wiring.add("", name, relay((1, 1, 1)))
-        wiring.connect(source, name, spread(np.full((1, 1, 1, 1), 64), (1, 1, 1), exponent=LARGEST_EXPONENT))
+        wiring.connect(source, name, spread(np.full((1, 1, 1, 1), weight), (1, 1, 1), exponent=LARGEST_EXPONENT))
     return name
 
 

@@ -1,0 +1,142 @@
+"""Networks in chip form as Lava's own processes, run by Lava's models and by ours: the integers, bit for bit."""
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import ints
+import random_networks
+from deploy.ir.integer import IntNetwork, run_integer
+from deploy.lava_network.chip_processes import require_held
+from deploy.lava_network.simulate import simulate
+from deploy.passes.chip_form import chip_form
+from deploy.passes.lowering import lower
+from deploy.passes.schedule import schedule
+from deploy.pipeline import quantize
+from hardware import ConvGeometry
+from processes import HANG_S
+from svformer.common.errors import InputError
+
+FRAMES = 6
+
+Models = Literal["fast", "lava"]
+
+
+def require_parity(network: IntNetwork, frames: np.ndarray, models: Models) -> dict[str, np.ndarray]:
+    expected = run_integer(network, frames)
+    found = simulate(network, schedule(network), frames, blocks="chip", models=models, timeout_s=HANG_S)
+    for name in network.populations:
+        np.testing.assert_array_equal(found.signals[name], expected[name], err_msg=name)
+    assert found.processes > len(network.populations)
+    assert found.channel_messages > 0
+    return expected
+
+
+def delayed(bias: int, taps: tuple[int, ...]) -> IntNetwork:
+    """Neurons with a bias, which fire before their first frame, read late by neurons with a memory."""
+    shape = (2, 1, 2)
+    weight = ints.conv([[[[3]], [[1]]], [[[2]], [[3]]]], shape)
+    neurons = ints.lif(shape, threshold=3, bias_mantissa=bias, bias_exponent=6, decay=2048)
+    return ints.network(
+        {"input": ints.entry(shape), "first": neurons, "second": neurons, "late": ints.lif(shape, threshold=4)},
+        ints.link("input", "first", weight),
+        ints.link("first", "second", weight),
+        ints.link("second", "late", weight),
+        *(ints.link("first", "late", weight, delay=tap) for tap in taps),
+        frames=FRAMES,
+    )
+
+
+@pytest.mark.parametrize("models", ["fast", "lava"])
+@pytest.mark.parametrize("taps", [(1,), (2, 4), (1, 5)])
+def test_a_delay_carries_nothing_into_a_clip_that_was_sent_before_it(taps: tuple[int, ...], models: Models) -> None:
+    """A bias of 4 is above the threshold of 3: both neurons fire in every time step, also before the first frame, and
+    three clips follow each other without a pause.
+    """
+    network = delayed(4, taps)
+    frames = np.random.default_rng(0).integers(0, 2, (3, FRAMES, 2, 1, 2))
+    expected = require_parity(network, frames, models)
+    assert expected["first"].all()
+    assert 0 < expected["late"].mean() < 1
+
+
+@pytest.mark.parametrize("models", ["fast", "lava"])
+def test_attention_in_both_orders(models: Models) -> None:
+    """Four tokens and 2 channels a head (k^T v first), and 8 channels a head (q^T k first)."""
+    for head_dim in (2, 8):
+        qkv, out = (3 * head_dim, 2, 2), (head_dim, 2, 2)
+        network = ints.network(
+            {"input": ints.entry(qkv), "qkv": ints.lif(qkv), "out": ints.relay(out, [5] * head_dim)},
+            ints.link("input", "qkv", ints.same(qkv)),
+            ints.link("qkv", "out", ints.attention(qkv, multiplier=5, exponent=1)),
+            frames=FRAMES,
+        )
+        frames = np.random.default_rng(1).integers(0, 2, (2, FRAMES, *qkv))
+        expected = require_parity(chip_form(network).network, frames, models)
+        assert len(np.unique(expected["out"])) > 3
+
+
+def test_kernels_that_a_conv_does_not_hold_are_spelled_out() -> None:
+    """130 groups, which Lava keeps in 8 bits, a flattened image, and a shift to the right behind a sum."""
+    many = ConvGeometry(
+        in_shape=(130, 3, 3), out_channels=130, kernel=(2, 2), groups=130, stride=(2, 1), padding=(1, 0)
+    )
+    rng = np.random.default_rng(0)
+    network = ints.network(
+        {
+            "input": ints.entry(many.in_shape, low=-9, high=9),
+            "sum": ints.relay(many.out_shape),
+            "flat": ints.relay((int(np.prod(many.out_shape)), 1, 1)),
+        },
+        ints.link("input", "sum", ints.drawn(many, rng, 127, exponent=-3)),
+        ints.link("sum", "flat", ints.same(many.out_shape, (int(np.prod(many.out_shape)), 1, 1))),
+        frames=FRAMES,
+    )
+    frames = rng.integers(-9, 10, (1, FRAMES, *many.in_shape))
+    for models in ("fast", "lava"):
+        require_parity(network, frames, models)
+
+
+@settings(max_examples=8, deadline=None)
+@given(case=random_networks.int_networks())
+def test_random_networks_in_chip_form(case: tuple[IntNetwork, np.ndarray]) -> None:
+    """Those that have a chip form, without graded delays and loops, which `require_held` refuses."""
+    network, frames = case
+    try:
+        form = chip_form(network).network
+        require_held(form, schedule(form))
+    except InputError:
+        return
+    require_parity(form, frames, "fast")
+
+
+def test_a_whole_svformer(exported: Any) -> None:
+    """Every kind of layer, the delays of the readout, two clips back to back."""
+    integer = chip_form(quantize(lower(exported.graph), exported.frames_NTCHW)).network
+    require_parity(integer, exported.frames_NTCHW, "fast")
+
+
+def test_delays_that_nothing_silences_are_refused() -> None:
+    network = delayed(0, (1,))
+    graded = replace(network, populations={**network.populations, "first": ints.relay((2, 1, 2))})
+    with pytest.raises(InputError, match=r"first -> late: a delay of 1 time steps of graded messages, .*--form fused"):
+        require_held(graded, schedule(graded))
+    loop = ints.link("late", "late", ints.same((2, 1, 2)), delay=1)
+    looped = replace(network, connections=(*network.connections, loop))
+    with pytest.raises(InputError, match=r"late -> late: a loop of 1 time steps, with no relay in it"):
+        require_held(looped, schedule(looped))
+
+
+def test_a_fused_attention_is_refused() -> None:
+    qkv = (3, 1, 1)
+    network = ints.network(
+        {"input": ints.entry(qkv), "qkv": ints.lif(qkv), "out": ints.relay((1, 1, 1))},
+        ints.link("input", "qkv", ints.same(qkv)),
+        ints.link("qkv", "out", ints.attention(qkv)),
+        frames=2,
+    )
+    with pytest.raises(InputError, match=r"Lava's own processes cannot hold this network: qkv -> out \(attention"):
+        require_held(network, schedule(network))
