@@ -25,7 +25,7 @@ from svformer import (
     record_spikes,
     save_checkpoint,
 )
-from svformer.assets import TINY_CHECKPOINT
+from svformer.assets import CHIP_CHECKPOINT, TINY_CHECKPOINT
 from svformer.config import PRESETS, Attention
 from svformer.model.attention import ATTENTIONS, SelfAttention, SpikeDrivenAttention, TokenAttention
 from svformer.model.attention.qkta import head_sums
@@ -257,6 +257,14 @@ def test_a_checkpoint_from_before_there_was_a_choice_loads(tmp_path: Path) -> No
     metadata = {"format": "svformer-checkpoint/1", "config": json.dumps(fields)}
     save_file(model.state_dict(), tmp_path / "old.safetensors", metadata)
     assert load_checkpoint(tmp_path / "old.safetensors").config == SMALL
+
+
+def test_the_shipped_network_for_the_chip_is_its_preset() -> None:
+    """Heads of one channel, so that attention takes few neurons there; its record says how it was trained."""
+    assert load_checkpoint(CHIP_CHECKPOINT).config == PRESETS["chip"]
+    record = json.loads((CHIP_CHECKPOINT.parent / "run.json").read_text())
+    assert record["config"]["head_dim"] == 1
+    assert record["accuracy"]["clips"] == 336
 
 
 def test_weights_of_another_attention_are_refused(tmp_path: Path) -> None:
