@@ -45,9 +45,10 @@ def _add(digest: _Hash, value: Any) -> None:
         for name, item in value.items():
             _add(digest, name)
             _add(digest, item)
-    elif isinstance(value, list | tuple):
-        digest.update(f"list{len(value)}".encode())
-        for item in value:
+    elif isinstance(value, list | tuple | frozenset):
+        items = sorted(value) if isinstance(value, frozenset) else value
+        digest.update(f"list{len(items)}".encode())
+        for item in items:
             _add(digest, item)
     elif isinstance(value, np.generic):
         _add(digest, value.item())
