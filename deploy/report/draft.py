@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from deploy.execution.draft import Draft
+from deploy.ir.integer import IntNetwork
 from deploy.ir.network import Network
 from deploy.passes.defaults import STEP_NAMES, Step
 from svformer.common.terminal import print_wide
@@ -13,8 +14,10 @@ from svformer.common.terminal import print_wide
 Cell = Callable[[Draft, str], str]  # of one layer; empty where the step found nothing of it
 
 
-def _network(draft: Draft) -> Network:
-    """The lowered network, or, before that step, the network as it was read."""
+def _network(draft: Draft) -> Network | IntNetwork:
+    """The network as it was read, the lowered one, or the integer network in the form in which it is run."""
+    if hasattr(draft, "fused"):
+        return draft.integer
     return draft.network if hasattr(draft, "lowered") else draft.unmerged
 
 
@@ -80,6 +83,7 @@ COLUMNS: dict[Step, dict[str, Cell]] = {
     "quantize": {"bits for 1.0": _scale},
     "prove": {"fullest register": _headroom},
     "compare": {"rate, integer - float": _shift},
+    "form": {},  # its populations stand among the others
     "schedule": {"first step": _first_step},
 }
 

@@ -12,7 +12,14 @@ from deploy.report.draft import COLUMNS
 from svformer.assets import DEMO_CLIPS
 from svformer.common.cli import run_cli
 
-FOUND_BY = {"rates": "rate", "lowered": "lower", "calibration": "calibrate", "integer": "quantize", "plan": "schedule"}
+FOUND_BY = {
+    "rates": "rate",
+    "lowered": "lower",
+    "calibration": "calibrate",
+    "integer": "quantize",
+    "fused": "form",
+    "plan": "schedule",
+}
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -43,6 +50,13 @@ def test_the_last_step_shows_what_all_steps_found(capsys: pytest.CaptureFixture[
     text = shown(capsys, "--stop-after", STEP_NAMES[-1])
     for heading in (heading for columns in COLUMNS.values() for heading in columns):
         assert heading in text
+
+
+def test_the_chip_form_shows_what_it_adds(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "--form", "chip", "--stop-after", "form")
+    for name in ("stage3.block0.attn.coincidences", "gate", "always", "constant"):
+        assert name in text
+    assert "stage3.block0.attn.gates" not in shown(capsys, "--form", "chip", "--stop-after", "compare")
 
 
 @pytest.mark.parametrize("also", ["--json", "--estimate"])

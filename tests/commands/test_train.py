@@ -527,8 +527,16 @@ def test_a_network_of_other_classes_is_not_fine_tuned() -> None:
         ("shared", ["--weight-bits", "4"], "belong to --qat"),
         ("shared", ["--checkpoint", "CHECKPOINT"], "belong to --qat"),
         ("shared", ["--qat"], "none ships for preset tiny on ucf101; train one without --qat, then give it as"),
-        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--norm", "shared"], "leave out --norm, --activation and"),
-        ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--head-dim", "4"], "leave out --norm, --activation and"),
+        (
+            "shared",
+            ["--qat", "--checkpoint", "CHECKPOINT", "--norm", "shared"],
+            "leave out --norm, --activation, --attention",
+        ),
+        (
+            "shared",
+            ["--qat", "--checkpoint", "CHECKPOINT", "--head-dim", "4"],
+            "leave out --norm, --activation, --attention",
+        ),
         ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "9"], "--weight-bits 9; allowed: 2 to 8"),
         ("shared", ["--qat", "--checkpoint", "CHECKPOINT", "--weight-bits", "0"], "--weight-bits 0; allowed: 2 to 8"),
         ("shared", ["--qat", "--checkpoint", "nowhere.safetensors"], "no such checkpoint"),
