@@ -123,7 +123,9 @@ def _form(draft: Draft) -> Iterator[str]:
     with working("putting the network into the form of a chip"):
         formed = chip_form(draft.fused)
     draft.integer, added = formed.network, formed.network.added
-    draft.headroom = in_order(draft.integer, [*draft.headroom, *formed.headroom])
+    places = {*draft.integer.populations, *(f"{c.source} -> {c.target}" for c in draft.integer.connections)}
+    kept = [register for register in draft.headroom if register.where in places]
+    draft.headroom = in_order(draft.integer, [*kept, *formed.headroom])
     check_integer(draft.integer, after="chip_form")
     neurons = sum(draft.integer.size(name) for name in added)
     yield f"chip form: {len(added)} populations of {neurons:,} neurons for attention, biases and wide factors"
@@ -312,7 +314,8 @@ def batch_size(
     messages = MemoryNeed(
         fixed=min(clips, KEPT_CLIPS) * message_bytes(network), per_clip=message_bytes(network)
     )  # those for spikes.h5, and those of the integer interpreter while the backend runs
-    need = float_need(network) + messages + backend_of(backend).need(network, options or RunOptions())
+    by_layer = (options or RunOptions()).by_layer(network)  # the most processes that a run has, for its first clip
+    need = float_need(network) + messages + backend_of(backend).need(network, by_layer)
     if available is None:
         require_memory(need, 1, "one clip in all executions")
         available = available_bytes()

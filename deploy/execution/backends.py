@@ -5,7 +5,7 @@ line here. The module imports nothing that takes long, so that `--help` answers 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from svformer.common.errors import InputError
@@ -43,6 +43,11 @@ class RunOptions:
     cores: int | None = None
     timeout_s: float | None = None
     on_progress: Callable[[int], None] | None = None
+
+    def by_layer(self, network: "IntNetwork") -> "RunOptions":
+        """The options with a process for every layer; Lava's own processes are finer than that already."""
+        layers = len(network.populations)
+        return replace(self, processes=layers) if self.blocks == "fused" and self.processes < layers else self
 
     def __post_init__(self) -> None:
         if self.processes < 1:

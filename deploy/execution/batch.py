@@ -108,8 +108,9 @@ def _tally(
         names, between = list(spec.integer.populations), f"integer interpreter and {backend.title}"
         exact = require_equal(judged.signals, result.signals, names=names, between=between)
         travelled = result.travelled
-        if kept and first == 0 and options.blocks == "fused" and options.processes == 1:
-            travelled = _first_clip_layer_by_layer(spec, backend, judged, frames, replace(options, on_progress=None))
+        by_layer = options.by_layer(spec.integer)
+        if first == 0 and by_layer != options:
+            travelled = _first_clip_by_layer(spec, backend, judged, frames, replace(by_layer, on_progress=None))
     spikes = {name: result.signals[name] for name in layers}
     float_spikes = {name: expected[name].reshape(signal.shape) for name, signal in spikes.items()}
     return Tally(
@@ -131,14 +132,13 @@ def _tally(
     )
 
 
-def _first_clip_layer_by_layer(
+def _first_clip_by_layer(
     spec: RunSpec, backend: Backend, judged: Simulation, frames: Frames, options: RunOptions
 ) -> Travelled | None:
     """The first clip with a process for every layer, so that every message goes through a channel of the backend; each
     layer is compared.
     """
-    layers = len(spec.integer.populations)
-    found = run_on(backend, spec.integer, spec.plan, frames[:1], replace(options, processes=layers))
+    found = run_on(backend, spec.integer, spec.plan, frames[:1], options)
     expected = {name: signal[:1] for name, signal in judged.signals.items()}
     between = f"integer interpreter and {backend.title}, a process for every layer,"
     require_equal(expected, found.signals, names=list(spec.integer.populations), between=between)

@@ -7,3 +7,7 @@ beside it import Lava's names like those of any other package, in any order.
 from deploy.lava_network.compat import load_lava_dl
 
 load_lava_dl()
+
+from deploy.lava_network.fast_models import FastLoihi2SimCfg  # noqa: E402  # needs the line above
+
+__all__ = ["FastLoihi2SimCfg"]

@@ -75,21 +75,8 @@ def require_held(network: IntNetwork, plan: Plan) -> None:
     """Raise `InputError` with every part of a network that Lava's own processes cannot hold."""
     problems = obstacles(mapping(network, plan))
     problems += [f"{name}: {what}" for name, p in network.receivers.items() for what in p.beyond_stock()]
-    problems += [problem for connection in network.connections for problem in _unheld(network, plan, connection)]
     if problems:
         raise InputError(f"Lava's own processes cannot hold this network: {'; '.join(problems)}; use --form fused")
-
-
-def _unheld(network: IntNetwork, plan: Plan, connection: IntConnection) -> list[str]:
-    """Delays that cannot be kept from carrying one clip into the next."""
-    if not connection.delay:
-        return []
-    where = f"{connection.source} -> {connection.target}"
-    if not network.spiking(connection.source):
-        return [f"{where}: a delay of {connection.delay} time steps of graded messages, which nothing silences"]
-    if plan.lag(connection) < connection.delay:
-        return [f"{where}: a loop of {connection.delay} time steps, with no relay in it that could be silenced"]
-    return []
 
 
 @dataclass

@@ -1,8 +1,6 @@
-"""Operations of an integer network as Lava's own synapses: Conv, or Sparse where that is smaller or Conv cannot.
+"""Operations of an integer network as Lava's own synapses: Conv or Sparse, as `deploy.ir.chip.synapses_of` says.
 
-A Conv stores its kernel once, a Sparse every synapse: a Sparse is taken where there are no more synapses than weights
-of the kernel. Lava keeps kernel, stride, padding, dilation and groups of a Conv in 8 bits, so what is larger
-there is spelled out, too. Images are (rows, columns, channels) here, as Lava's Conv wants them.
+Images are (rows, columns, channels) here, as Lava's Conv wants them.
 """
 
 import numpy as np
@@ -11,13 +9,12 @@ from lava.proc.sparse.process import Sparse
 from lava.utils.weightutils import SignMode
 from scipy.sparse import coo_matrix, csr_matrix
 
+from deploy.ir.chip import SPARSE, synapses_of
 from deploy.ir.operations.base import IntOperation
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.operations.identity import IntIdentity
 from deploy.ir.types import Shape
-from hardware import ConvGeometry
 
-LARGEST_PARAMETER = 127
 GRADED_BITS = 24  # of a message; 0 would take every message for a spike
 
 
@@ -32,9 +29,7 @@ def synapse(operation: IntOperation) -> Conv | Sparse:
     if isinstance(operation, IntIdentity) and operation.in_shape != operation.out_shape:
         return _sparse(_reordered(operation), operation.exponent)
     kernel = as_convolution(operation)
-    geometry = kernel.geometry
-    parameters = (*geometry.kernel, *geometry.stride, *geometry.padding, *geometry.dilation, geometry.groups)
-    if max(parameters) > LARGEST_PARAMETER or geometry.synapses <= geometry.weights:
+    if synapses_of(kernel.geometry) == SPARSE:
         return _sparse(_unrolled(kernel), kernel.exponent)
     return conv(kernel)
 
@@ -60,9 +55,8 @@ def as_convolution(operation: IntOperation) -> IntConvolution:
     if isinstance(operation, IntConvolution):
         return operation
     assert isinstance(operation, IntIdentity)
-    channels = operation.in_shape[0]
-    geometry = ConvGeometry(in_shape=operation.in_shape, out_channels=channels, kernel=(1, 1), groups=channels)
-    mantissa = np.full((channels, 1, 1, 1), operation.multiplier, dtype=np.int16)
+    geometry = operation.as_convolution()
+    mantissa = np.full(geometry.weight_shape, operation.multiplier, dtype=np.int16)
     return IntConvolution(mantissa=mantissa, exponent=operation.exponent, geometry=geometry)
 
 

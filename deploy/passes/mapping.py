@@ -8,7 +8,7 @@ gains are said here. No Lava is needed to read it; `deploy/lava_network/loihi.py
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.ir.chip import RELAY, ChipPart
+from deploy.ir.chip import NEURON, RELAY, ChipPart
 from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.plan import Plan
 
@@ -31,15 +31,25 @@ def mapping(network: IntNetwork, plan: Plan) -> list[Mapped]:
     for name, receiver in network.receivers.items():
         for connection in network.into(name):
             where = f"{connection.source} -> {connection.target}"
-            rows += [Mapped(where=where, **vars(part)) for part in _parts(connection, plan.lag(connection))]
+            rows += [Mapped(where=where, **vars(part)) for part in connection.operation.chip_parts()]
+            rows += [Mapped(where=where, **vars(part)) for part in _waits(network, connection, plan.lag(connection))]
         rows += [Mapped(where=name, **vars(part)) for part in receiver.chip_parts()]
     return rows
 
 
-def _parts(connection: IntConnection, lag: int) -> Iterator[ChipPart]:
-    yield from connection.operation.chip_parts()
-    if lag:
-        yield ChipPart(what=f"delay of {lag} time steps", process=RELAY)
+def _waits(network: IntNetwork, connection: IntConnection, lag: int) -> Iterator[ChipPart]:
+    """Delays, which relays hold; those of the model are silenced when a clip begins, which takes spikes and a relay."""
+    balance, delay = lag - connection.delay, connection.delay
+    if balance > 0:
+        yield ChipPart(what=f"delay of {balance} time steps", process=RELAY)
+    if delay:
+        what = f"delay of {delay} time steps within a clip"
+        if not network.spiking(connection.source):
+            yield ChipPart(what=what, microcode="graded messages that are forgotten when a clip begins")
+        elif balance < 0:
+            yield ChipPart(what=what, microcode="a loop as fast as its synapses, with no relay to be silenced")
+        else:
+            yield ChipPart(what=what, process=NEURON)
     if connection.gain is not None:
         each = "of every time step" if connection.changes_with_time else "of every value"
         yield ChipPart(what="gain", microcode=f"a factor {each} behind the synaptic sum")

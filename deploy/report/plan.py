@@ -117,3 +117,5 @@ def print_mapping(parts: Iterable[MappedPart], console: Console) -> None:
     for part in parts:
         if part.microcode:
             console.print(f"  needs a microcode neuron: {part.where} ({part.what}): {part.microcode}")
+    if any(part.microcode for part in parts):
+        console.print("  attention, biases of relays and wide factors can be made of these neurons: --form chip")

@@ -62,7 +62,7 @@ def test_convolution_dense_neurons_relay_and_delay_map() -> None:
         ("in -> sum", "identity", "Conv", True),
         ("in -> sum", "delay of 1 time steps", "GradedVec", True),
         ("sum", "graded relay", "GradedVec", True),
-        ("sum -> out", "dense", "Conv", True),
+        ("sum -> out", "dense", "Sparse", True),
         ("out", "LIF neurons", "LIFReset", True),
     ]
     assert obstacles(mapping(net, schedule(net))) == []

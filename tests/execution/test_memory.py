@@ -187,10 +187,11 @@ def test_too_many_clips_are_refused_before_the_run(backend: Any) -> None:
 
 
 def test_a_data_set_runs_in_batches_that_fit() -> None:
-    """One clip: floats, integer messages, Lava; and the messages of 8 clips that are kept."""
+    """One clip: floats, integer messages, Lava with a process for every layer; and the messages of 8 clips."""
     net = ints.image_to_value()
+    layers = len(net.populations)
     per_clip = float_need(net).per_clip + message_bytes(net) + lava_need(net).per_clip
-    fixed = float_need(net).fixed + lava_need(net).fixed + 8 * message_bytes(net)
+    fixed = float_need(net).fixed + lava_need(net, processes=layers).fixed + 8 * message_bytes(net)
     for free, expected in (
         (fixed + 5 * per_clip, 5),
         (fixed + 99 * per_clip, pipeline.BATCH),

@@ -277,6 +277,6 @@ def test_command_line_writes_what_the_board_said(
     report = json.loads(Path("out/loihi2.json").read_text())
     assert report["messages_compared"] == 8 * 3
     assert report["runs"][0]["profiler"]["Loihi2Power"]["total_power"] == [0.25, 0.75]
-    assert [row["process"] for row in report["mapping"]] == ["Conv", "LIFReset"]
+    assert [row["process"] for row in report["mapping"]] == ["Sparse", "LIFReset"]
     assert "Loihi2ExecutionTime avg_time_per_step: 20" in captured.out
     assert not Path("out/report.json").exists()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.chip import CONV, ChipPart
+from deploy.ir.chip import ChipPart, synapses_of
 from deploy.ir.intervals import Interval
 from deploy.ir.linear import convolve
 from deploy.ir.machine import largest_mantissa
@@ -150,7 +150,7 @@ class IntConvolution:
         g = self.geometry
         dense = g.kernel == g.in_shape[1:] and g.out_shape[1:] == (1, 1) and g.groups == 1
         what = "dense" if dense else f"convolution {g.kernel[0]}x{g.kernel[1]}, stride {g.stride[0]}"
-        yield ChipPart(what=what, process=CONV)
+        yield ChipPart(what=what, process=synapses_of(g))
 
 
 def kernel_interval(weight_OIHW: Values, geometry: ConvGeometry, x: Interval) -> Interval:

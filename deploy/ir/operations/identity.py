@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deploy.ir.chip import CONV, DENSE, ChipPart
+from deploy.ir.chip import SPARSE, ChipPart, synapses_of
 from deploy.ir.intervals import Interval
 from deploy.ir.operations.base import IntOperation, IntWithoutWeights, WithoutWeights, shifted
 from deploy.ir.rounding import Rounding, RoundingError, round_factor
 from deploy.ir.types import Array, IntArray, Shape, Values
 from hardware import OpCounts, count_accesses, count_connection, expected_ops
-from hardware.geometry import IdentityGeometry
+from hardware.geometry import ConvGeometry, IdentityGeometry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +83,16 @@ class IntIdentity(IntWithoutWeights):
     def expected_ops(self, rate: float, time_steps: int) -> float:
         return expected_ops(self.geometry, rate, time_steps=time_steps)
 
+    def as_convolution(self) -> ConvGeometry:
+        """One weight for every channel; for shapes that are the same."""
+        channels = self.in_shape[0]
+        return ConvGeometry(in_shape=self.in_shape, out_channels=channels, kernel=(1, 1), groups=channels)
+
     def chip_parts(self) -> Iterator[ChipPart]:
         if self.in_shape == self.out_shape:
-            yield ChipPart(what="identity", process=CONV)
+            yield ChipPart(what="identity", process=synapses_of(self.as_convolution()))
         else:
-            yield ChipPart(what="identity of another shape", process=DENSE)
+            yield ChipPart(what="identity of another shape", process=SPARSE)
 
 
 def _spread(x: Interval, in_shape: Shape, out_shape: Shape) -> Interval:

@@ -13,6 +13,8 @@ from deploy.ir.intervals import Headroom, Interval
 from deploy.ir.running import Running
 from deploy.ir.types import Array, IntArray, Shape, Values
 
+NO_BIAS: IntArray = np.zeros((1, 1, 1), dtype=np.int64)
+
 Kind = Literal["input", "relay", "lif", "integrator", "gate", "constant"]
 
 

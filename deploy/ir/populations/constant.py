@@ -10,10 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from deploy.ir.chip import NEURONS, ChipPart
+from deploy.ir.chip import NEURON, ChipPart
 from deploy.ir.intervals import Headroom, Interval
-from deploy.ir.populations.base import Kind, Receiver
-from deploy.ir.populations.gate import NO_BIAS
+from deploy.ir.populations.base import NO_BIAS, Kind, Receiver
 from deploy.ir.running import Running
 from deploy.ir.types import IntArray, Shape, Values
 
@@ -60,7 +59,7 @@ class IntConstant:
         yield from ()
 
     def chip_parts(self) -> Iterator[ChipPart]:
-        yield ChipPart(what="neuron that always fires", process=NEURONS)
+        yield ChipPart(what="neuron that always fires", process=NEURON)
 
     def beyond_stock(self) -> Iterator[str]:
         yield from ()

@@ -13,11 +13,9 @@ import numpy as np
 from deploy.ir.chip import RELAY, ChipPart
 from deploy.ir.intervals import MESSAGE, Headroom, Interval
 from deploy.ir.machine import GRADED_BITS, STATE_LIMIT
-from deploy.ir.populations.base import Kind, Receiver
+from deploy.ir.populations.base import NO_BIAS, Kind, Receiver
 from deploy.ir.running import Running
 from deploy.ir.types import IntArray, Shape, Values
-
-NO_BIAS = np.zeros((1, 1, 1), dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
