@@ -9,5 +9,6 @@ from deploy.lava_network.compat import load_lava_dl
 load_lava_dl()
 
 from deploy.lava_network.fast_models import FastLoihi2SimCfg  # noqa: E402  # needs the line above
+from deploy.lava_network.library.spiking_attention import SpikingAttention  # noqa: E402
 
-__all__ = ["FastLoihi2SimCfg"]
+__all__ = ["FastLoihi2SimCfg", "SpikingAttention"]

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from deploy.ir.operations.base import shifted
 from deploy.lava_network.blocks import registered
 from deploy.lava_network.endpoints import ENDS
+from deploy.lava_network.library.spiking_attention import SpikingAttention, SpikingAttentionModel
 
 
 class _ConvModel(AbstractPyConvModel):
@@ -44,4 +45,5 @@ LAVA_MODELS: dict[type, type] = {
     LIF: PyLifModelBitAcc,
     LIFReset: PyLifResetModelBitAcc,
     GradedVec: PyGradedVecModelFixed,
+    SpikingAttention: SpikingAttentionModel,
 }

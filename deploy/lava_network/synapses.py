@@ -27,11 +27,9 @@ def channels_last(shape_CHW: tuple[int, ...]) -> Shape:
 def synapse(operation: IntOperation) -> Conv | Sparse:
     """Lava's process for an operation that has one; its ports are (H, W, C) for a Conv, flat for a Sparse."""
     if isinstance(operation, IntIdentity) and operation.in_shape != operation.out_shape:
-        return _sparse(_reordered(operation), operation.exponent)
+        return sparse(operation)
     kernel = as_convolution(operation)
-    if synapses_of(kernel.geometry) == SPARSE:
-        return _sparse(_unrolled(kernel), kernel.exponent)
-    return conv(kernel)
+    return sparse(kernel) if synapses_of(kernel.geometry) == SPARSE else conv(kernel)
 
 
 def conv(operation: IntConvolution) -> Conv:
@@ -60,9 +58,23 @@ def as_convolution(operation: IntOperation) -> IntConvolution:
     return IntConvolution(mantissa=mantissa, exponent=operation.exponent, geometry=geometry)
 
 
-def _sparse(weights: csr_matrix, exponent: int) -> Sparse:
-    """Lava's weights of mixed sign are even, so twice the weight goes with half the factor."""
-    return Sparse(weights=2 * weights, weight_exp=exponent - 1, sign_mode=SignMode.MIXED, num_message_bits=GRADED_BITS)
+def sparse(operation: IntOperation, entering: slice = slice(None)) -> Sparse:
+    """A weight for every pair of values that an operation connects; of the input's (H, W, C), those of some channels.
+
+    Lava's weights of mixed sign are even, so twice the weight goes with half the factor.
+    """
+    if isinstance(operation, IntIdentity) and operation.in_shape != operation.out_shape:
+        weights, exponent = _reordered(operation), operation.exponent
+    else:
+        kernel = as_convolution(operation)
+        weights, exponent = _unrolled(kernel), kernel.exponent
+    places = np.arange(weights.shape[1]).reshape(channels_last(operation.in_shape))[..., entering]
+    return Sparse(
+        weights=2 * weights[:, places.ravel()],
+        weight_exp=exponent - 1,
+        sign_mode=SignMode.MIXED,
+        num_message_bits=GRADED_BITS,
+    )
 
 
 def _reordered(operation: IntIdentity) -> csr_matrix:
