@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hardware import ConvGeometry
 
 CONV, SPARSE, NEURONS, NEURON, RELAY = "Conv", "Sparse", "LIFReset", "LIF", "GradedVec"  # Lava's processes
+SYNAPSES = (CONV, SPARSE)
 LARGEST_PARAMETER = 127  # of a Conv: Lava keeps kernel, stride, padding, dilation and groups in 8 bits with a sign
 
 

@@ -4,6 +4,7 @@ Bytes of delay lines are those of the CPU backend (a byte a spike, four a graded
 in bits of the chip, a kernel stored once however many positions share it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -11,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.execution.memory import message_size
+from deploy.ir.chip import SYNAPSES
 from deploy.ir.integer import IntNetwork
 from deploy.ir.intervals import CURRENT, SUM, Headroom
 from deploy.ir.plan import Plan
 from deploy.report.keys.network import DelayLine, MappedPart, PlannedLayer, RegisterShare
 from hardware import LayerResources
 from hardware.resources import BITS_PER_KIB
-from svformer.common.terminal import print_wide
+from svformer.common.terminal import counted, print_wide
 
 
 def planned_layers(
@@ -86,7 +88,8 @@ def print_plan(layers: Sequence[PlannedLayer], frames: int, console: Console) ->
         "a synapse counts to, both in the worst case that the weights allow"
     )
     console.print(
-        f"first result after {layers[-1].first_step} + {frames - 1} steps; "
+        f"a clip takes {layers[-1].first_step + frames - 1} time steps, on a chip one step each: "
+        f"{layers[-1].first_step} until its first frame is through, then {counted(frames - 1, 'frame')}; "
         f"delay lines hold {sum(map(_held_bytes, layers)) / 1024:,.1f} KiB, "
         f"weights {sum(x.weight_kib for x in layers):,.1f} KiB, state {sum(x.state_kib for x in layers):,.1f} KiB"
     )
@@ -107,15 +110,25 @@ def _share(register: RegisterShare | None) -> str:
 def print_mapping(parts: Iterable[MappedPart], console: Console) -> None:
     """What Loihi 2 holds, kind by kind, and every part that needs a microcode neuron."""
     parts = list(parts)
-    maps: dict[tuple[str, str], int] = {}
-    for part in parts:
-        if not part.microcode:
-            key = (part.what.split(",")[0].split(" of ")[0], part.process)
-            maps[key] = maps.get(key, 0) + 1
-    held = ", ".join(f"{count} {what} ({process})" for (what, process), count in maps.items())
-    console.print(f"Loihi 2, with the neurons of Intel's Lava extension: {held or 'nothing'}")
-    for part in parts:
-        if part.microcode:
-            console.print(f"  needs a microcode neuron: {part.where} ({part.what}): {part.microcode}")
-    if any(part.microcode for part in parts):
+    missing = [part for part in parts if part.microcode]
+    neurons: Counter[tuple[str, str]] = Counter()
+    synapses: Counter[tuple[str, str]] = Counter()
+    for part in (part for part in parts if not part.microcode):
+        kind = part.what.split(",")[0].split(" of ")[0], part.process
+        if part.process in SYNAPSES:
+            synapses[kind] += 1
+        else:
+            neurons[kind] += part.neurons
+    console.print(f"Loihi 2, by the processes of Lava: {counted(len(missing), 'obstacle')}")
+    if neurons:
+        console.print(f"  {_kinds(neurons)}, in all {sum(neurons.values()):,} neurons")
+    if synapses:
+        console.print(f"  {_kinds(synapses)}, in all {sum(synapses.values()):,} connections")
+    for part in missing:
+        console.print(f"  needs a microcode neuron: {part.where} ({part.what}): {part.microcode}")
+    if missing:
         console.print("  attention, biases of relays and wide factors can be made of these neurons: --form chip")
+
+
+def _kinds(found: Counter[tuple[str, str]]) -> str:
+    return ", ".join(f"{number:,} {what} ({process})" for (what, process), number in found.most_common())

@@ -1,24 +1,32 @@
 """Networks in chip form as Lava's own processes, run by Lava's models and by ours: the integers, bit for bit."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 
 import ints
 import random_networks
+from deploy.ir.chip import SYNAPSES
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.lava_network.chip_processes import require_held
+from deploy.lava_network.chip_wiring import ChipWiring
 from deploy.lava_network.simulate import simulate
+from deploy.lava_network.synapses import channels_last
 from deploy.passes.chip_form import chip_form
 from deploy.passes.lowering import lower
+from deploy.passes.mapping import mapping
 from deploy.passes.schedule import schedule
 from deploy.pipeline import quantize
 from hardware import ConvGeometry
 from processes import HANG_S
 from svformer.common.errors import InputError
+
+# isort: split
+from lava.proc.graded.process import GradedVec as Relays
 
 FRAMES = 6
 
@@ -113,10 +121,55 @@ def test_random_networks_in_chip_form(case: tuple[IntNetwork, np.ndarray]) -> No
     require_parity(form, frames, "fast")
 
 
+def require_counted(network: IntNetwork) -> None:
+    """The mapping says how many neurons of each of Lava's processes there are, delay lines and clocks included."""
+    plan = schedule(network)
+    wiring = ChipWiring(network, plan)
+    wiring.out[network.input_name] = Relays(shape=channels_last(network.input.shape)).s_out
+    for name in network.receivers:
+        wiring.add_population(name)
+    for connection in network.connections:
+        wiring.connect(connection)
+    built: Counter[str] = Counter()
+    for process in wiring.processes:
+        kind = type(process).__name__
+        if kind not in SYNAPSES:
+            built[kind] += int(np.prod(process.out_ports.s_out.shape))
+    said: Counter[str] = Counter()
+    for row in mapping(network, plan):
+        said[row.process] += row.neurons
+    assert +said == built
+
+
+@settings(max_examples=40, deadline=None)
+@given(case=random_networks.int_networks())
+def test_neurons_of_random_networks_are_counted(case: tuple[IntNetwork, np.ndarray]) -> None:
+    try:
+        form = chip_form(case[0]).network
+        require_held(form, schedule(form))
+    except InputError:
+        reject()
+    require_counted(form)
+
+
+def test_neurons_of_lines_that_share_relays_are_counted() -> None:
+    """Taps of 2 and 4 share a line of 4 neurons each; what balances the longer path shares its relays, too."""
+    network = delayed(4, (2, 4))
+    require_counted(network)
+    rows = [(row.what, row.process, row.neurons) for row in mapping(network, schedule(network)) if "delay" in row.what]
+    assert rows == [
+        ("delay of 1 time steps", "GradedVec", 4),
+        ("delay of 2 time steps within a clip", "LIF", 8),
+        ("delay of 1 time steps", "GradedVec", 0),
+        ("delay of 4 time steps within a clip", "LIF", 8),
+    ]
+
+
 def test_a_whole_svformer(exported: Any) -> None:
     """Every kind of layer, the delays of the readout, two clips back to back."""
     integer = chip_form(quantize(lower(exported.graph), exported.frames_NTCHW)).network
     require_parity(integer, exported.frames_NTCHW, "fast")
+    require_counted(integer)
 
 
 def test_delays_that_nothing_silences_are_refused() -> None:

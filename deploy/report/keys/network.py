@@ -94,6 +94,9 @@ class MappedPart:
     what: str = field(metadata=key("which part"))
     process: str = field(metadata=key("process of Intel's Lava extension; empty where none holds it"))
     microcode: str = field(metadata=key("what a neuron program would have to do; empty where none is needed"))
+    neurons: int = field(
+        metadata=key("that it takes; of a delay, those beyond what other connections of its source have taken")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
