@@ -34,6 +34,7 @@ from deploy.execution.deployment import Deployment
 from deploy.execution.tally import ClipResult, Tally
 from deploy.frontend.from_svformer import export
 from deploy.ir.integer import run_integer
+from deploy.passes.defaults import Form
 from deploy.passes.merge_linear_chains import Merge, read_merge
 from deploy.pipeline import deploy
 from deploy.report.energy import energy
@@ -50,7 +51,7 @@ from svformer.config import PRESETS, SVFormerConfig
 
 
 def deployed(
-    config: SVFormerConfig, source: ClipSource, merge: Merge, console: Console
+    config: SVFormerConfig, source: ClipSource, merge: Merge, console: Console, *, form: Form = "fused"
 ) -> tuple[Deployment, NDArray[Any]]:
     """The network with its published rates, and the clip that they hold for, [1, T, C, H, W]."""
     wanted = InputFormat.of(config)
@@ -58,7 +59,7 @@ def deployed(
     model = calibrated_model(config, torch.from_numpy(frames).transpose(1, 2))
     graph = export(model.double())
     console.print("weights calibrated to the published rates")
-    return deploy(graph, [source], console.print, merge=merge, search=False), frames
+    return deploy(graph, [source], console.print, merge=merge, search=False, form=form), frames
 
 
 @dataclass(frozen=True, kw_only=True)

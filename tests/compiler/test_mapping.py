@@ -141,7 +141,9 @@ def test_plan_and_mapping_are_printed_uncut(capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert long in text
     assert "…" not in text
-    assert "a clip takes 6 time steps, on a chip one step each: 3 until its first frame is through, then 3 frames" in text
+    assert (
+        "a clip takes 6 time steps, on a chip one step each: 3 until its first frame is through, then 3 frames" in text
+    )
     assert "Loihi 2, by the processes of Lava: 1 obstacle" in text
     assert "12 LIF neurons (LIFReset), in all 12 neurons" in text
     assert "1 convolution 3x3 (Conv), 1 identity (Conv), in all 2 connections" in text
