@@ -17,6 +17,7 @@ from deploy.gates.export import ExportCheck, check_export
 from deploy.gates.reference import require_comparable
 from deploy.ir.graph import read_nir
 from deploy.ir.interpreter import graph_dt_s
+from deploy.ir.readout import READOUT
 from deploy.passes.from_nir import graph_frames
 from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import Merge, read_merge
@@ -56,6 +57,8 @@ def prepare(request: Request) -> Prepared:
     exported = None
     if graph is None:
         graph, exported = shipped_network()
+    if request.readout is not None:
+        graph.metadata[READOUT] = request.readout
     wanted = input_format(graph, 1)
     clips = with_views(clips or demo_clips(wanted), *request.views)
     _require_fit(request, graph, clips)

@@ -13,6 +13,7 @@ from pathlib import Path
 from deploy.arguments import WIDTHS
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS, Blocks, Models
 from deploy.ir.machine import WEIGHT_BITS
+from deploy.ir.readout import READOUTS
 from deploy.passes.defaults import DEFAULT_MERGE, FORMS, Form
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
@@ -29,6 +30,7 @@ class Request:
 
     nir: str | Path | None = None  # network to run; None: the shipped checkpoint, exported first
     dt_s: float | None = None  # length of a time step in seconds, for a file that does not say (or another length)
+    readout: str | None = None  # what of the output is the result (`deploy.ir.readout`); None: as the graph says
     clips: Sequence[str | Path] = ()  # files to run
     events_by: Binning | None = None  # how recordings of events among `clips` become frames; None: by their count
     dataset: DatasetChoice | None = None  # data set to run; without it and without clips: the videos that ship
@@ -85,6 +87,7 @@ class Request:
             ("--blocks", self.blocks, BLOCKS),
             ("--models", self.models, MODELS),
             ("--form", self.form, FORMS),
+            ("--readout", self.readout, READOUTS),
         ):
             if found is not None and found not in allowed:
                 raise InputError(f"{option} {found}; allowed: {', '.join(allowed)}")

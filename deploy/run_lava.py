@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from deploy.arguments import WIDTHS, add_merge_argument
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS
 from deploy.ir.machine import WEIGHT_BITS
+from deploy.ir.readout import READOUTS
 from deploy.passes.defaults import FORMS, STEP_NAMES
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.options import fields_of, positive_int, positive_seconds, views
@@ -39,6 +40,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
+    readout_help = "what of the output over a clip is the result (default: what the graph says, or spikes are counted)"
+    add("--readout", choices=READOUTS, help=readout_help)
     clip_help = "videos, events (.aedat, .npy), or .npy [T, *input shape]"
     add("--clip", dest="clips", type=Path, nargs="+", default=[], help=clip_help)
     add_dataset_arguments(parser, default=None)

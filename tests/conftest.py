@@ -43,6 +43,7 @@ COMPILER_WITH_TORCH = (
         "per_step",
         "portable",
         "quantize",
+        "readout",
         "random_graphs",
         "reference",
         "soft_reset",

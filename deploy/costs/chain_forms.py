@@ -86,7 +86,8 @@ def _connections(
         bits = widths.get(link, widest)
         messages = _sent(form, source, counts) * max(form.frames - delay, 0) / form.frames
         kernel = linear(geometry)  # no pass changes a connection that is not
-        ops = count_row(kernel, messages=messages, binary=form.spiking(source), weight_bits=bits)
+        binary = network.binary(source) if source in network.populations else form.spiking(source)
+        ops = count_row(kernel, messages=messages, binary=binary, weight_bits=bits)
         for _ in range(times):
             yield ops, kernel_bits(kernel, weight_bits=bits)
 

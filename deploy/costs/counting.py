@@ -42,7 +42,7 @@ def count_by_step(network: IntNetwork, plan: Plan, signals: Signals) -> dict[str
 def _count(network: IntNetwork, plan: Plan, name: str, signals: Signals, step: int) -> OpCounts:
     """One population at one time step."""
     messages, receiver = signals[name][:, step], network.receivers.get(name)
-    found = count_messages(messages, binary=network.spiking(name))
+    found = count_messages(messages, binary=network.binary(name))
     if receiver is None:
         return found
     found += _count_receiver(receiver, clips=len(messages))
@@ -66,11 +66,11 @@ def _count_receiver(receiver: IntReceiver, *, clips: int) -> OpCounts:
 
 def _count_connection(network: IntNetwork, plan: Plan, connection: IntConnection, messages_NCHW: Values) -> OpCounts:
     """What the messages of one frame cause on their way through one connection."""
-    source = network.populations[connection.source]
-    payload_bits = 0 if source.spiking else source.message_bits
+    binary = network.binary(connection.source)
+    payload_bits = 0 if binary else network.populations[connection.source].message_bits
     traffic = count_traffic(messages_NCHW, payload_bits=payload_bits, held_steps=plan.lag(connection))
     state_memory_bits = network.size(connection.target) * STATE_BITS
-    counted = connection.operation.count(messages_NCHW, binary=source.spiking, state_memory_bits=state_memory_bits)
+    counted = connection.operation.count(messages_NCHW, binary=binary, state_memory_bits=state_memory_bits)
     return counted + traffic
 
 

@@ -193,7 +193,7 @@ def _at_one_step(network: IntNetwork, tap: IntConnection, counts: Counts) -> OpC
     return count_row(
         linear(tap.operation.geometry),
         messages=sent / network.frames,
-        binary=network.spiking(tap.source),
+        binary=network.binary(tap.source),
         weight_bits=tap.operation.weight_bits,
     )
 

@@ -22,6 +22,7 @@ from deploy.gates.agreement import agreement, require_equal
 from deploy.ir.integer import IntNetwork
 from deploy.ir.interpreter import interpret
 from deploy.ir.plan import Plan
+from deploy.ir.readout import read_out
 from deploy.passes.schedule import schedule
 
 
@@ -114,7 +115,7 @@ def _tally(
     spikes = {name: result.signals[name] for name in layers}
     float_spikes = {name: expected[name].reshape(signal.shape) for name, signal in spikes.items()}
     return Tally(
-        clips=_results(clips, expected[spec.integer.output][:, -1], judged, result),
+        clips=_results(clips, read_out(expected[spec.integer.output], spec.integer.readout), judged, result),
         steps=count_by_step(spec.integer, spec.plan, result.signals),
         fused=count_operations(spec.fused, schedule(spec.fused), result.signals) if spec.fused else {},
         layers=agreement(float_spikes, spikes, names=layers),
@@ -151,7 +152,7 @@ def _results(
     return [
         ClipResult(
             source=source,
-            float_logits=float_logits[i].ravel(),
+            float_logits=float_logits[i],
             integer_logits=judged.logits[i],
             logits=result.logits[i],
             seconds=result.run_s / len(clips),

@@ -24,6 +24,7 @@ from deploy.frontend.attention import attention
 from deploy.frontend.builder import DT_S, Builder, folded_norm, values_of
 from deploy.frontend.standard import Values
 from deploy.ir.nodes import Junction
+from deploy.ir.readout import READOUT
 from svformer.common.errors import InputError
 from svformer.model.attention import SelfAttention
 from svformer.model.blocks import Down, GlobalBlock, LocalBlock, LocalMixer, Mlp
@@ -58,7 +59,7 @@ class _Exporter(Builder):
 
     def _metadata(self) -> dict[str, object]:
         versions = {"nir": nir.version, "svformer": version("svformer-loihi")}
-        return {"dt": DT_S, "T": self.config.frames, "model": "SVFormer", **versions}
+        return {"dt": DT_S, "T": self.config.frames, "model": "SVFormer", READOUT: "last", **versions}
 
     def _down(self, source: str, down: Down) -> str:
         return self.current(self.neurons(source, down.plif), down.conv, norm=down.norm)

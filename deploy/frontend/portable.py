@@ -15,10 +15,11 @@ from deploy.frontend.coincidence import expand_attention, neurons_of
 from deploy.frontend.standard import COINCIDENCE, Signal, StandardGraph, dense, one_hot
 from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction, SpikingAttention
+from deploy.ir.readout import READOUT
 from deploy.ir.shapes import execution_order, predecessors
 from svformer.common.errors import InputError
 
-NOT_CARRIED = ("classes",)  # metadata that speak of the readout's result
+NOT_CARRIED = ("classes", READOUT)  # metadata that speak of the readout's result
 TIE_MARGIN = 2.0**-23  # of the threshold, which float32 resolves no finer (see `below_float32`)
 
 

@@ -17,6 +17,7 @@ from deploy.ir.network import Network, apply_over_time, input_name
 from deploy.ir.operations.base import IntOperation
 from deploy.ir.populations.base import IntPopulation, IntReceiver
 from deploy.ir.populations.input import IntInput
+from deploy.ir.readout import Readout, read_out
 from deploy.ir.running import Begin, ExecuteOptions, Running, execute
 from deploy.ir.types import Array, Frames, IntArray, Signals, Values
 from svformer.common.errors import InputError
@@ -87,6 +88,7 @@ class IntNetwork:
     frames: int  # T
     notes: tuple[str, ...] = ()
     added: frozenset[str] = frozenset()
+    readout: Readout = "last"
 
     def into(self, name: str) -> list[IntConnection]:
         """Connections that end in a population."""
@@ -99,6 +101,10 @@ class IntNetwork:
     def spiking(self, name: str) -> bool:
         """Whether the messages of a population are spikes (0 or 1) or graded."""
         return self.populations[name].spiking
+
+    def binary(self, name: str) -> bool:
+        """Whether the messages of a population are 0 or 1: spikes, or clips that hold nothing else, such as events."""
+        return self.populations[name].message_interval() == (0, 1)
 
     @property
     def neuron_layers(self) -> list[str]:
@@ -129,9 +135,9 @@ class IntNetwork:
         return self.receivers[name].begin(clips, frames)
 
     def logits(self, signals: Signals) -> Array:
-        """Result of every clip: the output's value at the last time step, in units of the float network, [N, K]."""
-        last = signals[self.output][:, -1]
-        return last.reshape(len(last), -1) / self.populations[self.output].message_unit
+        """Result of every clip by the readout, in units of the float network, [N, K]."""
+        result = read_out(signals[self.output], self.readout)
+        return result if self.spiking(self.output) else result / self.populations[self.output].message_unit
 
 
 def run_integer(

@@ -18,6 +18,7 @@ from deploy.ir.loops import grouped, is_loop
 from deploy.ir.operations.base import Operation
 from deploy.ir.populations.base import Population, Receiver
 from deploy.ir.populations.input import Input
+from deploy.ir.readout import Readout
 from deploy.ir.running import Begin, ExecuteOptions, Running, execute
 from deploy.ir.types import Array, Signals, Values
 
@@ -54,7 +55,7 @@ class Connection:
 class Network:
     """Populations stand after those that they need in the same time step; loops have a delay.
 
-    `output` names the population whose value at the last time step is the result of a clip.
+    `output` names the population whose messages over a clip give its result, by `readout`.
     """
 
     populations: dict[str, Population]
@@ -62,6 +63,7 @@ class Network:
     output: str
     frames: int  # T
     notes: tuple[str, ...] = ()  # what the passes decided, for the report
+    readout: Readout = "last"
 
     def into(self, name: str) -> list[Connection]:
         """Connections that end in a population."""

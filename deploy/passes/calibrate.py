@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy.ir.network import Network, run_float
+from deploy.ir.readout import read_out
 from deploy.ir.types import Array, Values
 from deploy.passes.probes import PotentialProbe
 from deploy.passes.statistics import MessageSums, chunks
@@ -66,7 +67,7 @@ def calibrate(
 
     for chunk in chunks(frames_NTCHW, at_once):
         signals = run_float(network, chunk, probe.begin, record=[network.output], on_population=add)
-        results.append(signals[network.output][:, -1].reshape(len(chunk), -1))
+        results.append(read_out(signals[network.output], network.readout))
     return Calibration(
         input_range=input_range or (float(frames_NTCHW.min()), float(frames_NTCHW.max())),
         input_levels=grid_levels(np.unique(frames_NTCHW)),

@@ -24,6 +24,7 @@ from deploy.ir.populations.base import Population
 from deploy.ir.populations.input import Input
 from deploy.ir.populations.relay import Relay
 from deploy.ir.primitives import delay_steps
+from deploy.ir.readout import READOUT, choose_readout
 from deploy.ir.shapes import execution_order, infer_shapes, predecessors
 from deploy.ir.types import Array, Shape
 from deploy.passes.membranes import membrane_of, scaled
@@ -104,6 +105,7 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
         output=output,
         frames=frames,
         notes=tuple(_late_note(edge, steps) for edge, steps in late.items()),
+        readout=choose_readout(graph.metadata.get(READOUT), spiking=_sends_spikes(graph, output)),
     )
     problems += [
         f"{', '.join(names)}: a loop of graded values, which nothing bounds" for names in endless_loops(network)
@@ -135,6 +137,14 @@ def _only_output(graph: nir.NIRGraph) -> str:
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"one Input and one Output node are needed, found {inputs} and {outputs}")
     return str(outputs[0])
+
+
+def _sends_spikes(graph: nir.NIRGraph, output: str) -> bool:
+    """Whether spikes come out: of a node that fires, or of one that only marks what another sends."""
+    node, sources = graph.nodes[output], predecessors(graph)[output]
+    if isinstance(node, (nir.Output, nir.Flatten)) and len(sources) == 1:
+        return _sends_spikes(graph, sources[0])
+    return isinstance(node, SPIKING)
 
 
 def _as_image(shape: tuple[int, ...]) -> Shape:

@@ -14,6 +14,7 @@ from deploy.ir.contracts import check_network
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
 from deploy.passes.defaults import DEFAULT_MERGE
+from deploy.passes.drop_markers import drop_markers
 from deploy.passes.from_nir import from_nir
 from deploy.passes.merge_linear_chains import Merge, merge_linear_chains, read_merge
 from deploy.passes.normalise_gains import normalise_gains
@@ -42,6 +43,8 @@ LOWERING: dict[Callable[..., Network], Pass] = {
     merge_linear_chains: lambda network, options: merge_linear_chains(
         network, merge=options.merge, rates=options.rates, weight_bits=options.weight_bits
     ),
+    # an output that only marks a population needs none of its own
+    drop_markers: lambda network, options: drop_markers(network),
     # what a gain has in common over time goes into the weights
     normalise_gains: lambda network, options: normalise_gains(network),
     # sums too coarse for the weights of spikes get a finer relay in front

@@ -91,6 +91,7 @@ def _quantize(network: Network, calibration: Calibration, weight_bits: int, fill
         output=network.output,
         frames=network.frames,
         notes=network.notes,
+        readout=network.readout,
     )
     prove(quantized)
     return quantized

@@ -43,6 +43,7 @@ def network_summary(deployment: Deployment) -> NetworkSummary:
         frames=deployment.plan.frames,
         input_shape=tuple(deployment.input_format.shape),
         dt_s=float(meta["dt"]),
+        readout=integer.readout,
         trained_on=meta.get("dataset"),
         classes=deployment.classes,
         calibration_clips=deployment.calibration_clips,

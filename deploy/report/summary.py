@@ -14,6 +14,13 @@ from deploy.report.plan import print_mapping, print_plan
 from svformer.common.terminal import counted, duration, print_wide, size
 
 CLIPS_SHOWN = 12
+SHOWN = {
+    "count": "spikes over the clip",
+    "last": "last time step",
+    "mean": "mean over the clip",
+    "max": "maximum over the clip",
+    "first-spike": "first spike",
+}
 
 
 def print_estimate(report: Estimate, console: Console) -> None:
@@ -37,7 +44,7 @@ def print_estimate(report: Estimate, console: Console) -> None:
 
 def print_summary(report: Report, console: Console) -> None:
     """Predictions, parity, operations and energy of a run; the paper's figures beside those of an SVFormer."""
-    console.print(_predictions(report.clips))
+    console.print(_predictions(report.clips, report.network.readout))
     _print_accuracy(report, console)
     _print_parity(report, console)
     console.print(_energy(report))
@@ -56,8 +63,8 @@ def print_summary(report: Report, console: Console) -> None:
             console.print(line)
 
 
-def _predictions(clips: tuple[ClipSummary, ...]) -> Table:
-    table = Table("clip", "class", "prediction", "float prediction", title="Clips")
+def _predictions(clips: tuple[ClipSummary, ...], readout: str) -> Table:
+    table = Table("clip", "class", "prediction", "float prediction", title=f"Clips, by the output's {SHOWN[readout]}")
     for clip in clips[:CLIPS_SHOWN]:
         middle = clip.start == clip.crop == 0.5
         view = "" if middle else f" (start {clip.start:.2g}, crop {clip.crop:.2g})"

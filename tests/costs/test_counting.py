@@ -128,7 +128,7 @@ def test_the_difference_at_the_border_is_that_of_rate_and_reach() -> None:
     (expected,) = expected_operations(network, {"in": 1.0}).values()
     assert expected.ops == pytest.approx(49 / 9)
     assert expected.reasons == ("borders",)
-    assert counts(network, frame)["out"].macs == 9
+    assert counts(network, frame)["out"].synaptic_ops == 9
 
 
 @given(case=random_networks.int_networks())
@@ -211,7 +211,7 @@ def test_attention_and_relays_by_hand() -> None:
     shape: Shape = (3, 1, 2)
     network = ints.network(
         {
-            "in": ints.entry(shape),
+            "in": ints.entry(shape, high=2),
             "qkv": ints.lif(shape),
             "ones": ints.relay((1, 1, 2), 1),
             "sum": ints.relay((1, 1, 2)),
@@ -291,3 +291,17 @@ def test_the_longest_delay_counts_the_balance_and_the_models_own(two_layers: Int
     short = ints.link("in", "out", ints.conv(np.ones((2, 1, 2, 2)), (1, 2, 2)), delay=3)
     branched = replace(two_layers, connections=(*two_layers.connections, short))
     assert [need.delay for need in layer_resources(branched, schedule(branched))] == [0, 4]
+
+
+@pytest.mark.parametrize(("high", "ops", "macs"), [(1, 5, 0), (2, 0, 5)])
+def test_a_clip_of_zeros_and_ones_is_one_of_spikes(high: int, ops: int, macs: int) -> None:
+    """Five events go to one neuron each. An input that can send 2 sends graded values, with 24 bits of payload."""
+    network = ints.network(
+        {"in": ints.entry((2, 1, 3), high=high), "out": ints.lif((1, 1, 3))},
+        ints.link("in", "out", ints.conv([[[[1]], [[1]]]], (2, 1, 3))),
+        frames=1,
+    )
+    found = counts(network, np.array([1, 0, 1, 1, 1, 1]).reshape(1, 1, 2, 1, 3))
+    assert (found["out"].synaptic_ops, found["out"].macs) == (ops, macs)
+    assert found["out"].traffic_bits == 5 * (3 + (24 if macs else 0))
+    assert (found["in"].spikes, found["in"].graded_messages) == (ops, macs)

@@ -44,7 +44,7 @@ def deployed() -> IntNetwork:
                     |------------------->|---> c -> [1x1] -> out
     """
     populations: dict[str, IntPopulation] = {
-        "in": ints.entry(IMAGE),
+        "in": ints.entry(IMAGE, high=2),
         "stem": ints.relay(IMAGE),
         "a": ints.lif(IMAGE),
         "sum": ints.relay(IMAGE),

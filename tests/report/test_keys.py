@@ -137,7 +137,7 @@ def test_an_estimate_is_a_report_without_a_run(foreign_run: Any, tmp_path: Path)
 
 def test_a_board_report_is_read_back(tmp_path: Path) -> None:
     report = BoardReport(
-        mapping=(MappedPart(where="a", what="LIF", process="LIFReset", microcode=""),),
+        mapping=(MappedPart(where="a", what="LIF", process="LIFReset", microcode="", neurons=4),),
         clips=(BoardClip(source="a.npy", prediction=1, logits=(0.0, 2.5)),),
         messages_compared=40,
         runs=(BoardBatch(clips=1, time_steps=22, profiler={"Loihi2Power": {"total_power": (0.25, 0.75)}}),),

@@ -1,4 +1,5 @@
-"""What a layer is, in one word wherever it is named: LIF -> LI, 4 -> 5 -> 3, in every part of the report."""
+"""What a layer is, in one word wherever it is named: LIF -> LI, 4 -> 5 -> 3, in every part of the report. The
+node that marks the output is no layer."""
 
 import re
 from typing import Any
@@ -13,7 +14,7 @@ from deploy.report.kinds import WORDS, groups
 from deploy.report.markdown import markdown
 from deploy.report.page import render
 
-KINDS: dict[str, Kind] = {"input": "input", "hidden": "lif", "out": "integrator", "output": "relay"}
+KINDS: dict[str, Kind] = {"input": "input", "hidden": "lif", "out": "integrator"}
 
 
 def test_one_word_in_layers_plan_and_fixed_point(integrating_run: Any) -> None:
@@ -28,8 +29,8 @@ def test_integrators_are_neurons(integrating_run: Any) -> None:
     """5 LIF neurons and 3 integrators, each updated in 20 time steps; relays and inputs are none."""
     report = integrating_run.report
     layers = {layer.name: layer for layer in report.layers}
-    assert {name: layer.neurons for name, layer in layers.items()} == {"input": 0, "hidden": 5, "out": 3, "output": 0}
-    updates = {"input": 0, "hidden": 5 * 20, "out": 3 * 20, "output": 0}
+    assert {name: layer.neurons for name, layer in layers.items()} == {"input": 0, "hidden": 5, "out": 3}
+    updates = {"input": 0, "hidden": 5 * 20, "out": 3 * 20}
     assert {name: layer.neuron_updates for name, layer in layers.items()} == updates
     assert report.network.neurons == 8
     assert report.totals.neuron_updates == 160
@@ -42,8 +43,7 @@ def test_the_page_calls_them_integrators(integrating_run: Any) -> None:
     html = " ".join(render(report, tally.kept, tally.shown_frames).split())
     assert "One clip through 5 spiking neurons and 3 integrators" in html
     assert (
-        "1 layer of LIF neurons, 1 layer of integrators (neurons that send their potential and do not reset), "
-        "1 graded relay (sums that pass on without a threshold), 1 input."
+        "1 layer of LIF neurons, 1 layer of integrators (neurons that send their potential and do not reset), 1 input."
     ) in html
     for name, kind in KINDS.items():
         assert re.search(rf'<td class="name">\s*{name}\s*</td><td>{WORDS[kind].label}</td>', html), name

@@ -52,11 +52,11 @@ def test_a_run_of_a_network_that_is_not_ours(foreign_run: Any) -> None:
 def test_an_estimate_has_plan_fit_and_fixed_point(integrating_run: Any) -> None:
     text = printed(print_estimate, integrating_run.report)
     assert "Fixed point, %: errors of rounding" in text
-    assert "8 neurons, 44 parameters of 8 bits, 3 synapses deep" in text
+    assert "8 neurons, 43 parameters of 8 bits, 2 synapses deep" in text
     assert "Plan: T = 20 steps a clip" in text
     assert "loihi2: by placement 1 core, 1 chip" in text
     assert "first-fit decreasing, no fewer for these parts" in text
-    assert "by the rule of a core for each layer 3 cores, 1 chip" in text
+    assert "by the rule of a core for each layer 2 cores, 1 chip" in text
     assert "cannot hold: out: needs messages of 24 bits" in text
     assert "needs a microcode neuron: out (neurons that send their potential)" in text
 

@@ -71,6 +71,7 @@ class Wiring:
             frames=self.network.frames,
             notes=self.network.notes,
             added=frozenset(self.added),
+            readout=self.network.readout,
         )
 
 

@@ -24,6 +24,9 @@ class NetworkSummary:
     frames: int = field(metadata=key("T, time steps of a clip"))
     input_shape: tuple[int, ...] = field(metadata=key("shape of a frame"))
     dt_s: float = field(metadata=key("duration of a time step", "s"))
+    readout: str = field(
+        metadata=key("what of the output over a clip is its result: count, last, mean, max or first-spike")
+    )
     trained_on: str | None = field(metadata=key("data set of the graph's metadata; null: it has none"))
     classes: tuple[str, ...] = field(metadata=key("names of the outputs; empty where the graph has none"))
     calibration_clips: int = field(metadata=key("clips by which scales were chosen"))
