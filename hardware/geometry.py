@@ -151,6 +151,15 @@ class SparseConvGeometry(ConvGeometry):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpreadConvGeometry(SparseConvGeometry):
+    """A dilated or shifted kernel that is written out with zeros between its weights, which nobody stores."""
+
+    @property
+    def weights(self) -> int:
+        return int(self.reached.sum())
+
+
+@dataclass(frozen=True, kw_only=True)
 class IdentityGeometry:
     """A relay: every value reaches the one neuron at its own place, with weight one."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.types import Array
-from hardware.geometry import ConvGeometry
+from hardware.geometry import ConvGeometry, SpreadConvGeometry
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
@@ -65,32 +65,41 @@ def _convolution(node: nir.Conv1d | nir.Conv2d, weight: Array, in_shape: Shape) 
         raise ValueError(f"takes {weight.shape[1] * groups} channels of an image, found shape {in_shape}")
     flat = isinstance(node, nir.Conv1d)
     stride, dilation = _along(node.stride, flat, 1), _along(node.dilation, flat, 1)
-    weight, padding, dilation = _padded(node.padding, weight, stride, dilation, flat)
-    geometry = ConvGeometry(
-        in_shape=(in_shape[0], in_shape[1], in_shape[2]),
-        out_channels=len(weight),
-        kernel=_pair(weight.shape[2:]),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
-    return weight, geometry
+    padding = _padding(node.padding, _spans(weight, dilation), stride, flat)
+    whole: dict[str, Any] = {"in_shape": in_shape, "out_channels": len(weight), "groups": groups, "padding": padding}
+    if _pads_unevenly(node.padding, _spans(weight, dilation)):
+        spread, reached = _spread(weight, dilation), _spread(np.ones_like(weight), dilation) != 0
+        return spread, SpreadConvGeometry(kernel=_pair(spread.shape[2:]), reached=reached, **whole)
+    return weight, ConvGeometry(kernel=_pair(weight.shape[2:]), stride=stride, dilation=dilation, **whole)
 
 
-def _padded(padding: Any, weight: Array, stride: Pair, dilation: Pair, flat: bool) -> tuple[Array, Pair, Pair]:
-    """Kernel, padding and dilation, with NIR's words for padding as numbers."""
+def _spans(weight: Array, dilation: Pair) -> Pair:
+    """How far the last tap is from the first, along both axes."""
+    rows, columns = (d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True))
+    return rows, columns
+
+
+def _word(padding: Any) -> str | None:
+    """NIR's word for a padding; None where it is a number."""
     word = padding.decode() if isinstance(padding, bytes) else padding
-    if not isinstance(word, str):
-        return weight, _along(padding, flat, 0), dilation
-    if word == "valid":
-        return weight, (0, 0), dilation
+    return word if isinstance(word, str) else None
+
+
+def _padding(padding: Any, spans: Pair, stride: Pair, flat: bool) -> Pair:
+    """Padding along both axes, with NIR's words as numbers."""
+    match _word(padding):
+        case None:
+            return _along(padding, flat, 0)
+        case "valid":
+            return 0, 0
     if stride != (1, 1):
         raise ValueError(f"padding 'same' with stride {stride}: nir and torch allow it for stride 1 only")
-    spans = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    if any(span % 2 for span in spans):
-        weight, dilation = _spread(weight, dilation), (1, 1)
-    return weight, (-(-spans[0] // 2), -(-spans[1] // 2)), dilation
+    return -(-spans[0] // 2), -(-spans[1] // 2)
+
+
+def _pads_unevenly(padding: Any, spans: Pair) -> bool:
+    """Whether a pixel more is padded behind the image than in front of it."""
+    return _word(padding) == "same" and any(span % 2 for span in spans)
 
 
 def _spread(weight: Array, dilation: Pair) -> Array:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,12 +14,14 @@ import random_networks
 from deploy.costs.counting import count_by_step, count_operations, expected_operations, readout_layers
 from deploy.costs.resources import layer_resources
 from deploy.ir.integer import IntNetwork, run_integer
+from deploy.ir.kernels import kernel_of
+from deploy.ir.linear import convolve
 from deploy.ir.operations.attention import IntAttention
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.storage import parameter_count, synapse_memory_bits, widest_weight_bits
 from deploy.ir.types import Shape
 from deploy.passes.schedule import schedule
-from hardware import ConvGeometry, OpCounts
+from hardware import ConvGeometry, OpCounts, count_connection
 
 FRAMES = np.array([[[1, 0], [0, 2]], [[0, 0], [0, 0]]], dtype=np.float64).reshape(1, 2, 1, 2, 2)
 
@@ -305,3 +308,25 @@ def test_a_clip_of_zeros_and_ones_is_one_of_spikes(high: int, ops: int, macs: in
     assert (found["out"].synaptic_ops, found["out"].macs) == (ops, macs)
     assert found["out"].traffic_bits == 5 * (3 + (24 if macs else 0))
     assert (found["in"].spikes, found["in"].graded_messages) == (ops, macs)
+
+
+def test_padding_same_of_an_even_kernel_is_no_work() -> None:
+    """A kernel of 2 with dilation 3 on 5 values: its span of 3 is odd, so it is written out as _0w00w with 2 in front.
+
+    Torch pads 1 in front and 2 behind: output n hears values n - 1 and n + 2. Of 5 outputs the first tap reaches 4, the
+    second 3, so ones everywhere make 4 + 3 additions, and two weights are stored for each of the 2 outputs.
+    """
+    node = nir.Conv1d(
+        input_shape=5,
+        weight=np.full((2, 1, 2), 0.5),
+        stride=1,
+        padding="same",
+        dilation=3,
+        groups=1,
+        bias=np.zeros(2),
+    )
+    weight, geometry = kernel_of(node, (1, 5))
+    assert (geometry.weights, geometry.synapses) == (4, 2 * 7)
+    ones = np.ones((1, 1, 1, 5))
+    assert count_connection(ones, geometry, binary=True).synaptic_ops == 2 * 7
+    assert convolve(ones, weight, geometry)[0, 0, 0].tolist() == [0.5, 1.0, 1.0, 0.5, 0.5]

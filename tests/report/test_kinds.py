@@ -1,5 +1,6 @@
 """What a layer is, in one word wherever it is named: LIF -> LI, 4 -> 5 -> 3, in every part of the report. The
-node that marks the output is no layer."""
+node that marks the output is no layer.
+"""
 
 import re
 from typing import Any

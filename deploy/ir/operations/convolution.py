@@ -43,7 +43,7 @@ class Convolution:
 
     @property
     def weights(self) -> int:
-        return self.weight.size
+        return self.geometry.weights
 
     @property
     def largest_weight(self) -> float:
@@ -111,7 +111,7 @@ class IntConvolution:
 
     @property
     def weights(self) -> int:
-        return self.mantissa.size
+        return self.geometry.weights
 
     @property
     def weight_bits(self) -> int:
