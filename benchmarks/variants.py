@@ -3,7 +3,7 @@
 
     python benchmarks/variants.py runs/sdsa_0 runs/sdsa_1 runs/qkta_0        # folders of `svformer.train`
     python benchmarks/variants.py svformer/assets/tiny svformer/assets/chip --limit 24       # a first look
-    python benchmarks/variants.py runs/sdsa_0 --json > variants.json
+    python benchmarks/variants.py runs/sdsa_0 --json | jq '.[].trained'
 
 Each network runs on the held-out clips of the procedural set, in real numbers and in the integers of the chip form;
 energy, cores and chip steps are those of that form. Seeds of one attention are averaged. The published geometry has
