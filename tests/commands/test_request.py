@@ -60,19 +60,19 @@ def without_times(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_network_of_too_many_cores_is_refused_before_the_long_work(tmp_path: Path, capsys: Capture) -> None:
-    """5000 neurons and as many relays that pass their spikes on: three cores of 4096. Nothing is left behind."""
+    """9000 neurons: three cores of 4096. Nothing is left behind."""
     nodes = {
         "input": graphs.entry(4),
-        "fc": nir.Linear(np.ones((5000, 4))),
-        "out": graphs.lif(5000),
-        "output": graphs.result(5000),
+        "fc": nir.Linear(np.ones((9000, 4))),
+        "out": graphs.lif(9000),
+        "output": graphs.result(9000),
     }
     nir.write(str(tmp_path / "wide.nir"), nir.NIRGraph(nodes, list(itertools.pairwise(nodes))))
     np.save(tmp_path / "clip.npy", np.ones((6, 4), np.float32))
     network = ["--nir", tmp_path / "wide.nir", "--dt", 1e-3, "--clip", tmp_path / "clip.npy", "--backend", "integer"]
     assert run(*network, "--max-cores", 2, "--out", tmp_path / "out") == 2
     printed = capsys.readouterr()
-    assert "--max-cores 2: the network has 10,000 neurons, at least 3 cores of Intel Loihi 2" in printed.err
+    assert "--max-cores 2: the network has 9,000 neurons, at least 3 cores of Intel Loihi 2" in printed.err
     assert "quantised" not in printed.out
     assert not (tmp_path / "out").exists()
     assert run(*network, "--max-cores", 3, "--estimate", "--out", tmp_path / "out") == 0
