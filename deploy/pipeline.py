@@ -163,7 +163,7 @@ def steps(draft: Draft) -> Iterator[tuple[Step, list[str]]]:
 
 def deploy(
     graph: nir.NIRGraph,
-    calibration: Sequence[ClipSource],
+    calibration: Sequence[ClipSource] | Frames,
     say: Say,
     *,
     weight_bits: int = WEIGHT_BITS,
@@ -195,7 +195,7 @@ def advance(draft: Draft, say: Say, *, last: Step | None = None) -> Draft:
 
 def drafted(
     graph: nir.NIRGraph,
-    calibration: Sequence[ClipSource],
+    calibration: Sequence[ClipSource] | Frames,
     *,
     weight_bits: int = WEIGHT_BITS,
     merge: Merge | None = None,
@@ -203,13 +203,16 @@ def drafted(
     form: Form = "fused",
     max_cores: int | None = None,
 ) -> Draft:
-    """A deployment before its first step, with its calibration clips read."""
-    clips = load_clips(calibration, input_format(graph, graph_frames(graph)))
+    """A deployment before its first step, with its calibration clips read (or as frames [N, T, *input shape])."""
+    if isinstance(calibration, np.ndarray):
+        clips, input_range = calibration, None
+    else:
+        clips, input_range = load_clips(calibration, input_format(graph, graph_frames(graph))), known_range(calibration)
     chosen = read_merge(DEFAULT_MERGE) if merge is None else merge
     return Draft(
         graph=graph,
         clips=clips,
-        input_range=known_range(calibration),
+        input_range=input_range,
         weight_bits=weight_bits,
         merge=chosen,
         search=search,

@@ -1,23 +1,31 @@
 """What a request names, read and found to fit together, before the long work and before anything is written."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nir
+import numpy as np
 
 from deploy.clips.choose import calibration_clips, demo_clips, held_out_clips, training_clips
 from deploy.clips.files import from_files, shipped, with_views
-from deploy.clips.nir_data import clip_format, is_recording, read_spikes
-from deploy.clips.read import array_shape, load_clips, require_fit, require_readable
+from deploy.clips.fit import FrameChoice, fitted
+from deploy.clips.labels import require_classes, with_labels
+from deploy.clips.nir_data import read_spikes
+from deploy.clips.read import load_clips, random_spikes, require_fit, require_readable
 from deploy.clips.source import ClipSource, InputFormat, input_format
+from deploy.execution.backends import BOARDS
 from deploy.execution.resume import FOLDER, ResultFolder
-from deploy.frontend.export import export_checkpoint
+from deploy.frontend.export import class_names, export_checkpoint
 from deploy.gates.export import ExportCheck, check_export
 from deploy.gates.reference import require_comparable
 from deploy.ir.graph import read_nir
 from deploy.ir.interpreter import graph_dt_s
+from deploy.ir.model import is_svformer
 from deploy.ir.readout import READOUT
+from deploy.ir.shapes import infer_shapes
+from deploy.ir.types import Frames
 from deploy.passes.from_nir import graph_frames
 from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import Merge, read_merge
@@ -26,9 +34,14 @@ from hardware import Chip, ChipError, load_chip, shipped_chips
 from svformer.assets import CALIBRATION_CLIPS, TINY_CHECKPOINT
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
-from svformer.data.choice import BINNINGS
+from svformer.common.remarks import remark
+from svformer.data.clips import MEAN, STD
+from svformer.data.videos import VideoEntry
 
 EXPORT_CLIPS = 2  # shipped clips that the export of the shipped checkpoint is checked on
+ESTIMATED_FRAMES, ESTIMATED_CLIPS = 100, 4  # of random spikes, where an estimate has no clips and the graph no T
+
+Calibration = list[ClipSource] | Frames  # clips on disk, or frames [N, T, *input shape] in their place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +51,7 @@ class Prepared:
     graph: nir.NIRGraph
     exported: ExportCheck | None  # of the shipped checkpoint; None for a network from a file
     clips: list[ClipSource]  # every view of them
-    calibration: list[ClipSource]
+    calibration: Calibration
     merge: Merge
     chips: list[Chip]  # the user's own
 
@@ -46,24 +59,82 @@ class Prepared:
 def prepare(request: Request) -> Prepared:
     """Read network, clips, chips and reference; raises `InputError` for what cannot be read or does not fit."""
     merge, chips = read_merge(request.merge), read_chips(request.chips)
-    files = from_files(request.clips, events_by=request.events_by or BINNINGS[0])
-    require_readable(files)
+    files, others = from_files(request.clips), from_files(request.calibrate)
+    require_readable([*files, *others])
     if request.reference:
         read_spikes(Path(request.reference))
-    graph = None if request.nir is None else read_network(request.nir, files, request.dt_s)
-    clips = held_out_clips(request.dataset, request.limit) if request.dataset else files
-    calibration = training_clips(request.dataset) if request.dataset else []
+    graph = None if request.nir is None else read_network(request.nir, request.dt_s)
+    clips, shown = _sources(request, graph, files)
     _require_machines(request)
     exported = None
     if graph is None:
         graph, exported = shipped_network()
     if request.readout is not None:
         graph.metadata[READOUT] = request.readout
-    wanted = input_format(graph, 1)
-    clips = with_views(clips or demo_clips(wanted), *request.views)
-    _require_fit(request, graph, clips)
-    calibration = calibration or calibration_clips(wanted, clips)
+    clips, calibration = _fitted(request, graph, clips, others or shown)
     return Prepared(graph=graph, exported=exported, clips=clips, calibration=calibration, merge=merge, chips=chips)
+
+
+def _sources(
+    request: Request, graph: nir.NIRGraph | None, files: list[ClipSource]
+) -> tuple[list[ClipSource], list[ClipSource]]:
+    """What to run and what to choose scales by, from a data set or files; either may be open."""
+    if request.dataset is None:
+        return files, []
+    trained = graph is None or is_svformer(graph)  # or the data set is only shown to it
+    return (
+        held_out_clips(request.dataset, request.limit, trained=trained),
+        training_clips(request.dataset, trained=trained),
+    )
+
+
+def _fitted(
+    request: Request, graph: nir.NIRGraph, clips: list[ClipSource], calibration: list[ClipSource]
+) -> tuple[list[ClipSource], Calibration]:
+    """Clips in the form that the graph takes, and what scales are chosen by; the graph receives T and dt."""
+    choice = FrameChoice(
+        frames=request.frames, events_by=request.events_by, bin_ms=request.bin_ms, sensor=request.sensor
+    )
+    wanted = input_format(graph, 1)
+    if not (clips or wanted.pixels) and request.estimate:
+        return [], _stand_in(request, graph, calibration, choice)
+    clips = clips or demo_clips(wanted)
+    named = {clip.label for clip in clips}
+    clips, calibration = fitted(graph, [clips, calibration], choice)
+    if request.labels:
+        clips = with_labels(clips, Path(request.labels))
+    outputs = int(np.prod(infer_shapes(graph)[next(iter(graph.outputs))]))
+    explicit = [clip for clip in clips if request.labels or clip.label not in named]
+    require_classes(explicit, class_names(graph.metadata), outputs)
+    clips = with_views(clips, *request.views)
+    calibration = calibration or calibration_clips(wanted, clips)
+    _require_fit(request, graph, clips, calibration)
+    _say_videos(wanted, [*clips, *calibration])
+    return clips, calibration
+
+
+def _stand_in(request: Request, graph: nir.NIRGraph, calibration: list[ClipSource], choice: FrameChoice) -> Calibration:
+    """What an estimate chooses scales by where there are no clips: those of `--calibrate`, or random spikes."""
+    if calibration:
+        (found,) = fitted(graph, [calibration], choice)
+        return found
+    (_,) = fitted(graph, [[]], choice)
+    graph.metadata.setdefault("T", request.frames or ESTIMATED_FRAMES)
+    frames = graph_frames(graph)
+    print(
+        f"no clips: scales are chosen by random spikes of {frames} time steps; sizes and fit are the network's, errors "
+        "of rounding need --clip or --calibrate",
+        file=sys.stderr,
+    )
+    return random_spikes(input_format(graph, frames), ESTIMATED_CLIPS)
+
+
+def _say_videos(wanted: InputFormat, clips: Sequence[ClipSource]) -> None:
+    """Say, once, how videos are read for a network that does not say that it takes any."""
+    video = next((clip for clip in clips if isinstance(clip.entry, VideoEntry)), None)
+    if video is not None and not wanted.pixels:
+        text = f"read as video, pixels as (x / 255 - {MEAN}) / {STD}; give arrays where the network takes another form"
+        remark(video.path, "video", text)
 
 
 def claim_folder(request: Request) -> ResultFolder:
@@ -87,12 +158,26 @@ def _require_machines(request: Request) -> None:
             pass
 
 
-def _require_fit(request: Request, graph: nir.NIRGraph, clips: Sequence[ClipSource]) -> None:
+def _require_fit(
+    request: Request, graph: nir.NIRGraph, clips: Sequence[ClipSource], calibration: Sequence[ClipSource]
+) -> None:
     """Raise `InputError` for files of the user that do not fit the graph."""
+    wanted = input_format(graph, graph_frames(graph))
     if request.clips:
-        require_fit(clips, input_format(graph, graph_frames(graph)))
+        require_fit(clips, wanted)
+    if request.calibrate:
+        require_fit(calibration, wanted)
+    lengths = sorted({clip.frames or wanted.frames for clip in clips})
+    for option, given in (("--reference", request.reference), (f"--backend {request.backend}", _on_board(request))):
+        if given and len(lengths) > 1:
+            found = f"{lengths[0]} to {lengths[-1]} time steps"
+            raise InputError(f"{option}: clips of {found}; allowed: clips of one length, run the others by themselves")
     if request.reference:
         require_comparable(Path(request.reference), lower(graph, merge="never"), graph_dt_s(graph))
+
+
+def _on_board(request: Request) -> bool:
+    return request.backend in BOARDS and not request.estimate
 
 
 def read_chips(files: Sequence[str | Path]) -> list[Chip]:
@@ -121,29 +206,9 @@ def shipped_network() -> tuple[nir.NIRGraph, ExportCheck]:
     return graph, check_export(model, graph, clips)
 
 
-def read_network(path: str | Path, clips: Sequence[ClipSource], dt_s: float | None) -> nir.NIRGraph:
-    """A graph from a file; what it does not say, time step and number of steps, comes from `dt_s` and the clips.
-
-    Raises `InputError` for a file that is no graph, and for recordings that do not agree with it.
-    """
+def read_network(path: str | Path, dt_s: float | None) -> nir.NIRGraph:
+    """A graph from a file, with another time step where `dt_s` says it; raises `InputError` for a file that is none."""
     graph = read_nir(path)
     if dt_s is not None:
         graph.metadata["dt"] = dt_s
-    for source in clips:
-        if source.entry is None:
-            _fill_in(graph, source.path)
     return graph
-
-
-def _fill_in(graph: nir.NIRGraph, clip: Path) -> None:
-    """Take time steps that the graph does not say from a clip; a recording has to agree with the graph's."""
-    if is_recording(clip):
-        frames, dt_s = clip_format(clip, graph_dt_s(graph) if "dt" in graph.metadata else None)
-        graph.metadata.setdefault("dt", dt_s)
-    else:
-        frames, *shape = array_shape(clip)
-        expected = list(input_format(graph, 1).shape)
-        if "T" not in graph.metadata and shape != expected:
-            taken = ", ".join(["T", *map(str, expected)])
-            raise InputError(f"{clip}: shape {[frames, *shape]}, this graph takes [{taken}] (T, input shape)")
-    graph.metadata.setdefault("T", frames)

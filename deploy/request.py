@@ -17,7 +17,7 @@ from deploy.ir.readout import READOUTS
 from deploy.passes.defaults import DEFAULT_MERGE, FORMS, Form
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
-from svformer.common.options import positive_int, positive_seconds
+from svformer.common.options import positive_int, positive_ms, positive_seconds
 from svformer.data.choice import Binning, DatasetChoice
 
 TARGETS = (*BACKENDS, *BOARDS)
@@ -32,7 +32,12 @@ class Request:
     dt_s: float | None = None  # length of a time step in seconds, for a file that does not say (or another length)
     readout: str | None = None  # what of the output is the result (`deploy.ir.readout`); None: as the graph says
     clips: Sequence[str | Path] = ()  # files to run
+    labels: str | Path | None = None  # table of the clips' classes: rows of file name and class
+    calibrate: Sequence[str | Path] = ()  # files to choose scales by; none: the clips, or what ships with SVFormer
     events_by: Binning | None = None  # how recordings of events among `clips` become frames; None: by their count
+    frames: int | None = None  # of videos and recordings of events, for a network that says no T (or another number)
+    bin_ms: float | None = None  # milliseconds of events in a frame, as many frames as it takes
+    sensor: tuple[int, int] | None = None  # width and height of the camera's picture in pixels, of events
     dataset: DatasetChoice | None = None  # data set to run; without it and without clips: the videos that ship
     limit: int | None = None  # clips of the data set, spread over its classes; None: all
     views: tuple[int, int] = (1, 1)  # temporal x spatial views of every clip
@@ -63,6 +68,12 @@ class Request:
             raise InputError("--dt is for --nir, the shipped network says its time step; leave it out")
         if self.limit is not None and not self.dataset:
             raise InputError(f"--limit {self.limit}; allowed: 1 or more, together with --dataset")
+        if self.labels and not self.clips:
+            raise InputError("--labels is for --clip, a data set has classes of its own; leave it out")
+        if self.frames and self.bin_ms:
+            raise InputError("--frames and --bin-ms are both given; choose one")
+        if self.events_by and self.bin_ms:
+            raise InputError("--events-by and --bin-ms are both given; choose one")
         if self.events_by and not self.clips:
             raise InputError("--events-by is given without recordings of events; leave it out")
         if self.workers is not None and self.scheduler is not None:
@@ -74,6 +85,10 @@ class Request:
     def _check_numbers(self) -> None:
         for option, count in (("--limit", self.limit), ("--processes", self.processes), ("--workers", self.workers)):
             positive_int.check(option, count)
+        positive_int.check("--frames", self.frames)
+        positive_ms.check("--bin-ms", self.bin_ms)
+        if self.sensor and min(self.sensor) < 1:
+            raise InputError(f"--sensor {self.sensor[0]}x{self.sensor[1]}; allowed: width x height in pixels")
         positive_seconds.check("--dt", self.dt_s)
         positive_seconds.check("--timeout", self.timeout_s)
         positive_int.check("--max-cores", self.max_cores)

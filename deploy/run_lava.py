@@ -4,7 +4,7 @@
     python deploy/run_lava.py                                      # the shipped network on the shipped clips
     python deploy/run_lava.py --clip my.mp4 --out runs/my          # ... on a video of yours
     python deploy/run_lava.py --dataset folder --root DIR --workers 8     # the same again with --resume goes on
-    python deploy/run_lava.py --nir FILE.nir --clip FILE.npy --dt 1e-4       # a network of another framework
+    python deploy/run_lava.py --nir FILE.nir --clip FILE.npz --dt 1e-4       # a network of another framework
     python deploy/run_lava.py --estimate                           # does it fit? nothing is simulated
 
 The out folder receives report.json, report.html, report.md, spikes.h5 and model.nir. A run of many clips keeps its
@@ -25,7 +25,7 @@ from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.readout import READOUTS
 from deploy.passes.defaults import FORMS, STEP_NAMES
 from svformer.common.cli import ArgumentParser, run_cli
-from svformer.common.options import fields_of, positive_int, positive_seconds, views
+from svformer.common.options import fields_of, pixels, positive_int, positive_ms, positive_seconds, views
 from svformer.common.terminal import new_console
 from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, optional_dataset
 
@@ -42,8 +42,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
     readout_help = "what of the output over a clip is the result (default: what the graph says, or spikes are counted)"
     add("--readout", choices=READOUTS, help=readout_help)
-    clip_help = "videos, events (.aedat, .npy), or .npy [T, *input shape]"
+    clip_help = "videos, events (.aedat, .npy), or arrays [T, *input shape] (.npy, .npz, .csv, .pt, .h5)"
     add("--clip", dest="clips", type=Path, nargs="+", default=[], help=clip_help)
+    add("--labels", type=Path, metavar="FILE.csv", help="classes of the clips: rows of file name and class")
+    calibrate_help = "files to choose scales by (default: the clips, of a data set its training part)"
+    add("--calibrate", type=Path, nargs="+", default=[], metavar="FILE", help=calibrate_help)
+    add("--frames", type=positive_int, metavar="N", help="frames of videos and of events where the network says no T")
+    add("--bin-ms", type=positive_ms, metavar="MS", help="events: frames of so many milliseconds, as many as it takes")
+    add("--sensor", type=pixels, metavar="WxH", help="events: size of the camera's picture, e.g. 240x180")
     add_dataset_arguments(parser, default=None)
     add("--limit", type=positive_int, metavar="N", help="run at most N videos of the data set, evenly of its classes")
     dt_help = "time step of a --nir that does not say it, or another one"

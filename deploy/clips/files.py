@@ -5,13 +5,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.clips.arrays import holds_arrays
 from deploy.clips.nir_data import is_recording, samples
-from deploy.clips.source import UNLABELLED, ClipSource
+from deploy.clips.source import UNLABELLED, ClipSource, split_place
 from svformer.common.errors import InputError
 from svformer.data import dvs128, ntu60
 from svformer.data.choice import BINNINGS, Binning
 from svformer.data.clip_dataset import LabelledClip
 from svformer.data.event_files import EventEntry, holds_events, tonic_class_number
+from svformer.data.events import DVS128
 from svformer.data.videos import VideoEntry
 from svformer.evaluation.views import evenly_spaced
 
@@ -26,7 +28,7 @@ def from_files(files: Sequence[str | Path], *, events_by: Binning = BINNINGS[0])
     if missing:
         raise InputError(
             f"{', '.join(missing)}: no such clip; allowed: video files that FFmpeg decodes, recordings of events "
-            "(.aedat, .npy), or .npy"
+            "(.aedat, .npy), or arrays (.npy, .npz, .csv, .pt, .h5)"
         )
     expanded = [clip for path in paths for clip in (samples(path) if is_recording(path) else [path])]
     return [ClipSource(path=path, label=_label(path), entry=_entry(path, events_by)) for path in expanded]
@@ -34,8 +36,9 @@ def from_files(files: Sequence[str | Path], *, events_by: Binning = BINNINGS[0])
 
 def _entry(path: Path, events_by: Binning) -> LabelledClip | None:
     if holds_events(path):
-        return EventEntry(path=path, label=UNLABELLED, name=path.name, events_by=events_by)
-    if path.suffix == ".npy" or is_recording(path):
+        sensor = None if tonic_class_number(path) is None else DVS128
+        return EventEntry(path=path, label=UNLABELLED, name=path.name, events_by=events_by, sensor=sensor)
+    if split_place(path)[1] is not None or holds_arrays(path):
         return None
     return VideoEntry(path=path, label=UNLABELLED, name=path.name)
 

@@ -1,13 +1,16 @@
 """Recordings in NIR's data format (`nir.NIRGraphData`): clips to run, or spikes to compare with."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.clips.source import placed, split_place
 from svformer.common.errors import InputError
 
 Grid = NDArray[Any]  # [N samples, T, neurons]
@@ -23,13 +26,20 @@ ROUNDING = 1e-6  # of a time step
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a clip's path names a recording, or a sample of one."""
-    return path.suffix.partition("#")[0] in (".h5", ".hdf5")
+    """Whether a clip's path names a recording of NIR, or a sample of one; another HDF5 file holds arrays."""
+    file, _ = split_place(path)
+    if file.suffix.lower() not in (".h5", ".hdf5"):
+        return False
+    try:
+        with h5py.File(file, "r") as content:
+            return content.attrs.get("__type__") == "NIRGraphData"
+    except OSError:
+        return False  # the error is raised when the file is loaded
 
 
 def samples(path: Path) -> list[Path]:
     """A path for every sample of a recording's input: FILE.h5#0, FILE.h5#1, .."""
-    return [path.with_name(f"{path.name}#{i}") for i in range(_input_of(path).n_samples)]
+    return [placed(path, i) for i in range(_input_of(path).n_samples)]
 
 
 def clip_format(sample: Path, dt_s: float | None) -> tuple[int, float]:
@@ -37,7 +47,7 @@ def clip_format(sample: Path, dt_s: float | None) -> tuple[int, float]:
 
     Raises `InputError` when the recording has other time steps, or none (events) and the graph neither.
     """
-    path = sample.with_name(sample.name.partition("#")[0])
+    path, _ = split_place(sample)
     observable = _input_of(path)
     recorded_s = float(observable.dt) if isinstance(observable, nir.TimeGriddedData) else dt_s
     if recorded_s is None:
@@ -49,10 +59,10 @@ def clip_format(sample: Path, dt_s: float | None) -> tuple[int, float]:
 
 def load_sample(path: Path, frames: int, shape: tuple[int, ...]) -> Grid:
     """The input [T, *shape] that a sample `FILE.h5#i` holds; raises `InputError` when it does not fit."""
-    file, _, index = path.name.partition("#")
-    observable = _input_of(path.with_name(file))
+    file, place = split_place(path)
+    observable = _input_of(file)
     dt_s = observable.dt if isinstance(observable, nir.TimeGriddedData) else observable.t_max / frames
-    values = _on_grid(observable, dt_s)[int(index or 0)]
+    values = _on_grid(observable, dt_s)[place or 0]
     if values.shape != (frames, int(np.prod(shape))):
         raise InputError(
             f"{path}: {len(values)} time steps of {values.shape[1]} values; this graph takes {frames} of {list(shape)}"
@@ -73,6 +83,12 @@ def _read(path: Path) -> dict[str, nir.NIRNodeData]:
     """Every node of a recording; a node of a graph inside it is named "outer.inner"."""
     if not path.is_file():
         raise InputError(f"{path}: no such recording")
+    found = path.stat()
+    return _read_unchanged(path, found.st_size, found.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=2)  # samples are read one after the other
+def _read_unchanged(path: Path, size: int, changed_ns: int) -> dict[str, nir.NIRNodeData]:
     try:
         return dict(_nodes(nir.read_data(str(path)), ""))
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:

@@ -9,13 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deploy.clips.arrays import read_arrays
 from deploy.clips.files import shipped
+from deploy.clips.layout import Shape, layout
 from deploy.clips.nir_data import is_recording, load_sample
-from deploy.clips.source import ClipSource, Frames, InputFormat, check_fits, takes, takes_video
+from deploy.clips.source import ClipSource, Frames, InputFormat, check_fits, split_place
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.errors import InputError
 from svformer.common.remarks import collecting
 from svformer.data.clips import Sampling, normalise
+from svformer.data.event_files import EventEntry
 
 PROBE_SIZE = 32  # pixels; decoding takes the time, whatever the size
 READ_BEFORE = 8  # clips that are read completely before the run
@@ -23,49 +26,54 @@ READ_BEFORE = 8  # clips that are read completely before the run
 
 def load(source: ClipSource, wanted: InputFormat) -> Frames:
     """Frames of a clip [T, *shape]: a video (decoded, cropped square, normalised as in training), a recording of events
-    (binned to counts), or a .npy.
+    (binned to counts), or an array, as it is.
 
-    A .npy of bytes for a network that takes video holds pixels, and is normalised too; any other is taken as it is.
+    Bytes for a network that says it takes video are pixels, and are normalised too. T is that of the clip, where it
+    has one of its own.
 
     Raises `InputError` when the file cannot be read or does not fit the graph.
     """
     check_fits(source, wanted)
-    if source.entry is None:
-        if is_recording(source.path):
-            return load_sample(source.path, wanted.frames, wanted.shape).astype(np.float32)
-        values = _load_array(source.path, wanted)
-        pixels = values.dtype == np.uint8 and takes(wanted, channels=3)
-        return normalise(torch.as_tensor(values)).numpy() if pixels else values.astype(np.float32)
-    sampling = Sampling(frames=wanted.frames)
-    clip = source.entry.load(size=wanted.shape[1], sampling=sampling, start=source.start, crop=source.crop)
-    return np.asarray(normalise(clip).numpy(), dtype=np.float32)
+    frames = source.frames or wanted.frames
+    if isinstance(source.entry, EventEntry):
+        height, width = wanted.shape[1:]
+        return np.asarray(normalise(source.entry.counts(frames=frames, picture=(width, height))).numpy())
+    if source.entry is not None:
+        sampling = Sampling(frames=frames)
+        clip = source.entry.load(size=wanted.shape[1], sampling=sampling, start=source.start, crop=source.crop)
+        return np.asarray(normalise(clip).numpy(), dtype=np.float32)
+    if is_recording(source.path):
+        return load_sample(source.path, frames, wanted.shape).astype(np.float32)
+    values = _load_array(source.path, frames, wanted.shape)
+    pixels = wanted.pixels and values.dtype == np.uint8
+    return normalise(torch.as_tensor(values)).numpy() if pixels else values.astype(np.float32)
 
 
-def _load_array(path: Path, wanted: InputFormat) -> NDArray[Any]:
-    try:
-        with path.open("rb") as file:
-            values = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy file ({error})") from error
-    if not isinstance(values, np.ndarray):
-        raise InputError(f"{path}: an archive of arrays; save one array with numpy.save")
-    expected = (wanted.frames, *wanted.shape)
-    if values.shape != expected:
-        raise InputError(f"{path}: shape {list(values.shape)}, this graph takes {list(expected)} (T, input shape)")
+def _load_array(path: Path, frames: int, taken: Shape) -> NDArray[Any]:
+    values = stored_clip(path, taken)
+    found = layout(path, values.shape, taken, steps=frames, fixed=True)
+    if found.clips not in (None, 1):
+        raise InputError(f"{path}: holds {found.clips} clips; one is FILE#0, the next FILE#1")
     if values.dtype.kind not in "biuf" or not (np.abs(values) <= np.finfo(np.float32).max).all():
         raise InputError(f"{path}: holds values that are not finite real numbers (of float32)")
-    return values
+    return values.reshape(frames, *taken)
 
 
-def array_shape(path: Path) -> tuple[int, ...]:
-    """Shape of a .npy clip, [T, *shape]; raises `InputError` when the file cannot be read, or holds a single number."""
-    try:
-        shape: tuple[int, ...] = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise InputError(f"{path}: not a readable .npy file ({error})") from error
-    if not shape:
-        raise InputError(f"{path}: not a readable .npy file (one number; a clip is an array [T, *input shape])")
-    return shape
+def stored_clip(path: Path, taken: Shape) -> NDArray[Any]:
+    """The array of a clip: of a file, or of one of several in it; the columns of a table become the shape `taken`."""
+    file, place = split_place(path)
+    values = read_arrays(file).values
+    if place is not None:
+        if place >= len(values):
+            raise InputError(f"{path}: the file holds {len(values)} clips; allowed: #0 to #{len(values) - 1}")
+        return np.asarray(values[place])
+    if not isinstance(values, np.ndarray):
+        if len(values) != 1:
+            raise InputError(f"{path}: holds {len(values)} clips; one is FILE#0, the next FILE#1")
+        return np.asarray(values[0])
+    columns = int(np.prod(taken))
+    is_table = file.suffix.lower() == ".csv" and values.ndim == 2 and values.shape[1] == columns
+    return np.array(values).reshape(-1, *taken) if is_table else np.array(values)
 
 
 def require_readable(sources: Sequence[ClipSource]) -> None:
@@ -78,7 +86,7 @@ def require_readable(sources: Sequence[ClipSource]) -> None:
             with collecting():  # remarks follow when the clip is read for the graph
                 source.entry.load(size=PROBE_SIZE, sampling=Sampling() if whole else Sampling(frames=1))
         elif not is_recording(source.path):
-            array_shape(source.path)
+            read_arrays(split_place(source.path)[0])
 
 
 def require_fit(sources: Sequence[ClipSource], wanted: InputFormat) -> None:
@@ -99,10 +107,15 @@ def known_range(sources: Sequence[ClipSource]) -> tuple[float, float] | None:
 
 def example_clips(wanted: InputFormat, count: int) -> Frames:
     """Clips [N, T, *shape] to compare executions on: shipped videos; for a network that takes none, random counts."""
-    if takes_video(wanted):
+    if wanted.pixels:
         return load_clips(shipped(CALIBRATION_CLIPS)[:count], wanted)
     shape = (count, wanted.frames, *wanted.shape)
     return np.random.default_rng(0).poisson(1.0, shape).astype(np.float32)
+
+
+def random_spikes(wanted: InputFormat, count: int) -> Frames:
+    """Clips [N, T, *shape] of zeros and ones, one in four of them a spike."""
+    return (np.random.default_rng(0).random((count, wanted.frames, *wanted.shape)) < 0.25).astype(np.float32)
 
 
 # Several clips
@@ -169,6 +182,12 @@ def batches(
 
 
 def load_clips(sources: Sequence[ClipSource], wanted: InputFormat) -> Frames:
-    """All clips as one array [N, T, *shape], in order; files are left out and refused as by `batches`."""
-    _, frames = next(batches(sources, wanted, len(sources)))
-    return frames
+    """All clips as one array [N, T, *shape], in order; files are left out and refused as by `batches`.
+
+    A clip that is shorter than the longest begins anew at its end, so that all show the network what they hold.
+    """
+    longest = max((source.frames or wanted.frames for source in sources), default=wanted.frames)
+    clips = [
+        np.resize(clip, (longest, *clip.shape[1:])) for _, frames in batches(sources, wanted, 1) for clip in frames
+    ]
+    return np.stack(clips)

@@ -1,6 +1,7 @@
 """One clip on disk, and what a graph takes."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.clips.nir_data import is_recording
+from deploy.ir.model import is_svformer
 from deploy.ir.shapes import infer_shapes
 from svformer.common.errors import InputError
 from svformer.config import SVFormerConfig
@@ -23,26 +24,38 @@ UNLABELLED = -1  # of entries for single files, whose label is a name
 
 
 KINDS = {3: "a video", 2: "a recording of events"}  # by the number of channels
+GIVEN = {3: "[3, size, size]", 2: "[2, height, width]"}  # by the same: the frames that they become
+PLACE = re.compile(r"(.+\.\w+)#(\d+)")  # FILE.npz#3: the clip at place 3 of a file that holds several
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSource:
-    """One clip on disk; `label` is its class where the file's place or name tells it."""
+    """One clip on disk; `label` is its class where the file, its place or its name tells it."""
 
-    path: Path  # of a segment of a recording: RECORDING#CLASS@START, which no other clip has
+    path: Path  # of one of several clips in a file: FILE#PLACE or RECORDING#CLASS@START, which no other clip has
     label: str | None
     start: float = 0.5  # where in the video, as a share of the possible starts
     crop: float = 0.5  # where along the long side
     entry: LabelledClip | None = None  # how it is read; None: an array
+    frames: int | None = None  # time steps of this clip; None: as many as the graph takes
     # Told why the file cannot be read; the run goes on without it, unless this raises. None: it does not.
     leave_out: Callable[[InputError], None] | None = field(default=None, compare=False, repr=False)
 
 
+def placed(path: Path, place: int) -> Path:
+    """The path of one of several clips in a file."""
+    return path.with_name(f"{path.name}#{place}")
+
+
+def split_place(path: Path) -> tuple[Path, int | None]:
+    """The file that holds a clip, and the place of the clip in it; None where the file is the clip."""
+    found = PLACE.fullmatch(path.name)
+    return (path, None) if found is None else (path.with_name(found[1]), int(found[2]))
+
+
 def file_of(source: ClipSource) -> Path:
     """The file that holds a clip."""
-    if source.entry is not None:
-        return source.entry.path
-    return source.path.with_name(source.path.name.partition("#")[0]) if is_recording(source.path) else source.path
+    return split_place(source.path)[0] if source.entry is None else source.entry.path
 
 
 def absolute(source: ClipSource) -> ClipSource:
@@ -55,37 +68,42 @@ def absolute(source: ClipSource) -> ClipSource:
 
 @dataclass(frozen=True, kw_only=True)
 class InputFormat:
-    """The clips that a graph takes: arrays [frames, *shape]."""
+    """The clips that a graph takes: arrays [frames, *shape].
+
+    `pixels` is whether the network takes normalised pixels of video, which the graph has to say: a shape of 3 x H x H
+    says nothing of the values.
+    """
 
     frames: int
     shape: tuple[int, ...]
+    pixels: bool = False
 
     @classmethod
     def of(cls, config: SVFormerConfig) -> "InputFormat":
         """What an SVFormer takes."""
-        return cls(frames=config.frames, shape=(config.in_channels, config.image_size, config.image_size))
+        shape = (config.in_channels, config.image_size, config.image_size)
+        return cls(frames=config.frames, shape=shape, pixels=config.in_channels == 3)
 
 
 def check_fits(source: ClipSource, wanted: InputFormat) -> None:
     """Raise `InputError` for a video or events where the graph takes something else."""
-    if source.entry is not None and not takes(wanted, channels=source.entry.channels):
+    if source.entry is None:
+        return
+    channels = source.entry.channels
+    if not takes(wanted, channels=channels):
         raise InputError(
-            f"{source.path}: this graph takes {list(wanted.shape)}, {KINDS[source.entry.channels]} gives "
-            f"[{source.entry.channels}, size, size]; give a .npy of shape "
-            f"[{wanted.frames}, {', '.join(map(str, wanted.shape))}]"
+            f"{source.path}: this graph takes {list(wanted.shape)}, {KINDS[channels]} gives {GIVEN[channels]}; "
+            f"give a .npy of shape [{source.frames or wanted.frames}, {', '.join(map(str, wanted.shape))}]"
         )
 
 
 def takes(wanted: InputFormat, *, channels: int) -> bool:
-    """Whether the input is a square picture of this number of channels: 3 for video, 2 for events."""
-    return len(wanted.shape) == 3 and wanted.shape[0] == channels and wanted.shape[1] == wanted.shape[2]
-
-
-def takes_video(wanted: InputFormat) -> bool:
-    return takes(wanted, channels=3)
+    """Whether the input is a picture of this number of channels: 3 for video, which is square, 2 for events."""
+    return len(wanted.shape) == 3 and wanted.shape[0] == channels and (channels == 2 or len({*wanted.shape[1:]}) == 1)
 
 
 def input_format(graph: nir.NIRGraph, frames: int) -> InputFormat:
     """What clips the graph takes."""
     name = next(iter(graph.inputs))
-    return InputFormat(frames=frames, shape=infer_shapes(graph)[name])
+    shape = infer_shapes(graph)[name]
+    return InputFormat(frames=frames, shape=shape, pixels=is_svformer(graph) and shape[:1] == (3,))

@@ -14,6 +14,7 @@ from deploy.ir.canonical import canonical
 from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, bias_of, kernel_of
 from deploy.ir.loops import late_edges
+from deploy.ir.model import stated_frames
 from deploy.ir.network import Connection, Network, endless_loops
 from deploy.ir.neurons import NEURONS, SPIKING, equation
 from deploy.ir.nodes import TRAINED_BITS, ExtensionNode
@@ -124,12 +125,11 @@ def _late_note(edge: tuple[str, str], steps: int) -> str:
 
 
 def graph_frames(graph: nir.NIRGraph) -> int:
-    if "T" not in graph.metadata:
+    """T of the graph; raises `InputError` where it says none."""
+    frames = stated_frames(graph)
+    if frames is None:
         raise InputError("the graph's metadata has no 'T' (time steps of a clip); give a .npy clip that shows it")
-    frames = graph.metadata["T"]
-    if not (np.issubdtype(type(frames), np.integer) and frames >= 1):
-        raise InputError(f"T is {frames}; allowed: a whole number of time steps from 1")
-    return int(frames)
+    return frames
 
 
 def _only_output(graph: nir.NIRGraph) -> str:

@@ -8,11 +8,10 @@ import numpy as np
 from deploy.costs.overheads import Overhead, chip_form_costs, overheads
 from deploy.execution.deployment import Deployment
 from deploy.execution.tally import Tally
+from deploy.ir.model import is_svformer
 from deploy.ir.network import Network as FloatNetwork
 from deploy.passes.schedule import schedule
 from deploy.report.keys.energy import AtPaperGeometry, BillEntry, BreakEven, EnergySummary, PaperComparison
-from deploy.report.keys.report import SVFORMER
-from deploy.report.network import name_of
 from hardware import (
     Chip,
     ChipError,
@@ -78,7 +77,7 @@ def chip_times(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, ChipT
 
 def _geometry_difference(deployment: Deployment, before: FloatNetwork) -> str:
     """How far the network is from the published one, both before chains are merged."""
-    if not _is_svformer(deployment):
+    if not is_svformer(deployment.graph):
         return "This network is not SVFormer: the paper's figure stands here for scale only."
     graph, frames = deployment.graph, deployment.plan.frames
     fields = [getattr(node, name, None) for node in graph.nodes.values() for name in ("weight", "gain", "bias")]
@@ -97,10 +96,6 @@ def _geometry_difference(deployment: Deployment, before: FloatNetwork) -> str:
     )
 
 
-def _is_svformer(deployment: Deployment) -> bool:
-    return name_of(deployment.graph) == SVFORMER
-
-
 def _beside_the_paper(deployment: Deployment, tally: Tally, total: OpCounts, weighted_mj: float) -> PaperComparison:
     """The paper's ledger and the measured one, by views; and the paper's network at the rates that were measured."""
     return PaperComparison(
@@ -108,7 +103,7 @@ def _beside_the_paper(deployment: Deployment, tally: Tally, total: OpCounts, wei
         recomputed_mj=paper_ledger.recomputed_mj(),
         accuracy={str(views): top1 for views, top1 in paper_ledger.PAPER_ACCURACY.items()},
         views={str(views): views * weighted_mj for views in paper_ledger.PAPER_ACCURACY},
-        at_its_geometry=_at_paper_geometry(deployment, tally) if _is_svformer(deployment) else None,
+        at_its_geometry=_at_paper_geometry(deployment, tally) if is_svformer(deployment.graph) else None,
     )
 
 

@@ -3,13 +3,11 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-import nir
-
 from deploy.execution.deployment import Deployment
 from deploy.gates.fidelity import LayerFidelity
 from deploy.ir.integer import IntNetwork
 from deploy.ir.intervals import Headroom
-from deploy.ir.nodes import SpikingAttention
+from deploy.ir.model import name_of
 from deploy.ir.plan import Plan
 from deploy.ir.storage import parameter_count, synapse_memory_bits, widest_weight_bits
 from deploy.passes.mapping import mapping
@@ -21,7 +19,6 @@ from deploy.report.keys.network import (
     NetworkSummary,
     PlanSummary,
 )
-from deploy.report.keys.report import SVFORMER
 from deploy.report.keys.run import FixedPointLayer
 from deploy.report.kinds import NEURONS
 from deploy.report.placement import placed
@@ -49,12 +46,6 @@ def network_summary(deployment: Deployment) -> NetworkSummary:
         calibration_clips=deployment.calibration_clips,
         notes=deployment.network.notes,
     )
-
-
-def name_of(graph: nir.NIRGraph) -> str:
-    """The model that the graph names; a graph that names none is SVFormer where it has its attention."""
-    attends = any(isinstance(node, SpikingAttention) for node in graph.nodes.values())
-    return str(graph.metadata.get("model", SVFORMER if attends else "network"))
 
 
 def plan_summary(deployment: Deployment) -> PlanSummary:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deploy.clips.labels import class_number
 from deploy.costs.counting import expected_operations, readout_layers
 from deploy.costs.resources import messages_sent
 from deploy.execution.batch import peak_rss_mb
@@ -132,10 +133,12 @@ def _by_video(tally: Tally) -> list[list[ClipResult]]:
 
 def _accuracy(deployment: Deployment, tally: Tally) -> AccuracySummary:
     """Top-1 of every execution over the videos whose class is one of the network's."""
-    videos = [v for v in _by_video(tally) if v[0].source.label in deployment.classes]
+    outputs = len(tally.clips[0].logits)
+    numbered = [(v, class_number(v[0].source.label, deployment.classes, outputs)) for v in _by_video(tally)]
+    videos = [video for video, number in numbered if number is not None]
     if not videos:
         return AccuracySummary(videos=0, views=len(tally.clips), note=_why_no_accuracy(deployment))
-    labels = [deployment.classes.index(str(v[0].source.label)) for v in videos]
+    labels = [number for _, number in numbered if number is not None]
 
     def top1(logits: str) -> float:
         scores = [mean_scores(np.stack([getattr(view, logits) for view in v])) for v in videos]
@@ -153,7 +156,8 @@ def _accuracy(deployment: Deployment, tally: Tally) -> AccuracySummary:
 def _why_no_accuracy(deployment: Deployment) -> str:
     if not deployment.classes:
         return (
-            "the graph does not name its classes: predictions are numbers of outputs, and none is right or wrong here"
+            "the graph does not name its classes: predictions are numbers of outputs, and none is right or wrong here; "
+            "label the clips with such numbers to see how many are"
         )
     trained_on = deployment.graph.metadata.get("dataset", "its training set")
     return (

@@ -54,6 +54,7 @@ def positive(allowed: str) -> Number[float]:
 positive_int = at_least(1)
 positive_float = positive("a positive number")
 positive_seconds = positive("a positive number of seconds")
+positive_ms = positive("a positive number of milliseconds")
 share = Number(read=float, allowed="a share from 0 to 1", holds=lambda value: 0 <= value <= 1)
 
 
@@ -62,6 +63,14 @@ def views(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text}; allowed: temporal x spatial counts from 1, such as 5x3")
+    return int(found[1]), int(found[2])
+
+
+def pixels(text: str) -> tuple[int, int]:
+    """Width and height of a picture, "240x180"."""
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text}; allowed: width x height in pixels, such as 240x180")
     return int(found[1]), int(found[2])
 
 

@@ -1,14 +1,14 @@
 """The data sets by name: what a `DatasetChoice` asks for, opened."""
 
-import sys
 from pathlib import Path
 
+from svformer.common.errors import InputError
 from svformer.data import ntu60, ucf101
 from svformer.data.choice import BINNINGS, PROCEDURAL, SPLITS, DatasetChoice
 from svformer.data.clip_dataset import ClipDataset, Options
 from svformer.data.clips import Sampling
 from svformer.data.dvs128 import Dvs128
-from svformer.data.folder import TEST_SHARE, VideoFolder
+from svformer.data.folder import VideoFolder, say_split
 from svformer.data.procedural import generate
 
 PROCEDURAL_GROUPS, PROCEDURAL_CLIPS_PER_GROUP = 50, 2  # 12 classes: 864 clips train, 336 test; 20: 1440 and 560
@@ -36,6 +36,8 @@ def open_dataset(choice: DatasetChoice, *, size: int, frames: int, train: bool, 
         events_by = choice.events_by or BINNINGS[0]
         return Dvs128(root, train=train, events_by=events_by, download=choice.download, **options)
     if name == "folder":
+        if choice.events_by:
+            raise InputError("--events-by is for events, and folder holds videos; leave it out")
         return _open_folder(root, train, options)
     return ucf101.Ucf101(root, split=split, train=train, cache=cache, **options)  # no flip: directions are classes
 
@@ -53,7 +55,6 @@ def _generated(name: str) -> Path:
 def _open_folder(root: Path, train: bool, options: Options) -> VideoFolder:
     """Left and right may be different classes in a folder of which nothing is known, so no clip is mirrored."""
     data = VideoFolder(root, train=train, **options)
-    if not data.parts and not train:
-        chosen = f"{len(data)} clips, about one in {TEST_SHARE}, test; the hash of their names chose them"
-        print(f"{root}: no train/ and test/ in it; {chosen}", file=sys.stderr)
+    if not train:
+        say_split(root, data.parts)
     return data

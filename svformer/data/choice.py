@@ -43,6 +43,6 @@ class DatasetChoice:
             raise InputError(f"--split {self.split}: {self.name} has no such split; {allowed}")
         if self.download and self.name != "dvs128":
             raise InputError("--download is for --dataset dvs128 only; leave it out")
-        if self.events_by and self.name != "dvs128":
+        if self.events_by and self.name not in ("dvs128", "folder"):
             raise InputError(f"--events-by is for events, and {self.name} holds videos; leave it out")
         share.check("--max-unreadable", self.max_unreadable)

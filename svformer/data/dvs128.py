@@ -23,7 +23,7 @@ from svformer.common.errors import InputError
 from svformer.data.choice import Binning
 from svformer.data.clip_dataset import ClipDataset, Options
 from svformer.data.event_files import EventEntry, tonic_class_number
-from svformer.data.events import SENSOR_PX, check_size
+from svformer.data.events import DVS128, SENSOR_PX, check_size
 
 CLASSES = (
     *("Hand clapping", "Right hand wave", "Left hand wave", "Right arm cw", "Right arm ccw", "Left arm cw"),
@@ -102,7 +102,8 @@ def _tonic_entries(folder: Path, events_by: Binning) -> list[EventEntry]:
         label = tonic_class_number(path)
         if label is None or label >= len(CLASSES):
             raise InputError(f"{path}: expected userNN_LIGHT/K.npy with K from 0 to {len(CLASSES) - 1}")
-        entries.append(EventEntry(path=path, label=label, name=f"{path.parent.name}/{path.name}", events_by=events_by))
+        name = f"{path.parent.name}/{path.name}"
+        entries.append(EventEntry(path=path, label=label, name=name, events_by=events_by, sensor=DVS128))
     return entries
 
 
@@ -137,7 +138,15 @@ def _gesture(path: Path, row: list[str], where: str, events_by: Binning) -> Even
         )
     label, start_us, end_us = numbers
     name = f"{path.name}#{label}@{start_us}us"
-    return EventEntry(path=path, label=label - 1, name=name, events_by=events_by, start_us=start_us, end_us=end_us)
+    return EventEntry(
+        path=path,
+        label=label - 1,
+        name=name,
+        events_by=events_by,
+        start_us=start_us,
+        end_us=end_us,
+        sensor=DVS128,
+    )
 
 
 def _download(root: Path, train: bool) -> None:

@@ -1,4 +1,4 @@
-"""Recordings of a DVS128 camera, in the file formats of IBM and of tonic, as clips of counts."""
+"""Recordings of event cameras, in the file formats of IBM and of tonic, as clips of counts."""
 
 import re
 from dataclasses import dataclass
@@ -13,14 +13,18 @@ from svformer.common.errors import InputError
 from svformer.data.aedat import read_aedat
 from svformer.data.choice import Binning
 from svformer.data.clips import Sampling
-from svformer.data.events import EVENT, SENSOR_PX, Events, count_events
+from svformer.data.events import DVS128, EVENT, SENSOR_PX, Events, Pixels, count_events, frames_of
 
 US_PER_MS = 1000
 
 
 @dataclass(frozen=True)
 class EventEntry:
-    """A labelled recording, or the part of one from `start_us` to before `end_us` (microseconds)."""
+    """A labelled recording, or the part of one from `start_us` to before `end_us` (microseconds).
+
+    `sensor` is None where nobody says it: a DVS128 where its 128 x 128 pixels make the frames, else the frames' own.
+    With `bin_us` a frame lasts so many microseconds, and `events_by` has no effect.
+    """
 
     path: Path
     label: int
@@ -28,6 +32,8 @@ class EventEntry:
     events_by: Binning = "count"
     start_us: int | None = None
     end_us: int | None = None
+    sensor: Pixels | None = None  # width, height
+    bin_us: float | None = None
 
     channels: ClassVar[int] = 2
 
@@ -36,24 +42,71 @@ class EventEntry:
 
         Raises `InputError` where the file cannot be read or holds fewer events than frames.
         """
-        events = read_events(self.path, self.start_us, self.end_us)
+        return self.counts(frames=sampling.frames, picture=(size, size))
+
+    def counts(self, *, frames: int, picture: Pixels) -> Tensor:
+        """Counts of the whole recording, int16 [frames, 2, height, width], for a `picture` of (width, height)."""
+        events = self.events()
         try:
-            return count_events(events, frames=sampling.frames, size=size, by=self.events_by)
+            sensor = self.sensor or sensor_of(events, picture)
+            return count_events(
+                events, frames=frames, size=picture, by=self.events_by, sensor=sensor, bin_us=self.bin_us
+            )
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from error
 
+    def events(self) -> Events:
+        """What the recording holds; raises `InputError` where it cannot be read or is beyond a sensor that is known."""
+        return read_events(self.path, self.start_us, self.end_us, sensor=self.sensor)
 
-def read_events(path: str | Path, start_us: int | None = None, end_us: int | None = None) -> Events:
+    def frames(self) -> int | None:
+        """How many frames the recording takes; None where any number does."""
+        return None if self.bin_us is None else frames_of(self.events(), self.bin_us)
+
+
+def sensor_of(events: Events, picture: Pixels) -> Pixels:
+    """The sensor of events for a picture of (width, height), where nobody says it; `InputError` where that is open."""
+    width, height = picture
+    within = not len(events) or bool(events["x"].max() < width and events["y"].max() < height)
+    halves = width == height and SENSOR_PX % max(width, 1) == 0
+    if halves and not (within and picture != DVS128):
+        _require_within(events, DVS128)
+        return DVS128
+    if halves:
+        raise InputError(
+            f"all events lie within the {width} x {height} pixels of a frame; say the sensor's size: "
+            f"--sensor {width}x{height}, or {SENSOR_PX}x{SENSOR_PX}"
+        )
+    if not within:
+        found = f"events up to x = {events['x'].max()}, y = {events['y'].max()}"
+        raise InputError(f"{found} for frames of {width} x {height} pixels; say the sensor's size: --sensor WxH")
+    return picture
+
+
+def _require_within(events: Events, sensor: Pixels) -> None:
+    if len(events) and not all(events[axis].max() < pixels for axis, pixels in zip(("x", "y"), sensor, strict=True)):
+        whose = "a DVS128; say another sensor with --sensor WxH" if sensor == DVS128 else "the sensor"
+        raise InputError(f"events beyond the {sensor[0]} x {sensor[1]} pixels of {whose}")
+
+
+def read_events(
+    path: str | Path, start_us: int | None = None, end_us: int | None = None, *, sensor: Pixels | None = DVS128
+) -> Events:
     """Events of a file, in order of time; of an AEDAT 3.1 file those from `start_us` to before `end_us` (microseconds).
 
     A .npy holds events in the form that tonic returns (fields x, y, p, t in microseconds) or that it stores on disk
-    ([N, 4]: x, y, p, t in milliseconds). Raises `InputError` where the file cannot be read, or holds events that a
-    sensor of 128 x 128 pixels cannot send.
+    ([N, 4]: x, y, p, t in milliseconds). Raises `InputError` where the file cannot be read, or holds events that the
+    sensor (None: any) cannot send.
     """
     path = Path(path)
     events = read_aedat(path, start_us, end_us) if path.suffix == ".aedat" else _read_array(path)
-    if len(events) and not all(events[axis].min() >= 0 and events[axis].max() < SENSOR_PX for axis in ("x", "y")):
-        raise InputError(f"{path}: events beyond the {SENSOR_PX} x {SENSOR_PX} pixels of a DVS128")
+    try:
+        if len(events) and min(events["x"].min(), events["y"].min()) < 0:
+            raise InputError(f"events beyond the {SENSOR_PX} x {SENSOR_PX} pixels of a DVS128, at negative places")
+        if sensor is not None:
+            _require_within(events, sensor)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     in_order = bool((np.diff(events["t"]) >= 0).all())
     return events if in_order else events[np.argsort(events["t"], kind="stable")]
 

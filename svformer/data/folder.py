@@ -1,4 +1,4 @@
-"""Any videos in one folder for each class.
+"""Any videos in one folder for each class; for networks of other frameworks other files, too.
 
     ROOT/train/CLASS/clip.mp4, ROOT/test/CLASS/clip.mp4 (or val/)    training and test part as given
     ROOT/CLASS/clip.mp4                                              about one clip in five is for the test
@@ -9,6 +9,9 @@ make train/ and test/ for them.
 """
 
 import hashlib
+import sys
+from collections.abc import Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
@@ -22,25 +25,58 @@ TEST_SHARE = 5  # one clip in five is for the test
 LAYOUT = "expected train/CLASS/clip.mp4 and test/CLASS/clip.mp4 (or val/), or CLASS/clip.mp4"
 
 
+@dataclass(frozen=True, kw_only=True)
+class FolderParts:
+    """The files of a folder of classes; `given` is whether it has train/ and test/."""
+
+    training: list[Path]
+    test: list[Path]
+    given: bool
+
+    def part(self, *, train: bool) -> list[Path]:
+        return self.training if train else self.test
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(sorted({path.parent.name for path in self.training}))
+
+
+def folder_parts(root: str | Path, *, suffixes: Set[str] = SUFFIXES, trained: bool = True) -> FolderParts:
+    """The files of a folder with these suffixes; where the network was not `trained` on it and the folder has no
+    train/ and test/, all of them are both parts.
+
+    Raises `InputError` where a part holds none, or where a class of the test part has none to train on.
+    """
+    root = Path(root)
+    test_folder = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
+    given = (root / "train").is_dir() and test_folder is not None
+    if given and test_folder is not None:
+        found = FolderParts(training=_clips(root / "train", suffixes), test=_clips(test_folder, suffixes), given=True)
+    else:
+        clips = _clips(root, suffixes)
+        training, test = [c for c in clips if not is_test_clip(c)], [c for c in clips if is_test_clip(c)]
+        found = FolderParts(training=training if trained else clips, test=test if trained else clips, given=False)
+    _check(root, found, what="videos" if suffixes == SUFFIXES else "clips", trained=trained)
+    return found
+
+
+def say_split(root: str | Path, found: FolderParts) -> None:
+    """Say on standard error how the clips of a test part were chosen, where the folder does not say it."""
+    if not found.given and found.training != found.test:
+        chosen = f"{len(found.test)} clips, about one in {TEST_SHARE}, test; the hash of their names chose them"
+        print(f"{root}: no train/ and test/ in it; {chosen}", file=sys.stderr)
+
+
 class VideoFolder(VideoDataset):
     """The training or test part of a folder; the options are those of `VideoDataset`.
 
-    `parts` is whether the folder has train/ and test/. Raises `InputError` where a part holds no videos, or where a
-    class of the test part has none to train on.
+    Raises `InputError` where a part holds no videos, or where a class of the test part has none to train on.
     """
 
     def __init__(self, root: str | Path, *, train: bool, **options: Unpack[VideoOptions]) -> None:
-        root = Path(root)
-        test_folder = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
-        self.parts = (root / "train").is_dir() and test_folder is not None
-        if self.parts and test_folder is not None:
-            training, test = _clips(root / "train"), _clips(test_folder)
-        else:
-            clips = _clips(root)
-            training, test = [c for c in clips if not is_test_clip(c)], [c for c in clips if is_test_clip(c)]
-        classes = tuple(sorted({path.parent.name for path in training}))
-        _check(root, training, test, classes)
-        entries = [_entry(path, classes) for path in (training if train else test)]
+        self.parts = folder_parts(root)
+        classes = self.parts.classes
+        entries = [_entry(path, classes) for path in self.parts.part(train=train)]
         super().__init__(classes, entries, train=train, **options)
 
 
@@ -50,20 +86,20 @@ def is_test_clip(path: Path) -> bool:
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % TEST_SHARE == 0
 
 
-def _clips(folder: Path) -> list[Path]:
-    """The videos in the class folders, in order of class and name, without hidden files."""
+def _clips(folder: Path, suffixes: Set[str]) -> list[Path]:
+    """The clips in the class folders, in order of class and name, without hidden files."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {LAYOUT}")
-    paths = (path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES)
+    paths = (path for path in folder.glob("*/*") if path.suffix.lower() in suffixes)
     return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
 
 
-def _check(root: Path, training: list[Path], test: list[Path], classes: tuple[str, ...]) -> None:
-    for part, clips in (("train on", training), ("test with", test)):
+def _check(root: Path, found: FolderParts, *, what: str, trained: bool) -> None:
+    for part, clips in (("train on", found.training), ("test with", found.test)):
         if not clips:
-            raise InputError(f"{root}: no videos to {part}; {LAYOUT}")
-    untrained = sorted({path.parent.name for path in test} - set(classes))
-    if untrained:
+            raise InputError(f"{root}: no {what} to {part}; {LAYOUT}")
+    untrained = sorted({path.parent.name for path in found.test} - set(found.classes))
+    if untrained and trained:
         raise InputError(f"{root}: test clips of {', '.join(untrained)}, but none to train on; {LAYOUT}")
 
 

@@ -34,7 +34,7 @@ def names(root: Path, *, train: bool) -> list[str]:
 def test_parts_that_are_there_are_taken(tmp_path: Path, test_folder: str) -> None:
     touch(tmp_path, ["train/run/b.mp4", "train/jump/a.avi", "train/run/a.MKV", f"{test_folder}/run/c.webm"])
     training, test = VideoFolder(tmp_path, train=True), VideoFolder(tmp_path, train=False)
-    assert training.parts
+    assert training.parts.given
     assert training.classes == test.classes == ("jump", "run")
     assert [(entry.name, entry.label) for entry in training.entries] == [
         ("jump/a.avi", 0),
@@ -50,7 +50,7 @@ def test_without_parts_a_hash_decides_and_nothing_moves(tmp_path: Path) -> None:
     assert not is_test_clip(Path("elsewhere/run/0.mp4"))
     touch(tmp_path, (f"run/{i}.mp4" for i in range(200)))
     before = {part: names(tmp_path, train=part) for part in (True, False)}
-    assert not VideoFolder(tmp_path, train=True).parts
+    assert not VideoFolder(tmp_path, train=True).parts.given
     assert sorted(before[True] + before[False]) == sorted(f"run/{i}.mp4" for i in range(200))
     assert 20 <= len(before[False]) <= 60  # a fifth of 200 is 40
     touch(tmp_path, (f"run/{i}.mp4" for i in range(200, 300)))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from deploy.ir.model import name_of
 from deploy.ir.nodes import SpikingAttention
 from deploy.report import rows
 from deploy.report.keys.run import LavaParity, ReferenceLayer, ReferenceSummary
-from deploy.report.network import name_of
 from deploy.report.summary import print_estimate, print_summary
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from deploy.ir.model import SVFORMER
 from deploy.report.keys.energy import EnergySummary
 from deploy.report.keys.network import FilledRegister, FittedChip, MappedPart, NetworkSummary, PlanSummary
 from deploy.report.keys.run import (
@@ -20,7 +21,6 @@ from hardware.keys import key, optional_key
 from svformer.common.provenance import Provenance
 
 SCHEMA: Literal["svformer-run/1"] = "svformer-run/1"
-SVFORMER = "SVFormer"
 
 
 @dataclass(frozen=True, kw_only=True)
