@@ -65,6 +65,7 @@ def _read_npy(path: Path) -> StoredClips:
     except DAMAGED as error:
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
     if not isinstance(values, np.ndarray):
+        values.close()
         raise InputError(f"{path}: an archive of arrays; call it .npz, or save one array with numpy.save")
     return StoredClips(values=values)
 

@@ -41,50 +41,67 @@ class RunSpec:
     options: RunOptions = field(default_factory=RunOptions)
     fused: IntNetwork | None = None
 
+    def of(self, sources: Sequence[ClipSource]) -> "RunSpec":
+        """The same for clips that are all as long as the first, and no longer than the network lasts."""
+        frames = sources[0].frames or self.plan.frames
+        if frames == self.plan.frames:
+            return self
+        integer = self.integer.lasting(frames)
+        return replace(
+            self,
+            integer=integer,
+            plan=self.plan.lasting(integer),
+            wanted=replace(self.wanted, frames=frames),
+            fused=None if self.fused is None else self.fused.lasting(frames),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchResult:
-    """What the clips at places `first` to `first + count` of the list come to."""
+    """What some clips of the list come to."""
 
-    first: int
-    count: int
-    places: tuple[int, ...]  # of the clips of the tally
+    taken: tuple[int, ...]  # places in the list of all clips of the batch, ascending
+    places: tuple[int, ...]  # of the clips of the tally: those that could be read
     left_out: dict[int, str]  # place -> why the file cannot be read
     tally: Tally
 
     @property
-    def end(self) -> int:
-        return self.first + self.count
+    def first(self) -> int:
+        return self.taken[0]
+
+    @property
+    def count(self) -> int:
+        return len(self.taken)
 
 
 def run_batch(
     spec: RunSpec,
     sources: Sequence[ClipSource],
     *,
-    first: int = 0,
+    places: Sequence[int] | None = None,
     cores: int | None = None,
     on_steps: Callable[[int], None] = lambda steps: None,
 ) -> BatchResult:
-    """Run clips, the first of which is at place `first` of the whole list, at the same time.
+    """Run clips of one length at the same time; `places` are theirs in the whole list (default: its first).
 
     `cores` are those that Lava's threads may use (default: all). Clips that cannot be read and that the run may do
     without are left out, and their owner (`ClipSource.leave_out`) is not told: that is for who called.
 
     Raises `GateError` when Lava and the integers differ, `InputError` for a clip that cannot be done without.
     """
+    spec, taken = spec.of(sources), tuple(range(len(sources)) if places is None else places)
     read, unreadable = read_clips(sources, spec.wanted)
     tally = Tally()
     if read:
         clips = [sources[place] for place in read]
-        kept = sum(first + place < KEPT_CLIPS for place in read)
+        kept = sum(taken[place] < KEPT_CLIPS for place in read)
         tally = _tally(
-            spec, clips, np.stack(list(read.values())), first=first, kept=kept, cores=cores, on_steps=on_steps
+            spec, clips, np.stack(list(read.values())), first=taken[0], kept=kept, cores=cores, on_steps=on_steps
         )
     return BatchResult(
-        first=first,
-        count=len(sources),
-        places=tuple(first + place for place in read),
-        left_out={first + place: str(error) for place, error in unreadable.items()},
+        taken=taken,
+        places=tuple(taken[place] for place in read),
+        left_out={taken[place]: str(error) for place, error in unreadable.items()},
         tally=tally,
     )
 
@@ -165,6 +182,7 @@ def kept_again(spec: RunSpec, source: ClipSource) -> Tally:
     """Spikes and frames of a clip that was run without being kept, and nothing else: by the integer interpreter, which
     is what Lava was found to be equal to.
     """
+    spec = spec.of([source])
     frames = load(source, spec.wanted)
     signals = run_on(INTEGER, spec.integer, spec.plan, frames[np.newaxis], spec.options).signals
     spikes = {name: signals[name].astype(np.uint8) for name in spec.integer.neuron_layers}

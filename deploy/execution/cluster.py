@@ -91,7 +91,7 @@ class Workers:
             files,
             resources={NAME: 1},
             pure=False,
-            key=f"{NAME}-{batch.first}-{uuid.uuid4()}",
+            key=f"{NAME}-{batch.places[0]}-{uuid.uuid4()}",
         )
 
     def _finished(self, waiting: set[distributed.Future[bytes]]) -> Iterator[distributed.Future[bytes]]:
@@ -140,10 +140,10 @@ def require_same_code(address: str, answer: Any) -> None:
 def read_result(future: distributed.Future[bytes], batch: Batch, sources: Sequence[ClipSource]) -> BatchResult:
     """What a batch came to; raises what it raised, and `SimulatorError` where no worker could run it."""
     error = future.exception() if future.status == "error" else None
-    last = batch.first + len(batch.sources)
+    first, last = batch.places[0] + 1, batch.places[-1] + 1
     if isinstance(error, distributed.KilledWorker):
         raise SimulatorError(
-            f"clips {batch.first + 1} to {last} ended every worker that took them, "
+            f"clips {first} to {last} ended every worker that took them, "
             f"the last {error.last_worker.address}: "
             "most often for want of memory; its log says more"
         )

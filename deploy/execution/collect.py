@@ -18,9 +18,9 @@ OnClips = Callable[[float], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Clips to run at the same time; the first is at this place of the list."""
+    """Clips of one length to run at the same time, and their places in the list."""
 
-    first: int
+    places: Sequence[int]
     sources: Sequence[ClipSource]
 
 
@@ -51,26 +51,29 @@ class InProcess:
     def run(self, spec: RunSpec, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Results:
         for batch in batches:
             clips = len(batch.sources)
-            steps = spec.plan.steps(clips)
+            steps = spec.of(batch.sources).plan.steps(clips)
 
             def progress(done: int, clips: int = clips, steps: int = steps) -> None:
                 on_clips(clips * done / steps)
 
-            yield run_batch(spec, batch.sources, first=batch.first, on_steps=progress)
+            yield run_batch(spec, batch.sources, places=batch.places, on_steps=progress)
 
 
 def batches_left(sources: Sequence[ClipSource], done: Sequence[BatchResult], size: int) -> list[Batch]:
-    """Split the clips that are in no stored result into batches of at most `size`, in order."""
-    taken = {place for part in done for place in range(part.first, part.end)}
-    batches, first = list[Batch](), 0
-    while first < len(sources):
-        end = first
-        while end < len(sources) and end - first < size and end not in taken:
-            end += 1
-        if end > first:
-            batches.append(Batch(first=first, sources=sources[first:end]))
-        first = max(end, first + 1)
-    return batches
+    """Split the clips that are in no stored result into batches of at most `size`, each of clips of one length.
+
+    A batch holds neighbours among the clips of its length; the batches come in the order of their first clips.
+    """
+    taken = {place for part in done for place in part.taken}
+    lengths: dict[int | None, list[list[int]]] = {}
+    for place, source in enumerate(sources):
+        runs = lengths.setdefault(source.frames, [[]])
+        if place in taken or len(runs[-1]) == size:
+            runs.append([])
+        if place not in taken:
+            runs[-1].append(place)
+    runs_of_all = sorted(run for runs in lengths.values() for run in runs if run)
+    return [Batch(places=tuple(run), sources=[sources[place] for place in run]) for run in runs_of_all]
 
 
 def collect(
@@ -83,7 +86,8 @@ def collect(
     on_clips: OnClips = lambda clips: None,
 ) -> Tally:
     """All clips in batches of at most `size`: those that lie in `results` from there, the others by `runner`."""
-    stored = results if results and (results.resume or size < len(sources)) else None
+    several = len(batches_left(sources, [], size)) > 1
+    stored = results if results and (results.resume or several) else None
     found = stored.open(spec, sources) if stored else []
     so_far = _Progress(sources, on_clips)
     for part in found:
@@ -125,8 +129,9 @@ class _Progress:
         """All parts in the order of the clips; the spikes of the first clips, also where a later one took the place of
         one that cannot be read.
         """
-        total = sum((part.tally for part in sorted(self.parts, key=lambda part: part.first)), Tally())
-        kept = sum(place < KEPT_CLIPS for part in self.parts for place in part.places)
+        parts = sorted(self.parts, key=lambda part: part.first)
+        total = sum((part.tally for part in parts), Tally()).ordered([place for part in parts for place in part.places])
+        kept = sum(place < KEPT_CLIPS for part in parts for place in part.places)
         if missing := total.clips[kept:KEPT_CLIPS]:
             total = sum((kept_again(spec, clip.source) for clip in missing), total)
         return total

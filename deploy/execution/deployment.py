@@ -1,6 +1,6 @@
 """A network ready to run: every level of it, and what was computed on the way, once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import nir
@@ -52,6 +52,14 @@ class Deployment:
     def spiking(self) -> list[str]:
         """Names of the neuron layers, in order of execution."""
         return self.integer.neuron_layers
+
+    def lasting(self, frames: int) -> "Deployment":
+        """The same for clips of fewer time steps."""
+        if frames == self.plan.frames:
+            return self
+        integer = self.integer.lasting(frames)
+        fused = integer if self.fused is self.integer else self.fused.lasting(frames)
+        return replace(self, integer=integer, fused=fused, plan=self.plan.lasting(integer))
 
     @cached_property
     def input_format(self) -> InputFormat:

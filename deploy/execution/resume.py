@@ -29,7 +29,7 @@ from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
 from svformer.common.terminal import counted
 
-FORMAT = "svformer-part/1"
+FORMAT = "svformer-part/2"
 FOLDER = "parts"  # in the out folder
 OPS = [field.name for field in dataclasses.fields(OpCounts)]
 PLAIN = ("float_spikes", "build_s", "run_s", "peak_rss_mb", "time_steps", "clipped_inputs", "inputs")
@@ -37,7 +37,7 @@ LOGITS = ("float_logits", "integer_logits", "logits")
 DAMAGED = (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 
 Arrays = dict[str, NDArray[Any]]
-Fingerprint = Callable[[int, int], str]  # of the clips from one place of the list to another
+Fingerprint = Callable[[Sequence[int]], str]  # of the clips at these places of the list
 
 
 def encode(part: BatchResult, mark: str = "") -> bytes:
@@ -46,8 +46,7 @@ def encode(part: BatchResult, mark: str = "") -> bytes:
     values = {
         "format": FORMAT,
         "fingerprint": mark,
-        "first": part.first,
-        "count": part.count,
+        "taken": part.taken,
         "places": part.places,
         "left_out": list(part.left_out.items()),
         "seconds": [clip.seconds for clip in tally.clips],
@@ -77,11 +76,10 @@ def decode(content: bytes, sources: Sequence[ClipSource]) -> tuple[BatchResult, 
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = dict(file)
         values = json.loads(arrays.pop("part").tobytes())
-        if (values["format"], values["ops"]) != (FORMAT, OPS) or values["first"] + values["count"] > len(sources):
+        if (values["format"], values["ops"]) != (FORMAT, OPS) or max(values["taken"]) >= len(sources):
             raise LookupError(f"not a part of this run ({values['format']})")
         part = BatchResult(
-            first=values["first"],
-            count=values["count"],
+            taken=tuple(values["taken"]),
             places=tuple(values["places"]),
             left_out=dict(values["left_out"]),
             tally=_tally(values, arrays, sources),
@@ -130,13 +128,13 @@ class ResultFolder:
             )
         self.folder, self.resume = folder, resume
         self.clips = 0  # that lie there, or were left out
-        self._mark: Fingerprint = lambda first, end: ""
+        self._mark: Fingerprint = lambda places: ""
 
     def open(self, spec: RunSpec, sources: Sequence[ClipSource]) -> list[BatchResult]:
         """Get ready for the parts of this run; returns those that are there already, in order."""
         of_run = fingerprint.of_spec(spec)
-        self._mark = lambda first, end: fingerprint.fingerprint(
-            [of_run, fingerprint.of_clips(list(sources[first:end]))]
+        self._mark = lambda places: fingerprint.fingerprint(
+            [of_run, fingerprint.of_clips([sources[place] for place in places])]
         )
         if not self.resume:
             self.remove()  # of a run that was stopped and is given up
@@ -149,7 +147,7 @@ class ResultFolder:
         return found
 
     def add(self, part: BatchResult) -> None:
-        write_bytes(self.folder / f"part-{part.first:06}.npz", encode(part, self._mark(part.first, part.end)))
+        write_bytes(self.folder / f"part-{part.first:06}.npz", encode(part, self._mark(part.taken)))
         self.clips += part.count
 
     def remove(self) -> None:
@@ -160,18 +158,18 @@ class ResultFolder:
             self.folder.rmdir()
 
     def _read(self, sources: Sequence[ClipSource]) -> Iterator[BatchResult]:
-        others, end = 0, 0
+        others, taken = 0, set[int]()
         for file in sorted(self.folder.glob("part-*.npz")):
             try:
                 part, mark = decode(file.read_bytes(), sources)
-                if part.first < end or mark != self._mark(part.first, part.end):
+                if not taken.isdisjoint(part.taken) or mark != self._mark(part.taken):
                     raise LookupError(f"{file}: of another run")
             except LookupError:
                 others += 1
             except ValueError as error:
                 print(f"{file}: damaged ({error}); its clips are run again", file=sys.stderr)
             else:
-                end = part.end
+                taken |= {*part.taken}
                 yield part
         if others:
             print(

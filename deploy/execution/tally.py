@@ -1,7 +1,8 @@
 """What a run over clips finds, as sums: of a batch, of some batches, of all of them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,7 +40,9 @@ class Tally:
     layers: dict[str, Agreement] = field(default_factory=dict)  # float against integer
     lava: Agreement | None = None  # integer against Lava; None when Lava was not asked for
     float_spikes: dict[str, int] = field(default_factory=dict)
-    kept: Signals = field(default_factory=dict)  # spikes of the first clips
+    kept: Signals = field(
+        default_factory=dict
+    )  # spikes of the first clips; behind the end of a shorter one there are none
     shown_frames: NDArray[Any] | None = None  # frames of the first clip
     build_s: float = 0.0
     run_s: float = 0.0  # of all batches, also of those that ran at the same time
@@ -54,6 +57,10 @@ class Tally:
         """Operations of every population, all clips and time steps together."""
         return {name: sum(steps, OpCounts()) for name, steps in self.steps.items()}
 
+    def frames(self, longest: int) -> int:
+        """Time steps of all clips together; `longest` of those without a length of their own."""
+        return sum(clip.source.frames or longest for clip in self.clips)
+
     @property
     def bit_exact(self) -> bool | None:
         return None if self.lava is None else self.lava.different == 0
@@ -67,7 +74,7 @@ class Tally:
             layers=_united(self.layers, other.layers, lambda one, two: one + two),
             lava=other.lava if self.lava is None else self.lava if other.lava is None else self.lava + other.lava,
             float_spikes=_united(self.float_spikes, other.float_spikes, lambda one, two: one + two),
-            kept=_united(self.kept, other.kept, lambda one, two: np.concatenate([one, two])),
+            kept=_united(self.kept, other.kept, _one_behind_the_other),
             shown_frames=other.shown_frames if self.shown_frames is None else self.shown_frames,
             build_s=self.build_s + other.build_s,
             run_s=self.run_s + other.run_s,
@@ -78,6 +85,24 @@ class Tally:
             inputs=self.inputs + other.inputs,
         )
 
+    def ordered(self, places: Sequence[int]) -> "Tally":
+        """The same with clips that are at these places of a list in its order; the first of that list are kept."""
+        order = sorted(range(len(places)), key=places.__getitem__)
+        kept = sorted(place for place in places if place < KEPT_CLIPS)
+        was_kept = [place for place in places if place < KEPT_CLIPS]
+        rows = [was_kept.index(place) for place in kept]
+        return replace(
+            self,
+            clips=[self.clips[i] for i in order],
+            kept={name: signal[rows] for name, signal in self.kept.items()},
+        )
+
+
+def _one_behind_the_other(one: NDArray[Any], two: NDArray[Any]) -> NDArray[Any]:
+    """Signals [N, T, ...] of both, as long as the longer."""
+    frames = max(one.shape[1], two.shape[1])
+    return np.concatenate([np.pad(s, [(0, 0), (0, frames - s.shape[1])] + [(0, 0)] * (s.ndim - 2)) for s in (one, two)])
+
 
 def _larger(one: Travelled | None, two: Travelled | None) -> Travelled | None:
     if one is None or two is None:
@@ -86,7 +111,8 @@ def _larger(one: Travelled | None, two: Travelled | None) -> Travelled | None:
 
 
 def _by_step(one: list[OpCounts], two: list[OpCounts]) -> list[OpCounts]:
-    return [a + b for a, b in zip(one, two, strict=True)]
+    """Step by step, as many steps as the longer has."""
+    return [a + b for a, b in itertools.zip_longest(one, two, fillvalue=OpCounts())]
 
 
 def _united(one: dict[str, Value], two: dict[str, Value], add: Callable[[Value, Value], Value]) -> dict[str, Value]:

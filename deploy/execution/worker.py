@@ -76,7 +76,7 @@ def run_on_worker(batch: Batch, files: Sequence[Path]) -> bytes:
         )
     equipment = worker.plugins[NAME]
     assert isinstance(equipment, WorkerSetup)
-    return encode(run_batch(equipment.spec, batch.sources, first=batch.first, cores=equipment.cores))
+    return encode(run_batch(equipment.spec, batch.sources, places=batch.places, cores=equipment.cores))
 
 
 def probe() -> Any:

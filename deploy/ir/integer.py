@@ -8,7 +8,7 @@ the order of events, `deploy.ir.populations.membrane.RunningIntMembrane.charge` 
 Shapes: every population is (C, H, W); a signal is [N clips, T time steps, C, H, W].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Unpack, cast
 
 import numpy as np
@@ -34,6 +34,10 @@ class IntGain:
     def changes_with_time(self) -> bool:
         """Whether the factors differ between time steps; else each value has one of its own, like a weight."""
         return len(self.multiplier) > 1
+
+    def lasting(self, frames: int) -> "IntGain":
+        """The factors for clips of fewer time steps."""
+        return replace(self, multiplier=self.multiplier[:frames])
 
     def __call__(self, x_TCHW: IntArray) -> IntArray:
         """Values of all time steps of a clip, or of several clips [N, T, C, H, W]."""
@@ -129,6 +133,14 @@ class IntNetwork:
     def size(self, name: str) -> int:
         """Values of a population: its neurons, or the sums of a relay."""
         return int(np.prod(self.populations[name].shape))
+
+    def lasting(self, frames: int) -> "IntNetwork":
+        """The network for clips of fewer time steps; registers that suffice for more suffice for these."""
+        if frames > self.frames:
+            raise ValueError(f"{frames} time steps; the registers of this network are proven for {self.frames}")
+        receivers = {name: receiver.lasting(frames) for name, receiver in self.receivers.items()}
+        connections = tuple(c if c.gain is None else replace(c, gain=c.gain.lasting(frames)) for c in self.connections)
+        return replace(self, populations=self.populations | receivers, connections=connections, frames=frames)
 
     def begin(self, name: str, clips: int, frames: int) -> Running:
         """A population, by its name, at the beginning of `clips` clips of `frames` time steps."""

@@ -5,9 +5,9 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from deploy.ir.integer import IntConnection
+from deploy.ir.integer import IntConnection, IntNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,10 @@ class Plan:
     def __getstate__(self) -> dict[str, object]:
         """Other processes have other ids."""
         return {name: value for name, value in vars(self).items() if name != "_lag_by_id"}
+
+    def lasting(self, network: IntNetwork) -> "Plan":
+        """The plan of the network for clips of other lengths (`IntNetwork.lasting`)."""
+        return replace(self, connections=network.connections, frames=network.frames)
 
     def first_step(self, name: str) -> int:
         """Time step (counted from 1) at which a population sees frame 0; it is reset there, and every T steps."""

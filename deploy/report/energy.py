@@ -118,7 +118,7 @@ def _at_paper_geometry(deployment: Deployment, tally: Tally) -> AtPaperGeometry 
 
 def _paper_rates(deployment: Deployment, tally: Tally) -> dict[str, float]:
     """Firing rates by the names of the paper's table, where the two halves in front of the head are one layer."""
-    steps = len(tally.clips) * deployment.plan.frames
+    steps = tally.frames(deployment.plan.frames)
     spikes, values, counts = dict[str, int](), dict[str, int](), tally.counts
     for name in deployment.spiking:
         known_as = "head.plif" if name.startswith("head.plif_") else name

@@ -86,7 +86,7 @@ def record(
         totals=sum(counts.values(), OpCounts()).mean(clips),
         readout=sum((counts[name] for name in readout), OpCounts()).mean(clips),
         by_step={name: _by_step(steps, clips) for name, steps in tally.steps.items()},
-        energy=energy(deployment, tally, _all_chips(chips)),
+        energy=energy(_of_mean_length(deployment, tally), tally, _all_chips(chips)),
         timing=Timing(
             build_s=tally.build_s,
             run_s=tally.run_s,
@@ -99,6 +99,11 @@ def record(
         ),
         reference=None if reference is None else reference_summary(reference),
     )
+
+
+def _of_mean_length(deployment: Deployment, tally: Tally) -> Deployment:
+    """The network for clips of the mean length, to the nearest time step."""
+    return deployment.lasting(max(1, round(tally.frames(deployment.plan.frames) / len(tally.clips))))
 
 
 def _all_chips(chips: Sequence[Chip]) -> list[Chip]:
@@ -114,7 +119,7 @@ def _clip(clip: ClipResult, deployment: Deployment) -> ClipSummary:
         prediction=_name(int(clip.logits.argmax()), deployment.classes),
         logits=tuple(round(float(x), 6) for x in clip.logits),
         float_prediction=_name(int(clip.float_logits.argmax()), deployment.classes),
-        steps=deployment.plan.frames,
+        steps=clip.source.frames or deployment.plan.frames,
         seconds=clip.seconds,
     )
 
@@ -189,7 +194,7 @@ def _parity(tally: Tally) -> Parity:
 def _layers(deployment: Deployment, tally: Tally, counts: dict[str, OpCounts]) -> list[LayerSummary]:
     """Every population, with its counts by rate x synapses beside those that were traced."""
     sent = {name: (found.spikes + found.graded_messages) / len(tally.clips) for name, found in counts.items()}
-    expected = expected_operations(deployment.integer, sent)
+    expected = expected_operations(_of_mean_length(deployment, tally).integer, sent)
     found = []
     for name, counted in counts.items():
         static = expected.get(name)
@@ -200,7 +205,7 @@ def _layers(deployment: Deployment, tally: Tally, counts: dict[str, OpCounts]) -
 
 def _layer(name: str, deployment: Deployment, tally: Tally, counts: OpCounts, **expected: Any) -> LayerSummary:
     population, clips = deployment.integer.populations[name], len(tally.clips)
-    size, steps = deployment.integer.size(name), clips * deployment.plan.frames
+    size, steps = deployment.integer.size(name), tally.frames(deployment.plan.frames)
     kind, spiking = population.kind, population.spiking
     return LayerSummary(
         name=name,

@@ -71,10 +71,10 @@ def test_parts_in_any_order_give_the_same_report(
 
 def test_batches_are_cut_from_what_is_not_done(sources: list[ClipSource]) -> None:
     """Of 11 clips, 2 to 4 and 8 are done: 0 and 1, 5 to 7, 9 and 10 are left."""
-    done = [BatchResult(first=first, count=n, places=(), left_out={}, tally=Tally()) for first, n in ((2, 3), (8, 1))]
+    done = [BatchResult(taken=taken, places=(), left_out={}, tally=Tally()) for taken in ((2, 3, 4), (8,))]
 
     def places(size: int) -> list[list[int]]:
-        return [[b.first, len(b.sources)] for b in batches_left(sources, done, size)]
+        return [[b.places[0], len(b.sources)] for b in batches_left(sources, done, size)]
 
     assert places(9) == [[0, 2], [5, 3], [9, 2]]
     assert places(2) == [[0, 2], [5, 2], [7, 1], [9, 2]]
@@ -106,7 +106,7 @@ def test_clips_that_cannot_be_read_are_left_out_and_their_owner_is_told(
 
 
 def test_a_part_survives_the_disk_exactly(deployment: Deployment, sources: list[ClipSource]) -> None:
-    part = run_batch(work_of(deployment), sources[3:], first=3)
+    part = run_batch(work_of(deployment), sources[3:], places=range(3, CLIPS))
     found, mark = decode(encode(part, "its mark"), sources)
     assert mark == "its mark"
     assert (found.first, found.count, found.places) == (3, 8, tuple(range(3, CLIPS)))
@@ -131,7 +131,7 @@ def same_clip(one: ClipResult, two: ClipResult) -> bool:
 def test_large_counts_stay_exact(sources: list[ClipSource]) -> None:
     """Reads times bits of memory pass 64 bits at the published geometry."""
     tally = Tally(steps={"a": [OpCounts(state_reach=3 * 2**70)]})
-    part = BatchResult(first=0, count=1, places=(), left_out={0: "why"}, tally=tally)
+    part = BatchResult(taken=(0,), places=(), left_out={0: "why"}, tally=tally)
     found, _ = decode(encode(part), sources)
     assert found.tally.steps == tally.steps
     assert found.left_out == {0: "why"}

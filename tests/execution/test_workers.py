@@ -63,11 +63,11 @@ def test_files_that_a_worker_does_not_see_are_named(tmp_path: Path, monkeypatch:
     missing = tmp_path / "clip.npy"
     source = ClipSource(path=missing, label=None, leave_out=equipment.reported_by_client)
     with pytest.raises(InputError, match=r"clip\.npy: not there on worker tcp://a:1 .*under the same path"):
-        equipment.run_on_worker(Batch(first=0, sources=[source]), [missing])
+        equipment.run_on_worker(Batch(places=[0], sources=[source]), [missing])
 
 
 def test_what_ends_workers_is_told_in_one_line() -> None:
-    batch = Batch(first=32, sources=[ClipSource(path=Path("a.npy"), label=None)] * 8)
+    batch = Batch(places=range(32, 40), sources=[ClipSource(path=Path("a.npy"), label=None)] * 8)
     worker = SimpleNamespace(address="tcp://a:1")
     killed = distributed.KilledWorker("task", worker, 3)
     with pytest.raises(SimulatorError, match="clips 33 to 40 ended every worker that took them, the last tcp://a:1"):

@@ -124,6 +124,9 @@ class IntReceiver(IntPopulation, Protocol):
     def begin(self, clips: int, frames: int) -> Running:
         """The population at the beginning of `clips` clips of `frames` time steps."""
 
+    def lasting(self, frames: int) -> "IntReceiver":
+        """The population for clips of fewer time steps: the first of what it has for each of them."""
+
     def registers(self, name: str, current: Interval, frames: int) -> tuple[list[Headroom], Interval]:
         """How full its registers can get for currents in this range, and the range of its messages."""
 
@@ -146,6 +149,11 @@ class IntReceiver(IntPopulation, Protocol):
 def changes_with_time(bias: IntArray) -> bool:
     """Whether a bias that broadcasts to (C, H, W) or [T, C, H, W] differs between time steps: no chip stores that."""
     return bias.ndim > len(("C", "H", "W"))
+
+
+def first_steps(bias: IntArray, frames: int) -> IntArray:
+    """A bias for clips of fewer time steps."""
+    return bias[:frames] if changes_with_time(bias) else bias
 
 
 def by_time_step(bias: IntArray, frames: int) -> IntArray:

@@ -6,7 +6,7 @@ one such neuron, a LIF neuron whose own bias is above its threshold.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -42,6 +42,9 @@ class IntConstant:
 
     def bias_by_step(self, frames: int) -> IntArray:
         return np.broadcast_to(self.stored_bias, (frames, *NO_BIAS.shape))
+
+    def lasting(self, frames: int) -> Self:
+        return self
 
     def begin(self, clips: int, frames: int) -> Running:
         return RunningConstant(clips, frames)

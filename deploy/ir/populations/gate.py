@@ -6,7 +6,7 @@ spike q (0 or 1), the sum c + A q is above A - 1 only where q is 1. `deploy.pass
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -52,6 +52,9 @@ class IntGate:
 
     def bias_by_step(self, frames: int) -> IntArray:
         return np.broadcast_to(NO_BIAS, (frames, *NO_BIAS.shape))
+
+    def lasting(self, frames: int) -> Self:
+        return self
 
     def begin(self, clips: int, frames: int) -> Running:
         return RunningGate(self, clips, frames)

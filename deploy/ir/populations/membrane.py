@@ -25,7 +25,7 @@ from deploy.ir.machine import (
     STATE_SHIFT,
     STATE_UNIT,
 )
-from deploy.ir.populations.base import Receiver, by_time_step, changes_with_time, outside
+from deploy.ir.populations.base import Receiver, by_time_step, changes_with_time, first_steps, outside
 from deploy.ir.rounding import relative_error, round_bias, round_decay, round_state
 from deploy.ir.running import Running
 from deploy.ir.types import Array, IntArray, Shape
@@ -155,6 +155,9 @@ class IntMembrane:
 
     def bias_by_step(self, frames: int) -> IntArray:
         return by_time_step(self.bias_mantissa << self.bias_exponent, frames)
+
+    def lasting(self, frames: int) -> Self:
+        return replace(self, bias_mantissa=first_steps(self.bias_mantissa, frames))
 
     def charging(self, name: str, current: Interval, frames: int) -> tuple[list[Headroom], Interval]:
         """Registers of current and bias, and the range of what v takes in a time step, in the unit of the weights."""

@@ -9,7 +9,7 @@ import numpy as np
 from deploy.ir.chip import RELAY, ChipPart
 from deploy.ir.intervals import MESSAGE, Headroom, Interval, ratio
 from deploy.ir.machine import GRADED_BITS, STATE_LIMIT
-from deploy.ir.populations.base import Kind, Receiver, by_time_step, changes_with_time
+from deploy.ir.populations.base import Kind, Receiver, by_time_step, changes_with_time, first_steps
 from deploy.ir.running import Running
 from deploy.ir.types import Array, IntArray, Shape, Values
 
@@ -83,6 +83,9 @@ class IntRelay:
 
     def bias_by_step(self, frames: int) -> IntArray:
         return by_time_step(self.bias, frames)
+
+    def lasting(self, frames: int) -> "IntRelay":
+        return replace(self, bias=first_steps(self.bias, frames))
 
     def begin(self, clips: int, frames: int) -> Running:
         return RunningRelay(self.shape, self.bias_by_step(frames), clips, np.int32)

@@ -21,7 +21,7 @@ class NetworkSummary:
     parameters: int = field(metadata=key("weights and biases as deployed, those of a kernel counted once"))
     weight_bits: int = field(metadata=key("the widest weight that is stored, sign included", "bits"))
     synapse_memory_kib: float = field(metadata=key("weights, each kernel stored once", "KiB"))
-    frames: int = field(metadata=key("T, time steps of a clip"))
+    frames: int = field(metadata=key("T, time steps of a clip, the longest where they differ"))
     input_shape: tuple[int, ...] = field(metadata=key("shape of a frame"))
     dt_s: float = field(metadata=key("duration of a time step", "s"))
     readout: str = field(
