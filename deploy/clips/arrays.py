@@ -79,10 +79,12 @@ def _mapped(path: Path) -> Any:
 
 
 def _read_npz(path: Path) -> StoredClips:
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: not an archive of arrays; write it with numpy.savez")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (*DAMAGED, TypeError, AttributeError) as error:  # the last two: an array by itself
+    except DAMAGED as error:
         raise InputError(f"{path}: not a readable .npz file ({error}); write it with numpy.savez") from error
     return _named(path, arrays)
 
@@ -107,15 +109,14 @@ def _read_csv(path: Path) -> StoredClips:
         text = path.read_text(encoding="utf-8-sig")
         lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
         comma = next((mark for mark in ",;\t" if lines and mark in lines[0]), None)  # else spaces, as numpy writes
-        head = 1 if lines and not _are_numbers(lines[0], comma) else 0
-        values = np.loadtxt(lines[head:], delimiter=comma, ndmin=2, comments=None)
+        rows = lines if not lines or _are_numbers(lines[0], comma) else lines[1:]
+        if not rows:
+            raise ValueError("no rows")
+        return StoredClips(values=np.loadtxt(rows, delimiter=comma, ndmin=2, comments=None))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: not a table of numbers ({error}); allowed: a row for each time step, a column for each input"
         ) from error
-    if not values.size:
-        raise InputError(f"{path}: no rows in it; allowed: a row for each time step, a column for each input")
-    return StoredClips(values=values)
 
 
 def _are_numbers(line: str, comma: str | None) -> bool:
@@ -128,6 +129,9 @@ def _are_numbers(line: str, comma: str | None) -> bool:
 
 def _read_torch(path: Path) -> StoredClips:
     try:
+        with path.open("rb") as file:
+            if not file.read(2).startswith((b"PK", b"\x80")):  # an archive, or a pickle of old versions
+                raise ValueError("torch.save did not write it")
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
@@ -135,7 +139,7 @@ def _read_torch(path: Path) -> StoredClips:
             "torch.save(clip, FILE)"
         ) from error
     except (*DAMAGED, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{path}: not a readable file of tensors ({type(error).__name__}); save it again") from error
+        raise InputError(f"{path}: not a readable file of tensors; write it with torch.save") from error
     return _of_torch(path, found)
 
 

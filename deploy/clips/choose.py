@@ -37,7 +37,7 @@ def demo_clips(wanted: InputFormat) -> list[ClipSource]:
     """The videos that ship with the project; raises `InputError` for a graph that does not say that it takes video."""
     if wanted.pixels:
         return shipped(DEMO_CLIPS)
-    raise InputError(f"this graph takes no video that ships; {what_to_give(wanted)}")
+    raise InputError(f"no clips are given, and those that ship are for SVFormer; {what_to_give(wanted)}")
 
 
 def what_to_give(wanted: InputFormat) -> str:

@@ -13,7 +13,7 @@ from deploy.clips.nir_data import clip_format, is_recording
 from deploy.clips.read import stored_clip
 from deploy.clips.source import ClipSource, InputFormat, check_fits, input_format, placed, split_place
 from deploy.ir.interpreter import graph_dt_s
-from deploy.ir.model import has_fixed_frames, stated_frames
+from deploy.ir.model import fixed_frames, stated_frames
 from svformer.common.errors import InputError
 from svformer.data.choice import Binning
 from svformer.data.event_files import EventEntry
@@ -39,18 +39,24 @@ def fitted(graph: nir.NIRGraph, groups: Sequence[Sequence[ClipSource]], choice: 
 
     Raises `InputError` for what does not fit the graph; a file of a data set is left to its owner.
     """
-    steps, fixed = stated_frames(graph), has_fixed_frames(graph)
+    fixed = fixed_frames(graph)
+    steps = fixed or stated_frames(graph)
     _require_use(choice, [source for group in groups for source in group])
-    if fixed and choice.frames not in (None, steps):
-        raise InputError(f"--frames {choice.frames}: T is part of this network, {steps}; leave it out")
+    if fixed and choice.frames not in (None, fixed):
+        raise InputError(f"--frames {choice.frames}: T is part of this network, {fixed}; leave it out")
     default = choice.frames or steps
-    wanted = input_format(graph, default or 1)
+    wanted = input_format(graph, default or 0)
     found = [
-        [clip for source in group for clip in _or_left(graph, _with_choice(source, choice), wanted, default, fixed)]
+        [
+            clip
+            for source in group
+            for clip in _or_left(graph, _with_choice(source, choice), wanted, default, fixed is not None)
+        ]
         for group in groups
     ]
     if fixed:
-        _require_frames(found, steps)
+        graph.metadata["T"] = fixed
+        _require_frames(found, fixed)
         return [[replace(clip, frames=None) for clip in group] for group in found]
     own = [clip.frames for group in found for clip in group if clip.frames is not None]
     if default is None and (unknown := [c for group in found for c in group if c.frames is None and c.entry]):
@@ -106,6 +112,7 @@ def _clips_of(
         if frames == 0:
             raise InputError(f"{source.path}: no events in it")
         return [replace(source, frames=frames)]
+    check_fits(source, wanted)
     if source.entry is not None:
         return [source]
     if is_recording(source.path):
@@ -145,7 +152,7 @@ def _label(stored: StoredClips, place: int, source: ClipSource) -> str | None:
     return source.label if stored.labels is None else stored.labels[place]
 
 
-def _require_frames(groups: Sequence[Sequence[ClipSource]], steps: int | None) -> None:
+def _require_frames(groups: Sequence[Sequence[ClipSource]], steps: int) -> None:
     for clip in (clip for group in groups for clip in group):
         if clip.frames not in (None, steps):
             raise InputError(f"{clip.path}: {clip.frames} time steps; T is part of this network, {steps}")

@@ -82,6 +82,6 @@ def _remedy(shape: Shape, taken: Shape) -> str:
         return "; time is its last axis: numpy.moveaxis(clips, -1, 1)"
     if rank > 1 and len(shape) > rank and shape[-rank:] == (*taken[1:], taken[0]):
         return f"; channels are its last axis: numpy.moveaxis(clip, -1, {-rank})"
-    if len(shape) > 1 and math.prod(shape[1:]) == math.prod(taken):
+    if math.prod(shape[1:]) == math.prod(taken):
         return f"; as many values: clip.reshape({', '.join(map(str, (-1, *taken)))})"
     return ""

@@ -81,7 +81,9 @@ def require_readable(sources: Sequence[ClipSource]) -> None:
     time that a clip usually takes, of many files one frame each.
     """
     for source in sources:
-        if source.entry is not None:
+        if isinstance(source.entry, EventEntry):
+            source.entry.events()
+        elif source.entry is not None:
             whole = len(sources) <= READ_BEFORE and source.entry.channels == 3
             with collecting():  # remarks follow when the clip is read for the graph
                 source.entry.load(size=PROBE_SIZE, sampling=Sampling() if whole else Sampling(frames=1))

@@ -93,7 +93,7 @@ def check_fits(source: ClipSource, wanted: InputFormat) -> None:
     if not takes(wanted, channels=channels):
         raise InputError(
             f"{source.path}: this graph takes {list(wanted.shape)}, {KINDS[channels]} gives {GIVEN[channels]}; "
-            f"give a .npy of shape [{source.frames or wanted.frames}, {', '.join(map(str, wanted.shape))}]"
+            f"give a .npy of shape [{source.frames or wanted.frames or 'T'}, {', '.join(map(str, wanted.shape))}]"
         )
 
 

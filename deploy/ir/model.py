@@ -20,11 +20,6 @@ def is_svformer(graph: nir.NIRGraph) -> bool:
     return name_of(graph) == SVFORMER
 
 
-def has_fixed_frames(graph: nir.NIRGraph) -> bool:
-    """Whether T is part of the model: an SVFormer, or parameters that differ between time steps."""
-    return is_svformer(graph) or any(isinstance(n, GainBias) and n.frames > 1 for n in graph.nodes.values())
-
-
 def stated_frames(graph: nir.NIRGraph) -> int | None:
     """T of the graph's metadata, if it has one; raises `InputError` where it is no number of time steps."""
     if "T" not in graph.metadata:
@@ -33,3 +28,11 @@ def stated_frames(graph: nir.NIRGraph) -> int | None:
     if not (np.issubdtype(type(frames), np.integer) and frames >= 1):
         raise InputError(f"T is {frames}; allowed: a whole number of time steps from 1")
     return int(frames)
+
+
+def fixed_frames(graph: nir.NIRGraph) -> int | None:
+    """T where it is part of the model: of an SVFormer, or of parameters that differ between time steps; else None."""
+    changing = {node.frames for node in graph.nodes.values() if isinstance(node, GainBias)} - {1}
+    if changing or is_svformer(graph):
+        return stated_frames(graph) or max(changing, default=None)
+    return None

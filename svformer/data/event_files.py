@@ -49,6 +49,7 @@ class EventEntry:
         events = self.events()
         try:
             sensor = self.sensor or sensor_of(events, picture)
+            _require_within(events, sensor)
             return count_events(
                 events, frames=frames, size=picture, by=self.events_by, sensor=sensor, bin_us=self.bin_us
             )
@@ -67,20 +68,16 @@ class EventEntry:
 def sensor_of(events: Events, picture: Pixels) -> Pixels:
     """The sensor of events for a picture of (width, height), where nobody says it; `InputError` where that is open."""
     width, height = picture
-    within = not len(events) or bool(events["x"].max() < width and events["y"].max() < height)
-    halves = width == height and SENSOR_PX % max(width, 1) == 0
-    if halves and not (within and picture != DVS128):
-        _require_within(events, DVS128)
+    farthest = (int(events["x"].max()), int(events["y"].max())) if len(events) else (0, 0)
+    within = farthest[0] < width and farthest[1] < height
+    if picture == DVS128 or ((width != height or SENSOR_PX % width) and within):
+        return picture
+    if width == height and SENSOR_PX % width == 0 and SENSOR_PX // 2 <= max(farthest) < SENSOR_PX and not within:
         return DVS128
-    if halves:
-        raise InputError(
-            f"all events lie within the {width} x {height} pixels of a frame; say the sensor's size: "
-            f"--sensor {width}x{height}, or {SENSOR_PX}x{SENSOR_PX}"
-        )
-    if not within:
-        found = f"events up to x = {events['x'].max()}, y = {events['y'].max()}"
-        raise InputError(f"{found} for frames of {width} x {height} pixels; say the sensor's size: --sensor WxH")
-    return picture
+    raise InputError(
+        f"events up to x = {farthest[0]}, y = {farthest[1]} for frames of {width} x {height} pixels; say the sensor's "
+        "size: --sensor WxH"
+    )
 
 
 def _require_within(events: Events, sensor: Pixels) -> None:
