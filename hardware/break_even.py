@@ -33,7 +33,7 @@ class Published:
         """Both limits, or the one, as text."""
         return f"{self.low:g}" if self.low == self.high else f"{self.low:g} to {self.high:g}"
 
-    def per_step(self, time_steps: int) -> tuple[float, float]:
+    def per_step(self, time_steps: float) -> tuple[float, float]:
         """The limits in spikes per synapse and time step, for an inference of `time_steps`."""
         steps = time_steps if self.unit == PER_SYNAPSE else 1
         return self.low / steps, self.high / steps
@@ -93,7 +93,7 @@ class JudgedLimit(Published):
     rates: tuple[float, float] = field(metadata=key("both limits, in spikes per synapse and time step"))
 
 
-def synapse_use(counts: OpCounts, time_steps: int) -> SynapseUse | None:
+def synapse_use(counts: OpCounts, time_steps: float) -> SynapseUse | None:
     """Use of all synapses behind neurons; None where there is none. `counts` are those of one inference."""
     if not counts.dense_synaptic_ops:
         return None
@@ -101,7 +101,7 @@ def synapse_use(counts: OpCounts, time_steps: int) -> SynapseUse | None:
     return SynapseUse(per_step=per_step, per_inference=per_step * time_steps)
 
 
-def judged(use: SynapseUse, time_steps: int) -> tuple[JudgedLimit, ...]:
+def judged(use: SynapseUse, time_steps: float) -> tuple[JudgedLimit, ...]:
     """Every published limit, and what it says of a measured use of synapses in inferences of `time_steps`."""
     return tuple(
         JudgedLimit(

@@ -41,19 +41,13 @@ def fitted(graph: nir.NIRGraph, groups: Sequence[Sequence[ClipSource]], choice: 
     """
     fixed = fixed_frames(graph)
     steps = fixed or stated_frames(graph)
-    _require_use(choice, [source for group in groups for source in group])
     if fixed and choice.frames not in (None, fixed):
         raise InputError(f"--frames {choice.frames}: T is part of this network, {fixed}; leave it out")
+    _require_use(choice, [source for group in groups for source in group])
     default = choice.frames or steps
     wanted = input_format(graph, default or 0)
-    found = [
-        [
-            clip
-            for source in group
-            for clip in _or_left(graph, _with_choice(source, choice), wanted, default, fixed is not None)
-        ]
-        for group in groups
-    ]
+    chosen = [[_with_choice(source, choice) for source in group] for group in groups]
+    found = [[c for s in group for c in _or_left(graph, s, wanted, default, fixed is not None)] for group in chosen]
     if fixed:
         graph.metadata["T"] = fixed
         _require_frames(found, fixed)

@@ -74,6 +74,8 @@ def _require_clips_first(path: Path, shape: Shape, steps: int | None, labels: in
 def _remedy(shape: Shape, taken: Shape) -> str:
     """What would make the array fit, where that is plain."""
     rank = len(taken)
+    if 0 in shape:
+        return "; it is empty"
     if shape == taken:
         return "; it has no axis of time: numpy.stack the time steps"
     if len(shape) == rank + 1 and shape[:-1] == taken:

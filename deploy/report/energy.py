@@ -39,7 +39,8 @@ def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> Energ
     counts = tally.counts
     by_layer = {name: found.mean(clips).rounded() for name, found in counts.items()}
     total = sum(counts.values(), OpCounts()).mean(clips).rounded()
-    models = energy_models(by_layer, chips, held=chip_times(deployment, chips))
+    steps = tally.frames(deployment.plan.frames) / clips
+    models = energy_models(by_layer, chips, held=chip_times(deployment, chips, steps))
     before = deployment.unmerged
     weighted_mj = models[CONVENTION].weighted_layers_mj
     assert weighted_mj is not None  # this chip file has prices
@@ -50,7 +51,7 @@ def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> Energ
         ratio_to_paper=weighted_mj / paper_ledger.PAPER_MJ_PER_VIDEO,
         geometry_difference=_geometry_difference(deployment, before),
         paper=_beside_the_paper(deployment, tally, total, weighted_mj),
-        break_even=_break_even(total, deployment.plan.frames, chips),
+        break_even=_break_even(total, steps, chips),
         bill=tuple(map(_entry, _bill(deployment, tally, by_layer))),
     )
 
@@ -64,10 +65,10 @@ def _bill(deployment: Deployment, tally: Tally, by_layer: Mapping[str, OpCounts]
     return [*before, *chip_form_costs(deployment.integer, fused, by_layer)]
 
 
-def chip_times(deployment: Deployment, chips: Sequence[Chip]) -> dict[str, ChipTime]:
-    """Chips that the network takes, kept for a clip in real time: its frames at the graph's time step, back to back."""
+def chip_times(deployment: Deployment, chips: Sequence[Chip], steps: float) -> dict[str, ChipTime]:
+    """Chips that the network takes, kept for a clip of so many `steps` of the graph in real time, back to back."""
     layers = deployment.resources
-    latency_s = deployment.plan.frames * float(deployment.graph.metadata["dt"])
+    latency_s = steps * float(deployment.graph.metadata["dt"])
     return {
         chip.name: ChipTime(chips=fit(layers, chip).chips, latency_s=latency_s)
         for chip in chips
@@ -128,7 +129,7 @@ def _paper_rates(deployment: Deployment, tally: Tally) -> dict[str, float]:
     return {name: spikes[name] / (values[name] * steps) for name in spikes}
 
 
-def _break_even(total: OpCounts, time_steps: int, chips: Sequence[Chip]) -> BreakEven | None:
+def _break_even(total: OpCounts, time_steps: float, chips: Sequence[Chip]) -> BreakEven | None:
     """Published limits and what the cost models say; None without a synapse behind a neuron."""
     use = synapse_use(total, time_steps)
     if use is None:

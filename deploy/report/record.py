@@ -102,8 +102,8 @@ def record(
 
 
 def _of_mean_length(deployment: Deployment, tally: Tally) -> Deployment:
-    """The network for clips of the mean length, to the nearest time step."""
-    return deployment.lasting(max(1, round(tally.frames(deployment.plan.frames) / len(tally.clips))))
+    """The network for clips of the mean length, or of one time step more where that is no whole number."""
+    return deployment.lasting(-(-tally.frames(deployment.plan.frames) // len(tally.clips)))
 
 
 def _all_chips(chips: Sequence[Chip]) -> list[Chip]:

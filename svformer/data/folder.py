@@ -56,7 +56,7 @@ def folder_parts(root: str | Path, *, suffixes: Set[str] = SUFFIXES, trained: bo
         clips = _clips(root, suffixes)
         training, test = [c for c in clips if not is_test_clip(c)], [c for c in clips if is_test_clip(c)]
         found = FolderParts(training=training if trained else clips, test=test if trained else clips, given=False)
-    _check(root, found, what="videos" if suffixes == SUFFIXES else "clips", trained=trained)
+    _check(root, found, trained=trained)
     return found
 
 
@@ -94,7 +94,8 @@ def _clips(folder: Path, suffixes: Set[str]) -> list[Path]:
     return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
 
 
-def _check(root: Path, found: FolderParts, *, what: str, trained: bool) -> None:
+def _check(root: Path, found: FolderParts, *, trained: bool) -> None:
+    what = "videos" if trained else "clips"
     for part, clips in (("train on", found.training), ("test with", found.test)):
         if not clips:
             raise InputError(f"{root}: no {what} to {part}; {LAYOUT}")

@@ -239,7 +239,7 @@ def test_clips_that_do_not_fit_leave_nothing(
     monkeypatch.setattr("deploy.preparation.shipped_network", lambda: (graph, None))
     np.save(tmp_path / "other.npy", np.zeros((6, 5)))
     assert run("--clip", tmp_path / "other.npy", "--out", tmp_path / "out") == 2
-    assert "other.npy: shape [6, 5], this graph takes [6, 4] (T, input shape)" in capsys.readouterr().err
+    assert "other.npy: shape [6, 5], this graph takes [T, 4] (T, input shape)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -221,6 +221,6 @@ def test_train_evaluate_export_and_deploy_the_look_alike(
     assert run(run_lava, *options, "--clip", events, "--views", "5x3") == 2
     assert "events.npy is a recording of events, which is one view as a whole" in capsys.readouterr().err
     assert run(run_lava, "--clip", events, "--out", tmp_path / "none") == 2
-    assert "this graph takes [3, 64, 64], a recording of events gives [2, size, size]" in capsys.readouterr().err
+    assert "this graph takes [3, 64, 64], a recording of events gives [2, height, width]" in capsys.readouterr().err
     assert run(run_lava, "--nir", network, "--out", tmp_path / "none") == 2
     assert "give --clip FILE.npy of shape [T, 2, 32, 32], or a recording of events" in capsys.readouterr().err

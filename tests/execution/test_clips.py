@@ -39,7 +39,12 @@ def test_an_array_of_real_numbers_is_taken_as_it_is(kind: str, tmp_path: Path) -
     assert frames.tolist() == values.tolist()
 
 
-@pytest.mark.parametrize("shape", [(3, 2), (2, 4), (1, 2, 3), (3,), ()])
+def test_a_batch_of_one_is_a_clip(tmp_path: Path) -> None:
+    values = np.array([[[0, 1, 1], [1, 0, 0]]])
+    assert load(saved(tmp_path, values), WANTED).tolist() == values[0].tolist()
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2, 4), (3, 3), (1, 3, 3), (3,), ()])
 def test_an_array_of_another_shape_is_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
     message = refused(saved(tmp_path, np.zeros(shape)))
     assert f"shape {list(shape)}, this graph takes [2, 3] (T, input shape)" in message
@@ -123,10 +128,10 @@ def test_a_recording_of_events_becomes_counts_that_nothing_scales(tmp_path: Path
     assert grid_levels(np.unique(frames)) == 1.0  # the integers that enter a chip are the counts
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 32), (2, 32, 16), (2048,)])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (2, 32), (2048,)])
 def test_a_recording_is_refused_where_a_graph_takes_something_else(shape: tuple[int, ...], tmp_path: Path) -> None:
     message = refused(recorded(tmp_path), InputFormat(frames=2, shape=shape))
-    assert f"this graph takes {list(shape)}, a recording of events gives [2, size, size]" in message
+    assert f"this graph takes {list(shape)}, a recording of events gives [2, height, width]" in message
 
 
 def test_a_recording_has_one_view(tmp_path: Path) -> None:
@@ -144,8 +149,35 @@ def test_only_of_pixels_is_the_range_known(tmp_path: Path) -> None:
         assert known_range([*videos, other]) is None
 
 
+@pytest.mark.parametrize("pixels", [False, True])
+def test_bytes_are_pixels_only_where_the_network_says_so(pixels: bool, tmp_path: Path) -> None:
+    """A spike of 1 in a byte is no dark pixel of (1 / 255 - 0.45) / 0.225 = -1.98."""
+    values = np.zeros((2, 3, 4, 4), dtype=np.uint8)
+    values[1, 0, 2, 3] = 1
+    frames = load(saved(tmp_path, values), InputFormat(frames=2, shape=(3, 4, 4), pixels=pixels))
+    assert frames[1, 0, 2, 3] == pytest.approx((1 / 255 - MEAN) / STD if pixels else 1)
+    assert frames[0, 0, 0, 0] == pytest.approx(-MEAN / STD if pixels else 0)
+
+
+def test_one_of_several_clips_of_a_file_is_asked_for_by_its_place(tmp_path: Path) -> None:
+    clips = np.arange(12.0).reshape(2, 2, 3)
+    np.savez(tmp_path / "clips.npz", x=clips)
+    for place in (0, 1):
+        found = load(ClipSource(path=tmp_path / f"clips.npz#{place}", label=None), WANTED)
+        assert found.tolist() == clips[place].tolist()
+    assert "the file holds 2 clips; allowed: #0 to #1" in refused(ClipSource(path=tmp_path / "clips.npz#2", label=None))
+    assert "holds 2 clips; one is FILE#0" in refused(ClipSource(path=tmp_path / "clips.npz", label=None))
+
+
+def test_a_table_has_a_column_for_every_value_of_a_frame(tmp_path: Path) -> None:
+    (tmp_path / "clip.csv").write_text("0,1,2,3\n4,5,6,7\n")
+    source = ClipSource(path=tmp_path / "clip.csv", label=None)
+    assert load(source, InputFormat(frames=2, shape=(2, 2))).tolist() == [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
+    assert "shape [2, 4], this graph takes" in refused(source, InputFormat(frames=2, shape=(2, 3)))
+
+
 def test_example_clips_fit_any_network() -> None:
-    video = example_clips(InputFormat(frames=2, shape=(3, 32, 32)), 2)
+    video = example_clips(InputFormat(frames=2, shape=(3, 32, 32), pixels=True), 2)
     assert video.shape == (2, 2, 3, 32, 32)
     assert video.min() < 0
     counts = example_clips(InputFormat(frames=2, shape=(2, 32, 32)), 3)
