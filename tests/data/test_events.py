@@ -11,8 +11,17 @@ from deploy.clips.files import from_files
 from svformer.common.errors import InputError
 from svformer.data.aedat import HEADER, read_aedat, write_aedat
 from svformer.data.dvs128 import CLASSES
-from svformer.data.event_files import holds_events, read_events
-from svformer.data.events import EVENT, MOST_COUNTS, Events, count_events
+from svformer.data.event_files import holds_events, read_events, sensor_of
+from svformer.data.events import (
+    DVS128,
+    EVENT,
+    MOST_COUNTS,
+    Events,
+    Pixels,
+    block_of,
+    count_events,
+    frames_of,
+)
 
 
 def some_events(*rows: tuple[int, int, int, int]) -> Events:
@@ -78,6 +87,70 @@ def test_fewer_events_than_frames_are_refused() -> None:
         count_events(some_events(), frames=1, size=128)
     with pytest.raises(InputError, match="binned by 'colour'; allowed: count, time"):
         count_events(many_events(3), frames=1, size=128, by="colour")  # type: ignore[arg-type]
+
+
+# Other sensors
+
+
+def test_frames_of_a_duration_take_as_many_as_there_are() -> None:
+    """Bins of 10 us from the first event, at 5: to 14, to 24, none to 34, and the event at 35."""
+    events = some_events(*((0, 0, 1, t) for t in (5, 6, 14, 15, 35)))
+    assert frames_of(events, 10) == 4
+    counts = count_events(events, frames=4, size=128, bin_us=10)
+    assert counts[:, 1, 0, 0].tolist() == [3, 1, 0, 1]
+    assert count_events(events, frames=2, size=128, bin_us=10).sum() == 4, "what lies behind the last frame is left out"
+    assert frames_of(some_events(), 10) == 0
+
+
+def test_blocks_of_any_sensor_by_hand() -> None:
+    """240 x 180 pixels to 60 x 45: the pixel (239, 5) lies in the block (59, 1)."""
+    counts = count_events(some_events((239, 5, 1, 0), (236, 4, 1, 1)), frames=1, size=(60, 45), sensor=(240, 180))
+    assert counts.shape == (1, 2, 45, 60)
+    assert counts[0, 1, 1, 59] == counts.sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("picture", "sensor", "block"), [((34, 34), (34, 34), 1), ((60, 45), (240, 180), 4), ((173, 130), (346, 260), 2)]
+)
+def test_the_blocks_of_a_picture(picture: Pixels, sensor: Pixels, block: int) -> None:
+    assert block_of(picture, sensor) == block
+
+
+@pytest.mark.parametrize(("picture", "sensor"), [((32, 32), (34, 34)), ((60, 60), (240, 180)), ((64, 64), (32, 32))])
+def test_blocks_that_are_no_squares_are_refused(picture: Pixels, sensor: Pixels) -> None:
+    expected = f"frames of {picture[0]} x {picture[1]} pixels; allowed for events: those of the sensor, "
+    with pytest.raises(InputError, match=expected):
+        block_of(picture, sensor)
+
+
+@pytest.mark.parametrize(
+    ("farthest", "picture", "sensor"),
+    [
+        ((33, 33), (34, 34), (34, 34)),
+        ((127, 90), (32, 32), DVS128),
+        ((3, 3), (128, 128), DVS128),
+        ((239, 179), (240, 180), (240, 180)),
+    ],
+)
+def test_the_sensor_is_known_from_what_it_sent(farthest: Pixels, picture: Pixels, sensor: Pixels) -> None:
+    assert sensor_of(some_events((*farthest, 1, 0)), picture) == sensor
+
+
+@pytest.mark.parametrize(
+    ("farthest", "picture"), [((33, 33), (32, 32)), ((31, 31), (32, 32)), ((127, 90), (34, 34)), ((239, 179), (60, 45))]
+)
+def test_a_sensor_that_is_open_is_asked_for(farthest: Pixels, picture: Pixels) -> None:
+    """34 x 34 pixels are not 128 x 128 of which a corner fires; nor need events within 32 x 32 be all of them."""
+    found = f"events up to x = {farthest[0]}, y = {farthest[1]} for frames of {picture[0]} x {picture[1]} pixels"
+    with pytest.raises(InputError, match=f"{found}; say the sensor's size: --sensor WxH"):
+        sensor_of(some_events((*farthest, 1, 0)), picture)
+
+
+def test_events_beyond_the_sensor_that_is_said_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", some_events((34, 0, 1, 0), (0, 33, 1, 0)))
+    assert len(read_events(tmp_path / "a.npy", sensor=(35, 34))) == 2
+    with pytest.raises(InputError, match=r"a\.npy: events beyond the 34 x 34 pixels of the sensor"):
+        read_events(tmp_path / "a.npy", sensor=(34, 34))
 
 
 # Files

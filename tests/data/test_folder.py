@@ -15,7 +15,7 @@ from svformer import SVFormer, SVFormerConfig
 from svformer.assets import DEMO_CLIPS
 from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
-from svformer.data.folder import VideoFolder, is_test_clip
+from svformer.data.folder import VideoFolder, folder_parts, is_test_clip
 from svformer.model.checkpoint import save_checkpoint
 
 
@@ -75,6 +75,23 @@ def test_what_gives_no_data_set_is_refused(tmp_path: Path) -> None:
         VideoFolder(touch(tmp_path / "untrained", ["train/run/a.mp4", "test/run/b.mp4", "test/jump/a.mp4"]), train=True)
     with pytest.raises(InputError, match="no videos to train on; expected"):
         VideoFolder(touch(tmp_path / "half", ["train/run/a.mp4"]), train=True)
+
+
+def test_a_network_that_was_not_trained_on_a_folder_is_shown_all_of_it(tmp_path: Path) -> None:
+    """Without train/ and test/ nothing is held out from it; with them they are as given."""
+    touch(tmp_path, ["whole/1/a.npy", "whole/0/a.npy", "whole/0/b.aedat", "whole/0/notes.txt"])
+    suffixes = {".npy", ".aedat"}
+    found = folder_parts(tmp_path / "whole", suffixes=suffixes, trained=False)
+    expected = ["0/a.npy", "0/b.aedat", "1/a.npy"]
+    for train in (True, False):
+        assert [path.relative_to(tmp_path / "whole").as_posix() for path in found.part(train=train)] == expected
+    touch(tmp_path, ["parts/train/0/a.npy", "parts/test/1/a.npy"])
+    found = folder_parts(tmp_path / "parts", suffixes=suffixes, trained=False)
+    assert [path.parent.name for path in found.test] == ["1"]
+    with pytest.raises(InputError, match="test clips of 1, but none to train on"):
+        folder_parts(tmp_path / "parts", suffixes=suffixes)
+    with pytest.raises(InputError, match="no clips to train on; expected"):
+        folder_parts(touch(tmp_path / "none", ["0/notes.txt"]), suffixes=suffixes, trained=False)
 
 
 def test_a_folder_is_deployed_and_the_split_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
