@@ -22,7 +22,7 @@ from deploy.gates.export import ExportCheck, check_export
 from deploy.gates.reference import require_comparable
 from deploy.ir.graph import read_nir
 from deploy.ir.interpreter import graph_dt_s
-from deploy.ir.model import is_svformer
+from deploy.ir.model import says_svformer
 from deploy.ir.readout import READOUT
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.types import Frames
@@ -56,8 +56,11 @@ class Prepared:
     chips: list[Chip]  # the user's own
 
 
-def prepare(request: Request) -> Prepared:
-    """Read network, clips, chips and reference; raises `InputError` for what cannot be read or does not fit."""
+def prepare(request: Request, *, runs: bool = True) -> Prepared:
+    """Read network, clips, chips and reference; raises `InputError` for what cannot be read or does not fit.
+
+    Where nothing `runs`, as in an estimate, a network of another framework needs no clips.
+    """
     merge, chips = read_merge(request.merge), read_chips(request.chips)
     files, others = from_files(request.clips), from_files(request.calibrate)
     require_readable([*files, *others])
@@ -71,7 +74,7 @@ def prepare(request: Request) -> Prepared:
         graph, exported = shipped_network()
     if request.readout is not None:
         graph.metadata[READOUT] = request.readout
-    clips, calibration = _fitted(request, graph, clips, others or shown)
+    clips, calibration = _fitted(request, graph, clips, others or shown, runs=runs and not request.estimate)
     return Prepared(graph=graph, exported=exported, clips=clips, calibration=calibration, merge=merge, chips=chips)
 
 
@@ -81,7 +84,7 @@ def _sources(
     """What to run and what to choose scales by, from a data set or files; either may be open."""
     if request.dataset is None:
         return files, []
-    trained = graph is None or is_svformer(graph)  # or the data set is only shown to it
+    trained = graph is None or says_svformer(graph)  # or the data set is only shown to it
     return (
         held_out_clips(request.dataset, request.limit, trained=trained),
         training_clips(request.dataset, trained=trained),
@@ -89,14 +92,14 @@ def _sources(
 
 
 def _fitted(
-    request: Request, graph: nir.NIRGraph, clips: list[ClipSource], calibration: list[ClipSource]
+    request: Request, graph: nir.NIRGraph, clips: list[ClipSource], calibration: list[ClipSource], *, runs: bool
 ) -> tuple[list[ClipSource], Calibration]:
     """Clips in the form that the graph takes, and what scales are chosen by; the graph receives T and dt."""
     choice = FrameChoice(
         frames=request.frames, events_by=request.events_by, bin_ms=request.bin_ms, sensor=request.sensor
     )
     wanted = input_format(graph, 1)
-    if not (clips or wanted.pixels) and request.estimate:
+    if not (clips or wanted.pixels or runs):
         return [], _stand_in(request, graph, calibration, choice)
     clips = clips or demo_clips(wanted)
     named = {clip.label for clip in clips}
@@ -114,7 +117,7 @@ def _fitted(
 
 
 def _stand_in(request: Request, graph: nir.NIRGraph, calibration: list[ClipSource], choice: FrameChoice) -> Calibration:
-    """What an estimate chooses scales by where there are no clips: those of `--calibrate`, or random spikes."""
+    """What scales are chosen by where there are no clips to run: the files of `--calibrate`, or random spikes."""
     if calibration:
         (found,) = fitted(graph, [calibration], choice)
         return found

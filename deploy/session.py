@@ -77,7 +77,7 @@ def draft(request: Request, last: Step, say: Say = lambda line: None) -> Draft:
 
     Raises `InputError` for what cannot be read, does not fit, or cannot be mapped exactly.
     """
-    prepared = prepare(request)
+    prepared = prepare(request, runs=False)
     begun = pipeline.drafted(
         prepared.graph,
         prepared.calibration,

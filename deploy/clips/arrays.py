@@ -150,12 +150,13 @@ def _of_torch(path: Path, found: Any) -> StoredClips:
     if not isinstance(found, list | tuple):
         return StoredClips(values=_array(path, found))
     if found and all(isinstance(item, list | tuple) and len(item) == 2 for item in found):
-        clips, labels = zip(*found, strict=True)
-        return StoredClips(
-            values=[_array(path, clip) for clip in clips],
-            labels=_labels(path, np.array([_array(path, label).item() for label in labels])),
-        )
+        clips, labels = ([_array(path, part) for part in parts] for parts in zip(*found, strict=True))
+        if any(label.size != 1 for label in labels):
+            raise InputError(f"{path}: pairs whose second part is no class; allowed: clip and class, or clips alone")
+        return StoredClips(values=clips, labels=_labels(path, np.array([label.item() for label in labels])))
     arrays = [_array(path, item) for item in found]
+    if not arrays:
+        raise InputError(f"{path}: no array in it; {ALLOWED}")
     if len(arrays) == 2 and arrays[1].ndim < 2 <= arrays[0].ndim:
         return _with_labels(path, arrays[0], arrays[1])
     return StoredClips(values=arrays)

@@ -1,5 +1,6 @@
 """Clips from files, as the frames that a graph takes."""
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deploy.clips.arrays import read_arrays
+from deploy.clips.arrays import READERS, read_arrays
 from deploy.clips.files import shipped
 from deploy.clips.layout import Shape, layout
 from deploy.clips.nir_data import is_recording, load_sample
@@ -19,6 +20,7 @@ from svformer.common.errors import InputError
 from svformer.common.remarks import collecting
 from svformer.data.clips import Sampling, normalise
 from svformer.data.event_files import EventEntry
+from svformer.data.folder import SUFFIXES
 
 PROBE_SIZE = 32  # pixels; decoding takes the time, whatever the size
 READ_BEFORE = 8  # clips that are read completely before the run
@@ -85,10 +87,24 @@ def require_readable(sources: Sequence[ClipSource]) -> None:
             source.entry.events()
         elif source.entry is not None:
             whole = len(sources) <= READ_BEFORE and source.entry.channels == 3
-            with collecting():  # remarks follow when the clip is read for the graph
+            with collecting(), _of_any_kind(source.path):  # remarks follow when the clip is read for the graph
                 source.entry.load(size=PROBE_SIZE, sampling=Sampling() if whole else Sampling(frames=1))
         elif not is_recording(source.path):
             read_arrays(split_place(source.path)[0])
+
+
+@contextlib.contextmanager
+def _of_any_kind(path: Path) -> Iterator[None]:
+    """Say of a file that FFmpeg does not read, and whose name is not that of a video, what else there is."""
+    try:
+        yield
+    except InputError as error:
+        if path.suffix.lower() in SUFFIXES:
+            raise
+        raise InputError(
+            f"{path}: neither video nor array; allowed: video files that FFmpeg decodes, recordings of events "
+            f"(.aedat, .npy), or arrays ({', '.join(READERS)})"
+        ) from error
 
 
 def require_fit(sources: Sequence[ClipSource], wanted: InputFormat) -> None:

@@ -11,7 +11,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.model import is_svformer
+from deploy.ir.model import says_svformer
 from deploy.ir.shapes import infer_shapes
 from svformer.common.errors import InputError
 from svformer.config import SVFormerConfig
@@ -106,4 +106,4 @@ def input_format(graph: nir.NIRGraph, frames: int) -> InputFormat:
     """What clips the graph takes."""
     name = next(iter(graph.inputs))
     shape = infer_shapes(graph)[name]
-    return InputFormat(frames=frames, shape=shape, pixels=is_svformer(graph) and shape[:1] == (3,))
+    return InputFormat(frames=frames, shape=shape, pixels=says_svformer(graph) and shape[:1] == (3,))

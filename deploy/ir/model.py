@@ -16,8 +16,13 @@ def name_of(graph: nir.NIRGraph) -> str:
 
 
 def is_svformer(graph: nir.NIRGraph) -> bool:
-    """Whether the graph is this project's own model, whose T and whose videos are part of it."""
+    """Whether the graph is, or has the attention of, this project's own model."""
     return name_of(graph) == SVFORMER
+
+
+def says_svformer(graph: nir.NIRGraph) -> bool:
+    """Whether the graph says that it is this project's own model, so that its T and its videos are part of it."""
+    return str(graph.metadata.get("model")) == SVFORMER
 
 
 def stated_frames(graph: nir.NIRGraph) -> int | None:
@@ -33,6 +38,6 @@ def stated_frames(graph: nir.NIRGraph) -> int | None:
 def fixed_frames(graph: nir.NIRGraph) -> int | None:
     """T where it is part of the model: of an SVFormer, or of parameters that differ between time steps; else None."""
     changing = {node.frames for node in graph.nodes.values() if isinstance(node, GainBias)} - {1}
-    if changing or is_svformer(graph):
+    if changing or says_svformer(graph):
         return stated_frames(graph) or max(changing, default=None)
     return None

@@ -185,6 +185,11 @@ def test_an_estimate_needs_no_clip(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(Path("out/report.json").read_text())["network"]["frames"] == 4
 
 
+def test_a_draft_needs_no_clip(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(run_lava.main, ["--nir", "line.nir", "--stop-after", "lower"]) == 0
+    assert "lowered: 5 nodes" in capsys.readouterr().out
+
+
 def test_a_run_needs_one(capsys: pytest.CaptureFixture[str]) -> None:
     for network, shape in (("line.nir", "[T, 3]"), ("rgb.nir", "[T, 3, 4, 4]")):
         said = refused(capsys, "--nir", network)

@@ -120,6 +120,8 @@ def test_a_file_that_has_changed_is_read_anew(tmp_path: Path) -> None:
         ("a.h5", text("no HDF5"), "not a readable HDF5 file"),
         ("a.pt", pt(torch.nn.Linear(2, 2)), "holds more than tensors, and code in a file is never executed"),
         ("a.pt", pt(torch.nn.Linear(2, 2).state_dict()), "which of weight, bias are the clips?"),
+        ("a.pt", pt([]), "no array in it"),
+        ("a.pt", pt([(T[0], T[1])]), "pairs whose second part is no class"),
         ("a.pt", pt({"x": T, "y": None}), "holds NoneType where a tensor belongs"),
         ("a.pt", text("no tensors"), "not a readable file of tensors; write it with torch.save"),
         ("a.csv", text("1,2\n3,x\n"), "not a table of numbers (could not convert string 'x' to float64"),

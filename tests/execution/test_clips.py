@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deploy.clips.files import from_files, shipped, with_views
-from deploy.clips.read import batches, example_clips, known_range, load
+from deploy.clips.read import batches, example_clips, known_range, load, require_readable
 from deploy.clips.source import ClipSource, InputFormat
 from deploy.passes.calibrate import grid_levels
 from svformer.assets import CALIBRATION_CLIPS
@@ -204,6 +204,14 @@ def test_labels_come_from_names_that_tell_them(tmp_path: Path) -> None:
         path.touch()
     assert [source.label for source in from_files(paths)] == list(labels.values())
     assert [source.path for source in from_files(paths)] == paths
+
+
+def test_a_file_of_no_known_kind_is_told_what_there_is(tmp_path: Path) -> None:
+    """A damaged video stays a damaged video."""
+    for name, expected in (("clip.mat", "neither video nor array; allowed: "), ("clip.avi", "not a readable video")):
+        (tmp_path / name).write_bytes(b"numbers")
+        with pytest.raises(InputError, match=expected):
+            require_readable(from_files([tmp_path / name]))
 
 
 def test_all_missing_files_are_named(tmp_path: Path) -> None:
