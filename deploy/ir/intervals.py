@@ -122,4 +122,5 @@ class Headroom:
 
 SUM, MESSAGE, POTENTIAL, THRESHOLD = "synaptic sum", "graded message", "potential", "threshold"
 CURRENT, BIAS = "input current", "bias mantissa"
+NEVER = "potential of neurons that never fire"
 OF_24_BITS = (SUM, MESSAGE, POTENTIAL, THRESHOLD)

@@ -40,6 +40,12 @@ class RoundingError:
 
     relative: float  # root mean square error over root mean square weight
     clipped: float  # share of the weights that are further off than half a step: the exponent cuts them off
+    rows: Array  # `relative` of every output channel by itself, [O]; [1] for the one factor
+
+
+def share_of(error: Array, size: Array) -> Array:
+    """Errors as shares of sizes; 0 where there is nothing to be off."""
+    return np.divide(error, size, out=np.zeros_like(size), where=size > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,5 +124,6 @@ def round_bias(bias: Values, threshold: Values) -> tuple[IntArray, int]:
 
 def relative_error(rounded: Values, exact: Values) -> float | None:
     """Largest relative error over the values that are positive; None where there is none."""
+    rounded, exact = np.broadcast_arrays(rounded, exact)
     positive = exact > 0
     return float(np.abs(rounded[positive] / exact[positive] - 1).max()) if positive.any() else None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]  # real numbers
 IntArray = NDArray[np.int64]  # numbers of the integer machine
+BoolArray = NDArray[np.bool_]
 Values = NDArray[Any]  # either of them, or messages in the narrowest type that holds them
 
 Shape = tuple[int, int, int]  # (C, H, W) of a population

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deploy.ir.grid import grid_levels
 from deploy.ir.network import Network, run_float
 from deploy.ir.readout import read_out
 from deploy.ir.types import Array, Values
@@ -11,10 +12,9 @@ from deploy.passes.probes import PotentialProbe
 from deploy.passes.statistics import MessageSums, chunks
 from svformer.common.errors import InputError
 
-SILENT = 1e-4  # mean square of a channel that no calibration clip woke: its weights are rounded with care all the same
-MOST_LEVELS = 4096  # more different values than this are no grid
-FINEST = 8  # times finer than the distance of neighbouring values
-GRID_TOLERANCE = 0.02  # levels; what float32 leaves
+SILENT = 1e-4  # of the liveliest channel, or of a spike in every step: what a channel counts that no clip woke
+INPUT_LEVELS = 2**15  # an input that lies on no grid has so many levels up to its largest magnitude: 16 bits
+ENOUGH = 16  # different values that tell the grid of an input whose range is known to be wider than what clips show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class Calibration:
 
     Attributes:
         input_range: Smallest and largest value that an input can have.
-        input_levels: Levels per 1.0 of a grid that holds all input values (counts: 1); None where there is none.
+        input_levels: Levels per 1.0 of a grid that holds all input values (counts: 1); None where there is none of
+            at most `INPUT_LEVELS` levels.
         mean_square: Mean square of the messages of every channel, [C], by population.
         means: Mean message of every neuron, [C, H, W], by population.
         potentials: Lowest and highest potential of every population that has one.
@@ -53,12 +54,10 @@ def calibrate(
 
     At most `at_once` clips are in memory at the same time (default: all); nothing that is found depends on it.
 
-    Raises `InputError` when there are no clips, or when they show nothing.
+    Clips of zeros are clips as others are: biases can drive a network. Raises `InputError` when there are none.
     """
     if len(frames_NTCHW) == 0:
         raise InputError("calibration needs at least one clip, found none")
-    if not np.any(frames_NTCHW):
-        raise InputError("calibration clips that are all zero tell nothing of the input's range; give real clips")
     probe, sums, results = PotentialProbe(network.begin), dict[str, MessageSums](), []
 
     def add(name: str, messages_NTCHW: Values) -> None:
@@ -70,8 +69,10 @@ def calibrate(
         results.append(read_out(signals[network.output], network.readout))
     return Calibration(
         input_range=input_range or (float(frames_NTCHW.min()), float(frames_NTCHW.max())),
-        input_levels=grid_levels(np.unique(frames_NTCHW)),
-        mean_square={name: np.maximum(found.mean_square, SILENT) for name, found in sums.items()},
+        input_levels=_input_levels(np.unique(frames_NTCHW), input_range),
+        mean_square={
+            name: _with_silent(found.mean_square, spiking=network.spiking(name)) for name, found in sums.items()
+        },
         means={name: found.mean for name, found in sums.items()},
         potentials={name: (float(low.min()), float(probe.highest[name].max())) for name, low in probe.lowest.items()},
         frames_NTCHW=frames_NTCHW,
@@ -80,20 +81,13 @@ def calibrate(
     )
 
 
-def grid_levels(values: Values) -> float | None:
-    """Levels per 1.0 of a regular grid through zero that holds all these values (sorted, each once), if there is one.
+def _with_silent(mean_square: Array, *, spiking: bool) -> Array:
+    """Mean squares by channel; those that no clip woke count a little, so that their weights are rounded with care."""
+    return np.maximum(mean_square, SILENT * (1.0 if spiking else float(mean_square.max()) or 1.0))
 
-    Counts have 1. Normalised pixels lie on a grid with an offset, (p / 255 - 0.45) / 0.225, which a few times finer
-    goes through zero: 229.5 levels.
-    """
-    if np.array_equal(values, np.rint(values)):
-        return 1.0
-    if not 1 < len(values) <= MOST_LEVELS:
+
+def _input_levels(values: Values, known: tuple[float, float] | None) -> float | None:
+    """The grid that different values of the input show; a few tell nothing of those that clips do not show."""
+    if known is not None and len(values) < ENOUGH and (known[0] < values[0] or values[-1] < known[1]):
         return None
-    extent = float(values[-1]) - float(values[0])
-    levels = round(extent / float(np.diff(values).min()))
-    for finer in range(1, FINEST + 1):
-        per_one = finer * levels / extent
-        if np.abs(values * per_one - np.rint(values * per_one)).max() < GRID_TOLERANCE:
-            return per_one
-    return None
+    return grid_levels(values, INPUT_LEVELS)

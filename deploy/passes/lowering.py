@@ -13,6 +13,7 @@ import nir
 from deploy.ir.contracts import check_network
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
+from deploy.passes.balance_rows import balance_rows
 from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.passes.drop_markers import drop_markers
 from deploy.passes.from_nir import from_nir
@@ -49,6 +50,8 @@ LOWERING: dict[Callable[..., Network], Pass] = {
     normalise_gains: lambda network, options: normalise_gains(network),
     # sums too coarse for the weights of spikes get a finer relay in front
     split_relays: lambda network, options: split_relays(network, weight_bits=options.weight_bits),
+    # channels of neurons whose weights are far smaller or larger than the others' get a unit of their own
+    balance_rows: lambda network, options: balance_rows(network),
 }
 
 

@@ -4,8 +4,9 @@ Before:  lif: v <- (1 - 1/tau) v + w s + b,   spike when v > tau
 After:   lif: v <- v - (v * decay >> 12) + (m << e) s + b,   spike when v > round(S tau)
          m has 8 bits, one exponent e for a connection, decay = round(4096 / tau)
 
-Operations and populations give their own integer form. Biases take back what the rounding of weights adds to the mean
-current of a channel on the calibration clips. What is searched, from the inside out, and by which error:
+Operations and populations give their own integer form. Biases take back what rounding adds to the mean current of a
+channel on the calibration clips: that of weights, and that of right shifts, which round sums down. What is searched,
+from the inside out, and by which error:
 
 - the exponent of a connection: 3 candidates, mean square error of its currents (`deploy.ir.rounding.round_weights`);
 - the scale of a stream: 16 of an octave and a power of two, the same error with that of thresholds (scales.py);
@@ -15,6 +16,7 @@ current of a channel on the calibration clips. What is searched, from the inside
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -23,15 +25,16 @@ import numpy as np
 from deploy.engine.stream import fastest
 from deploy.ir.integer import IntConnection, IntGain, IntNetwork
 from deploy.ir.machine import DECAY_ONE, LEAST_WEIGHT_BITS, WEIGHT_BITS
-from deploy.ir.network import Connection, Network
+from deploy.ir.network import Connection, Network, apply_over_time
 from deploy.ir.populations.base import IntPopulation
 from deploy.ir.populations.relay import IntRelay
 from deploy.ir.rounding import round_decay, round_gain
-from deploy.ir.types import Array
-from deploy.passes.bounds import prove
+from deploy.ir.types import Array, Values
+from deploy.passes.bounds import float_ranges, prove
 from deploy.passes.calibrate import Calibration
 from deploy.passes.scales import Scales, choose_scales
 from deploy.passes.schedule import schedule
+from deploy.passes.silent_neurons import mark_silent
 from deploy.passes.statistics import chunks
 from svformer.common.errors import InputError
 
@@ -52,6 +55,7 @@ def quantize_calibrated(
         allowed = f"{LEAST_WEIGHT_BITS} to {WEIGHT_BITS} (Loihi stores {WEIGHT_BITS} with a sign)"
         raise InputError(f"weight_bits={weight_bits}; allowed: {allowed}")
     _refuse_lost_decays(network)
+    network = mark_silent(network, float_ranges(network, calibration.input_range))
     candidates, refusals = list[IntNetwork](), list[InputError]()
     for fill in FILLS:
         try:
@@ -79,22 +83,34 @@ def _quantize(network: Network, calibration: Calibration, weight_bits: int, fill
         connection, drift = _connection(c, scales)
         connections.append(connection)
         drifts[c.target] = drifts.get(c.target, NO_DRIFT) + drift
+    quantized = _assembled(network, scales, connections, drifts)
+    if losses := _shift_losses(quantized, calibration):
+        for target, loss in losses.items():
+            drifts[target] = drifts[target] - loss / scales.by_name[target]
+        quantized = _assembled(network, scales, connections, drifts)
+    prove(quantized)
+    return quantized
+
+
+def _assembled(
+    network: Network, scales: Scales, connections: list[IntConnection], drifts: dict[str, Array]
+) -> IntNetwork:
+    """The connections with populations whose biases take back these drifts."""
     name = network.input_name
-    populations: dict[str, IntPopulation] = {name: network.input.rounded(scales.by_name[name], calibration.input_range)}
+    found: dict[str, IntPopulation] = {
+        name: network.input.rounded(scales.by_name[name], scales.calibration.input_range)
+    }
     for name, receiver in network.receivers.items():
-        drift = drifts.get(name, NO_DRIFT)
-        populations[name] = receiver.rounded(scales.by_name[name], drift, network.frames)
-    populations |= _rounding_to_nearest(populations, connections)
-    quantized = IntNetwork(
-        populations={name: populations[name] for name in network.populations},
+        found[name] = receiver.rounded(scales.by_name[name], drifts.get(name, NO_DRIFT), network.frames)
+    found |= _rounding_to_nearest(found, connections)
+    return IntNetwork(
+        populations={name: found[name] for name in network.populations},
         connections=tuple(connections),
         output=network.output,
         frames=network.frames,
         notes=network.notes,
         readout=network.readout,
     )
-    prove(quantized)
-    return quantized
 
 
 def _connection(connection: Connection, scales: Scales) -> tuple[IntConnection, Array]:
@@ -119,14 +135,63 @@ def _rounding_to_nearest(
 
     On the chip a shift rounds down; `split_relays` makes such pairs.
     """
-    readers = Counter(c.source for c in connections)
     rounding: dict[str, IntPopulation] = {}
     for c in connections:
-        weight, exponent = c.operation.lone_weight, c.operation.exponent
-        if readers[c.source] == 1 and populations[c.source].kind == "relay" and weight is not None and exponent < 0:
+        if (weight := _lone_shift(c, populations, connections)) is not None:
             relay = cast(IntRelay, populations[c.source])
-            rounding[c.source] = replace(relay, bias=relay.bias + round(2.0 ** (-exponent - 1) / weight))
+            half = round(2.0 ** (-c.operation.exponent - 1) / weight)
+            rounding[c.source] = replace(relay, bias=relay.bias + half)
     return rounding
+
+
+def _lone_shift(
+    c: IntConnection, populations: Mapping[str, IntPopulation], connections: Sequence[IntConnection]
+) -> int | None:
+    """The one weight of a connection that shifts to the right what a relay sends to it alone; None for all others."""
+    readers, weight = Counter(other.source for other in connections), c.operation.lone_weight
+    alone = readers[c.source] == 1 and populations[c.source].kind == "relay" and c.operation.exponent < 0
+    return weight if alone else None
+
+
+def _shift_losses(network: IntNetwork, calibration: Calibration) -> dict[str, Array]:
+    """What right shifts cut off the sums of a channel, on average over the calibration clips, by target, [O, 1, 1].
+
+    A shift rounds down: of sums that are spread out it takes half a unit, of those that are mostly 0 hardly anything.
+    Neurons and integrators that keep their potential add that up, step by step.
+    """
+    shifting = [
+        c
+        for c in network.connections
+        if c.operation.exponent < 0
+        and network.populations[c.target].kind != "relay"
+        and _lone_shift(c, network.populations, network.connections) is None
+    ]
+    if not shifting:
+        return {}
+    totals, steps = [NO_DRIFT] * len(shifting), 0
+    for part in chunks(calibration.frames_NTCHW, calibration.at_once):
+        sent = _messages(network, {c.source for c in shifting}, part)
+        steps += part.shape[0] * part.shape[1]
+        for i, c in enumerate(shifting):
+            totals[i] = totals[i] + _cut_off(c, sent[c.source])
+    losses = dict[str, Array]()
+    for c, total in zip(shifting, totals, strict=True):
+        losses[c.target] = losses.get(c.target, NO_DRIFT) + total / (steps * np.prod(c.operation.out_shape[1:]))
+    return losses
+
+
+def _messages(network: IntNetwork, names: set[str], part: Values) -> Mapping[str, Values]:
+    """What these populations send; the input needs no run."""
+    if names == {network.input_name}:
+        return {network.input_name: network.input.quantize(part)}
+    return fastest(network, schedule(network), part, record=names)
+
+
+def _cut_off(connection: IntConnection, sent_NTCHW: Values) -> Array:
+    """Sum of what the right shift of a connection cuts off the sums of every channel, in its unit, [O, 1, 1]."""
+    operation, below = connection.operation, 1 << -connection.operation.exponent
+    sums_NTCHW = apply_over_time(operation.with_exponent(0), sent_NTCHW, connection.delay)
+    return (sums_NTCHW % below).sum(axis=(0, 1, 3, 4), dtype=np.int64)[:, np.newaxis, np.newaxis] / below
 
 
 def _refuse_lost_decays(network: Network) -> None:

@@ -1,8 +1,10 @@
 """The scale of every population: how many least significant bits stand for 1.0.
 
 Populations that exchange currents through identities (a shortcut stream and its neurons) share one scale. It is as
-large as the proven worst case of the stream allows, and the potentials on the calibration clips; within the octave
-below that, the one whose rounding of weights and thresholds costs least on those clips.
+large as the proven worst case of the stream allows, and the potentials on the calibration clips, but no finer than
+anything in the stream needs; within the octave below that, the one whose rounding of weights and thresholds costs
+least on those clips. Weights, thresholds and inputs count by their ratios alone: in another unit, the scale is another,
+and the integers are the same.
 """
 
 from collections.abc import Iterable
@@ -11,16 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy.ir.intervals import Interval, ratio
-from deploy.ir.machine import STATE_LIMIT
+from deploy.ir.machine import STATE_LIMIT, largest_mantissa
 from deploy.ir.network import Connection, Network
 from deploy.ir.populations.base import Receiver
 from deploy.ir.rounding import Rounding
 from deploy.passes.bounds import float_ranges
-from deploy.passes.calibrate import Calibration
+from deploy.passes.calibrate import INPUT_LEVELS, Calibration
 
-LARGEST_SCALE = 2.0**12  # finer than this nothing is gained: weights have 8 bits
+FINEST = 2.0**12  # units of the smallest thing that a stream has to tell apart; weights have 8 bits
 SCALES_PER_OCTAVE = 16
-INPUT_LEVELS = 2.0**8  # levels per 1.0 of a real-valued input
+ALMOST = 1e-9  # of an octave
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +69,9 @@ def choose_scales(network: Network, calibration: Calibration, *, weight_bits: in
         proven = min(largest_scale(network, name, ranges[name], weight_bits) for name in stream)
         unsaturated = (receivers[n].unsaturated_scale(*calibration.potentials.get(n, (0.0, 0.0))) for n in stream)
         entering = [c for c in network.connections if c.target in stream]
-        candidates = _candidates(network, min(fill * min(proven, *unsaturated), LARGEST_SCALE), entering)
         members = [receivers[name] for name in stream]
+        largest = min(fill * min(proven, *unsaturated), ratio(FINEST, _least(found, members, entering)))
+        candidates = _candidates(found, largest, entering) if np.isfinite(largest) else [1.0]  # all is always 0
         errors = [_rounding_error(found, members, entering, scale) for scale in candidates]
         found.by_name.update(dict.fromkeys(stream, candidates[int(np.argmin(errors))]))
     return found
@@ -95,15 +98,17 @@ def streams(network: Network) -> list[tuple[str, ...]]:
 
 
 def _input_scale(scales: Scales) -> float:
-    """The grid of the input where it has one, so that nothing is lost; 1 / 256, coarser where a wide layer needs it."""
+    """The grid of the input where it has one, so that nothing is lost; else as many levels up to its largest magnitude,
+    fewer where a wide layer needs it.
+    """
     network, calibration = scales.network, scales.calibration
-    if calibration.input_levels == 1.0:
-        return 1.0
     found = Interval.constant(*calibration.input_range, network.input.shape[0])
+    if not found.magnitude:
+        return 1.0
     own = ratio(STATE_LIMIT, found.magnitude)
     allowed = scales.fill * min(own, _scale_of_readers(network, network.input_name, found, scales.weight_bits))
     grid = calibration.input_levels
-    return grid if grid and grid <= allowed else min(INPUT_LEVELS, allowed)
+    return grid if grid and grid <= allowed else min(INPUT_LEVELS / found.magnitude, allowed)
 
 
 def largest_scale(network: Network, name: str, found: Interval, weight_bits: int) -> float:
@@ -118,23 +123,57 @@ def _scale_of_readers(network: Network, name: str, found: Interval, weight_bits:
     return ratio(STATE_LIMIT, max(sums, default=0.0))
 
 
-def _candidates(network: Network, largest: float, entering: Iterable[Connection]) -> list[float]:
-    """Scales to try. One is a power of two, which keeps weights on a grid of powers of two (`svformer.model.qat`).
+def _least(scales: Scales, stream: list[Receiver], entering: list[Connection]) -> float:
+    """The smallest thing that a stream has to tell apart; 0 where it gets nothing.
+
+    Of every connection, what its largest weight makes of a typical message; of neurons, the current that just brings
+    them to their threshold.
+    """
+    currents = [population.least_current(scales.network.frames) for population in stream]
+    for c in entering:
+        size = c.operation.largest_weight if c.operation.factor is None else c.operation.factor
+        currents.append(None if size is None or _passes_on(scales.network, c) else size * _typical(scales, c.source))
+    return min((current for current in currents if current), default=0.0)
+
+
+def _passes_on(network: Network, connection: Connection) -> bool:
+    return connection.operation.passes_on and not network.spiking(connection.source)
+
+
+def _typical(scales: Scales, source: str) -> float:
+    """1 for a spike; of graded messages the root mean square of their largest channel."""
+    spiking = scales.network.spiking(source)
+    return 1.0 if spiking else float(np.sqrt(scales.calibration.mean_square[source].max()))
+
+
+def _candidates(scales: Scales, largest: float, entering: Iterable[Connection]) -> list[float]:
+    """Scales to try. One keeps the weights of a connection that lie on a grid (`svformer.model.qat`) as they are.
 
     Where spikes enter by a plain factor (attention, identities), that becomes a power of two, too: exact.
     """
     factors = [
-        c.operation.factor
-        for c in entering
-        if c.operation.factor is not None and (network.spiking(c.source) or not c.operation.passes_on)
+        c.operation.factor for c in entering if c.operation.factor is not None and not _passes_on(scales.network, c)
     ]
     if factors:
-        return [float(2.0 ** np.floor(np.log2(largest * factors[0])) / factors[0])]
+        return [_power_of_two(largest, factors[0])]
     octave = [largest * 2.0 ** (-i / SCALES_PER_OCTAVE) for i in range(SCALES_PER_OCTAVE)]
-    return [*octave, float(2.0 ** np.floor(np.log2(largest)))]
+    most = largest_mantissa(scales.weight_bits)
+    grids = [(c.source, levels) for c in entering if (levels := c.operation.levels(most))]
+    kept = {_power_of_two(largest, 1 / (levels * scales.message_unit(source))) for source, levels in grids}
+    return [*octave, *sorted(kept)]
+
+
+def _power_of_two(largest: float, factor: float) -> float:
+    """The largest scale that makes a power of two of a factor; one that is it but for float64 counts as it."""
+    return float(2.0 ** np.floor(np.log2(largest * factor) + ALMOST) / factor)
 
 
 def _rounding_error(scales: Scales, stream: list[Receiver], entering: list[Connection], scale: float) -> float:
-    """Mean square error that rounding to this scale adds to currents and thresholds of a stream (threshold 1)."""
-    costs = [c.operation.rounding_cost(scales.rounding(c, scale)) for c in entering]
+    """Mean square error that rounding to this scale adds to currents and thresholds of a stream.
+
+    Currents count as shares of those that bring its neurons to their threshold, thresholds as shares of themselves.
+    """
+    currents = [current for population in stream if (current := population.least_current(scales.network.frames))]
+    unit = min(currents, default=1.0)
+    costs = [c.operation.rounding_cost(scales.rounding(c, scale)) / unit**2 for c in entering]
     return sum([*costs, *(population.rounding_cost(scale) for population in stream)])

@@ -50,7 +50,8 @@ class Attention(WithoutWeights):
 
     def rounding_error(self, rounded: IntOperation, step: float) -> RoundingError:
         assert isinstance(rounded, IntAttention)
-        return RoundingError(relative=abs(rounded.multiplier * step / self.scale - 1), clipped=0.0)
+        error = abs(rounded.multiplier * step / self.scale - 1)
+        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,13 @@ class Operation(Protocol):
     def largest_weight(self) -> float | None:
         """Magnitude of the largest weight; None for an operation without weights."""
 
+    @property
+    def largest_of_rows(self) -> Array | None:
+        """Magnitude of the largest weight of every output channel, [O]; None for an operation without weights."""
+
+    def levels(self, most: int) -> float | None:
+        """Levels per 1.0 of a grid of at most `most` levels that holds all weights (`deploy.ir.grid`)."""
+
     def __call__(self, x_NCHW: Array, /) -> Array:
         """Result [N, O, H', W'] for frames [N, C, H, W]."""
 
@@ -148,7 +155,10 @@ class IntOperation(Protocol):
 class WithoutWeights:
     """Answers of a real-valued operation that has one factor and no weights."""
 
-    weights, largest_weight = 0, None
+    weights, largest_weight, largest_of_rows = 0, None, None
+
+    def levels(self, most: int) -> None:
+        """No weight has to lie on a grid."""
 
     def largest_sum(self, x: Interval, weight_bits: int) -> float:
         """No weight can be large."""

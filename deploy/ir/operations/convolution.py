@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.chip import ChipPart, synapses_of
+from deploy.ir.grid import grid_levels
 from deploy.ir.intervals import Interval
 from deploy.ir.linear import convolve
 from deploy.ir.machine import largest_mantissa
 from deploy.ir.operations.base import IntOperation, shifted, stored_weight_bits
-from deploy.ir.rounding import RoundedWeights, Rounding, RoundingError, round_weights
+from deploy.ir.rounding import RoundedWeights, Rounding, RoundingError, round_weights, share_of
 from deploy.ir.types import Array, IntArray, Shape, Values
 from hardware import OpCounts, count_accesses, count_connection, expected_ops
 from hardware.geometry import ConvGeometry
@@ -49,6 +50,13 @@ class Convolution:
     def largest_weight(self) -> float:
         return float(np.abs(self.weight).max())
 
+    @property
+    def largest_of_rows(self) -> Array:
+        return np.abs(self.weight).max(axis=(1, 2, 3))
+
+    def levels(self, most: int) -> float | None:
+        return grid_levels(self.weight, most)
+
     def __call__(self, x_NCHW: Array, /) -> Array:
         return convolve(x_NCHW, self.weight, self.geometry)
 
@@ -79,14 +87,19 @@ class Convolution:
     def rounding_error(self, rounded: IntOperation, step: float) -> RoundingError:
         assert isinstance(rounded, IntConvolution)
         error = rounded.mantissa * step - self.weight
-        size = float(np.sqrt(np.mean(self.weight**2)))
         return RoundingError(
-            relative=float(np.sqrt(np.mean(error**2))) / size if size else 0.0,
+            relative=float(share_of(_size(error), _size(self.weight))),
             clipped=float((np.abs(error) > step * HALF_A_STEP).mean()),
+            rows=share_of(_size(error, axis=(1, 2, 3)), _size(self.weight, axis=(1, 2, 3))),
         )
 
     def with_output_factors(self, factors_O: Array) -> "Convolution":
         return replace(self, weight=self.weight * factors_O.reshape(-1, 1, 1, 1))
+
+
+def _size(values: Array, axis: tuple[int, ...] | None = None) -> Array:
+    """Root mean square."""
+    return np.asarray(np.sqrt(np.mean(values**2, axis=axis)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,8 @@ class Identity(WithoutWeights):
 
     def rounding_error(self, rounded: IntOperation, step: float) -> RoundingError:
         assert isinstance(rounded, IntIdentity)
-        return RoundingError(relative=abs(rounded.multiplier * step - 1), clipped=0.0)
+        error = abs(rounded.multiplier * step - 1)
+        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]))
 
 
 @dataclass(frozen=True, kw_only=True)

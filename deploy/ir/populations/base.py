@@ -56,6 +56,9 @@ class Receiver(Population, Protocol):
     def unsaturated_scale(self, lowest: float, highest: float) -> float:
         """Scale at which potentials from `lowest` to `highest`, which nothing proves, still fit; inf where all do."""
 
+    def least_current(self, frames: int) -> float | None:
+        """The constant current that just brings a neuron to its threshold within a clip; None without a threshold."""
+
     def rounding_cost(self, scale: float) -> float:
         """Mean square relative error that rounding to `scale` adds to its own parameters."""
 

@@ -1,20 +1,20 @@
 """LIF neurons: they send a spike when the potential is above the threshold, and are reset."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.chip import NEURONS, ChipPart
-from deploy.ir.intervals import THRESHOLD, Headroom, Interval, ratio
-from deploy.ir.machine import CURRENT_LIMIT, POTENTIAL_LIMIT, STATE_SHIFT
+from deploy.ir.intervals import NEVER, THRESHOLD, Headroom, Interval, ratio
+from deploy.ir.machine import CURRENT_LIMIT, DECAY_ONE, POTENTIAL_LIMIT, STATE_SHIFT
 from deploy.ir.populations.base import Kind, Receiver
 from deploy.ir.populations.membrane import IntMembrane, Membrane, RunningIntMembrane, RunningMembrane
 from deploy.ir.rounding import relative_error
 from deploy.ir.running import Running
-from deploy.ir.types import Array, IntArray, Values
+from deploy.ir.types import Array, BoolArray, IntArray, Values
 
 THRESHOLD_STEPS = 2.0**10  # a threshold keeps as many steps, even if potentials far below zero saturate
 
@@ -26,10 +26,14 @@ class Lif(Membrane):
     A membrane equation with a gain, `v <- v + (x - v) / tau`, has it moved into the threshold: `decay = 1 / tau`,
     `threshold = tau`, potential `tau v`. So all inputs of a shortcut stream keep one scale. A potential to reset to
     other than 0 is where v is counted from.
+
+    `silent` marks neurons that no input brings to their threshold (`deploy.passes.silent_neurons`): in integers they
+    never fire, and their thresholds take no part in the choice of a scale.
     """
 
     threshold: Array  # broadcasts to shape
     subtract: Array | None = None  # broadcasts to shape; positive
+    silent: BoolArray | None = None  # broadcasts to shape
 
     kind: ClassVar[Kind] = "lif"
     spiking: ClassVar[bool] = True
@@ -41,8 +45,23 @@ class Lif(Membrane):
         """Range of `u + bias`: what brings the potential to its threshold within a time step."""
         return self.charging(current, frames)
 
+    def with_unit(self, factors: Array) -> "Lif":
+        """Neurons that fire as these do, where potentials, and all that enters, are multiplied by positive factors."""
+        fields = ("bias", "threshold", "subtract", "start", "start_current")
+        given = {name: value for name in fields if (value := getattr(self, name)) is not None}
+        return replace(self, **{name: value * factors for name, value in given.items()})
+
+    @property
+    def reachable(self) -> Array:
+        """The thresholds of all neurons but silent ones, in a row."""
+        if self.silent is None:
+            return self.threshold.ravel()
+        threshold, silent = np.broadcast_arrays(self.threshold, self.silent)
+        return threshold[~silent]
+
     def largest_scale(self, found: Interval) -> float:
-        return min(POTENTIAL_LIMIT / float(self.threshold.max()), ratio(CURRENT_LIMIT, found.magnitude))
+        highest = float(self.reachable.max(initial=0.0))
+        return min(ratio(POTENTIAL_LIMIT, highest), ratio(CURRENT_LIMIT, found.magnitude))
 
     def unsaturated_scale(self, lowest: float, highest: float) -> float:
         """Scale at which the potentials that the calibration clips show still fit, with `THRESHOLD_STEPS` at least.
@@ -51,23 +70,35 @@ class Lif(Membrane):
         subtraction forgets spikes that it still has to send; above a threshold that resets to 0 nothing is lost.
         """
         furthest = max(-lowest, 0.0 if self.subtract is None else highest)
-        if furthest <= 0:
+        if furthest <= 0 or not self.reachable.size:
             return float("inf")
-        return max(POTENTIAL_LIMIT / furthest, THRESHOLD_STEPS / float(self.threshold.min()))
+        return max(POTENTIAL_LIMIT / furthest, THRESHOLD_STEPS / float(self.reachable.min()))
+
+    def least_current(self, frames: int) -> float | None:
+        """Of the neuron in the middle: its threshold times what it loses of it in a step, or gains in one of a clip."""
+        share, silent = np.maximum(self.decay, 1 / frames), False if self.silent is None else self.silent
+        threshold, share, silent = np.broadcast_arrays(self.threshold, share, silent)
+        return float(np.median((threshold * share)[~silent])) if not silent.all() else None
 
     def rounding_cost(self, scale: float) -> float:
-        exact = self.threshold * scale
-        return float(np.mean((np.rint(exact) / exact - 1) ** 2))
+        exact = self.reachable * scale
+        return float(np.mean((_rounded_up_to_one(exact) / exact - 1) ** 2)) if exact.size else 0.0
 
     def share_of_threshold(self, potential: Values) -> Array:
         return potential / self.threshold
 
     def rounded(self, scale: float, drift: Array, frames: int) -> "IntLif":
         threshold = self.threshold * scale
+        if self.silent is not None:
+            threshold = np.where(self.silent, POTENTIAL_LIMIT - 1, threshold)
+        membrane = self.rounded_membrane(scale, drift, threshold, frames)
+        if self.silent is not None:  # without a memory the potential is a current, which has as many bits
+            membrane = replace(membrane, decay=np.where(self.silent, DECAY_ONE, membrane.decay))
         return IntLif(
-            **vars(self.rounded_membrane(scale, drift, threshold, frames)),
-            threshold=np.rint(threshold).astype(np.int64),
-            subtract=None if self.subtract is None else np.rint(self.subtract * scale).astype(np.int64),
+            **vars(membrane),
+            threshold=_rounded_up_to_one(threshold).astype(np.int64),
+            subtract=None if self.subtract is None else _rounded_up_to_one(self.subtract * scale).astype(np.int64),
+            silent=self.silent,
         )
 
     def problems(self) -> Iterator[str]:
@@ -76,6 +107,11 @@ class Lif(Membrane):
             yield "threshold not positive"
         if self.subtract is not None and not (self.subtract > 0).all():
             yield "what a reset subtracts is not positive"
+
+
+def _rounded_up_to_one(values: Array) -> Array:
+    """To the nearest whole number from 1: a threshold, and what a reset subtracts, is never 0."""
+    return np.maximum(np.rint(values), 1)
 
 
 class RunningLif(RunningMembrane):
@@ -97,6 +133,7 @@ class IntLif(IntMembrane):
 
     threshold: IntArray  # in the unit of the weights
     subtract: IntArray | None = None  # in the unit of the weights
+    silent: BoolArray | None = None  # neurons that never fire; broadcasts to shape
 
     kind: ClassVar[Kind] = "lif"
     spiking: ClassVar[bool] = True
@@ -116,9 +153,14 @@ class IntLif(IntMembrane):
         return RunningIntLif(self, clips, frames)
 
     def registers(self, name: str, current: Interval, frames: int) -> tuple[list[Headroom], Interval]:
-        found, _ = self.charging(name, current, frames)
-        largest = int(self.threshold.max())
+        found, charge = self.charging(name, current, frames)
+        threshold, silent = np.broadcast_arrays(self.threshold, False if self.silent is None else self.silent)
+        largest = int(threshold[~silent].max(initial=0))
         found.insert(1, Headroom(where=name, what=THRESHOLD, worst=largest, limit=POTENTIAL_LIMIT - 1))
+        if self.silent is not None:  # they keep nothing, so their potential is what they take in one step
+            channels = np.broadcast_to(self.silent, self.shape).any(axis=(1, 2))
+            highest = float(charge.high[channels].max(initial=0.0))
+            found.append(Headroom(where=name, what=NEVER, worst=highest, limit=POTENTIAL_LIMIT - 1))
         return found, Interval.spikes(self.shape[0])
 
     def share_of_threshold(self, potential: Values) -> Array:
@@ -126,8 +168,16 @@ class IntLif(IntMembrane):
 
     def rounding_errors(self, exact: Receiver) -> dict[str, float | None]:
         assert isinstance(exact, Lif)
-        threshold_error = relative_error(self.threshold / self.scale, exact.threshold)
-        return {**super().rounding_errors(exact), "threshold_error": threshold_error}
+        fires = np.broadcast_to(True if self.silent is None else ~self.silent, self.shape)
+
+        def error(rounded: Values, wanted: Array) -> float | None:
+            return relative_error(*(np.broadcast_to(values, self.shape)[fires] for values in (rounded, wanted)))
+
+        return {
+            **super().rounding_errors(exact),
+            "decay_error": error(self.decay / DECAY_ONE, exact.decay),
+            "threshold_error": error(self.threshold / self.scale, exact.threshold),
+        }
 
     def chip_parts(self) -> Iterator[ChipPart]:
         resets = [] if self.subtract is None else ["a reset by subtraction"]

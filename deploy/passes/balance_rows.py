@@ -1,0 +1,67 @@
+"""Give neurons of one layer a common size: a unit of its own for every channel whose weights are far smaller or larger.
+
+Before:  [rows of 1 and of 0.001] -> lif: thresholds 5 and 0.005
+After:   [rows of 1 and of 0.5]   -> lif: thresholds 5 and 2.5       factors 1 and 512
+
+All weights of a connection share one exponent, and all neurons of a layer one scale: next to a row of large weights
+those of a small one round to a few steps, or to nothing. What a neuron sends is a spike, whatever the unit of its
+potential; so weights, bias, threshold and start of a channel are multiplied by a power of two, and it fires as before,
+in every bit. Channels that differ by less than `UNLIKE` stay as they are, and with them the number of thresholds.
+
+Neurons that share a stream with others through identities, and what sends real numbers, keep the unit that they share.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from deploy.ir.intervals import by_channel
+from deploy.ir.machine import CURRENT_LIMIT, WEIGHT_BITS, largest_mantissa
+from deploy.ir.network import Network
+from deploy.ir.populations.lif import Lif
+from deploy.ir.types import Array
+
+UNLIKE = 3  # bits of the weights that a channel may lose to the largest one of its layer
+LARGE = CURRENT_LIMIT / (2.0 * largest_mantissa(WEIGHT_BITS))  # times the largest weight; more costs its bits
+
+
+def balance_rows(network: Network) -> Network:
+    """The network with the channels of its neurons balanced; it fires as before."""
+    for name, population in network.receivers.items():
+        if isinstance(population, Lif):
+            network = _balanced(network, name, population)
+    return network
+
+
+def _balanced(network: Network, name: str, lif: Lif) -> Network:
+    entering = network.into(name)
+    rows = [rows for c in entering if (rows := c.operation.largest_of_rows) is not None]
+    if not rows or len(rows) < len(entering):
+        return network
+    factors = _factors(np.max(rows, axis=0), lif)
+    if (factors == 1).all():
+        return network
+    scaled = {id(c): replace(c, operation=c.operation.with_output_factors(factors)) for c in entering}
+    return replace(
+        network,
+        populations={**network.populations, name: lif.with_unit(factors[:, np.newaxis, np.newaxis])},
+        connections=tuple(scaled.get(id(c), c) for c in network.connections),
+    )
+
+
+def _factors(largest_of_rows: Array, lif: Lif) -> Array:
+    """A power of two for every channel, [C]; 1 for the one in the middle."""
+    sizes = np.maximum(largest_of_rows, _largest_by_channel(np.abs(lif.bias), lif) / LARGE)
+    threshold = np.where(np.isfinite(lif.threshold), lif.threshold, 0.0)
+    sizes = np.maximum(sizes, _largest_by_channel(threshold, lif) / LARGE)
+    if not sizes.any():
+        return np.ones_like(sizes)
+    below = np.floor(np.log2(sizes.max() / np.where(sizes > 0, sizes, sizes.max())))
+    below[below < UNLIKE] = 0
+    below -= np.sort(below)[len(below) // 2]
+    return np.where(sizes > 0, 2.0**below, 1.0)
+
+
+def _largest_by_channel(values: Array, lif: Lif) -> Array:
+    _, highest = by_channel(values)
+    return np.broadcast_to(highest, lif.shape[0])
