@@ -40,7 +40,8 @@ class RoundingError:
 
     relative: float  # root mean square error over root mean square weight
     clipped: float  # share of the weights that are further off than half a step: the exponent cuts them off
-    rows: Array  # `relative` of every output channel by itself, [O]; [1] for the one factor
+    rows: Array  # of every output channel's own currents on the calibration clips, [O]; [1] for the one factor
+    lost: Array  # root mean square of the currents there whose weights became 0, in real numbers, [O]; [1] for a factor
 
 
 def share_of(error: Array, size: Array) -> Array:
@@ -77,9 +78,14 @@ def round_weights(weight_OIHW: Array, geometry: ConvGeometry, rounding: Rounding
 
 def _current_error(geometry: ConvGeometry, error_OIHW: Array, mean_square: Array) -> float:
     """Mean square error of an output whose input channels have these mean squares, taken as independent."""
+    return float(mean_square_currents(geometry, error_OIHW, mean_square).mean())
+
+
+def mean_square_currents(geometry: ConvGeometry, weight_OIHW: Array, mean_square: Array) -> Array:
+    """Mean square of every output, [O], whose input channels have these mean squares, taken as independent."""
     groups = geometry.groups
-    by_group = (error_OIHW**2).sum(axis=(2, 3)).reshape(groups, -1, error_OIHW.shape[1])
-    return float(np.einsum("goi,gi->", by_group, mean_square.reshape(groups, -1)) / len(error_OIHW))
+    by_group = (weight_OIHW**2).sum(axis=(2, 3)).reshape(groups, -1, weight_OIHW.shape[1])
+    return np.einsum("goi,gi->go", by_group, mean_square.reshape(groups, -1)).ravel()
 
 
 def round_factor(factor: float) -> tuple[int, int]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from deploy.ir.intervals import by_channel
 from deploy.ir.machine import CURRENT_LIMIT, WEIGHT_BITS, largest_mantissa
-from deploy.ir.network import Network
+from deploy.ir.network import Connection, Network
 from deploy.ir.populations.lif import Lif
 from deploy.ir.types import Array
 
@@ -41,12 +41,17 @@ def _balanced(network: Network, name: str, lif: Lif) -> Network:
     factors = _factors(np.max(rows, axis=0), lif)
     if (factors == 1).all():
         return network
-    scaled = {id(c): replace(c, operation=c.operation.with_output_factors(factors)) for c in entering}
     return replace(
         network,
         populations={**network.populations, name: lif.with_unit(factors[:, np.newaxis, np.newaxis])},
-        connections=tuple(scaled.get(id(c), c) for c in network.connections),
+        connections=tuple(_scaled(c, factors) if c.target == name else c for c in network.connections),
     )
+
+
+def _scaled(connection: Connection, factors: Array) -> Connection:
+    operation = connection.operation.with_output_factors(factors)
+    assert operation is not None, "what has weights takes factors"
+    return replace(connection, operation=operation)
 
 
 def _factors(largest_of_rows: Array, lif: Lif) -> Array:

@@ -5,20 +5,27 @@ from collections.abc import Iterable
 import numpy as np
 
 from deploy.ir.running import Begin, Running
-from deploy.ir.types import Values
+from deploy.ir.types import IntArray, Values
 from deploy.passes.statistics import Count
 
 
 class SpikeCounts:
-    """Spikes of neuron layers in runs; `add` is what `on_population` of `run_float` and `run_integer` takes."""
+    """Spikes of neuron layers in runs; `add` is what `on_population` of `run_float` and `run_integer` takes.
+
+    Attributes:
+        by_channel: Spikes of every channel, [C], by layer.
+    """
 
     def __init__(self, layers: Iterable[str]) -> None:
         self._counts = dict.fromkeys(layers, Count())
+        self.by_channel: dict[str, IntArray] = {}
 
     def add(self, name: str, messages: Values) -> None:
         """Count the spikes of a population, [N, T, C, H, W]; other populations than the layers are left out."""
         if name in self._counts:
-            self._counts[name] += Count(found=int(messages.sum()), of=messages.size)
+            found = messages.reshape(*messages.shape[:3], -1).sum(axis=(0, 1, 3)).astype(np.int64)
+            self._counts[name] += Count(found=int(found.sum()), of=messages.size)
+            self.by_channel[name] = self.by_channel.get(name, 0) + found
 
     @property
     def rates(self) -> dict[str, float]:

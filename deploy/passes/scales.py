@@ -129,11 +129,18 @@ def _least(scales: Scales, stream: list[Receiver], entering: list[Connection]) -
     Of every connection, what its largest weight makes of a typical message; of neurons, the current that just brings
     them to their threshold.
     """
-    currents = [population.least_current(scales.network.frames) for population in stream]
+    currents = _least_currents(scales, stream)
     for c in entering:
         size = c.operation.largest_weight if c.operation.factor is None else c.operation.factor
-        currents.append(None if size is None or _passes_on(scales.network, c) else size * _typical(scales, c.source))
+        currents += [] if size is None or _passes_on(scales.network, c) else [size * _typical(scales, c.source)]
     return min((current for current in currents if current), default=0.0)
+
+
+def _least_currents(scales: Scales, stream: list[Receiver]) -> list[float]:
+    """Currents that just bring a neuron to its threshold: of the channel in the middle, of every layer of neurons."""
+    by_layer = [population.least_currents(scales.network.frames) for population in stream]
+    fire = [currents[np.isfinite(currents)] for currents in by_layer if currents is not None]
+    return [float(np.median(currents)) for currents in fire if currents.size]
 
 
 def _passes_on(network: Network, connection: Connection) -> bool:
@@ -173,7 +180,6 @@ def _rounding_error(scales: Scales, stream: list[Receiver], entering: list[Conne
 
     Currents count as shares of those that bring its neurons to their threshold, thresholds as shares of themselves.
     """
-    currents = [current for population in stream if (current := population.least_current(scales.network.frames))]
-    unit = min(currents, default=1.0)
+    unit = min(_least_currents(scales, stream), default=1.0)
     costs = [c.operation.rounding_cost(scales.rounding(c, scale)) / unit**2 for c in entering]
     return sum([*costs, *(population.rounding_cost(scale) for population in stream)])

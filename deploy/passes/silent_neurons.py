@@ -26,8 +26,9 @@ def mark_silent(network: Network, ranges: Mapping[str, Interval]) -> Network:
     """The network with such neurons marked, for currents in these ranges (`deploy.passes.bounds.float_ranges`)."""
     populations: dict[str, Population] = {}
     for name, population in network.populations.items():
-        marked = _silent(population, ranges[name], network.frames) if isinstance(population, Lif) else None
-        populations[name] = population if marked is None else replace(population, silent=marked)
+        populations[name] = population
+        if isinstance(population, Lif):
+            populations[name] = replace(population, silent=_silent(population, ranges[name], network.frames))
     return replace(network, populations=populations)
 
 

@@ -48,10 +48,10 @@ class Attention(WithoutWeights):
         multiplier, exponent = round_factor(self.scale * rounding.factor)
         return IntAttention(geometry=self.geometry, in_shape=self.in_shape, multiplier=multiplier, exponent=exponent)
 
-    def rounding_error(self, rounded: IntOperation, step: float) -> RoundingError:
+    def rounding_error(self, rounded: IntOperation, step: float, mean_square: Array) -> RoundingError:
         assert isinstance(rounded, IntAttention)
         error = abs(rounded.multiplier * step / self.scale - 1)
-        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]))
+        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]), lost=np.zeros(1))
 
 
 @dataclass(frozen=True, kw_only=True)

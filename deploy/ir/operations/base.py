@@ -76,8 +76,11 @@ class Operation(Protocol):
         `mean_CHW` is the mean message of every input neuron, `factor` that of `Rounding`.
         """
 
-    def rounding_error(self, rounded: "IntOperation", step: float) -> RoundingError:
-        """How far the rounded weights are off, where one unit of their mantissa stands for `step`."""
+    def rounding_error(self, rounded: "IntOperation", step: float, mean_square: Array) -> RoundingError:
+        """How far the rounded weights are off, where one unit of their mantissa stands for `step`.
+
+        `mean_square` is that of what every input channel sends, [C].
+        """
 
     def with_output_factors(self, factors_O: Array) -> "Operation | None":
         """The operation with every output channel times a factor, where its weights can take it; else None."""

@@ -15,7 +15,14 @@ from deploy.ir.intervals import Interval
 from deploy.ir.linear import convolve
 from deploy.ir.machine import largest_mantissa
 from deploy.ir.operations.base import IntOperation, shifted, stored_weight_bits
-from deploy.ir.rounding import RoundedWeights, Rounding, RoundingError, round_weights, share_of
+from deploy.ir.rounding import (
+    RoundedWeights,
+    Rounding,
+    RoundingError,
+    mean_square_currents,
+    round_weights,
+    share_of,
+)
 from deploy.ir.types import Array, IntArray, Shape, Values
 from hardware import OpCounts, count_accesses, count_connection, expected_ops
 from hardware.geometry import ConvGeometry
@@ -84,22 +91,23 @@ class Convolution:
         error = replace(self, weight=rounded.mantissa * 2.0**rounded.exponent / factor - self.weight)
         return error(mean_CHW[np.newaxis])[0].mean(axis=(1, 2), keepdims=True)
 
-    def rounding_error(self, rounded: IntOperation, step: float) -> RoundingError:
+    def rounding_error(self, rounded: IntOperation, step: float, mean_square: Array) -> RoundingError:
         assert isinstance(rounded, IntConvolution)
         error = rounded.mantissa * step - self.weight
+        size = float(np.sqrt(np.mean(self.weight**2)))
+        off, all_of_it, lost = (
+            np.sqrt(mean_square_currents(self.geometry, weight, mean_square))
+            for weight in (error, self.weight, np.where(rounded.mantissa == 0, self.weight, 0.0))
+        )
         return RoundingError(
-            relative=float(share_of(_size(error), _size(self.weight))),
+            relative=float(np.sqrt(np.mean(error**2))) / size if size else 0.0,
             clipped=float((np.abs(error) > step * HALF_A_STEP).mean()),
-            rows=share_of(_size(error, axis=(1, 2, 3)), _size(self.weight, axis=(1, 2, 3))),
+            rows=share_of(off, all_of_it),
+            lost=lost,
         )
 
     def with_output_factors(self, factors_O: Array) -> "Convolution":
         return replace(self, weight=self.weight * factors_O.reshape(-1, 1, 1, 1))
-
-
-def _size(values: Array, axis: tuple[int, ...] | None = None) -> Array:
-    """Root mean square."""
-    return np.asarray(np.sqrt(np.mean(values**2, axis=axis)))
 
 
 @dataclass(frozen=True, kw_only=True)

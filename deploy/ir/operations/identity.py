@@ -38,10 +38,10 @@ class Identity(WithoutWeights):
         multiplier, exponent = round_factor(rounding.factor)
         return IntIdentity(in_shape=self.in_shape, out_shape=self.out_shape, multiplier=multiplier, exponent=exponent)
 
-    def rounding_error(self, rounded: IntOperation, step: float) -> RoundingError:
+    def rounding_error(self, rounded: IntOperation, step: float, mean_square: Array) -> RoundingError:
         assert isinstance(rounded, IntIdentity)
         error = abs(rounded.multiplier * step - 1)
-        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]))
+        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]), lost=np.zeros(1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,8 +56,11 @@ class Receiver(Population, Protocol):
     def unsaturated_scale(self, lowest: float, highest: float) -> float:
         """Scale at which potentials from `lowest` to `highest`, which nothing proves, still fit; inf where all do."""
 
-    def least_current(self, frames: int) -> float | None:
-        """The constant current that just brings a neuron to its threshold within a clip; None without a threshold."""
+    def least_currents(self, frames: int) -> Array | None:
+        """The constant current that just brings a neuron of each channel to its threshold within a clip, [C].
+
+        inf for neurons that no input brings there; None for a population without a threshold.
+        """
 
     def rounding_cost(self, scale: float) -> float:
         """Mean square relative error that rounding to `scale` adds to its own parameters."""

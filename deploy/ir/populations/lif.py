@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.chip import NEURONS, ChipPart
-from deploy.ir.intervals import NEVER, THRESHOLD, Headroom, Interval, ratio
+from deploy.ir.intervals import NEVER, THRESHOLD, Headroom, Interval, by_channel, ratio
 from deploy.ir.machine import CURRENT_LIMIT, DECAY_ONE, POTENTIAL_LIMIT, STATE_SHIFT
 from deploy.ir.populations.base import Kind, Receiver
 from deploy.ir.populations.membrane import IntMembrane, Membrane, RunningIntMembrane, RunningMembrane
@@ -64,7 +64,8 @@ class Lif(Membrane):
         return min(ratio(POTENTIAL_LIMIT, highest), ratio(CURRENT_LIMIT, found.magnitude))
 
     def unsaturated_scale(self, lowest: float, highest: float) -> float:
-        """Scale at which the potentials that the calibration clips show still fit, with `THRESHOLD_STEPS` at least.
+        """Scale at which the potentials that the calibration clips show still fit, with `THRESHOLD_STEPS` at least for
+        the threshold in the middle.
 
         Nothing proves those: they saturate. An inhibited neuron then comes back too early, and one that is reset by
         subtraction forgets spikes that it still has to send; above a threshold that resets to 0 nothing is lost.
@@ -72,13 +73,13 @@ class Lif(Membrane):
         furthest = max(-lowest, 0.0 if self.subtract is None else highest)
         if furthest <= 0 or not self.reachable.size:
             return float("inf")
-        return max(POTENTIAL_LIMIT / furthest, THRESHOLD_STEPS / float(self.reachable.min()))
+        return max(POTENTIAL_LIMIT / furthest, THRESHOLD_STEPS / float(np.median(self.reachable)))
 
-    def least_current(self, frames: int) -> float | None:
-        """Of the neuron in the middle: its threshold times what it loses of it in a step, or gains in one of a clip."""
-        share, silent = np.maximum(self.decay, 1 / frames), False if self.silent is None else self.silent
-        threshold, share, silent = np.broadcast_arrays(self.threshold, share, silent)
-        return float(np.median((threshold * share)[~silent])) if not silent.all() else None
+    def least_currents(self, frames: int) -> Array:
+        """The threshold times what a neuron loses of it in a time step, or has to gain in each of a clip's."""
+        current = self.threshold * np.maximum(self.decay, 1 / frames)
+        lowest, _ = by_channel(current if self.silent is None else np.where(self.silent, np.inf, current))
+        return np.broadcast_to(lowest, self.shape[0])
 
     def rounding_cost(self, scale: float) -> float:
         exact = self.reachable * scale

@@ -39,7 +39,7 @@ class Relay:
     def unsaturated_scale(self, lowest: float, highest: float) -> float:
         return float("inf")
 
-    def least_current(self, frames: int) -> None:
+    def least_currents(self, frames: int) -> None:
         """There is no threshold to reach."""
 
     def rounding_cost(self, scale: float) -> float:

@@ -124,6 +124,17 @@ class FixedPointLayer:
     saturated: float | None = field(metadata=key("share of potentials at the ends of their register"))
     float_rate: float | None = field(metadata=key("spikes per neuron and time step in real numbers"))
     rate: float | None = field(metadata=key("the same in integers"))
+    row_error: float | None = field(
+        metadata=key("rounding error of the worst output channel's currents, as a share of their own size")
+    )
+    worst_row: int | None = field(metadata=key("that channel"))
+    lost_current: float | None = field(
+        metadata=key("what weights that became 0 carry of the current that makes a neuron fire, in the worst channel")
+    )
+    losing_row: int | None = field(metadata=key("that channel"))
+    shifted_channel: int | None = field(metadata=key("channel whose spikes rounding changes most, beyond chance"))
+    shifted_float_spikes: int | None = field(metadata=key("its spikes in real numbers"))
+    shifted_spikes: int | None = field(metadata=key("the same in integers"))
     peak: float | None = field(metadata=key("largest potential in integers, as a share of the threshold"))
     float_peak: float | None = field(metadata=key("the same in real numbers"))
     silenced: bool = field(metadata=key("it fires in real numbers and never in integers"))
