@@ -97,6 +97,11 @@ def by_channel(values: Values) -> tuple[Array, Array]:
     return by_step.min(axis=(0, 2, 3)) * 1.0, by_step.max(axis=(0, 2, 3)) * 1.0
 
 
+def in_the_middle(values: Values) -> Array:
+    """The median of every channel, [C], over positions: what one neuron of it cannot move."""
+    return np.asarray(np.median(values, axis=(-2, -1)) * 1.0)
+
+
 def ratio(limit: float, worst: float) -> float:
     """How many times `worst` fits into `limit`; what is always zero has no limit."""
     return limit / worst if worst else float("inf")

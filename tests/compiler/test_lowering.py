@@ -10,13 +10,8 @@ from hardware import load_chip
 
 def test_every_pass_is_a_step_and_none_changes_the_result(exported) -> None:
     steps = list(lowering_steps(exported.graph))
-    assert [step.name for step in steps] == [
-        "from_nir",
-        "merge_linear_chains",
-        "drop_markers",
-        "normalise_gains",
-        "split_relays",
-    ]
+    passes = ["from_nir", "merge_linear_chains", "drop_markers", "normalise_gains", "split_relays", "balance_rows"]
+    assert [step.name for step in steps] == passes
     assert all(step.what.endswith(".") and "\n" not in step.what for step in steps)
     expected = interpret(exported.graph, exported.frames_NTCHW)["output"][:, -1]
     for step in steps:

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 import ints
 import reals
 from deploy.ir.contracts import check_integer
+from deploy.ir.grid import grid_levels
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.network import Network, run_float
 from deploy.ir.operations.attention import IntAttention
 from deploy.ir.operations.convolution import Convolution, IntConvolution
 from deploy.ir.populations.input import Input
+from deploy.ir.populations.integrator import Integrator
 from deploy.ir.populations.lif import IntLif, Lif
 from deploy.ir.populations.relay import IntRelay, Relay
 from deploy.ir.rounding import round_bias
 from deploy.ir.types import Shape
 from deploy.passes.bounds import prove
-from deploy.passes.calibrate import calibrate, grid_levels
+from deploy.passes.calibrate import INPUT_LEVELS, calibrate
 from deploy.passes.from_nir import from_nir
 from deploy.passes.merge_linear_chains import merge_linear_chains
 from deploy.passes.quantize import quantize_calibrated as quantize
@@ -319,15 +321,91 @@ def test_calibration_says_what_the_clips_show() -> None:
 def test_an_input_on_a_grid_keeps_it() -> None:
     """Pixels (p / 255 - 0.45) / 0.225 are (4 p - 459) / 229.5; counts have steps of 1; measurements no grid."""
     pixels = (np.arange(256, dtype=np.float32) / 255 - np.float32(0.45)) / np.float32(0.225)
-    assert grid_levels(pixels) == pytest.approx(229.5, rel=1e-5)
-    assert grid_levels(np.array([0.0, 3.0, 7.0])) == 1.0
-    assert grid_levels(np.sort(np.random.default_rng(0).normal(size=1000))) is None
+    assert grid_levels(pixels, INPUT_LEVELS) == pytest.approx(229.5, rel=1e-5)
+    assert grid_levels(np.array([0.0, 3.0, 7.0]), INPUT_LEVELS) == 1.0
+    assert grid_levels(np.random.default_rng(0).normal(size=1000), INPUT_LEVELS) is None
 
 
-@pytest.mark.parametrize("frames", [np.zeros((0, 4, 3, 5, 5)), np.zeros((2, 4, 3, 5, 5))])
-def test_calibration_needs_clips_that_show_something(frames: NDArray[Any]) -> None:
-    with pytest.raises(InputError, match="calibration"):
-        calibrate(random_network(0), frames)
+@pytest.mark.parametrize("unit", [1e-5, 0.3, 2.0, 1e5])
+def test_a_grid_has_no_unit(unit: float) -> None:
+    """0, 2 and 5 are 5 levels to the largest, whatever a level is; 3 levels do not hold them, and of zeros is none."""
+    values = np.array([0, -2, 5], dtype=np.float32) * np.float32(unit)
+    assert grid_levels(values, 5) == pytest.approx(1 / unit, rel=1e-6)
+    assert grid_levels(values, 4) is None
+    assert grid_levels(values * 0, 5) is None
+
+
+def test_a_few_pixels_tell_nothing_of_the_others() -> None:
+    """A black clip of a video whose white is known: the levels of all pixels, not the one of black."""
+    black = np.full((1, FRAMES, 3, 5, 5), -2.0)
+    assert calibrate(random_network(0), black).input_levels == 0.5
+    assert calibrate(random_network(0), black, input_range=(-2.0, 2.5)).input_levels is None
+
+
+@pytest.mark.parametrize("largest", [2**15, 2**20, 2**30])
+def test_whole_numbers_of_any_size_can_enter(largest: int) -> None:
+    """64 inputs of 16 bits times mantissas of 127 would overflow 24 bits; they enter with as many levels as fit."""
+    rng = np.random.default_rng(0)
+    net = two_layers(dense(rng.normal(size=(5, 64)) / largest), dense(np.ones((1, 5))))
+    frames = rng.integers(-largest, largest, (2, FRAMES, 64, 1, 1)).astype(np.float64)
+    integers = quantized(net, frames)
+    assert integers.input.scale < 1
+    assert integers.input.clipped(frames) == 0
+    assert max(headroom.share for headroom in prove(integers)) <= 1
+    exact, found = run_float(net, frames)["hidden"], run_integer(integers, frames)["hidden"]
+    assert exact.sum() > 20
+    assert (exact != found).mean() < 0.04
+
+
+def test_clips_of_zeros_calibrate_what_biases_drive() -> None:
+    """Tau 2, bias 1.5: v is 0.75, then 1.125 and a spike, so every second step; a bias of 0.9 never gets to 1."""
+    bias = np.reshape([1.5, 0.9], (2, 1, 1))
+    net = two_layers(dense(np.ones((2, 2))), dense([[1.0, 1.0]]), bias=bias)
+    zeros = np.zeros((1, FRAMES, 2, 1, 1))
+    fired = run_integer(quantized(net, zeros), zeros)["hidden"].reshape(FRAMES, 2)
+    assert fired.T.tolist() == [[0, 1] * (FRAMES // 2), [0] * FRAMES]
+
+
+def test_clips_of_zeros_calibrate_what_nothing_drives() -> None:
+    net = two_layers(dense(np.ones((2, 2))), dense([[1.0, 1.0]]))
+    zeros = np.zeros((1, FRAMES, 2, 1, 1))
+    assert not run_integer(quantized(net, zeros), zeros)["output"].any()
+
+
+def test_calibration_needs_a_clip() -> None:
+    with pytest.raises(InputError, match="calibration needs at least one clip, found none"):
+        calibrate(random_network(0), np.zeros((0, 4, 3, 5, 5)))
+
+
+def adding(weight_OI: Any, frames: int) -> Network:
+    """Integrators that keep everything."""
+    dense_layer = dense(weight_OI)
+    shape = dense_layer.geometry.out_shape
+    integrators = Integrator(shape=shape, bias=np.zeros((1, 1, 1)), decay=np.zeros((1, 1, 1)))
+    return reals.network(
+        {"input": Input(shape=dense_layer.geometry.in_shape), "output": integrators},
+        reals.link("input", "output", dense_layer),
+        frames=frames,
+    )
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.05])
+def test_what_right_shifts_cut_off_does_not_add_up(rate: float) -> None:
+    """A right shift takes half a unit of a sum in every step, so 1000 of 2000 steps, and nothing of a sum of 0.
+
+    Rounded to the nearest, a sum is off by 0.29 units (root mean square), 2000 by 0.29 * sqrt(2000) = 13; the bias is
+    off by 1 / 128 at most, which makes 16. Three times the one and the other are 55 units.
+    """
+    steps, rng = 2000, np.random.default_rng(0)
+    net = adding(rng.normal(size=(6, 4)), steps)
+    frames = rng.normal(size=(1, steps, 4, 1, 1)) * (rng.random((1, steps, 1, 1, 1)) < rate)
+    integers = quantized(net, frames)
+    (connection,) = integers.connections
+    assert connection.operation.exponent < 0
+    exact, found = run_float(net, frames)["output"], run_integer(integers, frames)["output"]
+    off = found[0, -1].ravel() - exact[0, -1].ravel() * integers.populations["output"].scale
+    assert np.abs(off).max() < 55
+    assert abs(off.mean()) < 25
 
 
 def test_a_whole_svformer(exported: Any) -> None:

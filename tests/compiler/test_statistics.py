@@ -78,13 +78,15 @@ def test_a_mean_square_is_that_of_a_channel() -> None:
 
 
 def test_counts_add() -> None:
-    """2 of 8 spikes and 1 of 4: 3 of 12. Of a layer that is not asked for, none."""
+    """2 of 8 spikes and 1 of 4: 3 of 12; in channels, 3 of the first, none of the second. Of another layer, none."""
     assert (Count(found=2, of=8) + Count(found=1, of=4)).share == 0.25
     counts = SpikeCounts(["lif"])
     for clip in ([1, 0, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0]):
-        counts.add("lif", np.array(clip, dtype=np.uint8))
-        counts.add("relay", np.array(clip, dtype=np.int32))
+        messages = np.array(clip).reshape(1, -1, 2, 1, 1)
+        counts.add("lif", messages.astype(np.uint8))
+        counts.add("relay", messages.astype(np.int32))
     assert counts.rates == {"lif": 0.25}
+    assert counts.by_channel["lif"].tolist() == [3, 0]
 
 
 def test_chunks_hold_every_clip_once_in_order() -> None:

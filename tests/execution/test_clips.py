@@ -9,7 +9,8 @@ import pytest
 from deploy.clips.files import from_files, shipped, with_views
 from deploy.clips.read import batches, example_clips, known_range, load, require_readable
 from deploy.clips.source import ClipSource, InputFormat
-from deploy.passes.calibrate import grid_levels
+from deploy.ir.grid import grid_levels
+from deploy.passes.calibrate import INPUT_LEVELS
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.errors import InputError
 from svformer.data.clips import MEAN, STD
@@ -125,7 +126,7 @@ def test_a_recording_of_events_becomes_counts_that_nothing_scales(tmp_path: Path
     assert frames.dtype == np.float32
     assert np.argwhere(frames).tolist() == [[0, 1, 0, 0], [1, 0, 0, 31], [1, 1, 31, 0]]  # frame, polarity, y, x
     assert frames[0, 1, 0, 0] == 2
-    assert grid_levels(np.unique(frames)) == 1.0  # the integers that enter a chip are the counts
+    assert grid_levels(frames, INPUT_LEVELS) == 1.0  # the integers that enter a chip are the counts
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (2, 32), (2048,)])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.chip import NEURONS, ChipPart
-from deploy.ir.intervals import NEVER, THRESHOLD, Headroom, Interval, by_channel, ratio
+from deploy.ir.intervals import NEVER, THRESHOLD, Headroom, Interval, in_the_middle, ratio
 from deploy.ir.machine import CURRENT_LIMIT, DECAY_ONE, POTENTIAL_LIMIT, STATE_SHIFT
 from deploy.ir.populations.base import Kind, Receiver
 from deploy.ir.populations.membrane import IntMembrane, Membrane, RunningIntMembrane, RunningMembrane
@@ -78,8 +78,8 @@ class Lif(Membrane):
     def least_currents(self, frames: int) -> Array:
         """The threshold times what a neuron loses of it in a time step, or has to gain in each of a clip's."""
         current = self.threshold * np.maximum(self.decay, 1 / frames)
-        lowest, _ = by_channel(current if self.silent is None else np.where(self.silent, np.inf, current))
-        return np.broadcast_to(lowest, self.shape[0])
+        middle = in_the_middle(current if self.silent is None else np.where(self.silent, np.inf, current))
+        return np.broadcast_to(middle, self.shape[0])
 
     def rounding_cost(self, scale: float) -> float:
         exact = self.reachable * scale
