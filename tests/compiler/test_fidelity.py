@@ -15,6 +15,7 @@ from deploy.ir.integer import IntNetwork, as_images
 from deploy.ir.network import Network, run_float
 from deploy.ir.populations.input import Input
 from deploy.ir.types import Shape
+from deploy.passes.balance_rows import balance_rows
 from deploy.passes.bounds import prove
 from deploy.passes.calibrate import calibrate
 from deploy.passes.lowering import lower
@@ -122,6 +123,61 @@ def test_a_layer_that_falls_silent_is_never_passed_silently() -> None:
         f"lif: falls silent: {found['lif'].float_rate:.3g} spikes a neuron and step in real numbers, none in integers, "
         f"whose potential reaches {peak:.3g} x the threshold (1.5 x in real numbers)"
     )
+
+
+def test_a_row_of_small_weights_is_judged_by_its_own_size() -> None:
+    """Rows of 1000 and 1 into what sends real numbers: a step is 1000 / 127 = 7.9, so all of the second rounds to 0."""
+    rows = np.repeat([[1000.0], [1.0]], 3, axis=1) * [[1, -1, 0.7]]
+    net = reals.network(
+        {"input": Input(shape=(3, 1, 1)), "output": reals.relay((2, 1, 1))},
+        reals.link("input", "output", reals.dense(rows)),
+        frames=T,
+    )
+    found = report(net, spikes((3, 1, 1)))["output"]
+    assert found.weight_error is not None
+    assert found.weight_error < 0.01
+    assert found.row_error == pytest.approx(1)
+    assert found.worst_row == 1
+    (line,) = warnings([found])
+    assert line.startswith("output: weights of channel 1 off by 100.0 % (1.0 is ")
+
+
+def test_an_odd_weight_that_takes_the_bits_of_its_row_is_told() -> None:
+    """Nine weights of 0.8 beside one of 1000 are lost: at a rate of 0.3, 0.8 * sqrt(9 * 0.3) = 1.3 a step.
+
+    A current of threshold x decay = 0.5 makes the neuron fire. The odd input is there as often as the others, so of the
+    row's currents hardly anything is lost.
+    """
+    rows = np.full((3, 10), 0.8)
+    rows[1, 0] = 1000
+    found = report(balance_rows(layer(rows)), spikes((10, 1, 1)))["lif"]
+    assert found.row_error is not None
+    assert found.row_error < 0.01
+    assert found.losing_row == 1
+    assert found.lost_current == pytest.approx(0.8 * np.sqrt(9 * 0.3) / 0.5, rel=0.1)
+    assert any("weights of channel 1 that rounded to 0, next to far larger ones" in line for line in warnings([found]))
+
+
+def test_a_channel_that_fires_otherwise_is_named() -> None:
+    """The layer's rate hides it: of 20 channels one loses its spikes, whose weight of 1.5 rounds to 0 beside 1000."""
+    rows = np.full((20, 2), [1.5, 0.0])
+    rows[7, 1] = 1000
+    frames = spikes((2, 1, 1))
+    frames[:, :, 1] = 0
+    found = report(balance_rows(layer(rows, decay=1.0)), frames)["lif"]
+    assert not found.silenced
+    assert found.shifted_channel == 7
+    assert (found.shifted_float_spikes, found.shifted_spikes) == (frames[:, :, 0].sum(), 0)
+    told = f"lif: channel 7 fires otherwise: {found.shifted_float_spikes:.0f} spikes in real numbers, 0 in integers"
+    assert told in warnings([found])
+
+
+def test_what_fires_as_before_is_not_named() -> None:
+    found = report(layer(np.random.default_rng(0).normal(0.4, 0.5, (20, 6))), spikes((6, 1, 1)))["lif"]
+    assert found.rate is not None
+    assert found.rate > 0.1
+    assert (found.shifted_channel, found.shifted_float_spikes, found.shifted_spikes) == (None, None, None)
+    assert warnings([found]) == []
 
 
 def test_a_layer_that_is_silent_anyway_is_no_warning() -> None:
