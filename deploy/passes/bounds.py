@@ -108,7 +108,7 @@ def _refuse_overflows(found: list[Headroom]) -> None:
     over = [headroom for headroom in found if headroom.share > 1]
     if over:
         offenders = "; ".join(str(headroom) for headroom in over)
-        raise InputError(f"the integer network could overflow: {offenders}; use a smaller scale or fewer weight bits")
+        raise InputError(f"the integer network could overflow: {offenders}; use fewer weight bits or smaller weights")
 
 
 def _through(connection: IntConnection, x: Interval, found: list[Headroom]) -> Interval:

@@ -9,7 +9,7 @@ channel on the calibration clips: that of weights, and that of right shifts, whi
 from the inside out, and by which error:
 
 - the exponent of a connection: 3 candidates, mean square error of its currents (`deploy.ir.rounding.round_weights`);
-- the scale of a stream: 16 of an octave and a power of two, the same error with that of thresholds (scales.py);
+- the scale of a stream: 16 of an octave and those that keep a grid of weights, the same error with that of thresholds;
 - the share of its registers that a worst case may fill: 7 whole networks (`FILLS`), each proven not to overflow or
   refused, the error of the results on the calibration clips: where a spike flips is chance, and a flipped spike
   reaches hundreds of neurons.
@@ -189,9 +189,12 @@ def _messages(network: IntNetwork, names: set[str], part: Values) -> Mapping[str
 
 def _cut_off(connection: IntConnection, sent_NTCHW: Values) -> Array:
     """Sum of what the right shift of a connection cuts off the sums of every channel, in its unit, [O, 1, 1]."""
-    operation, below = connection.operation, 1 << -connection.operation.exponent
-    sums_NTCHW = apply_over_time(operation.with_exponent(0), sent_NTCHW, connection.delay)
-    return (sums_NTCHW % below).sum(axis=(0, 1, 3, 4), dtype=np.int64)[:, np.newaxis, np.newaxis] / below
+    summed, below = connection.operation.with_exponent(0), 1 << -connection.operation.exponent
+    total = np.zeros(summed.out_shape[0], dtype=np.int64)
+    for clip in range(len(sent_NTCHW)):  # all at once would need the memory of all
+        sums_NTCHW = apply_over_time(summed, sent_NTCHW[clip : clip + 1], connection.delay)
+        total += (sums_NTCHW % below).sum(axis=(0, 1, 3, 4))
+    return total[:, np.newaxis, np.newaxis] / below
 
 
 def _refuse_lost_decays(network: Network) -> None:
