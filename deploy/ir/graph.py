@@ -9,7 +9,8 @@ import nir
 from nir.serialization import hdf2dict
 
 from deploy.ir.canonical import canonical
-from deploy.ir.nodes import EXTENSIONS, VERSION
+from deploy.ir.fields import DAMAGED
+from deploy.ir.reading import graph_of
 from deploy.ir.shapes import infer_shapes
 from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
@@ -30,51 +31,32 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; `python deploy/export_nir.py` writes one")
+    content = _content(path)
     try:
-        with h5py.File(path, "r") as file:
-            content = hdf2dict(file["node"])
-        unknown = sorted(_unknown_types(content, ""))
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not a readable NIR file ({error}); export it again") from error
-    if unknown:
-        raise InputError(f"{path}: unknown node types: {', '.join(unknown)}; allowed: NIR's 17 and {list(EXTENSIONS)}")
+        read = graph_of(content)
+    except DAMAGED as error:
+        raise InputError(f"{path}: {error}") from error
     try:
-        graph = canonical(_to_node(content))
+        graph = canonical(read)
+        if not graph.inputs:
+            raise ValueError("no Input node; a clip enters there")
         infer_shapes(graph)
-    except (TypeError, ValueError, KeyError, AssertionError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: inconsistent graph: {error}") from error
     return graph
 
 
-def _unknown_types(content: dict[str, Any], prefix: str) -> list[str]:
-    offenders = []
-    for name, node in content["nodes"].items():
-        if node["type"] == "NIRGraph":
-            offenders += _unknown_types(node, f"{prefix}{name}/")
-        elif node["type"] not in EXTENSIONS and not _is_standard(node["type"]):
-            offenders.append(f"{node['type']} ({prefix}{name})")
-        elif int(node.get("version", VERSION)) != VERSION:
-            offenders.append(f"{node['type']} version {node['version']} ({prefix}{name})")
-    return offenders
+def _content(path: Path) -> dict[str, Any]:
+    """What a file holds, without the meaning; raises `InputError` for what is no file of NIR."""
+    try:
+        with h5py.File(path, "r") as file:
+            found = sorted(file)
+            content = hdf2dict(file["node"]) if "node" in file else None
+    except (OSError, *DAMAGED) as error:
+        raise InputError(f"{path}: not a readable NIR file ({error}); export it again") from error
+    if content is None:
+        held = "a network of lava-dl" if "layer" in found else f"HDF5 with {', '.join(found) or 'nothing'} inside"
+        raise InputError(f"{path}: not a NIR file but {held}; allowed: what nir.write makes; export it again from the model")
+    return content
 
 
-def _is_standard(kind: str) -> bool:
-    found = getattr(nir, kind, None)
-    return isinstance(found, type) and issubclass(found, nir.NIRNode) and found is not nir.NIRNode
-
-
-def _to_node(content: dict[str, Any]) -> Any:
-    kind = content["type"]
-    if kind == "NIRGraph":
-        nodes = {name: _to_node(node) for name, node in content["nodes"].items()}
-        edges = [(_text(a), _text(b)) for a, b in content["edges"]]
-        return nir.NIRGraph(nodes, edges, metadata=content.get("metadata", {}), type_check=False)
-    if kind in EXTENSIONS:
-        return EXTENSIONS[kind].from_dict(content)
-    if kind in ("Conv1d", "Conv2d"):
-        content.setdefault("input_shape", None)  # HDF5 holds no None, so writers leave it out
-    return nir.dict2NIRNode(content)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -14,7 +14,7 @@ from deploy.ir.canonical import canonical
 from deploy.ir.loops import execution_groups, is_loop, late_edges
 from deploy.ir.neurons import NEURONS, Layer, equation, run_layer
 from deploy.ir.nodes import ExtensionNode
-from deploy.ir.primitives import NodeShape, held_back, primitive_of
+from deploy.ir.primitives import NodeShape, held_back, own_input_shape, primitive_of
 from deploy.ir.shapes import infer_shapes, predecessors
 from deploy.ir.types import Array, Values
 from svformer.common.errors import InputError
@@ -50,7 +50,8 @@ def interpret(
             signals[group[0]] = np.asarray(frames_NTCHW, dtype=np.float64)
         else:
             incoming = [signals[source] for source in sources[group[0]]]
-            signals[group[0]] = _apply(node, sum(incoming[1:], start=incoming[0]), dt)
+            nothing = np.zeros((*np.shape(frames_NTCHW)[:2], *own_input_shape(node)))
+            signals[group[0]] = _apply(node, sum(incoming[1:], start=incoming[0] if incoming else nothing), dt)
         for name in group:
             on_node(name, signals)
         for source in {source for name in group for source in sources[name]}:
@@ -65,7 +66,7 @@ def graph_dt_s(graph: nir.NIRGraph) -> float:
         raise InputError("the graph's metadata has no 'dt' (length of a time step in seconds); say it with --dt")
     try:
         dt_s = float(graph.metadata["dt"])
-    except ValueError:
+    except (ValueError, TypeError):
         dt_s = math.nan
     if not 0 < dt_s < math.inf:
         raise InputError(f"dt is {graph.metadata['dt']}; allowed: a positive number of seconds")

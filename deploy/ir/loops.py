@@ -4,16 +4,16 @@ NIR's time is continuous and says nothing of it, so this is our rule, and the on
 snnTorch (one step from a spike to its own neuron's input):
 
 1. A Delay node of more than zero breaks every loop through it: its value is an older one anyway.
-2. Of the loops that remain, the edge that leads back is late by one time step: the edge u -> v where every path from
-   an input to u goes through v. A loop that can be entered at several nodes has no such edge; there every edge that
-   leaves a neuron is late.
+2. Of the loops that remain, the edge that leads back is late by one time step: the edge u -> v where every path to u
+   from an Input, or from another node that no edge leads to, goes through v. A loop that can be entered at several
+   nodes, or at none, has no such edge; there every edge that leaves a neuron is late.
 3. What is late is the spike, not the weights behind it: where nothing else uses u, a node without state, the edges
    into u are late in its place. So a bias of a recurrent weight acts from the first step on.
 4. A late edge gives 0 in the first time step.
 5. A loop without a neuron or integrator, and without a delay, is refused.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import networkx as nx
@@ -31,7 +31,8 @@ def late_edges(nodes: Mapping[str, nir.NIRNode], edges: Iterable[Edge]) -> dict[
     direct = _graph(nodes, (edge for edge in full.edges if not is_delay(nodes[edge[1]])))
     loops = _loops(direct)
     _refuse_stateless(nodes, loops)
-    back = {edge for loop in loops for edge in loop.edges if _leads_back(nodes, direct, edge)}
+    begins = [name for name in full if not full.in_degree(name)]
+    back = {edge for loop in loops for edge in loop.edges if _leads_back(begins, direct, edge)}
     ahead = _graph(nodes, (edge for edge in direct.edges if edge not in back))
     left = {edge for loop in _loops(ahead) for edge in loop.edges if isinstance(nodes[edge[0]], STATEFUL)}
     return _moved_to_spikes(nodes, full, dict.fromkeys(back | left, 1))
@@ -91,16 +92,15 @@ def _refuse_stateless(nodes: Mapping[str, nir.NIRNode], loops: Iterable[nx.DiGra
         raise ValueError(f"a loop through {names} without a neuron or a delay: its value would depend on itself")
 
 
-def _leads_back(nodes: Mapping[str, nir.NIRNode], graph: nx.DiGraph, edge: Edge) -> bool:
-    """Rule 2: every path from an input to the edge's source goes through its target."""
+def _leads_back(begins: Sequence[str], graph: nx.DiGraph, edge: Edge) -> bool:
+    """Rule 2: every path from where the graph begins to the edge's source goes through its target."""
     source, target = edge
     around = graph.subgraph(name for name in graph if name != target)
-    inputs = [name for name, node in nodes.items() if isinstance(node, nir.Input)]
-    return _reachable(graph, inputs, source) and not _reachable(around, inputs, source)
+    return _reachable(graph, begins, source) and not _reachable(around, begins, source)
 
 
-def _reachable(graph: nx.DiGraph, inputs: list[str], name: str) -> bool:
-    return name in graph and any(nx.has_path(graph, start, name) for start in inputs)
+def _reachable(graph: nx.DiGraph, begins: Sequence[str], name: str) -> bool:
+    return name in graph and any(nx.has_path(graph, start, name) for start in begins)
 
 
 def _moved_to_spikes(nodes: Mapping[str, nir.NIRNode], graph: nx.DiGraph, late: dict[Edge, int]) -> dict[Edge, int]:

@@ -4,6 +4,11 @@
     v <- v + dt / tau (leak - v + r u)     without a leak (IF, I): v <- v + dt r u
     a spike when v > threshold, then v <- reset; without a threshold (LI, I, CubaLI) v itself is sent
 
+A time constant that is infinite is the limit of the equation: v keeps its value, and v <- v + dt (r / tau) u. Where r is
+infinite, too, one unit of input adds what it adds in the other neurons of the layer, if it is the same in all of them,
+else 1: frameworks that count in time steps write tau = dt / (1 - beta) and r = tau / dt, and beta is 1. A threshold
+that is infinite is never reached.
+
 Before the first frame a neuron is at rest: u = 0, and v where it stays without input (v_leak; v_reset for IF; 0 for
 I), as norse and SpikingJelly begin, too. A Threshold has no state: v = x.
 """
@@ -31,6 +36,7 @@ class Equation:
     r: Array
     rest: Array
     leak: Array | None = None
+    leaks: NDArray[np.bool_] | None = None  # which neurons do; None: all, where there is a leak
     threshold: Array | None = None
     reset: Array | None = None
     synapse: tuple[Array, Array] | None = None  # dt / tau_syn, w_in
@@ -47,20 +53,61 @@ def equation(node: nir.NIRNode, dt_s: float) -> Equation:
         rest = np.zeros_like(p["r"]) if reset is None else reset
         return Equation(rate=np.full_like(p["r"], dt_s), r=p["r"], rest=rest, threshold=threshold, reset=reset)
     cuba = isinstance(node, (nir.CubaLI, nir.CubaLIF))
+    tau = p["tau_mem" if cuba else "tau"]
+    leaks = ~np.isposinf(tau)
     return Equation(
-        rate=_rate(dt_s, p["tau_mem" if cuba else "tau"]),
-        r=p["r"],
+        rate=np.where(leaks, _rate(dt_s, tau), dt_s),
+        r=p["r"] if leaks.all() else np.where(leaks, p["r"], _slope(tau, p["r"], dt_s)),
         rest=leak,
         leak=leak,
+        leaks=None if leaks.all() else leaks,
         threshold=threshold,
         reset=reset,
         synapse=(_rate(dt_s, p["tau_syn"]), p["w_in"]) if cuba else None,
     )
 
 
+def _slope(tau_s: Array, r: Array, dt_s: float) -> Array:
+    """What r / tau is where tau is infinite: 0, but for an r that is infinite, too."""
+    finite = np.isfinite(tau_s) & np.isfinite(r) & (tau_s != 0)
+    slopes = r[finite] / tau_s[finite]
+    alike = slopes.size and np.allclose(slopes, slopes.flat[0], rtol=FLOAT32_ROUNDING)
+    return np.where(np.isinf(r), np.sign(r) * (abs(slopes.flat[0]) if alike else 1 / dt_s), 0.0)
+
+
+def endless(node: nir.NIRNode) -> dict[str, NDArray[np.bool_]]:
+    """Parameters of neurons that may be infinite, and in which of them: time constants and thresholds."""
+    tau = next((getattr(node, name) for name in ("tau", "tau_mem") if hasattr(node, name)), None)
+    found = {name: np.isposinf(getattr(node, name)) for name in ("v_threshold", "threshold") if hasattr(node, name)}
+    if tau is not None:
+        forever = np.isposinf(tau)
+        found |= {"tau_mem" if hasattr(node, "tau_mem") else "tau": forever, "r": forever & np.isinf(node.r)}
+    return found
+
+
+def endless_notes(node: nir.NIRNode) -> list[str]:
+    """What infinite parameters of a layer mean."""
+    found, said = endless(node), []
+    forever = found.get("tau", found.get("tau_mem"))
+    if forever is not None and forever.any():
+        deaf = forever & np.isfinite(node.r)
+        said.append(f"{_many(forever)} have an infinite time constant and do not leak")
+        if deaf.any():
+            said.append(f"{_many(deaf)} have an infinite time constant and a finite r: no input moves them")
+    never = found.get("v_threshold", found.get("threshold"))
+    if never is not None and never.any():
+        said.append(f"{_many(never)} have an infinite threshold and never fire; an LI would send its potential")
+    return said
+
+
+def _many(mask: NDArray[np.bool_]) -> str:
+    return f"{np.count_nonzero(mask)} of {mask.size} neurons"
+
+
 def _rate(dt_s: float, tau_s: Array) -> Array:
     """The share dt / tau; a tau of one time step is one, also when it went through float32."""
-    rate = dt_s / tau_s
+    with np.errstate(divide="ignore"):  # a tau of 0 is refused later, by name
+        rate = dt_s / tau_s
     return np.where(np.abs(rate - 1) < FLOAT32_ROUNDING, 1.0, rate)
 
 
@@ -80,13 +127,19 @@ class Layer:
         else:
             rate, w_in = eq.synapse
             self.u = self.u + rate * (w_in * x_N - self.u)
-        drive = eq.r * self.u if eq.leak is None else eq.leak - self.v + eq.r * self.u
-        self.v = self.v + eq.rate * drive
+        self.v = self.v + eq.rate * self._drive(eq)
         if eq.threshold is None or eq.reset is None:
             return self.v
         spikes = self.v > eq.threshold
         self.v = np.where(spikes, eq.reset, self.v)
         return spikes.astype(np.float64)
+
+    def _drive(self, eq: Equation) -> Array:
+        if eq.leak is None:
+            return eq.r * self.u
+        if eq.leaks is None:
+            return eq.leak - self.v + eq.r * self.u
+        return np.where(eq.leaks, eq.leak - self.v, 0.0) + eq.r * self.u
 
 
 def run_layer(eq: Equation, x_NT: Array) -> Array:

@@ -91,6 +91,9 @@ def _run_scale(node: nir.Scale, x: Array, dt: float) -> Array:
 
 
 def _flat_shape(node: nir.Flatten, shape: NodeShape) -> NodeShape:
+    for axis in (int(node.start_dim), int(node.end_dim)):
+        if not -len(shape) <= axis < len(shape):
+            raise ValueError(f"joins axis {axis} of shape {shape}; allowed: {-len(shape)} to {len(shape) - 1}")
     first, last = int(node.start_dim) % len(shape), int(node.end_dim) % len(shape)
     return (*shape[:first], int(np.prod(shape[first : last + 1])), *shape[last + 1 :])
 
@@ -145,6 +148,17 @@ PRIMITIVES: dict[type | tuple[type, ...], Primitive] = {
 def rank_of(node: nir.NIRNode) -> int | None:
     """Dimensions that a node takes; None where its kind does not say it, or is not supported."""
     return next((primitive.rank(node) for kind, primitive in PRIMITIVES.items() if isinstance(node, kind)), None)
+
+
+def own_input_shape(node: nir.NIRNode) -> NodeShape:
+    """The shape that a node takes by itself, whatever arrives; () where its kind or its values leave that open."""
+    if isinstance(node, (nir.Linear, nir.Affine)):
+        return (*node.weight.shape[:-2], node.weight.shape[-1])
+    if isinstance(node, CONVOLUTIONS) and node.input_shape is not None:
+        return (node.weight.shape[1] * int(node.groups), *as_shape(node.input_shape))
+    if isinstance(node, (*ELEMENTWISE, ExtensionNode)):
+        return as_shape(node.input_type["input"])
+    return ()
 
 
 def primitive_of(node: nir.NIRNode) -> Primitive:

@@ -4,10 +4,13 @@
 refuses conv -> neuron -> depthwise conv. `infer_shapes` does the check instead, and names every offender.
 """
 
+import math
+from collections.abc import Iterable, Mapping
+
 import nir
 
 from deploy.ir.loops import execution_groups
-from deploy.ir.primitives import NodeShape, primitive_of
+from deploy.ir.primitives import NodeShape, own_input_shape, primitive_of
 
 
 def predecessors(graph: nir.NIRGraph) -> dict[str, list[str]]:
@@ -44,32 +47,59 @@ def infer_shapes(graph: nir.NIRGraph) -> dict[str, NodeShape]:
 
 def known_shapes(graph: nir.NIRGraph) -> tuple[dict[str, NodeShape], list[str]]:
     """The shapes that can be told, and what is wrong with the nodes whose shape cannot."""
-    sources, shapes, problems = predecessors(graph), dict[str, NodeShape](), []
-    for name in from_input_on(graph):
-        node, found = graph.nodes[name], {shapes[s] for s in sources[name] if s in shapes}
-        if not sources[name] and not isinstance(node, nir.Input):
-            problems.append(f"{name} ({type(node).__name__}) has no input")
+    sources, order = predecessors(graph), from_input_on(graph)
+    shapes, problems = dict[str, NodeShape](), list[str]()
+    for name, begins in order.items():
+        node = graph.nodes[name]
+        found = arriving(node, sources[name], shapes, begins=begins)
+        if begins and not found and not isinstance(node, nir.Input):
+            problems.append(f"{name} ({type(node).__name__}) has no input, and does not say what shape it takes")
         elif len(found) == 1 or isinstance(node, nir.Input):
-            try:
-                shapes[name] = output_shape(node, *found)
-            except ValueError as error:
-                problems.append(f"{name}: {error}")
+            shapes |= _told(name, node, found, problems)
+    for name in (name for name, begins in order.items() if begins and name in shapes):
+        for shape in {shapes[source] for source in sources[name] if source in shapes}:  # a loop comes back to its begin
+            _told(name, graph.nodes[name], {shape}, problems)
     return shapes, problems
 
 
-def from_input_on(graph: nir.NIRGraph) -> list[str]:
-    """Node names so that each but the first of all comes after one of its sources, also within a loop."""
+def _told(name: str, node: nir.NIRNode, found: set[NodeShape], problems: list[str]) -> dict[str, NodeShape]:
+    """The shape that a node gives, under its name; nothing, and a problem more, where it cannot take what arrives."""
+    try:
+        return {name: output_shape(node, *found)}
+    except ValueError as error:
+        problems.append(f"{name}: {error}")
+        return {}
+
+
+def arriving(
+    node: nir.NIRNode, sources: Iterable[str], shapes: Mapping[str, NodeShape], *, begins: bool
+) -> set[NodeShape]:
+    """Shapes of what arrives at a node, of those known; what begins without an Input says itself what it takes."""
+    found = {shapes[source] for source in sources if source in shapes}
+    if begins and not found and (own := own_input_shape(node)):
+        return {own}
+    return found
+
+
+def from_input_on(graph: nir.NIRGraph) -> dict[str, bool]:
+    """Node names so that each comes after one of its sources, also within a loop; and which have none before them.
+
+    Those are the Input, nodes that no edge leads to, and one node of every loop that nothing else reaches: the first of
+    those that say themselves that they take the most values.
+    """
     sources, waiting = predecessors(graph), execution_order(graph)
-    order: dict[str, None] = {}
+    order: dict[str, bool] = {}
     while waiting:
         before = len(order)
         for name in waiting:
             if not sources[name] or any(source in order for source in sources[name]):
-                order[name] = None
+                order[name] = not sources[name]
         waiting = [name for name in waiting if name not in order]
-        if len(order) == before:
-            break  # a part that no input reaches
-    return [*order, *waiting]
+        if waiting and len(order) == before:
+            begin = max(waiting, key=lambda name: math.prod(own_input_shape(graph.nodes[name]) or (0,)))
+            order[begin] = True
+            waiting.remove(begin)
+    return order
 
 
 def output_shape(node: nir.NIRNode, shape: NodeShape = ()) -> NodeShape:

@@ -16,7 +16,7 @@ from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, bias_of, kernel_of
 from deploy.ir.loops import late_edges
 from deploy.ir.model import stated_frames
 from deploy.ir.network import Connection, Network, endless_loops
-from deploy.ir.neurons import NEURONS, SPIKING, equation
+from deploy.ir.neurons import NEURONS, SPIKING, endless, endless_notes, equation
 from deploy.ir.nodes import TRAINED_BITS, ExtensionNode
 from deploy.ir.operations.base import Operation
 from deploy.ir.operations.convolution import Convolution
@@ -24,10 +24,12 @@ from deploy.ir.operations.identity import Identity
 from deploy.ir.populations.base import Population
 from deploy.ir.populations.input import Input
 from deploy.ir.populations.relay import Relay
-from deploy.ir.primitives import delay_steps
+from deploy.ir.primitives import delay_steps, own_input_shape
 from deploy.ir.readout import READOUT, choose_readout
+from deploy.ir.repairs import repairs_of
 from deploy.ir.shapes import execution_order, infer_shapes, predecessors
 from deploy.ir.types import Array, Shape
+from deploy.ir.whole import result_of
 from deploy.passes.membranes import membrane_of, scaled
 from hardware.geometry import ConvGeometry
 from svformer.common.errors import InputError
@@ -74,18 +76,22 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
         graph = canonical(graph)
         shapes = {name: _as_image(shape) for name, shape in infer_shapes(graph).items()}
         late = late_edges(graph.nodes, graph.edges)
+        output, said = result_of(graph)
     except ValueError as error:
         raise InputError(f"inconsistent graph: {error}") from error
-    output, sources, problems = _only_output(graph), predecessors(graph), []
+    sources, problems = predecessors(graph), list[str]()
+    used = {output, *(source for source, _ in graph.edges)}
     populations: dict[str, Population] = {}
     connections: list[Connection] = []
     for name in execution_order(graph):
         if isinstance(graph.nodes[name], nir.Input):
             populations[name] = Input(shape=shapes[name])
             continue
+        if isinstance(graph.nodes[name], nir.Output) and name not in used:
+            continue
         site = _Site(
             sources=[graph.nodes[s] for s in sources[name]],
-            in_shape=shapes[sources[name][0]],
+            in_shape=shapes[sources[name][0]] if sources[name] else _as_image(own_input_shape(graph.nodes[name])),
             out_shape=shapes[name],
             dt_s=dt,
             frames=frames,
@@ -93,6 +99,7 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
         try:
             _refuse_not_finite(graph.nodes[name])
             mapped = _map(graph.nodes[name], site)
+            said += [f"{name}: {line}" for line in endless_notes(graph.nodes[name])]
         except (ValueError, InputError) as error:
             problems.append(f"{name}: {error}")
             continue
@@ -105,7 +112,7 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
         connections=tuple(connections),
         output=output,
         frames=frames,
-        notes=tuple(_late_note(edge, steps) for edge, steps in late.items()),
+        notes=(*repairs_of(graph), *said, *(_late_note(edge, steps) for edge, steps in late.items())),
         readout=choose_readout(graph.metadata.get(READOUT), spiking=_sends_spikes(graph, output)),
     )
     problems += [
@@ -132,13 +139,6 @@ def graph_frames(graph: nir.NIRGraph) -> int:
     return frames
 
 
-def _only_output(graph: nir.NIRGraph) -> str:
-    inputs, outputs = list(graph.inputs), list(graph.outputs)
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise InputError(f"one Input and one Output node are needed, found {inputs} and {outputs}")
-    return str(outputs[0])
-
-
 def _sends_spikes(graph: nir.NIRGraph, output: str) -> bool:
     """Whether spikes come out: of a node that fires, or of one that only marks what another sends."""
     node, sources = graph.nodes[output], predecessors(graph)[output]
@@ -163,7 +163,9 @@ def _map(node: nir.NIRNode, site: _Site) -> Mapped:
 
 def _refuse_not_finite(node: nir.NIRNode) -> None:
     values = {name: value for name, value in vars(node).items() if isinstance(value, np.ndarray)}
-    damaged = [name for name, value in values.items() if value.dtype.kind == "f" and not np.isfinite(value).all()]
+    may = endless(node) if isinstance(node, NEURONS) else {}
+    finite = {name: np.isfinite(value) | may.get(name, False) for name, value in values.items() if value.dtype.kind == "f"}
+    damaged = [name for name, values in finite.items() if not values.all()]
     if damaged:
         raise ValueError(f"{' and '.join(damaged)} with values that are not finite numbers; did the training diverge?")
 

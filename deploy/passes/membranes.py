@@ -41,7 +41,7 @@ def membrane_of(eq: Equation, shape: Shape, dt_s: float) -> MappedMembrane:
     """Map an equation for a population of this shape; raises `ValueError` for what has no counterpart."""
     gain, current_decay = eq.rate * eq.r, None
     if eq.leak is not None:
-        _check_rate(eq.rate, dt_s, "tau")
+        _check_rate(eq.rate if eq.leaks is None else eq.rate[eq.leaks], dt_s, "tau" if eq.synapse is None else "tau_mem")
     if eq.synapse is not None:
         synaptic_rate, w_in = eq.synapse
         _check_rate(synaptic_rate, dt_s, "tau_syn")
@@ -49,21 +49,24 @@ def membrane_of(eq: Equation, shape: Shape, dt_s: float) -> MappedMembrane:
     if eq.threshold is None or eq.reset is None:
         return _integrator(eq, gain, current_decay, shape)
     unit = np.where(gain == 0, 1.0, np.abs(gain))
-    threshold, offset = _threshold(eq, (eq.threshold - eq.reset) / unit)
-    leak = np.zeros_like(unit) if eq.leak is None else eq.rate * (eq.leak - eq.reset) / unit
+    reach = (eq.threshold - eq.reset) / unit
+    fires = ~np.isposinf(reach)  # what never does hears nothing, and its threshold is the lowest of the others
+    lowest = np.min(reach, where=fires, initial=np.inf) if fires.any() else 1.0
+    threshold, offset = _threshold(eq, np.where(fires, reach, lowest))
+    leak = np.zeros_like(unit) if eq.leak is None else _decay(eq) * (eq.leak - eq.reset) / unit
     lif = Lif(
         shape=shape,
-        bias=compact(leak + offset, shape),
+        bias=compact(fires * (leak + offset), shape),
         decay=compact(_decay(eq), shape),
         threshold=compact(threshold, shape),
         current_decay=current_decay,
-        start=_start((eq.rest - eq.reset) / unit, shape),
+        start=_start(fires * (eq.rest - eq.reset) / unit, shape),
     )
-    return MappedMembrane(population=lif, gain=np.sign(gain).reshape(shape))
+    return MappedMembrane(population=lif, gain=(fires * np.sign(gain)).reshape(shape))
 
 
 def _integrator(eq: Equation, gain: Array, current_decay: Array | None, shape: Shape) -> MappedMembrane:
-    leak = np.zeros_like(gain) if eq.leak is None else eq.rate * eq.leak
+    leak = np.zeros_like(gain) if eq.leak is None else _decay(eq) * eq.leak
     integrator = Integrator(
         shape=shape,
         bias=compact(leak, shape),
@@ -85,14 +88,19 @@ def _threshold(eq: Equation, threshold: Array) -> tuple[Array, Array]:
 
 
 def _check_rate(rate: Array, dt_s: float, name: str) -> None:
-    if (rate > 1).any() or (rate <= 0).any():
+    if (rate <= 0).any():
+        steps = f"{name} down to {dt_s / rate.min():.3g} s" if (rate < 0).any() else f"{name} without end"
+        raise ValueError(f"{steps} ({np.count_nonzero(rate <= 0)} of {rate.size} neurons); allowed: above 0 and finite")
+    if (rate > 1).any():
         raise ValueError(
             f"{name} is shorter than one time step of {dt_s:g} s (dt / {name} up to {rate.max():.3g}); check dt"
         )
 
 
 def _decay(eq: Equation) -> Array:
-    return np.zeros_like(eq.rate) if eq.leak is None else eq.rate
+    if eq.leak is None:
+        return np.zeros_like(eq.rate)
+    return eq.rate if eq.leaks is None else np.where(eq.leaks, eq.rate, 0.0)
 
 
 def _start(potential: Array, shape: Shape) -> Array | None:

@@ -1,0 +1,153 @@
+"""What the fields of a node in a file may hold, told before `nir` makes a node of them.
+
+`nir`'s constructors take what they get, and fail later, without the node's name. Every rule here is about one field by
+itself; whether a node fits its neighbours is said in shapes.py.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import nir
+import numpy as np
+
+from deploy.ir.nodes import EXTENSIONS
+
+Fields = Mapping[str, Any]
+
+# What damaged files make NumPy, h5py and nir raise, none of which names an error of its own.
+DAMAGED = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+OPTIONAL = ("input_shape", "input_type", "v_reset", "metadata", "version")
+WRITTEN_AS = {"Input": {"input_type": "shape"}, "Output": {"output_type": "shape"}}  # names in a file
+RANKS = {"Conv1d": 3, "Conv2d": 4}  # of weights
+TEXTS = ("same", "valid")  # paddings
+
+
+def problems_of(kind: str, fields: Fields) -> list[str]:
+    """What is wrong with the fields of a node of a known kind: missing, unknown, or of values that cannot be."""
+    names = _names(kind)
+    missing = [f"the field {name} is missing" for name, needed in names.items() if needed and name not in fields]
+    unknown = [name for name in fields if name not in (*names, "type")]
+    found = [f"the field {name} is unknown; allowed: {', '.join(names)}" for name in unknown]
+    for name, value in fields.items():
+        if name in names and (problem := _problem(kind, name, value)):
+            found.append(f"{name}: {problem}")
+    return [*missing, *found] or list(_together(kind, fields))
+
+
+def _names(kind: str) -> dict[str, bool]:
+    """Names of a node's fields in a file, and whether it has to have them."""
+    cls: Any = EXTENSIONS.get(kind) or getattr(nir, kind)
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
+    renamed = WRITTEN_AS.get(kind, {})
+    defaults = (dataclasses.MISSING, dataclasses.MISSING)
+    return {
+        renamed.get(name, name): (f.default, f.default_factory) == defaults and name not in OPTIONAL
+        for name, f in fields.items()
+    }
+
+
+def _problem(kind: str, name: str, value: Any) -> str | None:
+    if name == "metadata":
+        return None if isinstance(value, dict) else f"{_shown(value)}; allowed: a group"
+    if name == "padding" and _text(value) is not None:
+        return None if _text(value) in TEXTS else f"{_shown(value)}; allowed: {' or '.join(TEXTS)}, or whole numbers"
+    values = _numbers(value)
+    if values is None:
+        return f"{_shown(value)}; allowed: real numbers"
+    if not values.size:
+        return "no values"
+    rule = RULES.get(name)
+    return None if rule is None else rule(kind, values)
+
+
+def _numbers(value: Any) -> Any:
+    """The value as an array of real numbers; None for what is none."""
+    if isinstance(value, (dict, str, bytes)):
+        return None
+    values = np.asarray(value)
+    return values if values.dtype.kind in "biuf" else None
+
+
+def _text(value: Any) -> str | None:
+    word = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return word if isinstance(word, str) else None
+
+
+def _shown(value: Any) -> str:
+    """A value in a few letters."""
+    if isinstance(value, dict):
+        return f"a group ({', '.join(map(str, value))})"
+    if (word := _text(value)) is not None:
+        return f"the text '{word}'"
+    values = np.asarray(value)
+    return f"{values.dtype} values" if values.dtype.kind not in "biuf" else str(values.tolist())
+
+
+def _whole(least: int, *sizes: int) -> Callable[[str, Any], str | None]:
+    """Whole numbers from `least`; as many as one of `sizes` says, where it says any."""
+
+    def problem(kind: str, values: Any) -> str | None:
+        if (values < least).any() or (values != np.rint(values)).any():
+            return f"{values.tolist()}; allowed: whole numbers from {least}"
+        allowed = (1,) if kind == "Conv1d" else sizes
+        if sizes and values.size not in allowed:
+            return f"{values.tolist()}; allowed: {' or '.join(map(str, allowed))} of them"
+        return None
+
+    return problem
+
+
+def _rank(kind: str, values: Any) -> str | None:
+    rank = RANKS.get(kind)
+    if values.ndim == rank or (rank is None and values.ndim >= 2):
+        return None
+    return f"shape {list(values.shape)}; allowed: {rank or 'at least 2'} dimensions"
+
+
+def _single(kind: str, values: Any) -> str | None:
+    return None if values.size == 1 else f"{values.size} values; allowed: one"
+
+
+def _axis(kind: str, values: Any) -> str | None:
+    whole = values.size == 1 and values.item() == round(values.item())
+    return None if whole else f"{values.tolist()}; allowed: one whole number"
+
+
+def _scale(kind: str, values: Any) -> str | None:
+    return _single(kind, values) if kind == "SpikingAttention" else None
+
+
+def _shape(kind: str, values: Any) -> str | None:
+    return None if kind == "Output" else _whole(1)(kind, values)
+
+
+RULES: dict[str, Callable[[str, Any], str | None]] = {
+    "weight": _rank,
+    "stride": _whole(1, 1, 2),
+    "dilation": _whole(1, 1, 2),
+    "kernel_size": _whole(1, 1, 2),
+    "padding": _whole(0, 1, 2),
+    "groups": _whole(1, 1),
+    "heads": _whole(1, 1),
+    "shape": _shape,
+    "input_shape": _whole(1),
+    "start_dim": _axis,
+    "end_dim": _axis,
+    "scale": _scale,
+}
+
+
+def _together(kind: str, fields: Fields) -> Iterator[str]:
+    """Fields that have to agree with each other: the outputs of weights with groups and bias."""
+    if kind not in ("Affine", "Conv1d", "Conv2d"):
+        return
+    weight, bias = np.asarray(fields["weight"]), np.asarray(fields["bias"])
+    outputs = weight.shape[-2:-1] if kind == "Affine" else weight.shape[:1]
+    full = (*weight.shape[:-2], *outputs) if kind == "Affine" else outputs
+    if bias.size != 1 and bias.shape != full:
+        yield f"bias: shape {list(bias.shape)}; allowed: {list(full)}, a value for every output of the weights"
+    groups = int(np.asarray(fields.get("groups", 1)).item())
+    if kind != "Affine" and outputs[0] % groups:
+        yield f"groups: {groups}; allowed: a divisor of the {outputs[0]} outputs of the weights"
