@@ -26,6 +26,7 @@ from deploy.ir.model import says_svformer
 from deploy.ir.readout import READOUT
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.types import Frames
+from deploy.ir.whole import RESULT
 from deploy.passes.from_nir import graph_frames
 from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import Merge, read_merge
@@ -66,7 +67,7 @@ def prepare(request: Request, *, runs: bool = True) -> Prepared:
     require_readable([*files, *others])
     if request.reference:
         read_spikes(Path(request.reference))
-    graph = None if request.nir is None else read_network(request.nir, request.dt_s)
+    graph = None if request.nir is None else read_network(request.nir, request.dt_s, request.result)
     clips, shown = _sources(request, graph, files)
     _require_machines(request)
     exported = None
@@ -209,9 +210,14 @@ def shipped_network() -> tuple[nir.NIRGraph, ExportCheck]:
     return graph, check_export(model, graph, clips)
 
 
-def read_network(path: str | Path, dt_s: float | None) -> nir.NIRGraph:
-    """A graph from a file, with another time step where `dt_s` says it; raises `InputError` for a file that is none."""
+def read_network(path: str | Path, dt_s: float | None, result: str | None = None) -> nir.NIRGraph:
+    """A graph from a file, with another time step where `dt_s` says it; `result` names the Output whose value is the
+    result of a clip. Raises `InputError` for a file that is no graph.
+    """
     graph = read_nir(path)
+    class_names(graph.metadata)
     if dt_s is not None:
         graph.metadata["dt"] = dt_s
+    if result is not None:
+        graph.metadata[RESULT] = result
     return graph

@@ -31,6 +31,7 @@ class Request:
     nir: str | Path | None = None  # network to run; None: the shipped checkpoint, exported first
     dt_s: float | None = None  # length of a time step in seconds, for a file that does not say (or another length)
     readout: str | None = None  # what of the output is the result (`deploy.ir.readout`); None: as the graph says
+    result: str | None = None  # Output of `nir` whose value is the result of a clip; None: the first
     clips: Sequence[str | Path] = ()  # files to run
     labels: str | Path | None = None  # table of the clips' classes: rows of file name and class
     calibrate: Sequence[str | Path] = ()  # files to choose scales by; none: the clips, or what ships with SVFormer
@@ -66,6 +67,8 @@ class Request:
             raise InputError("--clip and --dataset are both given; choose one")
         if self.dt_s is not None and self.nir is None:
             raise InputError("--dt is for --nir, the shipped network says its time step; leave it out")
+        if self.result is not None and self.nir is None:
+            raise InputError("--output is for --nir, the shipped network has one Output; leave it out")
         if self.limit is not None and not self.dataset:
             raise InputError(f"--limit {self.limit}; allowed: 1 or more, together with --dataset")
         if self.labels and not self.clips:

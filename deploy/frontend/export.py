@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import nir
+import numpy as np
 
 from deploy.frontend import from_svformer
+from svformer.common.errors import InputError
 from svformer.model.checkpoint import load_checkpoint, read_notes
 from svformer.model.svformer import SVFormer
 
@@ -21,5 +23,17 @@ def export_checkpoint(path: Path, *, head_dim: int = 64) -> tuple[SVFormer, nir.
 
 
 def class_names(notes: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the classes, where a graph's metadata or a checkpoint's notes say them."""
-    return tuple(json.loads(notes["classes"])) if "classes" in notes else ()
+    """Names of the classes, where a graph's metadata or a checkpoint's notes say them.
+
+    Raises `InputError` for what is no list of names, as text in JSON or as an array of texts.
+    """
+    found = notes.get("classes", "[]")
+    try:
+        names = json.loads(found) if isinstance(found, (str, bytes)) else np.asarray(found).tolist()
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, (str, bytes)) for name in names):
+        raise InputError(
+            f"the graph's metadata has 'classes' {found!r}; allowed: a list of names, as JSON (json.dumps) or as texts"
+        )
+    return tuple(name.decode(errors="replace") if isinstance(name, bytes) else name for name in names)

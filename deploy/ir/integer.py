@@ -13,6 +13,7 @@ from typing import Unpack, cast
 
 import numpy as np
 
+from deploy.ir.loops import parts
 from deploy.ir.network import Network, apply_over_time, input_name
 from deploy.ir.operations.base import IntOperation
 from deploy.ir.populations.base import IntPopulation, IntReceiver
@@ -129,6 +130,12 @@ class IntNetwork:
     def receivers(self) -> dict[str, IntReceiver]:
         """Every population but the input, in order."""
         return {name: cast(IntReceiver, p) for name, p in self.populations.items() if p.kind != "input"}
+
+    @property
+    def apart(self) -> list[set[str]]:
+        """Parts of the network that no connection joins with the output; the input alone is none."""
+        found = parts(self.populations, ((c.source, c.target) for c in self.connections))
+        return [part for part in found if self.output not in part and part != {self.input_name}]
 
     def size(self, name: str) -> int:
         """Values of a population: its neurons, or the sums of a relay."""

@@ -58,6 +58,11 @@ def grouped(names: Iterable[str], edges: Iterable[Edge]) -> list[tuple[str, ...]
     return [tuple(members[group]) for group in order]
 
 
+def parts(names: Iterable[str], edges: Iterable[Edge]) -> list[set[str]]:
+    """Names in the parts that no edge joins with each other."""
+    return [set(part) for part in nx.weakly_connected_components(_graph(names, edges))]
+
+
 def is_delay(node: nir.NIRNode) -> bool:
     """Whether a node is a Delay that holds all its values back."""
     return isinstance(node, nir.Delay) and bool((np.asarray(node.delay) > 0).all())

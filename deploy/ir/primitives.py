@@ -72,6 +72,9 @@ def _rank_of_kernel(node: nir.NIRNode) -> int:
 
 def _dense_shape(node: nir.Linear | nir.Affine, shape: NodeShape) -> NodeShape:
     *blocks, outputs, inputs = node.weight.shape
+    if shape == (outputs,) != (inputs,) and not blocks:
+        turned = f"its weights [{outputs}, {inputs}] look like [inputs, outputs], NIR's are [outputs, inputs]"
+        raise ValueError(f"takes shape {(inputs,)}, found {shape}: {turned}")
     _expect((*(blocks or shape[:-1]), inputs), shape)
     return (*shape[:-1], outputs)
 

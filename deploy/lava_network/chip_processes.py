@@ -60,5 +60,6 @@ def require_held(network: IntNetwork, plan: Plan) -> None:
     """Raise `InputError` with every part of a network that Lava's own processes cannot hold."""
     problems = obstacles(mapping(network, plan))
     problems += [f"{name}: {what}" for name, p in network.receivers.items() for what in p.beyond_stock()]
+    problems += [f"{', '.join(sorted(part))}: no connection joins it with {network.output}" for part in network.apart]
     if problems:
         raise InputError(f"Lava's own processes cannot hold this network: {'; '.join(problems)}; use --form fused")

@@ -112,9 +112,12 @@ def build_blocks(
     runs = place(work_ns, processes)
     block_of: dict[str, LayersBlock] = {}
     models: dict[type, type] = {}
+    unheard = [min(part, key=list(layers).index) for part in network.apart]  # Lava runs what channels join
     for run in runs:
-        arriving = [source for source in _sources(layers, run) if source not in run]
+        heard = [*_sources(layers, run), *(unheard if network.output in run else [])]
+        arriving = [source for source in dict.fromkeys(heard) if source not in run]
         elsewhere = _sources(layers, [name for name in layers if name not in run])
+        elsewhere += [] if network.output in run else unheard
         leaving = [name for name in run if name in elsewhere]
         inputs, outputs = ({name: _port(network, name) for name in names} for names in (arriving, leaving))
         process, model = layers_model(*(tuple(spec.dtype for spec in specs.values()) for specs in (inputs, outputs)))

@@ -151,6 +151,7 @@ def build_stock(
 
 def _refuse(network: IntNetwork) -> None:
     problems = [f"{name}: {what}" for name, p in network.receivers.items() for what in p.beyond_stock()]
+    problems += [f"{', '.join(sorted(part))}: no connection joins it with {network.output}" for part in network.apart]
     if problems:
         raise InputError(f"Lava's own processes cannot hold this network: {'; '.join(problems)}; use --blocks fused")
 

@@ -44,11 +44,16 @@ def _depths(network: IntNetwork) -> dict[str, int]:
     for i, group in enumerate(groups):
         entering = [c for name in group for c in network.into(name) if group_of[c.source] != i]
         inner = [c for name in group for c in network.into(name) if group_of[c.source] == i]
-        depths |= dict.fromkeys(group, 0)
+        depths |= {name: _least_depth(network, name) for name in group}
         for c in entering:
             depths[c.target] = max(depths[c.target], depths[c.source] + 1)
         _settle(depths, inner, group)
     return {name: depths[name] for name in network.populations}
+
+
+def _least_depth(network: IntNetwork, name: str) -> int:
+    """Depth of a population that nothing reaches: frames come from outside at depth 0, neurons begin behind that."""
+    return 0 if network.populations[name].kind in ("input", "constant") else 1
 
 
 def _settle(depths: dict[str, int], loop: list[IntConnection], group: tuple[str, ...]) -> None:
