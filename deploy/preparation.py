@@ -216,8 +216,8 @@ def read_network(path: str | Path, dt_s: float | None, result: str | None = None
     """
     graph = read_nir(path)
     class_names(graph.metadata)
-    if dt_s is not None:
-        graph.metadata["dt"] = dt_s
+    if dt_s is not None or "dt" in graph.metadata:
+        graph.metadata["dt"] = graph_dt_s(graph) if dt_s is None else dt_s
     if result is not None:
         graph.metadata[RESULT] = result
     return graph

@@ -54,7 +54,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--limit", type=positive_int, metavar="N", help="run at most N videos of the data set, evenly of its classes")
     dt_help = "time step of a --nir that does not say it, or another one"
     add("--dt", dest="dt_s", type=positive_seconds, metavar="SECONDS", help=dt_help)
-    add("--output", dest="result", metavar="NODE", help="Output of a --nir that is the result of a clip (default: first)")
+    add(
+        "--output",
+        dest="result",
+        metavar="NODE",
+        help="Output of a --nir that is the result of a clip (default: first)",
+    )
     add("--views", type=views, default=(1, 1), metavar="TxS", help="temporal x spatial views of every video, e.g. 5x3")
     add("--weight-bits", type=WIDTHS, default=WEIGHT_BITS, metavar="BITS", help="2 to 8, sign included (default: 8)")
     add_merge_argument(parser)

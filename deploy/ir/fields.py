@@ -29,7 +29,8 @@ def problems_of(kind: str, fields: Fields) -> list[str]:
     names = _names(kind)
     missing = [f"the field {name} is missing" for name, needed in names.items() if needed and name not in fields]
     unknown = [name for name in fields if name not in (*names, "type")]
-    found = [f"the field {name} is unknown; allowed: {', '.join(names)}" for name in unknown]
+    own = [name for name in names if name != "metadata"]
+    found = [f"the field {name} is unknown; allowed: {', '.join(own)}" for name in unknown]
     for name, value in fields.items():
         if name in names and (problem := _problem(kind, name, value)):
             found.append(f"{name}: {problem}")
@@ -89,7 +90,7 @@ def _whole(least: int, *sizes: int) -> Callable[[str, Any], str | None]:
     """Whole numbers from `least`; as many as one of `sizes` says, where it says any."""
 
     def problem(kind: str, values: Any) -> str | None:
-        if (values < least).any() or (values != np.rint(values)).any():
+        if not np.isfinite(values).all() or (values < least).any() or (values != np.rint(values)).any():
             return f"{values.tolist()}; allowed: whole numbers from {least}"
         allowed = (1,) if kind == "Conv1d" else sizes
         if sizes and values.size not in allowed:
@@ -106,21 +107,21 @@ def _rank(kind: str, values: Any) -> str | None:
     return f"shape {list(values.shape)}; allowed: {rank or 'at least 2'} dimensions"
 
 
-def _single(kind: str, values: Any) -> str | None:
-    return None if values.size == 1 else f"{values.size} values; allowed: one"
-
-
 def _axis(kind: str, values: Any) -> str | None:
-    whole = values.size == 1 and values.item() == round(values.item())
+    whole = values.size == 1 and np.isfinite(values).all() and (values == np.rint(values)).all()
     return None if whole else f"{values.tolist()}; allowed: one whole number"
 
 
 def _scale(kind: str, values: Any) -> str | None:
-    return _single(kind, values) if kind == "SpikingAttention" else None
+    if kind != "SpikingAttention" or (values.size == 1 and np.isfinite(values).all()):
+        return None
+    return f"{values.tolist()}; allowed: one finite number"
 
 
 def _shape(kind: str, values: Any) -> str | None:
-    return None if kind == "Output" else _whole(1)(kind, values)
+    if values.ndim > 1:
+        return f"{values.tolist()}; allowed: a list of whole numbers"
+    return _whole(-1 if kind == "Output" else 1)(kind, values)  # what arrives tells the shape of an Output
 
 
 RULES: dict[str, Callable[[str, Any], str | None]] = {

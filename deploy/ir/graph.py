@@ -56,7 +56,7 @@ def _content(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a readable NIR file ({error}); export it again") from error
     if content is None:
         held = "a network of lava-dl" if "layer" in found else f"HDF5 with {', '.join(found) or 'nothing'} inside"
-        raise InputError(f"{path}: not a NIR file but {held}; allowed: what nir.write makes; export it again from the model")
+        raise InputError(
+            f"{path}: not a NIR file but {held}; allowed: what nir.write makes; export it again from the model"
+        )
     return content
-
-

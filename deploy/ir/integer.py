@@ -172,7 +172,7 @@ def run_integer(
 
 def as_images(frames: Frames, network: Network | IntNetwork) -> Frames:
     """Frames of any input shape as the (C, H, W) that the network's input population has."""
-    shape = next(iter(network.populations.values())).shape
+    shape = network.input.shape
     if frames.ndim < 3 or frames[0, 0].size != np.prod(shape):
         raise InputError(
             f"clips have shape {list(frames.shape)}, this network takes [N, T, {', '.join(map(str, shape))}]"

@@ -50,8 +50,9 @@ def interpret(
             signals[group[0]] = np.asarray(frames_NTCHW, dtype=np.float64)
         else:
             incoming = [signals[source] for source in sources[group[0]]]
-            nothing = np.zeros((*np.shape(frames_NTCHW)[:2], *own_input_shape(node)))
-            signals[group[0]] = _apply(node, sum(incoming[1:], start=incoming[0] if incoming else nothing), dt)
+            if not incoming:
+                incoming = [np.zeros((*np.shape(frames_NTCHW)[:2], *own_input_shape(node)))]
+            signals[group[0]] = _apply(node, sum(incoming[1:], start=incoming[0]), dt)
         for name in group:
             on_node(name, signals)
         for source in {source for name in group for source in sources[name]}:
@@ -64,12 +65,13 @@ def graph_dt_s(graph: nir.NIRGraph) -> float:
     """Length of a time step in seconds, from the graph's metadata; raises `InputError` when it is not there."""
     if "dt" not in graph.metadata:
         raise InputError("the graph's metadata has no 'dt' (length of a time step in seconds); say it with --dt")
+    found = graph.metadata["dt"]
     try:
-        dt_s = float(graph.metadata["dt"])
+        dt_s = float(np.asarray(found).item())
     except (ValueError, TypeError):
         dt_s = math.nan
     if not 0 < dt_s < math.inf:
-        raise InputError(f"dt is {graph.metadata['dt']}; allowed: a positive number of seconds")
+        raise InputError(f"dt is {np.asarray(found).tolist()}; allowed: a positive number of seconds")
     return dt_s
 
 

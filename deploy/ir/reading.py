@@ -16,7 +16,7 @@ GRAPH = "NIRGraph"
 
 def graph_of(content: Any) -> nir.NIRGraph:
     """The graph; raises `ValueError` for all nodes that are of unknown kinds, else for all that cannot be read."""
-    if isinstance(content, dict) and (kind := content.get("type", GRAPH)) != GRAPH:
+    if isinstance(content, dict) and isinstance(kind := content.get("type", GRAPH), str) and kind != GRAPH:
         if "nodes" in content:
             raise ValueError(f"a {kind} that holds nodes; allowed: a {GRAPH}, or a single node")
         return _around(content)
@@ -41,20 +41,26 @@ def _around(content: dict[str, Any]) -> nir.NIRGraph:
         raise ValueError("; ".join(problems))
     shape = own_input_shape(node)
     if not shape:
-        raise ValueError(f"a single {kind} that does not say what shape it takes; write a graph with an Input around it")
+        raise ValueError(
+            f"a single {kind} that does not say what shape it takes; write a graph with an Input around it"
+        )
     name = kind.lower()
     nodes = {"input": nir.Input(np.array(shape)), name: node, "output": nir.Output(node.output_type["output"])}
     graph = nir.NIRGraph(nodes, [("input", name), (name, "output")], metadata={}, type_check=False)
-    remember(graph, [*said, f"the file holds a single {kind}: an Input and an Output of {list(shape)} are put around it"])
+    remember(
+        graph, [*said, f"the file holds a single {kind}: an Input and an Output of {list(shape)} are put around it"]
+    )
     return graph
 
 
 def _unknown_kinds(prefix: str, content: Any) -> Iterator[str]:
     for name, node in _nodes_of(prefix, content).items():
         kind = node.get("type") if isinstance(node, dict) else None
+        if not isinstance(kind, str):
+            continue  # said when the node is read
         if kind == GRAPH:
             yield from _unknown_kinds(f"{prefix}{name}/", node)
-        elif isinstance(kind, str) and kind not in EXTENSIONS and not _is_standard(kind):
+        elif kind not in EXTENSIONS and not _is_standard(kind):
             yield f"{kind} ({prefix}{name})"
         elif kind in EXTENSIONS and (version := np.asarray(node.get("version", VERSION)).tolist()) != VERSION:
             yield f"{kind} version {version} ({prefix}{name})"

@@ -15,6 +15,13 @@ from deploy.ir.primitives import ELEMENTWISE, NodeShape, as_shape, rank_of
 REPAIRS = "repairs"  # key in a graph's metadata: what was repaired, a line each
 
 PARAMETERS = ("tau", "tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")
+# Numbers that some writers put into an array of one.
+SINGLE = {
+    "Conv1d": ("groups",),
+    "Conv2d": ("groups",),
+    "Flatten": ("start_dim", "end_dim"),
+    "SpikingAttention": ("heads", "scale"),
+}
 CONVOLUTIONS = {"Conv1d": 1, "Conv2d": 2}  # dimensions of a picture
 
 
@@ -34,6 +41,7 @@ def remember(graph: nir.NIRGraph, lines: list[str]) -> None:
 
 def repaired_fields(kind: str, fields: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The fields of a node as `nir` takes them, and what was done; raises `ValueError` for what means nothing."""
+    fields = fields | {name: np.asarray(fields[name]).item() for name in SINGLE.get(kind, ()) if name in fields}
     if kind in CONVOLUTIONS:
         fields, said = _picture_size(kind, {"input_shape": None, **fields})  # HDF5 holds no None, so it is left out
         return _one_bias(fields, len(fields["weight"])), said
@@ -66,19 +74,17 @@ def _alike(values: dict[str, Any]) -> dict[str, Any]:
     shapes = {value.shape for value in values.values()}
     if len(shapes) < 2:
         return values
-    rank = max(len(shape) for shape in shapes)
-    channels = {shape[0] for shape in shapes if len(shape) == rank}
-    raised = {
-        name: value.reshape(-1, *[1] * (rank - 1)) if value.ndim == 1 < rank and {value.size} == channels else value
-        for name, value in values.items()
-    }
+    rank = max(map(len, shapes))
     try:
-        wide = np.broadcast_arrays(*raised.values())
+        full = np.broadcast_shapes(*(shape for shape in shapes if len(shape) == rank))
+        wide = {name: spread(value, full) for name, value in values.items()}
     except ValueError:
+        wide = dict.fromkeys(values)
+    if any(value is None for value in wide.values()):
         found = ", ".join(f"{name} {list(value.shape)}" for name, value in values.items())
-        allowed = "one value, one for every channel, or one for every neuron"
-        raise ValueError(f"parameters of shapes that do not go together: {found}; allowed: {allowed}") from None
-    return {name: np.array(value) for name, value in zip(raised, wide, strict=True)}
+        allowed = "one value, one for every channel as [C, 1, 1], or one for every neuron"
+        raise ValueError(f"parameters of shapes that do not go together: {found}; allowed: {allowed}")
+    return wide
 
 
 # Parameters and the signal that arrives
@@ -183,7 +189,7 @@ def flatten_for(graph: nir.NIRGraph, name: str, shape: NodeShape) -> nir.Flatten
     batch = 0 if declared is None else len(as_shape(declared)) - len(shape)
     if batch > 0:
         start, end = (max(axis - batch, 0) if axis >= 0 else axis for axis in (start, end))
-    elif start > 0 and (len(shape) == 1 or _values_taken(graph, name) == math.prod(shape)):
+    elif 0 < start <= len(shape) and (len(shape) == 1 or _values_taken(graph, name) == math.prod(shape)):
         start, end = 0, -1
     if (start, end) == (int(node.start_dim), int(node.end_dim)):
         return None

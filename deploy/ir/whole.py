@@ -32,11 +32,15 @@ def unused(nodes: Mapping[str, nir.NIRNode], edges: list[Edge]) -> list[str]:
     """Nodes without any edge; an Input and the only Output are kept, whatever leads there."""
     joined = {name for edge in edges for name in edge}
     outputs = [name for name, node in nodes.items() if isinstance(node, nir.Output)]
-    kept = {name for name, node in nodes.items() if isinstance(node, nir.Input)} | set(outputs if len(outputs) == 1 else [])
+    kept = {name for name, node in nodes.items() if isinstance(node, nir.Input)} | set(
+        outputs if len(outputs) == 1 else []
+    )
     return [name for name in nodes if name not in joined | kept]
 
 
-def with_one_input(nodes: dict[str, nir.NIRNode], edges: list[Edge]) -> tuple[dict[str, nir.NIRNode], list[Edge], list[str]]:
+def with_one_input(
+    nodes: dict[str, nir.NIRNode], edges: list[Edge]
+) -> tuple[dict[str, nir.NIRNode], list[Edge], list[str]]:
     """Before: Inputs of 2 and 3 channels. After: one of 5, and two layers that take 2 and 3 of them, under their names.
 
     Raises `ValueError` for Inputs that differ in more than the number of channels.
@@ -81,7 +85,8 @@ def result_of(graph: nir.NIRGraph) -> tuple[str, list[str]]:
     outputs = [str(name) for name in graph.outputs]
     if not graph.inputs or not outputs:
         raise ValueError(f"an Input and an Output node are needed, found {list(graph.inputs)} and {outputs}")
-    chosen = str(graph.metadata.get(RESULT, outputs[0]))
+    named = np.asarray(graph.metadata.get(RESULT, outputs[0])).tolist()
+    chosen = named.decode(errors="replace") if isinstance(named, bytes) else str(named)
     if chosen not in outputs:
         raise ValueError(f"the result is to be read at {chosen}; allowed: {', '.join(outputs)}")
     others = ", ".join(name for name in outputs if name != chosen)

@@ -164,7 +164,9 @@ def _map(node: nir.NIRNode, site: _Site) -> Mapped:
 def _refuse_not_finite(node: nir.NIRNode) -> None:
     values = {name: value for name, value in vars(node).items() if isinstance(value, np.ndarray)}
     may = endless(node) if isinstance(node, NEURONS) else {}
-    finite = {name: np.isfinite(value) | may.get(name, False) for name, value in values.items() if value.dtype.kind == "f"}
+    finite = {
+        name: np.isfinite(value) | may.get(name, False) for name, value in values.items() if value.dtype.kind == "f"
+    }
     damaged = [name for name, values in finite.items() if not values.all()]
     if damaged:
         raise ValueError(f"{' and '.join(damaged)} with values that are not finite numbers; did the training diverge?")

@@ -41,7 +41,9 @@ def membrane_of(eq: Equation, shape: Shape, dt_s: float) -> MappedMembrane:
     """Map an equation for a population of this shape; raises `ValueError` for what has no counterpart."""
     gain, current_decay = eq.rate * eq.r, None
     if eq.leak is not None:
-        _check_rate(eq.rate if eq.leaks is None else eq.rate[eq.leaks], dt_s, "tau" if eq.synapse is None else "tau_mem")
+        _check_rate(
+            eq.rate if eq.leaks is None else eq.rate[eq.leaks], dt_s, "tau" if eq.synapse is None else "tau_mem"
+        )
     if eq.synapse is not None:
         synaptic_rate, w_in = eq.synapse
         _check_rate(synaptic_rate, dt_s, "tau_syn")

@@ -195,7 +195,10 @@ def test_time_step_and_clip_length_come_from_the_graph_or_from_the_call() -> Non
     ("node", "reason"),
     [
         (lif(2, tau=0.5e-3), "tau is shorter than one time step of 0.001 s (dt / tau up to 2)"),
-        (lif(2, tau=-1e-3), "tau is shorter than one time step"),
+        (lif(2, tau=[2e-3, -1e-3]), "tau down to -0.001 s (1 of 2 neurons); allowed: above 0"),
+        (cubalif(2, tau_syn=np.inf), "tau_syn with values that are not finite"),
+        (lif(2, r=np.inf), "r with values that are not finite"),
+        (lif(2, v_threshold=-np.inf), "v_threshold with values that are not finite"),
         (cubalif(2, tau_syn=0.5e-3), "tau_syn is shorter than one time step of 0.001 s (dt / tau_syn up to 2)"),
         (lif(2, v_threshold=0.0), "a threshold that is not above the reset potential"),
         (lif(2, v_reset=1.0), "a threshold that is not above the reset potential"),
@@ -235,11 +238,11 @@ def test_attention_takes_the_spikes_of_one_layer() -> None:
     assert "found LIF + LIF" in refused(graph)
 
 
-def test_one_input_and_one_output_are_needed() -> None:
+def test_an_input_and_an_output_are_needed() -> None:
     graph = chain(lif(2))
-    graph.nodes["in2"] = nir.Input(np.array([2]))
-    graph.edges.append(("in2", "n0"))
-    assert "found ['in', 'in2'] and ['out']" in refused(graph)
+    del graph.nodes["out"]
+    graph.edges.remove(("n0", "out"))
+    assert "an Input and an Output node are needed, found ['in'] and []" in refused(graph)
 
 
 def test_a_graph_that_does_not_hang_together_is_refused() -> None:

@@ -273,19 +273,21 @@ def test_all_nodes_that_do_not_fit_are_listed(tmp_path: Path) -> None:
         "large": conv(4, 2, kernel=6),  # a kernel larger than the image
         "good": conv(4, 2),
         "sum": Junction(np.array([4, 3, 3])),  # (2, 5, 5) from in and (4, 3, 3) from good
-        "alone": lif(3),
+        "alone": nir.SumPool2d(*(np.array([2, 2]) for _ in range(3))),
+        "behind": lif(3),
         "after": lif(7),  # its input is unknown, so it is not blamed
         "pool": nir.SumPool2d(np.array([6, 2]), np.array([2, 2]), np.array([0, 0])),  # larger than the image
         "line": nir.Conv1d(5, RNG.normal(size=(4, 2, 3)), 1, 0, 1, 1, np.zeros(4)),  # takes no image
     }
     edges = [("in", name) for name in ("lif", "conv", "large", "good", "pool", "line", "sum")]
-    write_nir(graph(nodes, [*edges, ("good", "sum"), ("conv", "after")]), tmp_path / "x.nir")
+    edges += [("good", "sum"), ("conv", "after"), ("alone", "behind")]
+    write_nir(graph(nodes, edges), tmp_path / "x.nir")
     message = refused(tmp_path / "x.nir")
     assert "lif: takes shape (3, 5, 5), found (2, 5, 5)" in message
     for blamed in ("conv: takes 3 channels", "large: ", "pool: ", "line: takes 2 channels of a line"):
         assert blamed in message
     assert "sum sums edges of different shapes [(2, 5, 5), (4, 3, 3)]" in message
-    assert "alone (LIF) has no input" in message
+    assert "alone (SumPool2d) has no input, and does not say what shape it takes" in message
     assert "good" not in message
     assert "after" not in message
 
