@@ -34,6 +34,7 @@ def class_names(notes: Mapping[str, Any]) -> tuple[str, ...]:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, (str, bytes)) for name in names):
         raise InputError(
-            f"the graph's metadata has 'classes' {found!r}; allowed: a list of names, as JSON (json.dumps) or as texts"
+            f"the graph's metadata has 'classes' {np.asarray(found).tolist()!r}; allowed: a list of names, as JSON "
+            "(json.dumps) or as texts"
         )
     return tuple(name.decode(errors="replace") if isinstance(name, bytes) else name for name in names)

@@ -4,7 +4,7 @@
     v <- v + dt / tau (leak - v + r u)     without a leak (IF, I): v <- v + dt r u
     a spike when v > threshold, then v <- reset; without a threshold (LI, I, CubaLI) v itself is sent
 
-A time constant that is infinite is the limit of the equation: v keeps its value, and v <- v + dt (r / tau) u. Where r is
+A time constant that is infinite is the limit of the equation: nothing leaks, and v <- v + dt (r / tau) u. Where r is
 infinite, too, one unit of input adds what it adds in the other neurons of the layer, if it is the same in all of them,
 else 1: frameworks that count in time steps write tau = dt / (1 - beta) and r = tau / dt, and beta is 1. A threshold
 that is infinite is never reached.

@@ -56,6 +56,22 @@ def without_times(report: dict[str, Any]) -> dict[str, Any]:
     return {**report, "clips": clips, "timing": None}
 
 
+def test_the_result_is_read_at_the_output_that_is_named(tmp_path: Path, capsys: Capture) -> None:
+    """Two Outputs: n fires in every step, m never; the class of the result is that of the Output named."""
+    nodes = {"in": graphs.entry(2), "n": graphs.lif(2), "m": graphs.lif(2, v_threshold=9.0)}
+    nodes |= {"o": graphs.result(2), "p": graphs.result(2)}
+    edges = [("in", "n"), ("in", "m"), ("n", "o"), ("m", "p")]
+    write_nir(graphs.graph(nodes, edges), tmp_path / "two.nir")
+    np.save(tmp_path / "clip.npy", np.full((4, 2), 3, dtype=np.float32))
+    common = ("--nir", tmp_path / "two.nir", "--clip", tmp_path / "clip.npy", "--stop-after", "lower")
+    assert run(*common, "--output", "p") == 0
+    assert "the result is read at p; other Outputs: o" in capsys.readouterr().out
+    assert run(*common, "--output", "q") == 2
+    assert "the result is to be read at q; allowed: o, p" in capsys.readouterr().err
+    with pytest.raises(InputError, match="--output is for --nir"):
+        Request(result="p")
+
+
 # How much it may take
 
 

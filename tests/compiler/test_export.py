@@ -25,6 +25,7 @@ from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
 from deploy.report.nodes import node_table
 from svformer import SVFormer, SVFormerConfig
+from svformer.common.errors import InputError
 from svformer.evaluation.recording import run_recorded
 from svformer.model.checkpoint import save_checkpoint
 
@@ -243,3 +244,13 @@ def test_the_file_says_the_step_of_every_trained_grid(trained_to_four_bits: SVFo
 
 def test_real_weights_have_no_step(exported: Any) -> None:
     assert not any({"weight_bits", "weight_step"} & set(node.metadata) for node in exported.graph.nodes.values())
+
+
+def test_names_of_classes_are_a_list_of_texts() -> None:
+    """As JSON, which HDF5 keeps as bytes, or as an array of texts; anything else is refused in one line."""
+    for held in ('["a", "b"]', b'["a", "b"]', np.array([b"a", b"b"]), ["a", "b"]):
+        assert class_names({"classes": held}) == ("a", "b")
+    assert class_names({}) == ()
+    for held in ("a, b", '{"a": 1}', "[1, 2]", 3.0, np.ones((2, 2))):
+        with pytest.raises(InputError, match="the graph's metadata has 'classes' .* allowed: a list of names"):
+            class_names({"classes": held})

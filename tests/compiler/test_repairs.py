@@ -1,5 +1,6 @@
-"""What files leave out or say in a dialect: read as they mean it, with a note; what could mean two things is refused."""
+"""What files leave out or say in a dialect: read as they mean it, with a note; what means two things is refused."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def written(path: Path, nodes: dict[str, Fields], **metadata: Any) -> Path:
     with h5py.File(path, "w") as file:
         group = file.create_group("node")
         group["type"] = "NIRGraph"
-        group["edges"] = np.array(list(zip(names, names[1:], strict=False)), dtype=h5py.string_dtype())
+        group["edges"] = np.array(list(itertools.pairwise(names)), dtype=h5py.string_dtype())
         for name, fields in nodes.items():
             for field, value in fields.items():
                 group[f"nodes/{name}/{field}"] = value

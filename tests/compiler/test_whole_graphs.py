@@ -1,5 +1,6 @@
 """Graphs with several Inputs and Outputs, with parts that no Input reaches, and with parameters without end."""
 
+import itertools
 from typing import Any
 
 import nir
@@ -15,8 +16,8 @@ from deploy.ir.network import run_float
 from deploy.ir.types import Array
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
-from deploy.pipeline import quantize
 from deploy.passes.schedule import schedule
+from deploy.pipeline import quantize
 from graphs import entry, lif, result
 from svformer.common.errors import InputError
 
@@ -242,7 +243,7 @@ def through(node: nir.NIRNode, *behind: nir.NIRNode) -> tuple[Nodes, Edges]:
         "out": result(5),
     }
     names = list(nodes)
-    return nodes, list(zip(names, names[1:], strict=False))
+    return nodes, list(itertools.pairwise(names))
 
 
 def test_an_infinite_time_constant_with_an_infinite_r_adds_the_input() -> None:

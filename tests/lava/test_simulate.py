@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import graphs
 import random_networks
 from deploy import lower, quantize, simulate
 from deploy.errors import SimulatorError
@@ -62,6 +63,36 @@ def test_layers_in_several_processes_send_the_same(network: IntNetwork, clips: n
     assert found.time_steps == expected.time_steps
     for name, signal_ in expected.signals.items():
         np.testing.assert_array_equal(found.signals[name], signal_, err_msg=name)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 1000])
+def test_layers_without_input_run_too(processes: int) -> None:
+    """A layer that its leak drives, and another that no connection joins with the output: Lava runs what is joined."""
+    nodes = {
+        "in": graphs.entry(3),
+        "osc": graphs.lif(3, v_leak=1.5),
+        "n": graphs.lif(3, v_threshold=1.2),
+        "out": graphs.result(3),
+        "r": graphs.lif(3, v_leak=1.3, r=-1.0),  # its own spikes hold it back
+    }
+    edges = [("in", "n"), ("osc", "n"), ("n", "out"), ("r", "r")]
+    clips = np.random.default_rng(0).integers(0, 3, (2, 8, 3)).astype(np.float32)
+    network = quantize(lower(graphs.graph(nodes, edges, T=8)), clips)
+    assert network.apart == [{"r"}]
+    expected = run_integer(network, as_images(clips, network))
+    found = simulate(network, clips, backend="lava", processes=processes, timeout_s=HANG_S)
+    for name, signal_ in expected.items():
+        np.testing.assert_array_equal(found.signals[name], signal_, err_msg=name)
+    assert all(0 < expected[name].mean() < 1 for name in ("osc", "n", "r"))
+
+
+def test_lavas_own_processes_hold_no_part_that_nothing_joins() -> None:
+    nodes = {"in": graphs.entry(3), "n": graphs.lif(3), "out": graphs.result(3), "r": graphs.lif(3, v_leak=1.3)}
+    clips = np.ones((1, 8, 3), dtype=np.float32)
+    edges = [("in", "n"), ("n", "out"), ("r", "r")]
+    network = quantize(lower(graphs.graph(nodes, edges, T=8)), clips)
+    with pytest.raises(InputError, match="r: no connection joins it with out"):
+        simulate_on_lava(network, schedule(network), as_images(clips, network), blocks="stock", timeout_s=HANG_S)
 
 
 def test_several_threads_send_the_same(network: IntNetwork, clips: np.ndarray) -> None:
