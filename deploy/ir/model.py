@@ -31,7 +31,7 @@ def stated_frames(graph: nir.NIRGraph) -> int | None:
         return None
     frames = graph.metadata["T"]
     if not (np.issubdtype(type(frames), np.integer) and frames >= 1):
-        raise InputError(f"T is {frames}; allowed: a whole number of time steps from 1")
+        raise InputError(f"T is {np.asarray(frames).tolist()}; allowed: a whole number of time steps from 1")
     return int(frames)
 
 
