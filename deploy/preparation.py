@@ -1,7 +1,7 @@
 """What a request names, read and found to fit together, before the long work and before anything is written."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,8 @@ from deploy.gates.reference import require_comparable
 from deploy.ir.graph import read_nir
 from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.model import says_svformer
-from deploy.ir.readout import READOUT
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.types import Frames
-from deploy.ir.whole import RESULT
 from deploy.passes.from_nir import graph_frames
 from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import Merge, read_merge
@@ -67,14 +65,13 @@ def prepare(request: Request, *, runs: bool = True) -> Prepared:
     require_readable([*files, *others])
     if request.reference:
         read_spikes(Path(request.reference))
-    graph = None if request.nir is None else read_network(request.nir, request.dt_s, request.result)
+    graph = None if request.nir is None else read_network(request.nir, request.said)
     clips, shown = _sources(request, graph, files)
     _require_machines(request)
     exported = None
     if graph is None:
         graph, exported = shipped_network()
-    if request.readout is not None:
-        graph.metadata[READOUT] = request.readout
+        graph.metadata |= request.said
     clips, calibration = _fitted(request, graph, clips, others or shown, runs=runs and not request.estimate)
     return Prepared(graph=graph, exported=exported, clips=clips, calibration=calibration, merge=merge, chips=chips)
 
@@ -210,14 +207,12 @@ def shipped_network() -> tuple[nir.NIRGraph, ExportCheck]:
     return graph, check_export(model, graph, clips)
 
 
-def read_network(path: str | Path, dt_s: float | None, result: str | None = None) -> nir.NIRGraph:
-    """A graph from a file, with another time step where `dt_s` says it; `result` names the Output whose value is the
-    result of a clip. Raises `InputError` for a file that is no graph.
+def read_network(path: str | Path, metadata: Mapping[str, object]) -> nir.NIRGraph:
+    """A graph from a file, with these metadata in place of those that it says.
+
+    Raises `InputError` for a file that is no graph.
     """
     graph = read_nir(path)
     class_names(graph.metadata)
-    if dt_s is not None or "dt" in graph.metadata:
-        graph.metadata["dt"] = graph_dt_s(graph) if dt_s is None else dt_s
-    if result is not None:
-        graph.metadata[RESULT] = result
+    graph.metadata |= metadata
     return graph

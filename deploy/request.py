@@ -12,8 +12,10 @@ from pathlib import Path
 
 from deploy.arguments import WIDTHS
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS, Blocks, Models
+from deploy.ir.dialects import CHOICES, DIALECT, DIALECTS
 from deploy.ir.machine import WEIGHT_BITS
-from deploy.ir.readout import READOUTS
+from deploy.ir.readout import READOUT, READOUTS
+from deploy.ir.whole import RESULT
 from deploy.passes.defaults import DEFAULT_MERGE, FORMS, Form
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
@@ -32,6 +34,8 @@ class Request:
     dt_s: float | None = None  # length of a time step in seconds, for a file that does not say (or another length)
     readout: str | None = None  # what of the output is the result (`deploy.ir.readout`); None: as the graph says
     result: str | None = None  # Output of `nir` whose value is the result of a clip; None: the first
+    dialect: str | None = None  # framework that wrote the file (`deploy.ir.dialects`); None: as the graph says
+    reset: str | None = None  # how its neurons reset; None: as the dialect says
     clips: Sequence[str | Path] = ()  # files to run
     labels: str | Path | None = None  # table of the clips' classes: rows of file name and class
     calibrate: Sequence[str | Path] = ()  # files to choose scales by; none: the clips, or what ships with SVFormer
@@ -65,10 +69,7 @@ class Request:
         self._check_choices()
         if self.clips and self.dataset:
             raise InputError("--clip and --dataset are both given; choose one")
-        if self.dt_s is not None and self.nir is None:
-            raise InputError("--dt is for --nir, the shipped network says its time step; leave it out")
-        if self.result is not None and self.nir is None:
-            raise InputError("--output is for --nir, the shipped network has one Output; leave it out")
+        self._check_network()
         if self.limit is not None and not self.dataset:
             raise InputError(f"--limit {self.limit}; allowed: 1 or more, together with --dataset")
         if self.labels and not self.clips:
@@ -84,6 +85,18 @@ class Request:
         for name in ("workers", "scheduler", "resume"):
             if getattr(self, name) and not self.simulates:
                 raise InputError(f"--{name} is for runs on Lava or the integers; leave it out")
+
+    def _check_network(self) -> None:
+        """What is said of a file is for one alone."""
+        if self.nir is not None:
+            return
+        if self.dt_s is not None:
+            raise InputError("--dt is for --nir, the shipped network says its time step; leave it out")
+        if self.result is not None:
+            raise InputError("--output is for --nir, the shipped network has one Output; leave it out")
+        for option, value in (("--from", self.dialect), ("--reset", self.reset)):
+            if value is not None:
+                raise InputError(f"{option} is for --nir, the shipped network says what it means; leave it out")
 
     def _check_numbers(self) -> None:
         for option, count in (("--limit", self.limit), ("--processes", self.processes), ("--workers", self.workers)):
@@ -106,6 +119,8 @@ class Request:
             ("--models", self.models, MODELS),
             ("--form", self.form, FORMS),
             ("--readout", self.readout, READOUTS),
+            ("--from", self.dialect, tuple(DIALECTS)),
+            ("--reset", self.reset, CHOICES["reset"]),
         ):
             if found is not None and found not in allowed:
                 raise InputError(f"{option} {found}; allowed: {', '.join(allowed)}")
@@ -119,6 +134,18 @@ class Request:
             )
         if self.scheduler == "":
             raise InputError("--scheduler '': allowed: the address of a dask scheduler, tcp://HOST:8786")
+
+    @property
+    def said(self) -> dict[str, object]:
+        """Metadata that the network's graph has in place of its own."""
+        said = {
+            "dt": self.dt_s,
+            READOUT: self.readout,
+            RESULT: self.result,
+            DIALECT: self.dialect,
+            "reset": self.reset,
+        }
+        return {key: value for key, value in said.items() if value is not None}
 
     @property
     def simulates(self) -> bool:

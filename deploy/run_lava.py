@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from deploy.arguments import WIDTHS, add_merge_argument
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS
+from deploy.ir.dialects import CHOICES, DIALECTS
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.readout import READOUTS
 from deploy.passes.defaults import FORMS, STEP_NAMES
@@ -42,6 +43,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
     readout_help = "what of the output over a clip is the result (default: what the graph says, or spikes are counted)"
     add("--readout", choices=READOUTS, help=readout_help)
+    from_help = "framework that wrote --nir: how its neurons decay, reset and begin (docs/nir_import.md)"
+    add("--from", dest="dialect", choices=DIALECTS, metavar="FRAMEWORK", help=from_help)
+    add("--reset", choices=CHOICES["reset"], help="of the neurons of --nir (default: as --from says, else value)")
     clip_help = "videos, events (.aedat, .npy), or arrays [T, *input shape] (.npy, .npz, .csv, .pt, .h5)"
     add("--clip", dest="clips", type=Path, nargs="+", default=[], help=clip_help)
     add("--labels", type=Path, metavar="FILE.csv", help="classes of the clips: rows of file name and class")

@@ -11,6 +11,7 @@ import nir
 import numpy as np
 
 from deploy.ir.canonical import canonical
+from deploy.ir.dialects import NIR, Dialect, dialect_of
 from deploy.ir.loops import execution_groups, is_loop, late_edges
 from deploy.ir.neurons import NEURONS, Layer, equation, run_layer
 from deploy.ir.nodes import ExtensionNode
@@ -33,7 +34,7 @@ def interpret(
     called with every node in order of execution, while its signal and those of its sources are there. Nodes of graphs
     inside the graph are named "outer.inner". Raises `InputError` for a graph that means nothing.
     """
-    dt = graph_dt_s(graph)
+    dt, dialect = graph_dt_s(graph), dialect_of(graph.metadata)
     try:
         graph = canonical(graph)
         shapes = infer_shapes(graph)
@@ -45,14 +46,14 @@ def interpret(
     last_use = {source: group for group in groups for name in group for source in sources[name]}
     for group in groups:
         if is_loop(group, graph.edges):
-            signals |= _Loop(graph, group, signals, shapes, np.shape(frames_NTCHW)[:2], dt).run()
+            signals |= _Loop(graph, group, signals, shapes, np.shape(frames_NTCHW)[:2], dt, dialect).run()
         elif isinstance(node := graph.nodes[group[0]], nir.Input):
             signals[group[0]] = np.asarray(frames_NTCHW, dtype=np.float64)
         else:
             incoming = [signals[source] for source in sources[group[0]]]
             if not incoming:
                 incoming = [np.zeros((*np.shape(frames_NTCHW)[:2], *own_input_shape(node)))]
-            signals[group[0]] = _apply(node, sum(incoming[1:], start=incoming[0]), dt)
+            signals[group[0]] = _apply(node, sum(incoming[1:], start=incoming[0]), dt, dialect)
         for name in group:
             on_node(name, signals)
         for source in {source for name in group for source in sources[name]}:
@@ -75,9 +76,9 @@ def graph_dt_s(graph: nir.NIRGraph) -> float:
     return dt_s
 
 
-def _apply(node: nir.NIRNode, x: Array, dt: float) -> Array:
+def _apply(node: nir.NIRNode, x: Array, dt: float, dialect: Dialect = NIR) -> Array:
     if isinstance(node, NEURONS):
-        return run_layer(equation(node, dt), x)
+        return run_layer(equation(node, dt, dialect), x)
     run = primitive_of(node).run
     assert run is not None, "inputs are given, neurons were run above"
     return run(node, x, dt)
@@ -94,13 +95,14 @@ class _Loop:
         shapes: Mapping[str, NodeShape],
         batch: tuple[int, int],
         dt: float,
+        dialect: Dialect,
     ) -> None:
         self.nodes, self.group, self.dt, self.steps = graph.nodes, group, dt, batch[1]
         self.sources, self.late = predecessors(graph), late_edges(graph.nodes, graph.edges)
         self.signals = {name: np.zeros((*batch, *shapes[name])) for name in group}
         self.known = {**outside, **self.signals}
         neurons = {name: node for name in group if isinstance(node := graph.nodes[name], NEURONS)}
-        self.layers = {name: Layer(equation(node, dt), batch[0]) for name, node in neurons.items()}
+        self.layers = {name: Layer(equation(node, dt, dialect), batch[0]) for name, node in neurons.items()}
 
     def run(self) -> dict[str, Array]:
         for t in range(self.steps):

@@ -9,16 +9,19 @@ infinite, too, one unit of input adds what it adds in the other neurons of the l
 else 1: frameworks that count in time steps write tau = dt / (1 - beta) and r = tau / dt, and beta is 1. A threshold
 that is infinite is never reached.
 
+`deploy.ir.dialects` says what other frameworks mean by the same file.
+
 Before the first frame a neuron is at rest: u = 0, and v where it stays without input (v_leak; v_reset for IF; 0 for
 I), as norse and SpikingJelly begin, too. A Threshold has no state: v = x.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.ir.dialects import NIR, Dialect
 from deploy.ir.loops import STATEFUL
 
 Array = NDArray[np.float64]
@@ -40,10 +43,42 @@ class Equation:
     threshold: Array | None = None
     reset: Array | None = None
     synapse: tuple[Array, Array] | None = None  # dt / tau_syn, w_in
+    subtract: Array | None = None  # what a spike takes off the potential, in place of the reset
 
 
-def equation(node: nir.NIRNode, dt_s: float) -> Equation:
-    """The equation of one of `NEURONS`."""
+def equation(node: nir.NIRNode, dt_s: float, dialect: Dialect = NIR) -> Equation:
+    """The equation of one of `NEURONS`, as the files of a dialect mean it.
+
+    Raises `ValueError` where a late reset has no time step to come in.
+    """
+    eq = _equation(node, dt_s)
+    return eq if isinstance(node, nir.Threshold) else _meant(eq, dialect)
+
+
+def _meant(eq: Equation, dialect: Dialect) -> Equation:
+    """The equation by a dialect: rates of an exact decay, the start, and what a reset subtracts."""
+    leaks = eq.leak is not None
+    kept = np.zeros_like(eq.rate) if not leaks else eq.rate if eq.leaks is None else np.where(eq.leaks, eq.rate, 0.0)
+    if leaks and dialect.decay != "euler":
+        rate = np.where(kept > 0, -np.expm1(-kept), eq.rate)
+        factor = eq.rate / rate if dialect.decay == "leak" else np.ones_like(rate)
+        eq, kept = replace(eq, rate=rate, r=eq.r * factor), np.where(kept > 0, rate, 0.0)
+    if eq.synapse is not None and dialect.decay != "euler":
+        slow, w_in = eq.synapse
+        fast = -np.expm1(-slow)
+        eq = replace(eq, synapse=(fast, w_in * slow / fast if dialect.decay == "leak" else w_in))
+    if dialect.start == "zero":
+        eq = replace(eq, rest=np.zeros_like(eq.rest))
+    if eq.threshold is None or dialect.reset == "value":
+        return eq
+    if dialect.reset == "subtract":
+        return replace(eq, subtract=eq.threshold)
+    if (kept >= 1).any():
+        raise ValueError("a reset a time step late, when nothing is left of the potential; allowed: reset subtract")
+    return replace(eq, subtract=eq.threshold / (1 - kept))
+
+
+def _equation(node: nir.NIRNode, dt_s: float) -> Equation:
     p = {name: np.asarray(v, dtype=np.float64) for name, v in vars(node).items() if isinstance(v, np.ndarray)}
     if isinstance(node, nir.Threshold):
         one, zero = np.ones_like(p["threshold"]), np.zeros_like(p["threshold"])
@@ -131,7 +166,7 @@ class Layer:
         if eq.threshold is None or eq.reset is None:
             return self.v
         spikes = self.v > eq.threshold
-        self.v = np.where(spikes, eq.reset, self.v)
+        self.v = np.where(spikes, eq.reset if eq.subtract is None else self.v - eq.subtract, self.v)
         return spikes.astype(np.float64)
 
     def _drive(self, eq: Equation) -> Array:

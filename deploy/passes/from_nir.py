@@ -11,6 +11,7 @@ import nir
 import numpy as np
 
 from deploy.ir.canonical import canonical
+from deploy.ir.dialects import Dialect, dialect_notes, dialect_of
 from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, bias_of, kernel_of
 from deploy.ir.loops import late_edges
@@ -46,6 +47,7 @@ class _Site:
     out_shape: Shape
     dt_s: float
     frames: int
+    dialect: Dialect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,7 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
     """
     dt = graph_dt_s(graph) if dt_s is None else dt_s
     frames = graph_frames(graph) if frames is None else frames
+    dialect = dialect_of(graph.metadata)
     try:
         graph = canonical(graph)
         shapes = {name: _as_image(shape) for name, shape in infer_shapes(graph).items()}
@@ -95,6 +98,7 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
             out_shape=shapes[name],
             dt_s=dt,
             frames=frames,
+            dialect=dialect,
         )
         try:
             _refuse_not_finite(graph.nodes[name])
@@ -112,7 +116,12 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
         connections=tuple(connections),
         output=output,
         frames=frames,
-        notes=(*repairs_of(graph), *said, *(_late_note(edge, steps) for edge, steps in late.items())),
+        notes=(
+            *repairs_of(graph),
+            *dialect_notes(dialect),
+            *said,
+            *(_late_note(edge, steps) for edge, steps in late.items()),
+        ),
         readout=choose_readout(graph.metadata.get(READOUT), spiking=_sends_spikes(graph, output)),
     )
     problems += [
@@ -205,7 +214,7 @@ def _scale(node: nir.Scale, site: _Site) -> Mapped:
 
 
 def _neurons(node: nir.NIRNode, site: _Site) -> Mapped:
-    membrane = membrane_of(equation(node, site.dt_s), site.out_shape, site.dt_s)
+    membrane = membrane_of(equation(node, site.dt_s, site.dialect), site.out_shape, site.dt_s)
     return Mapped(population=membrane.population, links=(Link(**scaled(membrane.gain, site.in_shape)),))
 
 

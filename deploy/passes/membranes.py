@@ -63,6 +63,7 @@ def membrane_of(eq: Equation, shape: Shape, dt_s: float) -> MappedMembrane:
         threshold=compact(threshold, shape),
         current_decay=current_decay,
         start=_start(fires * (eq.rest - eq.reset) / unit, shape),
+        subtract=None if eq.subtract is None else compact(np.where(fires, eq.subtract / unit, lowest), shape),
     )
     return MappedMembrane(population=lif, gain=(fires * np.sign(gain)).reshape(shape))
 
