@@ -252,5 +252,5 @@ def test_names_of_classes_are_a_list_of_texts() -> None:
         assert class_names({"classes": held}) == ("a", "b")
     assert class_names({}) == ()
     for held in ("a, b", '{"a": 1}', "[1, 2]", 3.0, np.ones((2, 2))):
-        with pytest.raises(InputError, match="the graph's metadata has 'classes' .* allowed: a list of names"):
+        with pytest.raises(InputError, match=r"the graph's metadata has 'classes' .* allowed: a list of names"):
             class_names({"classes": held})
