@@ -92,8 +92,11 @@ def _threshold(eq: Equation, threshold: Array) -> tuple[Array, Array]:
 
 def _check_rate(rate: Array, dt_s: float, name: str) -> None:
     if (rate <= 0).any():
-        steps = f"{name} down to {dt_s / rate.min():.3g} s" if (rate < 0).any() else f"{name} without end"
-        raise ValueError(f"{steps} ({np.count_nonzero(rate <= 0)} of {rate.size} neurons); allowed: above 0 and finite")
+        steps = f"{name} down to {dt_s / rate[rate < 0].max():.3g} s" if (rate < 0).any() else f"{name} without end"
+        raise ValueError(
+            f"{steps} ({np.count_nonzero(rate <= 0)} of {rate.size} neurons); allowed: above 0 and finite; a decay "
+            "factor above 1 in training makes a negative one: limit it there and export again"
+        )
     if (rate > 1).any():
         raise ValueError(
             f"{name} is shorter than one time step of {dt_s:g} s (dt / {name} up to {rate.max():.3g}); check dt"

@@ -195,7 +195,7 @@ def test_time_step_and_clip_length_come_from_the_graph_or_from_the_call() -> Non
     ("node", "reason"),
     [
         (lif(2, tau=0.5e-3), "tau is shorter than one time step of 0.001 s (dt / tau up to 2)"),
-        (lif(2, tau=[2e-3, -1e-3]), "tau down to -0.001 s (1 of 2 neurons); allowed: above 0"),
+        (lif(2, tau=[-1e-3, -5e-3]), "tau down to -0.005 s (2 of 2 neurons); allowed: above 0"),
         (cubalif(2, tau_syn=np.inf), "tau_syn with values that are not finite"),
         (lif(2, r=np.inf), "r with values that are not finite"),
         (lif(2, v_threshold=-np.inf), "v_threshold with values that are not finite"),
