@@ -156,10 +156,14 @@ def _typical(scales: Scales, source: str) -> float:
 def _candidates(scales: Scales, largest: float, entering: Iterable[Connection]) -> list[float]:
     """Scales to try. One keeps the weights of a connection that lie on a grid (`svformer.model.qat`) as they are.
 
-    Where spikes enter by a plain factor (attention, identities), that becomes a power of two, too: exact.
+    Where spikes enter by a plain factor (attention, identities), that becomes a power of two, too: exact; so does
+    an input that is taken as it is.
     """
     factors = [
-        c.operation.factor for c in entering if c.operation.factor is not None and not _passes_on(scales.network, c)
+        c.operation.factor / scales.message_unit(c.source)
+        for c in entering
+        if c.operation.factor is not None
+        and (c.source == scales.network.input_name or not _passes_on(scales.network, c))
     ]
     if factors:
         return [_power_of_two(largest, factors[0])]

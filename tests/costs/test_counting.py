@@ -257,8 +257,6 @@ def test_attention_and_relays_by_hand() -> None:
         graded_messages=4,
         deliveries=5 + 4,
         traffic_bits=5 * 3 + 4 * (1 + 24),
-        held_messages=4,  # the second source is one synapse nearer than q, k and v
-        held_steps=4,
     )
 
 

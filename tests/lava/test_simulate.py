@@ -91,7 +91,7 @@ def test_lavas_own_processes_hold_no_part_that_nothing_joins() -> None:
     clips = np.ones((1, 8, 3), dtype=np.float32)
     edges = [("in", "n"), ("n", "out"), ("r", "r")]
     network = quantize(lower(graphs.graph(nodes, edges, T=8)), clips)
-    with pytest.raises(InputError, match="r: no connection joins it with out"):
+    with pytest.raises(InputError, match="r: no connection joins it with n"):
         simulate_on_lava(network, schedule(network), as_images(clips, network), blocks="stock", timeout_s=HANG_S)
 
 
