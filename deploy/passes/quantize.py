@@ -15,6 +15,7 @@ from the inside out, and by which error:
   reaches hundreds of neurons.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -199,12 +200,16 @@ def _cut_off(connection: IntConnection, sent_NTCHW: Values) -> Array:
 
 def _refuse_lost_decays(network: Network) -> None:
     """A leak that 12 bits round to none at all would be another neuron."""
-    lost = []
+    lost, least = list[str](), 1.0
     for name, receiver in network.receivers.items():
         for what, decay in receiver.decays().items():
             if (small := (decay > 0) & (round_decay(decay) == 0)).any():
                 margin = float(decay[small].min()) * DECAY_ONE
+                least = min(least, margin)
                 lost.append(f"{name}: {what} is 1 / {DECAY_ONE / margin:,.0f}, {margin:.2g} x what 12 bits hold")
     if lost:
         offenders = "; ".join(lost)
-        raise InputError(f"leaks that 12 bits cannot hold: {offenders}; allowed: from 1 / {DECAY_ONE}; use a larger dt")
+        raise InputError(
+            f"leaks that 12 bits cannot hold: {offenders}; allowed: from 1 / {DECAY_ONE}; use a dt at least "
+            f"{math.ceil(1 / least)} times as long"
+        )

@@ -94,6 +94,7 @@ def test_a_leak_that_12_bits_round_away_is_refused_with_its_margin() -> None:
     with pytest.raises(InputError) as caught:
         quantize(lower(slow(0.9, 1e-4)), np.ones((1, 300, 20)))
     assert "hidden: dt / tau is 1 / 9,000, 0.46 x what 12 bits hold; out: dt / tau" in str(caught.value)
+    assert str(caught.value).endswith("use a dt at least 3 times as long")  # 4096 / 9000 = 0.455 fits 2.2 times
     assert "allowed: from 1 / 4096" in str(caught.value)
 
 
