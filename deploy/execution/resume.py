@@ -34,7 +34,7 @@ FOLDER = "parts"  # in the out folder
 OPS = [field.name for field in dataclasses.fields(OpCounts)]
 PLAIN = ("float_spikes", "build_s", "run_s", "peak_rss_mb", "time_steps", "clipped_inputs", "inputs")
 LOGITS = ("float_logits", "integer_logits", "logits")
-DAMAGED = (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+DAMAGED = (ValueError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 Arrays = dict[str, NDArray[Any]]
 Fingerprint = Callable[[Sequence[int]], str]  # of the clips at these places of the list
