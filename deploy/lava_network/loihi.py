@@ -10,7 +10,7 @@ import importlib
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -128,12 +128,11 @@ def split_readout(network: IntNetwork) -> tuple[IntNetwork, Callable[[NDArray[An
     if relay.kind != "relay" or len(into) > 1 or not into[0].operation.passes_on:
         return network, lambda messages: messages
     (last,) = into
-    core = IntNetwork(
+    core = replace(
+        network,
         populations={name: p for name, p in network.populations.items() if name != network.output},
         connections=tuple(c for c in network.connections if c is not last),
         output=last.source,
-        frames=network.frames,
-        added=network.added,
     )
     return core, lambda messages: last(messages) + relay.bias_by_step(network.frames)
 

@@ -4,6 +4,7 @@ Legend: O output channels, C / groups input channels of a group, kh and kw rows 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,14 +65,11 @@ class Wiring:
 
     def finished(self) -> IntNetwork:
         """The network."""
-        return IntNetwork(
+        return replace(
+            self.network,
             populations=self.populations,
             connections=tuple(self.connections),
-            output=self.network.output,
-            frames=self.network.frames,
-            notes=self.network.notes,
             added=frozenset(self.added),
-            readout=self.network.readout,
         )
 
 
