@@ -43,6 +43,7 @@ from deploy.passes.calibrate import calibrate
 from deploy.passes.chip_form import chip_form
 from deploy.passes.defaults import DEFAULT_MERGE, Form, Step
 from deploy.passes.from_nir import from_nir, graph_frames
+from deploy.passes.loop_speed import require_time
 from deploy.passes.lowering import LoweringOptions, passes
 from deploy.passes.merge_linear_chains import Merge, has_chains, read_merge
 from deploy.passes.probes import SpikeCounts
@@ -84,6 +85,7 @@ def _lower(draft: Draft) -> Iterator[str]:
 
 
 def _calibrate(draft: Draft) -> Iterator[str]:
+    require_time(draft.network.connections)
     frames = as_images(draft.clips, draft.network)
     with working(f"running {len(draft.clips)} calibration clips"):
         draft.calibration = calibrate(draft.network, frames, input_range=draft.input_range, at_once=draft.at_once)

@@ -26,6 +26,7 @@ from deploy.ir.model import says_svformer
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.types import Frames
 from deploy.passes.from_nir import graph_frames
+from deploy.passes.loop_delay import with_loop_delays
 from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import Merge, read_merge
 from deploy.request import Request
@@ -73,6 +74,8 @@ def prepare(request: Request, *, runs: bool = True) -> Prepared:
         graph, exported = shipped_network()
         graph.metadata |= request.said
     clips, calibration = _fitted(request, graph, clips, others or shown, runs=runs and not request.estimate)
+    if request.loop_delay:
+        graph = with_loop_delays(graph, merge=merge)
     return Prepared(graph=graph, exported=exported, clips=clips, calibration=calibration, merge=merge, chips=chips)
 
 

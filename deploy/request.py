@@ -36,6 +36,7 @@ class Request:
     result: str | None = None  # Output of `nir` whose value is the result of a clip; None: the first
     dialect: str | None = None  # framework that wrote the file (`deploy.ir.dialects`); None: as the graph says
     reset: str | None = None  # how its neurons reset; None: as the dialect says
+    loop_delay: bool = False  # whether loops that are faster than their synapses get the time steps that they lack
     clips: Sequence[str | Path] = ()  # files to run
     labels: str | Path | None = None  # table of the clips' classes: rows of file name and class
     calibrate: Sequence[str | Path] = ()  # files to choose scales by; none: the clips, or what ships with SVFormer
@@ -94,6 +95,8 @@ class Request:
             raise InputError("--dt is for --nir, the shipped network says its time step; leave it out")
         if self.result is not None:
             raise InputError("--output is for --nir, the shipped network has one Output; leave it out")
+        if self.loop_delay:
+            raise InputError("--loop-delay is for --nir, the shipped network has no loops; leave it out")
         for option, value in (("--from", self.dialect), ("--reset", self.reset)):
             if value is not None:
                 raise InputError(f"{option} is for --nir, the shipped network says what it means; leave it out")

@@ -46,6 +46,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     from_help = "framework that wrote --nir: how its neurons decay, reset and begin (docs/nir_import.md)"
     add("--from", dest="dialect", choices=DIALECTS, metavar="FRAMEWORK", help=from_help)
     add("--reset", choices=CHOICES["reset"], help="of the neurons of --nir (default: as --from says, else value)")
+    loop_help = "give loops of --nir that are faster than their synapses the time steps that they lack"
+    add("--loop-delay", action="store_true", help=loop_help)
     clip_help = "videos, events (.aedat, .npy), or arrays [T, *input shape] (.npy, .npz, .csv, .pt, .h5)"
     add("--clip", dest="clips", type=Path, nargs="+", default=[], help=clip_help)
     add("--labels", type=Path, metavar="FILE.csv", help="classes of the clips: rows of file name and class")

@@ -47,6 +47,7 @@ COMPILER_WITH_TORCH = (
         "dialects",
         "silent_neurons",
         "units",
+        "loop_delay",
         "whole_graphs",
         "random_graphs",
         "reference",

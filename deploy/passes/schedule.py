@@ -13,11 +13,13 @@ from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.loops import grouped
 from deploy.ir.machine import MAX_DELAY
 from deploy.ir.plan import Plan
+from deploy.passes.loop_speed import require_time
 from svformer.common.errors import InputError
 
 
 def schedule(network: IntNetwork) -> Plan:
     """Balance all paths; raises `InputError` when a delay is longer than a synapse can hold, or a loop too fast."""
+    require_time(network.connections)
     depths = _depths(network)
     lags = tuple(_lag(network, depths, c) for c in network.connections)
     long = [_explain(c, lag) for c, lag in zip(network.connections, lags, strict=True) if lag > MAX_DELAY]
@@ -57,19 +59,10 @@ def _least_depth(network: IntNetwork, name: str) -> int:
 
 
 def _settle(depths: dict[str, int], loop: list[IntConnection], group: tuple[str, ...]) -> None:
-    """Raise the depths in a loop until every synapse has its step; that ends if no way round has too few delays."""
+    """Raise the depths in a loop until every synapse has its step; that ends where no way round has too few delays."""
     for _ in group:
-        late = [c for c in loop if depths[c.target] < depths[c.source] + 1 - c.delay]
-        for c in late:
+        for c in loop:
             depths[c.target] = max(depths[c.target], depths[c.source] + 1 - c.delay)
-        if not late:
-            return
-    if any(depths[c.target] < depths[c.source] + 1 - c.delay for c in loop):
-        way = ", ".join(f"{c.source} -> {c.target} (delay {c.delay})" for c in loop)
-        raise InputError(
-            f"a loop that is faster than its synapses, which take a time step each: {way}; allowed: as many steps of "
-            "delay as synapses on every way round; put a Delay into it, or take a layer out"
-        )
 
 
 def _explain(connection: IntConnection, lag: int) -> str:

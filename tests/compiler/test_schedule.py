@@ -81,11 +81,8 @@ def test_a_loop_over_two_layers_needs_two_steps() -> None:
 
 
 def test_a_loop_that_is_faster_than_its_synapses_is_refused() -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=r"(a -> b -> a|b -> a -> b) \(2 synapses, delay 1\); allowed: as many steps"):
         schedule(network(("in", "a"), ("a", "b"), ("b", "a", 1), ("b", "out")))
-    message = str(caught.value)
-    assert "a -> b (delay 0), b -> a (delay 1)" in message or "b -> a (delay 1), a -> b (delay 0)" in message
-    assert "allowed: as many steps of delay as synapses on every way round" in message
 
 
 @given(case=random_networks.int_networks())
