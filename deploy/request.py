@@ -147,6 +147,7 @@ class Request:
             RESULT: self.result,
             DIALECT: self.dialect,
             "reset": self.reset,
+            "stride": self.dataset.stride if self.dataset else None,
         }
         return {key: value for key, value in said.items() if value is not None}
 

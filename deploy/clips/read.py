@@ -41,7 +41,7 @@ def load(source: ClipSource, wanted: InputFormat) -> Frames:
         height, width = wanted.shape[1:]
         return np.asarray(normalise(source.entry.counts(frames=frames, picture=(width, height))).numpy())
     if source.entry is not None:
-        sampling = Sampling(frames=frames)
+        sampling = Sampling(frames=frames, stride=wanted.stride)
         clip = source.entry.load(size=wanted.shape[1], sampling=sampling, start=source.start, crop=source.crop)
         return np.asarray(normalise(clip).numpy(), dtype=np.float32)
     if is_recording(source.path):

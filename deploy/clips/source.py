@@ -11,10 +11,11 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.model import says_svformer
+from deploy.ir.model import says_svformer, stated_stride
 from deploy.ir.shapes import infer_shapes
 from svformer.common.errors import InputError
 from svformer.config import SVFormerConfig
+from svformer.data.choice import STRIDE
 from svformer.data.clip_dataset import LabelledClip
 
 Frames = NDArray[np.float32]  # [T, *input shape]
@@ -77,6 +78,7 @@ class InputFormat:
     frames: int
     shape: tuple[int, ...]
     pixels: bool = False
+    stride: int = STRIDE  # of videos: from one frame to the next, in pictures at 30 a second
 
     @classmethod
     def of(cls, config: SVFormerConfig) -> "InputFormat":
@@ -106,4 +108,6 @@ def input_format(graph: nir.NIRGraph, frames: int) -> InputFormat:
     """What clips the graph takes."""
     name = next(iter(graph.inputs))
     shape = infer_shapes(graph)[name]
-    return InputFormat(frames=frames, shape=shape, pixels=says_svformer(graph) and shape[:1] == (3,))
+    return InputFormat(
+        frames=frames, shape=shape, pixels=says_svformer(graph) and shape[:1] == (3,), stride=stated_stride(graph)
+    )

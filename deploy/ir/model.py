@@ -5,6 +5,7 @@ import numpy as np
 
 from deploy.ir.nodes import GainBias, SpikingAttention
 from svformer.common.errors import InputError
+from svformer.data.choice import STRIDE
 
 SVFORMER = "SVFormer"
 
@@ -33,6 +34,18 @@ def stated_frames(graph: nir.NIRGraph) -> int | None:
     if not (np.issubdtype(type(frames), np.integer) and frames >= 1):
         raise InputError(f"T is {np.asarray(frames).tolist()}; allowed: a whole number of time steps from 1")
     return int(frames)
+
+
+def stated_stride(graph: nir.NIRGraph) -> int:
+    """Pictures at 30 a second from one frame of a clip to the next, as the network was trained; 4 where it says none.
+
+    Raises `InputError` where the metadata say something else than a whole number from 1.
+    """
+    said = np.asarray(graph.metadata.get("stride", STRIDE)).item()
+    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"stride is {text}; allowed: a whole number of pictures from 1")
+    return int(text)
 
 
 def fixed_frames(graph: nir.NIRGraph) -> int | None:

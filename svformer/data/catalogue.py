@@ -3,14 +3,16 @@
 from pathlib import Path
 
 from svformer.common.errors import InputError
-from svformer.data import ntu60, ucf101
-from svformer.data.choice import BINNINGS, PROCEDURAL, SPLITS, DatasetChoice
+from svformer.common.remarks import remark
+from svformer.data import jhmdb, ntu60, ucf101
+from svformer.data.choice import BINNINGS, PROCEDURAL, SPLITS, STRIDE, DatasetChoice
 from svformer.data.clip_dataset import ClipDataset, Options
 from svformer.data.clips import Sampling
 from svformer.data.dvs128 import Dvs128
 from svformer.data.folder import VideoFolder, say_split
 from svformer.data.procedural import generate
 
+PUBLISHED_CLASSES = {"ucf101": 101, "jhmdb": 21}
 PROCEDURAL_GROUPS, PROCEDURAL_CLIPS_PER_GROUP = 50, 2  # 12 classes: 864 clips train, 336 test; 20: 1440 and 560
 
 
@@ -24,12 +26,14 @@ def open_dataset(choice: DatasetChoice, *, size: int, frames: int, train: bool, 
     name, split = choice.name, str(choice.split or SPLITS.get(choice.name, ("",))[0])
     options: Options = {
         "size": size,
-        "sampling": Sampling(frames=frames),
+        "sampling": Sampling(frames=frames, stride=choice.stride or STRIDE),
         "max_unreadable": choice.max_unreadable,
     }
     root = _generated(name) if choice.root is None else Path(choice.root)
     if name == "ucf101":
-        return ucf101.Ucf101(root, split=split, train=train, flip=True, **options)
+        return _counted(name, root, ucf101.Ucf101(root, split=split, train=train, flip=True, **options))
+    if name == "jhmdb":
+        return _counted(name, root, jhmdb.open_jhmdb(root, split=split, train=train, flip=True, **options))
     if name == "ntu60":
         return ntu60.Ntu60(root, split=split, train=train, flip=True, **options)
     if name == "dvs128":
@@ -40,6 +44,13 @@ def open_dataset(choice: DatasetChoice, *, size: int, frames: int, train: bool, 
             raise InputError("--events-by is for events, and folder holds videos; leave it out")
         return _open_folder(root, train, options)
     return ucf101.Ucf101(root, split=split, train=train, cache=cache, **options)  # no flip: directions are classes
+
+
+def _counted(name: str, root: Path, data: ClipDataset) -> ClipDataset:
+    """The data set; says once how many of its published classes are there, where some are not."""
+    if len(data.classes) < PUBLISHED_CLASSES[name]:
+        remark(root, "classes", f"{len(data.classes)} of the {PUBLISHED_CLASSES[name]} classes of {name} are there")
+    return data
 
 
 def _generated(name: str) -> Path:

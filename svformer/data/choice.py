@@ -3,19 +3,25 @@
 `svformer.data.catalogue` opens it, which takes a second to import; nothing here does.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from svformer.common.errors import InputError
-from svformer.common.options import share
+from svformer.common.options import positive_int, share
 
 PROCEDURAL = {"procedural": "easy", "procedural_hard": "hard"}  # data set -> world; generated in data/NAME
-DATASETS = (*PROCEDURAL, "ucf101", "ntu60", "dvs128", "folder")
+DATASETS = (*PROCEDURAL, "ucf101", "jhmdb", "ntu60", "dvs128", "folder")
 LOOKALIKES = ("ucf101", "ntu60", "dvs128")  # official sets, of which small ones in the same form can be made
-UCF101_SPLITS = ("1", "2", "3")
+UCF101_SPLITS = JHMDB_SPLITS = ("1", "2", "3")
 NTU60_SPLITS = ("xsub", "xview")
-SPLITS = {**dict.fromkeys((*PROCEDURAL, "ucf101"), UCF101_SPLITS), "ntu60": NTU60_SPLITS}  # the first is the default
+SPLITS = {  # the first is the default
+    **dict.fromkeys((*PROCEDURAL, "ucf101"), UCF101_SPLITS),
+    "jhmdb": JHMDB_SPLITS,
+    "ntu60": NTU60_SPLITS,
+}
+STRIDE = 4  # of the paper's recipe
 Binning = Literal["count", "time"]
 BINNINGS = get_args(Binning)  # the first is the default
 MAX_UNREADABLE = 0.01  # share of a data set's files
@@ -29,6 +35,7 @@ class DatasetChoice:
     root: str | Path | None = None  # folder of the data; None: data/NAME, for a set that is generated
     split: str | int | None = None  # None: the first of the data set's
     events_by: Binning | None = None  # how recordings of events become frames; None: the first of BINNINGS
+    stride: int | None = None  # of videos, in pictures at 30 a second; None: 4, or as a network was trained
     download: bool = False  # whether tonic may fetch dvs128
     max_unreadable: float = MAX_UNREADABLE  # share of the files that a run may go without, 0 to 1
 
@@ -43,6 +50,16 @@ class DatasetChoice:
             raise InputError(f"--split {self.split}: {self.name} has no such split; {allowed}")
         if self.download and self.name != "dvs128":
             raise InputError("--download is for --dataset dvs128 only; leave it out")
+        positive_int.check("--stride", self.stride)
+        if self.stride and self.name == "dvs128":
+            raise InputError("--stride is for videos, and dvs128 holds events; leave it out")
         if self.events_by and self.name not in ("dvs128", "folder"):
             raise InputError(f"--events-by is for events, and {self.name} holds videos; leave it out")
         share.check("--max-unreadable", self.max_unreadable)
+
+
+def with_stride(choice: DatasetChoice, notes: Mapping[str, Any]) -> DatasetChoice:
+    """The choice with the stride that a network's notes say, where the user has not said one."""
+    if choice.stride is not None or "stride" not in notes or choice.name == "dvs128":
+        return choice
+    return replace(choice, stride=int(notes["stride"]))

@@ -12,13 +12,13 @@ from svformer.common.files import atomic_path
 from svformer.common.shortage import shortage_explained
 from svformer.config import SVFormerConfig
 from svformer.data.catalogue import open_dataset
-from svformer.data.choice import DatasetChoice
+from svformer.data.choice import DatasetChoice, with_stride
 from svformer.data.clip_dataset import ClipDataset
 from svformer.evaluation import accuracy
 from svformer.evaluation.accuracy import Evaluation
 from svformer.evaluation.confusion import draw_confusion, per_class
 from svformer.evaluation.views import DEFAULT_VIEWS, ViewGrid, Views
-from svformer.model.checkpoint import load_checkpoint
+from svformer.model.checkpoint import load_checkpoint, read_notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,7 @@ def evaluate_checkpoint(
     """
     chosen = choose_device(device)
     model = load_checkpoint(checkpoint, head_dim=head_dim).to(chosen)
+    dataset = with_stride(dataset, read_notes(checkpoint))
     data = open_dataset(dataset, size=model.config.image_size, frames=model.config.frames, train=False)
     _check_fit(model.config, data)
     seen = Views(data, views or DEFAULT_VIEWS.get(dataset.name, (1, 1)))

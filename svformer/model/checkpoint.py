@@ -152,9 +152,9 @@ def _check_keys(path: Path, found: StateDict, expected: StateDict) -> None:
 
 
 def read_notes(path: Path) -> dict[str, str]:
-    """`classes` (class names as JSON) and `dataset` of our checkpoint, as far as it holds them; else an empty dict."""
+    """`classes` (names as JSON), `dataset` and `stride` of our checkpoint, as far as it holds them; else nothing."""
     if path.suffix != ".safetensors":
         return {}
     with safe_open(path, framework="pt") as file:
         notes = file.metadata() or {}
-    return {name: notes[name] for name in ("classes", "dataset") if name in notes}
+    return {name: notes[name] for name in ("classes", "dataset", "stride") if name in notes}

@@ -17,6 +17,7 @@ from svformer.common.files import atomic_path
 from svformer.common.terminal import progress, track
 from svformer.config import SVFormerConfig
 from svformer.data.catalogue import open_dataset
+from svformer.data.choice import with_stride
 from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import as_batch
 from svformer.evaluation.agreement import Measured, compare_networks
@@ -110,8 +111,9 @@ def run(request: FoldingRequest) -> Folded:
     per_step, notes = load_per_step(request.checkpoint, head_dim=request.head_dim), read_notes(request.checkpoint)
     config, batch_size = per_step.config, request.batch_size
     size, frames = config.image_size, config.frames
-    data = open_dataset(request.dataset, size=size, frames=frames, train=True, cache=request.epochs > 0)
-    held_out = open_dataset(request.dataset, size=size, frames=frames, train=False, cache=False)
+    dataset = with_stride(request.dataset, notes)
+    data = open_dataset(dataset, size=size, frames=frames, train=True, cache=request.epochs > 0)
+    held_out = open_dataset(dataset, size=size, frames=frames, train=False, cache=False)
     check_classes(config, notes, data)
     trainer = new_trainer(config, data, request)
     clips, started = min(request.calibration_clips, len(data)), time.monotonic()

@@ -32,6 +32,7 @@ def begin_record(trainer: Trainer, out: Path, *, dataset: str, command: str) -> 
         "recipe": dataclasses.asdict(trainer.recipe),
         "config": dataclasses.asdict(trainer.model.config),
         "dataset": dataset,
+        **({"stride": str(trainer.data.sampling.stride)} if trainer.data.channels == 3 else {}),
         "clips": len(trainer.data),
         "classes": list(trainer.data.classes),
     }

@@ -14,9 +14,10 @@ from svformer.common.errors import InputError
 from svformer.common.terminal import SCREEN, new_console, say
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.data.catalogue import open_dataset
+from svformer.data.choice import with_stride
 from svformer.data.clip_dataset import ClipDataset
 from svformer.evaluation.accuracy import accuracy_line, evaluate
-from svformer.model.checkpoint import StateDict, load_checkpoint, save_checkpoint
+from svformer.model.checkpoint import StateDict, load_checkpoint, read_notes, save_checkpoint
 from svformer.model.svformer import SVFormer
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
@@ -103,8 +104,10 @@ def open_parts(request: TrainingRequest, config: SVFormerConfig) -> tuple[ClipDa
     size, frames, cache = config.image_size, config.frames, not request.dry_run
     augmentation = request.chosen_recipe.augmentation
     source = augmentation.source_size(size) if augmentation else size
-    data = open_dataset(request.dataset, size=source, frames=frames, train=True, cache=cache)
-    return data, open_dataset(request.dataset, size=size, frames=frames, train=False, cache=cache)
+    notes = read_notes(request.checkpoint or TINY_CHECKPOINT) if request.qat else {}
+    dataset = with_stride(request.dataset, notes)
+    data = open_dataset(dataset, size=source, frames=frames, train=True, cache=cache)
+    return data, open_dataset(dataset, size=size, frames=frames, train=False, cache=cache)
 
 
 def count_loaders(request: TrainingRequest, recipe: Recipe, processes: Processes) -> int:

@@ -9,6 +9,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from svformer.common.errors import InputError
+from svformer.data.catalogue import open_dataset
+from svformer.data.choice import DatasetChoice
 from svformer.data.clips import load_clip
 from svformer.data.procedural import CLASSES, generate
 from svformer.data.ucf101 import Ucf101, VideoEntry
@@ -157,7 +159,7 @@ def spoil(root: Path, name: str, text: str | None) -> None:
         (
             "trainlist01.txt",
             "Bowling/v_Bowling_g09_c01.avi 2\n",
-            r"1 of the 1 videos .* first Bowling/v_Bowling_g09",
+            r"1 of its 1 videos .* first Bowling/v_Bowling_g09",
         ),
     ],
 )
@@ -175,3 +177,36 @@ def test_a_wrong_folder_or_split_is_refused(tiny: Path, tmp_path: Path) -> None:
         Ucf101(tiny, split=4, train=True)
     with pytest.raises(InputError, match=r"trainlist02\.txt: missing"):
         Ucf101(tiny, split=2, train=True)
+
+
+def test_classes_without_a_folder_are_left_out(tiny: Path) -> None:
+    """The others count from 0; the lists name both."""
+    shutil.rmtree(tiny / "Archery")
+    train = Ucf101(tiny, train=True)
+    assert train.classes == ("Bowling",)
+    assert [(entry.name, entry.label) for entry in train.entries] == [("Bowling/v_Bowling_g08_c01.avi", 0)]
+
+
+def test_a_part_of_the_published_classes_is_said(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    choice = DatasetChoice(name="ucf101", root=tiny)
+    assert open_dataset(choice, size=8, frames=4, train=True).classes == ("Archery", "Bowling")
+    assert capfd.readouterr().err == f"{tiny}: 2 of the 101 classes of ucf101 are there\n"
+
+
+def test_files_in_no_list_are_counted(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tiny / "Bowling" / "v_Bowling_g99_c01.avi").touch()
+    (tiny / "Archery" / "mine.mp4").touch()
+    assert len(Ucf101(tiny, train=True)) == 2
+    assert "2 files in no list of split 1 are left out, first Archery/mine.mp4" in capfd.readouterr().err
+
+
+def test_missing_files_are_left_out_up_to_a_share(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tiny / "Bowling" / "v_Bowling_g08_c01.avi").unlink()
+    message = r"trainlist01\.txt of .*: 1 of its 2 videos are missing, first Bowling/v_Bowling_g08_c01\.avi"
+    with pytest.raises(InputError, match=message):
+        Ucf101(tiny, train=True, max_unreadable=0.4)
+    assert [entry.label for entry in Ucf101(tiny, train=True, max_unreadable=0.5).entries] == [0]
+    assert "1 of its 2 videos are missing" in capfd.readouterr().err
+    (tiny / "Archery" / "v_Archery_g08_c01.avi").unlink()
+    with pytest.raises(InputError, match="2 of its 2 videos are missing"):
+        Ucf101(tiny, train=True, max_unreadable=1.0)
