@@ -98,8 +98,8 @@ def print_result(found: Measured, console: Console) -> None:
         f"{energy.paper_mj_per_video:g} mJ, {energy.paper.views['15']:.4g} mJ for 15 views"
     )
     for model in energy.models.values():
-        if model.mj_per_video is not None:
-            console.print(f"{model.title}: {model.weighted_layers_mj:.4g} mJ, all {model.mj_per_video:.4g} mJ")
+        if model.mj_per_view is not None:
+            console.print(f"{model.title}: {model.weighted_layers_mj:.4g} mJ, all {model.mj_per_view:.4g} mJ")
             if static := model.static:
                 console.print(f"  static, {static.chips} chips for {static.latency_s:g} s: {static.mj:.4g} mJ")
     for entry in energy.bill:

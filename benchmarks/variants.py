@@ -120,7 +120,7 @@ def trained(folder: Path, out: Path, dataset: DatasetChoice, limit: int | None, 
     if float_top1 is None or deployed_top1 is None:
         raise InputError(f"{folder}: {report.accuracy.note}; give networks that were trained on the procedural set")
     models = report.energy.models
-    papers_mj, memory_mj = models[PAPERS].weighted_layers_mj, models[MEMORY].mj_per_video
+    papers_mj, memory_mj = models[PAPERS].weighted_layers_mj, models[MEMORY].mj_per_view
     assert papers_mj is not None
     assert memory_mj is not None
     return Trained(

@@ -5,6 +5,8 @@ from the same counts: arithmetic alone nearly always favours spikes, since an ad
 and no rate is above 1; with memory, every spike fetches a weight and fetches and stores a potential.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -16,50 +18,65 @@ from hardware.keys import key
 PER_SYNAPSE: Literal["spikes per synapse and inference"] = "spikes per synapse and inference"
 PER_STEP: Literal["spikes per synapse and time step"] = "spikes per synapse and time step"
 Unit = Literal["spikes per synapse and inference", "spikes per synapse and time step"]
+LESS, MORE, DEPENDS = "spikes cost less", "spikes cost more", "depends on the hardware"
+EQUAL, SAME = "both cost the same within 1 %", 0.01
+FRAME, CLIP = "a frame", "the clip"  # what counts as one inference of the network without spikes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """Spikes cost less below `low`, more above `high`; between them it depends on the hardware."""
+    """Limits that somebody published: spikes cost less below the first, more above the second."""
 
     source: str = field(metadata=key("who published it"))
-    low: float = field(metadata=key("spikes cost less below it", "`unit`"))
-    high: float = field(metadata=key("spikes cost more above it", "`unit`"))
     unit: Unit = field(metadata=key("what the limits count"))
     note: str = field(metadata=key("what the limits hold for"))
 
-    @property
-    def limits(self) -> str:
-        """Both limits, or the one, as text."""
-        return f"{self.low:g}" if self.low == self.high else f"{self.low:g} to {self.high:g}"
 
-    def per_step(self, time_steps: float) -> tuple[float, float]:
-        """The limits in spikes per synapse and time step, for an inference of `time_steps`."""
-        steps = time_steps if self.unit == PER_SYNAPSE else 1
-        return self.low / steps, self.high / steps
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """Published limits for inferences of any number of time steps."""
+
+    published: Published
+    at: Callable[[float], tuple[float, float]]  # time steps of an inference -> both limits, in their unit
 
 
-PUBLISHED = (
-    Published(
-        source="Dampfhoffer et al., IEEE TETCI 7(3), 2023",
-        low=0.15,
-        high=1.38,
-        unit=PER_SYNAPSE,
-        note="IF neurons, memory included; the limit depends on how well the other network's hardware reuses data",
+def _fixed(low: float, high: float) -> Callable[[float], tuple[float, float]]:
+    return lambda time_steps: (low, high)
+
+
+def _of_yan(time_steps: float) -> tuple[float, float]:
+    """As published for 5 to 10 time steps a value; else ceil(log2(T + 1)) / 8 T (spyx, pull request 76)."""
+    if 5 <= time_steps <= 10:
+        return 0.057, 0.064
+    limit = math.ceil(math.log2(time_steps + 1)) / (8 * time_steps)
+    return limit, limit
+
+
+LIMITS = (
+    Limit(
+        published=Published(
+            source="Dampfhoffer et al., IEEE TETCI 7(3), 2023",
+            unit=PER_SYNAPSE,
+            note="IF neurons, memory included; the limit depends on how well the other network's hardware reuses data",
+        ),
+        at=_fixed(0.15, 1.38),
     ),
-    Published(
-        source="Davidson and Furber, Front. Neurosci. 15, 2021",
-        low=1.7,
-        high=1.7,
-        unit=PER_SYNAPSE,
-        note="rate coding in the same silicon",
+    Limit(
+        published=Published(
+            source="Davidson and Furber, Front. Neurosci. 15, 2021",
+            unit=PER_SYNAPSE,
+            note="12 E / 7 E, rate coding in the same silicon; spikes that transmit one output",
+        ),
+        at=_fixed(12 / 7, 12 / 7),
     ),
-    Published(
-        source="Yan et al., arXiv 2409.08290",
-        low=0.057,
-        high=0.064,
-        unit=PER_STEP,
-        note="5.7 % for T = 5 (version 4), 6.4 % for T = 5 to 10 (version 3), memory and network on chip included",
+    Limit(
+        published=Published(
+            source="Yan et al., arXiv 2409.08290",
+            unit=PER_STEP,
+            note="5.7 % for T = 5 (version 4), 6.4 % for T = 5 to 10 (version 3), memory and network on chip included; "
+            "for other T by the formula that spyx derives from it",
+        ),
+        at=_of_yan,
     ),
 )
 
@@ -73,24 +90,47 @@ class SynapseUse:
 
     @property
     def words(self) -> str:
-        """Both figures as the beginning of a sentence about one inference."""
+        """The figures as the beginning of a sentence about one clip."""
         return (
-            f"the mean synapse behind a neuron is used in {self.per_step:.2%} of the time steps, "
-            f"{self.per_inference:.2f} times"
+            f"the mean synapse behind a neuron is used in {self.per_step:.2%} of the time steps: "
+            f"{self.per_step:.2f} times a frame, {self.per_inference:.2f} times"
         )
 
-    def in_unit_of(self, limit: Published) -> float:
-        """The use that a published limit is about."""
-        return self.per_inference if limit.unit == PER_SYNAPSE else self.per_step
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A published limit beside what was measured, for one meaning of "an inference"."""
+
+    inference: str = field(metadata=key("what counts as one inference of the network without spikes"))
+    low: float = field(metadata=key("spikes cost less below it", "`unit`"))
+    high: float = field(metadata=key("spikes cost more above it", "`unit`"))
+    measured: float = field(metadata=key("use of a synapse here", "`unit`"))
+    verdict: str = field(metadata=key("what the limit means for it, if that is an inference"))
+    rates: tuple[float, float] = field(metadata=key("both limits, in spikes per synapse and time step"))
+
+    @property
+    def limits(self) -> str:
+        """Both limits, or the one, as text."""
+        return f"{self.low:.3g}" if self.low == self.high else f"{self.low:.3g} to {self.high:.3g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedLimit(Published):
-    """A published limit beside what was measured."""
+    """Published limits, and what they say of a measured use of synapses.
 
-    measured: float = field(metadata=key("use of a synapse here", "`unit`"))
-    verdict: str = field(metadata=key("what the limit means for it"))
-    rates: tuple[float, float] = field(metadata=key("both limits, in spikes per synapse and time step"))
+    The network without spikes computes once a frame, so a frame is an inference; but all frames together make one
+    result, and then the clip is. Papers mean networks with one result for one input, so both readings stand here.
+    """
+
+    readings: tuple[Reading, ...] = field(metadata=key("what they say, for both meanings of an inference"))
+
+    @property
+    def verdict(self) -> str:
+        """What the limits mean, with the condition under which they do."""
+        found = {reading.verdict for reading in self.readings}
+        if len(found) == 1:
+            return f"{found.pop()}, whether an inference is a frame or the clip"
+        return ", ".join(f"{reading.verdict} if an inference is {reading.inference}" for reading in self.readings)
 
 
 def synapse_use(counts: OpCounts, time_steps: float) -> SynapseUse | None:
@@ -102,23 +142,38 @@ def synapse_use(counts: OpCounts, time_steps: float) -> SynapseUse | None:
 
 
 def judged(use: SynapseUse, time_steps: float) -> tuple[JudgedLimit, ...]:
-    """Every published limit, and what it says of a measured use of synapses in inferences of `time_steps`."""
+    """Every published limit, and what it says of a measured use of synapses in clips of `time_steps`."""
+    meanings = {FRAME: 1.0, CLIP: time_steps}
     return tuple(
         JudgedLimit(
-            **vars(limit),
-            measured=use.in_unit_of(limit),
-            verdict=verdict(use.in_unit_of(limit), limit),
-            rates=limit.per_step(time_steps),
+            **vars(limit.published),
+            readings=tuple(_reading(limit, use, name, steps) for name, steps in meanings.items()),
         )
-        for limit in PUBLISHED
+        for limit in LIMITS
     )
 
 
-def verdict(measured: float, limit: Published) -> str:
-    """What a published limit says of a measured use of synapses."""
-    if measured < limit.low:
-        return "spikes cost less"
-    return "spikes cost more" if measured > limit.high else "depends on the hardware"
+def _reading(limit: Limit, use: SynapseUse, inference: str, time_steps: float) -> Reading:
+    low, high = limit.at(time_steps)
+    steps = time_steps if limit.published.unit == PER_SYNAPSE else 1
+    measured = use.per_step * steps
+    return Reading(
+        inference=inference,
+        low=low,
+        high=high,
+        measured=measured,
+        verdict=verdict(measured, low, high),
+        rates=(low / steps, high / steps),
+    )
+
+
+def verdict(measured: float, low: float, high: float) -> str:
+    """What limits say of a measured use of synapses, all in one unit; a share of `SAME` decides nothing."""
+    if low == high and abs(measured / low - 1) < SAME:
+        return EQUAL
+    if measured < low:
+        return LESS
+    return MORE if measured > high else DEPENDS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,17 @@ class EnergyBreakdown:
         return self.total_pj / PJ_PER_MJ
 
     @property
+    def stand_in_mj(self) -> float:
+        """Energy of operations without a figure of their own, priced as synaptic operations, in millijoule."""
+        return sum(cause.pj for cause in self.causes if cause.stand_in) / PJ_PER_MJ
+
+    @property
+    def synapses_alone(self) -> bool:
+        """Whether nothing is priced but work in synapses: neurons, biases and messages have no figure."""
+        in_synapses = {rule.cause for rule in RULES if rule.synaptic_op_stands_in or rule.figure == "synaptic_op"}
+        return {cause.cause for cause in self.causes} <= in_synapses
+
+    @property
     def range_mj(self) -> tuple[float, float]:
         """Energy by the lowest and by the highest figures of all sources, in millijoule."""
         lows, highs = zip(*(cause.range_pj for cause in self.causes), strict=True)

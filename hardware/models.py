@@ -44,7 +44,14 @@ class EnergyModel:
     """What a clip costs on one chip. A chip without published energy has no numbers, and the notes say why."""
 
     title: str = field(metadata=key("name of the chip in texts"))
-    mj_per_video: float | None = field(metadata=key("energy of all causes that have a figure, one clip", "mJ"))
+    mj_per_video: float | None = field(
+        metadata=key("energy of all causes that have a figure, all views of a video together", "mJ")
+    )
+    mj_per_view: float | None = field(metadata=key("the same of one view, as all figures below", "mJ"))
+    stand_in_mj: float | None = field(
+        metadata=key("of it, operations that the chip has no figure for, priced as synaptic operations", "mJ")
+    )
+    synapses_alone: bool = field(metadata=key("whether neurons, biases and messages have no figure, and add nothing"))
     range_mj: tuple[float, ...] = field(metadata=key("by the lowest and by the highest figures of all sources", "mJ"))
     weighted_layers_mj: float | None = field(
         metadata=key("synaptic operations and multiply-accumulates alone, what papers report", "mJ")
@@ -74,21 +81,26 @@ def energy_models(
     chips: Iterable[Chip],
     *,
     held: Mapping[str, ChipTime] | None = None,
+    views: float = 1,
 ) -> dict[str, EnergyModel]:
     """Price the counts of every layer on every chip; the cost models by the name of the chip.
 
     A chip without published energy is listed without a number and with the reason. `held` gives, by the name of the
-    chip, how many chips a clip keeps and for how long; a chip that it does not name has no static energy.
+    chip, how many chips a clip keeps and for how long; a chip that it does not name has no static energy. The counts
+    are those of one view, and a video has `views`.
     """
     held = held or {}
-    return {chip.name: _model(counts_by_layer, chip, held.get(chip.name)) for chip in chips}
+    return {chip.name: _model(counts_by_layer, chip, held.get(chip.name), views) for chip in chips}
 
 
-def _model(counts_by_layer: Mapping[str, OpCounts], chip: Chip, held: ChipTime | None) -> EnergyModel:
+def _model(counts_by_layer: Mapping[str, OpCounts], chip: Chip, held: ChipTime | None, views: float) -> EnergyModel:
     if chip.energy is None:
         return EnergyModel(
             title=chip.title,
             mj_per_video=None,
+            mj_per_view=None,
+            stand_in_mj=None,
+            synapses_alone=False,
             range_mj=(),
             weighted_layers_mj=None,
             breakdown={},
@@ -101,7 +113,10 @@ def _model(counts_by_layer: Mapping[str, OpCounts], chip: Chip, held: ChipTime |
     total = price(sum(counts_by_layer.values(), OpCounts()), chip)
     return EnergyModel(
         title=chip.title,
-        mj_per_video=total.total_mj,
+        mj_per_video=views * total.total_mj,
+        mj_per_view=total.total_mj,
+        stand_in_mj=total.stand_in_mj,
+        synapses_alone=total.synapses_alone,
         range_mj=total.range_mj,
         weighted_layers_mj=total.weighted_layers_mj,
         breakdown=total.by_cause_mj(),

@@ -19,6 +19,7 @@ from rich.table import Column, Table
 from hardware.break_even import cost_lines, judged, synapse_use
 from hardware.causes import MEMORY, memory_as_one
 from hardware.chip import load_chip, shipped_chips
+from hardware.conventions import ROUNDED_MJ, all_readings, near_the_paper
 from hardware.counts import OpCounts
 from hardware.energy import PJ_PER_MJ, price
 from hardware.models import ChipTime, static_energy
@@ -78,8 +79,10 @@ def _break_even_lines() -> Iterable[str]:
     assert use is not None  # the table has layers with binary input
     yield f"Activity: {use.words} a video."
     for limit in judged(use, PAPER_TIME_STEPS):
-        here = f"here {limit.measured:.3g}: {limit.verdict}"
-        yield f"  {limit.source}: break-even at {limit.limits} {limit.unit}; {here}."
+        yield f"  {limit.source}, break-even in {limit.unit}:"
+        for reading in limit.readings:
+            here = f"here {reading.measured:.3g}: {reading.verdict}"
+            yield f"    if an inference is {reading.inference}: at {reading.limits}; {here}."
     for chip in map(load_chip, shown_in("verdicts")):
         lines = cost_lines(counts, chip)
         assert lines is not None
@@ -157,7 +160,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     for reading, mj in other_readings().items():
         console.print(f"  {mj:6.2f} mJ  {reading}")
-    console.print("Many combinations of terms come near 21, so no match is claimed.")
+    readings = all_readings()
+    near, wide = (near_the_paper(readings, within) for within in (ROUNDED_MJ, 0.05 * PAPER_MJ_PER_VIDEO))
+    console.print(
+        f"Of {len(readings):,} combinations of six conventions {near} round to {PAPER_MJ_PER_VIDEO:g} mJ, {wide} lie "
+        "within 5 % of it; none is the natural one, and no match is claimed."
+    )
     for views, accuracy in PAPER_ACCURACY.items():
         console.print(f"{accuracy} % top-1, {views} view(s): {views * recomputed_mj():.2f} mJ, weighted layers.")
     console.print(_chip_table())

@@ -86,7 +86,7 @@ def ledger() -> tuple[LedgerTerm, ...]:
     layers = load_layers()
     counts = total(layers)
     scaled, whole = _logged_biases(layers)
-    add_pj, mac_pj = _add_and_mac_pj()
+    add_pj, mac_pj = add_and_mac_pj()
     terms = (
         ("additions, layers with binary input", counts.synaptic_ops, add_pj, "synaptic_ops"),
         ("multiply-accumulates, layers with graded input", counts.macs, mac_pj, "macs"),
@@ -129,19 +129,43 @@ def beside(measured: OpCounts) -> tuple[LedgerRow, ...]:
 
 def other_readings() -> dict[str, float]:
     """Millijoule per video of one view by other readings of the same log; many more can be thought of."""
-    layers, (_, mac_pj) = load_layers(), _add_and_mac_pj()
+    layers, (_, mac_pj) = load_layers(), add_and_mac_pj()
     mj = {term.name: term.mj for term in ledger()}
     biased = recomputed_mj() + sum(value for name, value in mj.items() if name.startswith("biases"))
     normed = biased + mj[NORM]
     dense = paper_layers.dense_attention_ops(layers) * mac_pj / PJ_PER_MJ
     neuron_mac = total(layers).neuron_updates * mac_pj / PJ_PER_MJ
     quadratic = paper_layers.dense_attention_ops(layers, q_k_first=True) * mac_pj / PJ_PER_MJ
+    counts = total(layers)
+    dense_mj = counts.padded_macs * mac_pj / PJ_PER_MJ
     return {
+        "stem as MACs, all others as additions, attention (the formula of Spikformer and SDT)": _of_spikformer(layers),
+        "the authors' own tool on corrected counts: biases as logged, attention as additions": biased
+        + mj["attention, additions"],
+        "every dense MAC at 4.6 pJ times the mean rate of all neurons; no addition is one then": dense_mj
+        * counts.spikes
+        / counts.neuron_updates,
         "biases, norm, dense attention as MACs, a neuron update as one MAC": normed + dense + neuron_mac,
         "the same, a neuron update as four MACs": normed + dense + 4 * neuron_mac,
         "biases, and attention as dense (q k^T) v": biased + quadratic,
         "the log as printed, every convolution over-counted by C_out / 16": logged_mj(),
     }
+
+
+def _of_spikformer(layers: Sequence[PaperLayer]) -> float:
+    """E = 4.6 pJ x MACs of the first convolution + 0.9 pJ x all other operations; graded inputs count as additions."""
+    add_pj, mac_pj = add_and_mac_pj()
+    stem = next(layer for layer in layers if layer.name == "stem.conv").counts.macs
+    counts = total(layers)
+    additions = counts.synaptic_ops + counts.macs - stem + paper_layers.attention_ops(layers)
+    return (stem * mac_pj + additions * add_pj) / PJ_PER_MJ
+
+
+def span_of_rates() -> tuple[float, float]:
+    """Weighted layers of the paper's network if no neuron fired, and if all fired at every time step, mJ."""
+    names = [layer.name for layer in load_layers() if layer.neurons]
+    none, every = (at_paper_geometry_mj(dict.fromkeys(names, rate)) for rate in (0.0, 1.0))
+    return none, every
 
 
 def recomputed_mj() -> float:
@@ -156,7 +180,7 @@ def at_paper_geometry_mj(rates: Mapping[str, float]) -> float:
 
 def logged_mj() -> float:
     """The log as printed, in mJ per video of one view: wrong, since it over-counts every convolution."""
-    add_pj, mac_pj = _add_and_mac_pj()
+    add_pj, mac_pj = add_and_mac_pj()
     return sum(layer.logged_acs * add_pj + layer.logged_macs * mac_pj for layer in load_layers()) / PJ_PER_MJ
 
 
@@ -195,7 +219,7 @@ def _logged_biases(layers: Sequence[PaperLayer]) -> tuple[int, int]:
     return round(scaled), sum(layer.counts.bias_adds for layer in layers if layer.counts.macs)
 
 
-def _add_and_mac_pj() -> tuple[float, float]:
+def add_and_mac_pj() -> tuple[float, float]:
     """Energy of an addition and of a multiply-accumulate, the convention of SNN papers."""
     unit_pj = {line.cause: line.figure.pj for line in price(OpCounts(), load_chip(CONVENTION)).causes}
     return unit_pj["synaptic_ops"], unit_pj["graded_macs"]

@@ -149,7 +149,7 @@ def _row_of_report(name: str, form: str, report: Report, static: bool) -> Row:
 
 def _energy_mj(model: EnergyModel, chip: str) -> float | None:
     """What papers report on the convention's chip (weighted layers), everything on the others."""
-    return model.weighted_layers_mj if chip == CONVENTION else model.mj_per_video
+    return model.weighted_layers_mj if chip == CONVENTION else model.mj_per_view
 
 
 def _relu_rows(

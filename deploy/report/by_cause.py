@@ -35,7 +35,7 @@ def redrawn(report: Report) -> dict[str, Any]:
     prices as synaptic operations.
     """
     names = all_parts(report.energy)
-    priced = [model for model in report.energy.models.values() if model.mj_per_video is not None]
+    priced = [model for model in report.energy.models.values() if model.mj_per_view is not None]
     return {
         "causes": [PARTS[name].label for name in names],
         "colours": [PARTS[name].colour for name in names],

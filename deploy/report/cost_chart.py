@@ -38,6 +38,15 @@ class ChartLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChartBand:
+    """Published limits: spikes cost less on the left of the band, more on its right."""
+
+    x1: float
+    x2: float
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chart:
     """All that is drawn of one cost model."""
 
@@ -47,7 +56,7 @@ class Chart:
     dense: ChartLine
     layers: tuple[ChartPoint, ...]
     mean: ChartPoint
-    limits: tuple[ChartLine, ...]  # published: x1 to x2
+    limits: tuple[ChartBand, ...]
     x_ticks: tuple[ChartPoint, ...]
     y_ticks: tuple[ChartPoint, ...]
 
@@ -82,7 +91,15 @@ def cost_chart(report: Report, model: str) -> Chart | None:
         dense=ChartLine(x1=0, y1=level, x2=100, y2=level),
         layers=tuple(ChartPoint(name=name, x=x(rate), y=y(pj)) for name, (rate, pj) in costs.items()),
         mean=ChartPoint(name="mean", x=x(lines.rate), y=y(spike_pj(lines.rate))),
-        limits=tuple(ChartLine(x1=x(limit.rates[0]), y1=0, x2=x(limit.rates[1]), y2=100) for limit in found.published),
+        limits=tuple(
+            ChartBand(
+                x1=min(x(reading.rates[0]), 100.0),
+                x2=min(x(reading.rates[1]), 100.0),
+                title=f"{limit.source}: an inference is {reading.inference}",
+            )
+            for limit in found.published
+            for reading in limit.readings
+        ),
         x_ticks=tuple(
             ChartPoint(name=name, x=x(rate), y=0)
             for name, rate in (("0.1 %", 1e-3), ("1 %", 1e-2), ("10 %", 0.1), ("100 %", 1.0))

@@ -40,7 +40,8 @@ def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> Energ
     by_layer = {name: found.mean(clips).rounded() for name, found in counts.items()}
     total = sum(counts.values(), OpCounts()).mean(clips).rounded()
     steps = tally.frames(deployment.plan.frames) / clips
-    models = energy_models(by_layer, chips, held=chip_times(deployment, chips, steps))
+    views = clips / len({result.source.path for result in tally.clips})
+    models = energy_models(by_layer, chips, held=chip_times(deployment, chips, steps), views=views)
     before = deployment.unmerged
     weighted_mj = models[CONVENTION].weighted_layers_mj
     assert weighted_mj is not None  # this chip file has prices
@@ -48,7 +49,7 @@ def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> Energ
         models=models,
         convention=CONVENTION,
         paper_mj_per_video=paper_ledger.PAPER_MJ_PER_VIDEO,
-        ratio_to_paper=weighted_mj / paper_ledger.PAPER_MJ_PER_VIDEO,
+        ratio_to_paper=views * weighted_mj / paper_ledger.PAPER_MJ_PER_VIDEO,
         geometry_difference=_geometry_difference(deployment, before),
         paper=_beside_the_paper(deployment, tally, total, weighted_mj),
         break_even=_break_even(total, steps, chips),
@@ -109,12 +110,13 @@ def _beside_the_paper(deployment: Deployment, tally: Tally, total: OpCounts, wei
 
 
 def _at_paper_geometry(deployment: Deployment, tally: Tally) -> AtPaperGeometry | None:
-    """The ratio to the paper's 21 mJ at equal geometry; None where the layers have other names."""
+    """The paper's network at the rates measured here; None where the layers have other names."""
     try:
         mj = paper_ledger.at_paper_geometry_mj(_paper_rates(deployment, tally))
     except ChipError:
         return None
-    return AtPaperGeometry(mj=mj, ratio_to_paper=mj / paper_ledger.PAPER_MJ_PER_VIDEO, mj_15_views=VIEWS * mj)
+    none, every = paper_ledger.span_of_rates()
+    return AtPaperGeometry(mj=mj, mj_without_spikes=none, mj_at_every_step=every, mj_15_views=VIEWS * mj)
 
 
 def _paper_rates(deployment: Deployment, tally: Tally) -> dict[str, float]:

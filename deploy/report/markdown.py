@@ -36,7 +36,7 @@ def _what_ran(report: Report) -> str:
 
 
 def _models(report: Report) -> str:
-    heads = ("cost model", "weighted layers", "everything", "by all sources", "with static power")
+    heads = ("cost model", "weighted layers", "all that has a figure", "by all sources", "with static power")
     models = rows.models(report.energy)
     return _table(heads, ((row.title, row.weighted, row.everything, row.others, row.with_static) for row in models))
 
@@ -75,7 +75,8 @@ def _break_even(report: Report) -> Iterable[str]:
     yield f"{found.words[:1].upper()}{found.words[1:]} a clip."
     limits = rows.limits(found.published)
     yield _table(
-        ("break-even", "limit", "here", "so"), ((row.source, row.limits, row.here, row.verdict) for row in limits)
+        ("break-even", "an inference is", "limit", "here", "so"),
+        ((row.source, row.inference, f"{row.limits} {row.unit}", row.here, row.verdict) for row in limits),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from deploy.report import typeset
-from deploy.report.keys.energy import BillEntry, EnergySummary
+from deploy.report.keys.energy import AtPaperGeometry, BillEntry, EnergySummary
 from deploy.report.keys.network import FittedChip
 from deploy.report.keys.report import Estimate, Report
 from hardware.break_even import JudgedLimit
@@ -14,6 +14,7 @@ from hardware.paper_ledger import LedgerRow
 from svformer.common.terminal import counted
 
 Cells = tuple[str, ...]
+WORTH_SAYING = 0.005  # share of a total; less would be shown as 0 %
 Write = Callable[[float | None], str]
 
 
@@ -55,16 +56,24 @@ def models(energy: EnergySummary, write: Write = typeset.energy) -> list[ModelTe
 
 
 def _model(model: EnergyModel, write: Write) -> ModelTexts:
-    if model.mj_per_video is None:
+    if model.mj_per_view is None:
         return ModelTexts(model=model, weighted="no published energy", everything="", others="", with_static="")
     low, high = model.range_mj
     return ModelTexts(
         model=model,
         weighted=write(model.weighted_layers_mj),
-        everything=write(model.mj_per_video),
+        everything=f"{write(model.mj_per_view)}{_marks(model)}",
         others="" if low == high else f"{write(low)} to {write(high)}",
         with_static=_with_static(model.static),
     )
+
+
+def _marks(model: EnergyModel) -> str:
+    """What a total must not be read without."""
+    share = (model.stand_in_mj or 0.0) / model.mj_per_view if model.mj_per_view else 0.0
+    found = [f"{100 * share:.0f} % stand-in"] if share >= WORTH_SAYING else []
+    found += ["synapses alone"] if model.synapses_alone else []
+    return f" ({', '.join(found)})" if found else ""
 
 
 def _with_static(static: StaticEnergy | None) -> str:
@@ -117,7 +126,7 @@ def views(energy: EnergySummary) -> Grid:
     paper, same = energy.paper, energy.paper.at_its_geometry
     heads: Cells = ("weighted layers", "paper’s network", "this network")
     per_view = [paper.recomputed_mj, energy.paper.views["1"], *([same.mj] if same else [])]
-    shares = [mj / energy.paper_mj_per_video for mj in per_view]
+    shares = [mj / energy.paper_mj_per_video for mj in per_view[:2]]
     rows: list[Cells] = [
         (
             f"{counted(int(number), 'view')} ({top1}{typeset.NARROW}% right in the paper)",
@@ -129,11 +138,18 @@ def views(energy: EnergySummary) -> Grid:
         (
             f"one view to the paper’s {energy.paper_mj_per_video:g}{typeset.NARROW}mJ",
             *(typeset.percent(share, 2) for share in shares),
+            *([_span_of_rates(same, energy.paper_mj_per_video)] if same else []),
         )
     )
     if same:
         heads += ("paper’s network at the rates measured here",)
     return Grid(heads=heads, rows=tuple(rows))
+
+
+def _span_of_rates(same: AtPaperGeometry, paper_mj: float) -> str:
+    """What rates can make of the figure: a share of it alone would say nothing about the rates that were measured."""
+    low, high = (typeset.percent(mj / paper_mj, 2) for mj in (same.mj_without_spikes, same.mj_at_every_step))
+    return f"{low} without a spike, {high} with one everywhere"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,32 +197,31 @@ def _bill_entry(entry: BillEntry, write: Write) -> BillTexts:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitTexts:
-    """A published limit beside what was measured."""
+    """A published limit beside what was measured, if an inference is a frame or the clip."""
 
     source: str
     note: str
-    below: str
-    above: str
-    limits: str
     unit: str
+    inference: str
+    limits: str
     here: str
     verdict: str
 
 
 def limits(published: tuple[JudgedLimit, ...]) -> list[LimitTexts]:
-    """Every published limit."""
+    """Every published limit in both readings."""
     return [
         LimitTexts(
             source=limit.source,
             note=limit.note,
-            below=f"{limit.low:g}",
-            above=f"{limit.high:g}",
-            limits=f"{limit.limits} {limit.unit}",
             unit=limit.unit,
-            here=typeset.significant(limit.measured),
-            verdict=limit.verdict,
+            inference=reading.inference,
+            limits=reading.limits,
+            here=typeset.significant(reading.measured),
+            verdict=reading.verdict,
         )
         for limit in published
+        for reading in limit.readings
     ]
 
 

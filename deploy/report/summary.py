@@ -114,7 +114,7 @@ def _energy(report: Report) -> Table:
         f"Energy of a clip: {totals.synaptic_ops:,.0f} synaptic operations, {totals.macs:,.0f} MACs "
         f"of graded messages, {totals.neuron_updates:,.0f} neuron updates"
     )
-    table = Table("chip", "weighted layers, mJ", "everything, mJ", title=title)
+    table = Table("chip", "weighted layers, mJ", "all that has a figure, mJ", title=title)
     for row in rows.models(report.energy, _millijoule(4)):
         table.add_row(row.title, row.weighted, row.everything)
     return table
@@ -125,8 +125,9 @@ def _print_beside_the_paper(report: Report, console: Console) -> None:
     console.print(f"the paper says {energy.paper_mj_per_video:g} mJ a video. {energy.geometry_difference}")
     if same:
         console.print(
-            f"the paper's network at the rates measured here: {same.mj:.4g} mJ a view, weighted layers "
-            f"({100 * same.ratio_to_paper:.0f} % of the paper's figure), {same.mj_15_views:.4g} mJ for 15 views"
+            f"the paper's network at the rates measured here: {same.mj:.4g} mJ a view, weighted layers; at the rates "
+            f"that it has {energy.paper.recomputed_mj:.4g}, without a spike {same.mj_without_spikes:.4g}, with one "
+            f"everywhere {same.mj_at_every_step:.4g}; {same.mj_15_views:.4g} mJ for 15 views"
         )
 
 
@@ -147,8 +148,8 @@ def _print_break_even(report: Report, console: Console) -> None:
     if found is None:
         return
     console.print(f"{found.words} a clip")
-    for row in rows.limits(found.published):
-        console.print(f"  break-even {row.limits} ({row.source}): {row.verdict}")
+    for limit in found.published:
+        console.print(f"  break-even by {limit.source}: {limit.verdict}")
 
 
 def reference_lines(reference: ReferenceSummary) -> Iterable[str]:

@@ -121,7 +121,7 @@ def test_a_relu_network_is_counted_as_its_geometry_says(tmp_path: Path) -> None:
     assert weighted.macs == weighted.dense_macs
     assert weighted.weight_bits_read == pytest.approx(4 * weighted.macs, abs=4)
     memory = [
-        energy_models({"all": counts}, [load_chip("cmos45_lemaire")])["cmos45_lemaire"].mj_per_video or 0.0
+        energy_models({"all": counts}, [load_chip("cmos45_lemaire")])["cmos45_lemaire"].mj_per_view or 0.0
         for counts in (clip, dense)
     ]
     assert 0 < memory[0] < memory[1], "zeros are not fetched"

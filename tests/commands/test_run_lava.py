@@ -94,6 +94,8 @@ def test_integer_backend_and_views(model_nir: Path, tmp_path: Path, capsys: pyte
         (start, crop) for start in (0.0, 1.0) for crop in (0.0, 0.5, 1.0)
     ]
     assert report["accuracy"]["videos"] == 1
+    energy = report["energy"]["models"]["loihi1"]
+    assert energy["mj_per_video"] == pytest.approx(6 * energy["mj_per_view"]), "a video has 2 x 3 views"
     assert all(view["seconds"] > 0 for view in report["clips"])
     assert report["parity"]["integer_vs_lava"]["bit_exact"] is None
 

@@ -177,7 +177,7 @@ def test_static_energy_at_a_stated_latency():
     static = models["loihi1"].static
     assert static is not None
     assert static.mj == pytest.approx(4.992)
-    assert static.total_mj == pytest.approx(4.992 + models["loihi1"].mj_per_video)
+    assert static.total_mj == pytest.approx(4.992 + models["loihi1"].mj_per_view)
     assert "104 mW/chip, measured: Frady et al., NICE 2020" in static.figure
     assert models["odin"].static is None, "its file has no static power"
     assert energy_models({"all": COUNTS}, [load_chip("loihi1")])["loihi1"].static is None, "nothing was placed"
@@ -236,16 +236,16 @@ def test_models_for_the_report():
     assert list(models) == ["cmos45_fp32", "loihi2"]
 
     priced = models["cmos45_fp32"]
-    assert priced.mj_per_video == pytest.approx((40 * 0.9 + 5 * 4.6) * 1e-9)
+    assert priced.mj_per_view == pytest.approx((40 * 0.9 + 5 * 4.6) * 1e-9)
     assert priced.breakdown["graded_macs"] == pytest.approx(23e-9)
     assert priced.by_layer["a"]["synaptic_ops"] == pytest.approx(9e-9)
-    assert sum(sum(layer.values()) for layer in priced.by_layer.values()) == pytest.approx(priced.mj_per_video)
+    assert sum(sum(layer.values()) for layer in priced.by_layer.values()) == pytest.approx(priced.mj_per_view)
     assert priced.figures["synaptic_ops"] == "0.9 pJ, estimate: Horowitz, ISSCC 2014: FP32 add (2014, 45 nm)"
 
     stood_in = energy_models(layers, [load_chip("odin")])["odin"].figures
     assert stood_in["graded_macs"] == f"stand-in: {stood_in['synaptic_ops']}"
 
     unpriced = models["loihi2"]
-    assert unpriced.mj_per_video is None
+    assert unpriced.mj_per_view is None
     assert unpriced.breakdown == {}
     assert "no energy per operation is published" in unpriced.notes[0]

@@ -5,7 +5,18 @@ from itertools import accumulate
 
 import pytest
 
-from hardware import ChipError, ConvGeometry, OpCounts, load_chip, paper, paper_layers, paper_ledger, price, synapse_use
+from hardware import (
+    ChipError,
+    ConvGeometry,
+    OpCounts,
+    conventions,
+    load_chip,
+    paper,
+    paper_layers,
+    paper_ledger,
+    price,
+    synapse_use,
+)
 
 LAYERS = paper_layers.load_layers()
 TOTAL = sum(paper_ledger.paper_counts().values(), OpCounts())
@@ -53,7 +64,11 @@ def test_ledger_term_by_term():
 def test_other_readings_of_the_same_log():
     """All with biases, 16.08. Attention dense: 513,802,240 MACs, 2.36 mJ; norm 0.72; neurons 0.384 a MAC each."""
     assert paper_layers.dense_attention_ops(LAYERS) == 513_802_240
-    one, four, quadratic, printed = paper_ledger.other_readings().values()
+    spikformer, tool, mean_rate, one, four, quadratic, printed = paper_ledger.other_readings().values()
+    stem = 693_633_024  # 3.19 mJ; the rest as additions: 3,756,476,637 + 2,732,889,088 - stem + 58,672,876 of attention
+    assert spikformer == pytest.approx(stem * 4.6e-9 + (3_756_476_637 + 2_732_889_088 - stem + 58_672_876) * 0.9e-9)
+    assert tool == pytest.approx(16.0802 + 58_672_876 * 0.9e-9, abs=1e-3)
+    assert mean_rate == pytest.approx(4.6e-9 * 37_675_756_544 * TOTAL.spikes / 83_492_864)
     assert one == pytest.approx(16.0802 + 0.7201 + 2.3635 + 0.3841, abs=1e-3)
     assert four == pytest.approx(one + 3 * 0.3841, abs=1e-3)
     assert [f"{mj:.1f}" for mj in (four, quadratic, printed)] == ["20.7", "22.8", "195.1"]
@@ -175,6 +190,9 @@ def test_command_prints_the_ledger(capsys):
         "3,756,476,637",
         "2,732,889,088",
         "15.95 mJ, 79% of it in layers whose input is graded",
+        "8.46 mJ stem as MACs, all others as additions, attention",
+        "16.13 mJ the authors' own tool on corrected counts",
+        "21.00 mJ every dense MAC at 4.6 pJ times the mean rate of all neurons",
         "195.07 mJ the log as printed, every convolution over-counted by C_out / 16",
         "no match is claimed",
         "does not publish the sum behind it",
@@ -182,8 +200,35 @@ def test_command_prints_the_ledger(capsys):
         "84.03 % top-1, 15 view(s): 239.28 mJ",
         "463 mJ behind spikes",
         "Loihi 1, neurons at rest: 93.0 mJ behind spikes",
-        "10.75% of the time steps, 1.72 times a video",
+        "10.75% of the time steps: 0.11 times a frame, 1.72 times a video",
         "5.22 M neurons alone fill 40 Loihi 1 chips",
         "66.6 mJ of static energy",  # 40 x 104 mW x 16 ms
     ):
         assert expected in printed
+
+
+def test_every_combination_of_conventions() -> None:
+    """2 x 3 x 3 x 5 x 6 x 3 of them; the plainest is what papers count, the fullest is summed here by hand."""
+    readings = conventions.all_readings()
+    assert len(readings) == 1620
+    plain = tuple(axis[0] for axis in conventions.AXES)
+    assert readings[plain] == pytest.approx(paper_ledger.recomputed_mj())
+    full = (
+        *plain[:2],
+        "biases as logged",
+        "attention as dense MACs, q k^T first",
+        "a neuron update as 4 MACs",
+        plain[5],
+    )
+    quadratic = 16 * 2 * (3 * 196**2 * 384 + 49**2 * 512)
+    by_hand = 16.08 + (quadratic + 4 * 83_492_864) * 4.6e-9
+    assert readings[full] == pytest.approx(by_hand, abs=0.005)
+    assert conventions.near_the_paper(readings, 1e3) == 1620
+    assert conventions.near_the_paper({("a",): 20.49, ("b",): 20.51, ("c",): 21.49}, 0.5) == 2
+
+
+def test_rates_move_less_than_half_of_the_papers_energy() -> None:
+    """Graded inputs cost 2,732,889,088 x 4.6 pJ at any rate; with a spike everywhere all binary synapses are used."""
+    none, every = paper_ledger.span_of_rates()
+    assert none == pytest.approx(2_732_889_088 * 4.6e-9)
+    assert every == pytest.approx(none + TOTAL.dense_synaptic_ops * 0.9e-9)

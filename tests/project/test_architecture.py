@@ -36,7 +36,7 @@ ROOMS = {
     "hardware": (
         *("errors", "keys", "counts", "geometry", "op_counts", "chip", "causes", "energy", "resources", "sharing"),
         *("demand", "fit", "cutting", "packing", "placement", "traffic", "shown", "models"),
-        *("break_even", "paper_layers", "paper_ledger", "paper"),
+        *("break_even", "paper_layers", "paper_ledger", "conventions", "paper"),
     ),
     "deploy": (
         *("errors", "ir", "engine", "clips", "frontend", "passes", "arguments", "lava_network", "gates", "costs"),

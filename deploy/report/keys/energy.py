@@ -13,7 +13,8 @@ class AtPaperGeometry:
     """The paper's network at the firing rates that were measured here."""
 
     mj: float = field(metadata=key("weighted layers, one view", "mJ"))
-    ratio_to_paper: float = field(metadata=key("the same as a share of the paper's figure"))
+    mj_without_spikes: float = field(metadata=key("the same if no neuron fired: what no rate changes", "mJ"))
+    mj_at_every_step: float = field(metadata=key("the same if every neuron fired at every time step", "mJ"))
     mj_15_views: float = field(metadata=key("fifteen views", "mJ"))
 
 
@@ -57,7 +58,9 @@ class EnergySummary:
     models: dict[str, EnergyModel] = field(metadata=key("by chip: what the clip costs there"))
     convention: str = field(metadata=key("the chip whose figures papers use"))
     paper_mj_per_video: float = field(metadata=key("the figure of the SVFormer paper", "mJ"))
-    ratio_to_paper: float = field(metadata=key("weighted layers at the convention, as a share of that figure"))
+    ratio_to_paper: float = field(
+        metadata=key("weighted layers at the convention, all views of a video, as a share of that figure")
+    )
     geometry_difference: str = field(metadata=key("how far the network is from the paper's, in words"))
     paper: PaperComparison = field(metadata=key("the paper's ledger beside the measured one"))
     break_even: BreakEven | None = field(metadata=key("at which rate spikes pay; null: no synapse behind a neuron"))
