@@ -16,11 +16,12 @@ from hardware.counts import MeanCounts, OpCounts
 from hardware.energy import EnergyBreakdown, price
 from hardware.errors import ChipError
 from hardware.fit import ChipFit, fit
-from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry, SparseConvGeometry
+from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry, PoolGeometry, SparseConvGeometry
 from hardware.models import ChipTime, EnergyModel, energy_models
 from hardware.op_counts import (
     count_accesses,
     count_attention,
+    count_comparisons,
     count_connection,
     count_gains,
     count_messages,
@@ -49,12 +50,14 @@ __all__ = [
     "MeanCounts",
     "OpCounts",
     "Placement",
+    "PoolGeometry",
     "SparseConvGeometry",
     "SynapseUse",
     "Traffic",
     "cost_lines",
     "count_accesses",
     "count_attention",
+    "count_comparisons",
     "count_connection",
     "count_gains",
     "count_messages",

@@ -63,6 +63,14 @@ RULES = (
         colour=3,
         synaptic_op_stands_in=True,
     ),
+    Rule(  # a comparison is an addition: the difference of two values, of which the sign is looked at
+        cause="max_pooling",
+        label="max pooling",
+        counts=("comparisons",),
+        figure="relay_add",
+        colour=9,
+        synaptic_op_stands_in=True,
+    ),
     Rule(
         cause="step_gains",
         label="gains of time steps",
@@ -92,7 +100,7 @@ RULES = (
         *("spikes", "graded_messages", "deliveries", "held_messages", "held_messages"),
         figure="memory_access",
     ),
-    _memory("event_addressing", "event addressing", "synaptic_ops", "macs", figure="event_address"),
+    _memory("event_addressing", "event addressing", "synaptic_ops", "macs", "comparisons", figure="event_address"),
     _memory("message_addressing", "message addressing", "deliveries", figure="message_address"),
 )
 

@@ -92,7 +92,7 @@ class Energy(_Strict):
     synaptic_op: PerOperation  # one addition of a weight because of a binary spike
     multiply_accumulate: PerOperation | None = None  # one weight times one graded value, added
     attention_op: PerOperation | None = None  # one addition of a count in Q (K^T V)
-    relay_add: PerOperation | None = None  # one graded shortcut current added
+    relay_add: PerOperation | None = None  # one graded shortcut current added, or compared with another
     bias_add: PerOperation | None = None
     weight_bit_read: PerOperation | None = None  # one bit of a weight from the memory beside the arithmetic
     memory_access: PerOperation | None = None  # one value read or written, however large the memory

@@ -50,6 +50,12 @@ class Counts(Generic[Number]):
     relay_adds: Number = field(
         default=ZERO, metadata=_count("relay additions", "a graded value passed on over a shortcut, without a weight")
     )
+    comparisons: Number = field(
+        default=ZERO,
+        metadata=_count(
+            "max pooling: comparisons", "a message other than zero, in every window of a max pool that it reaches"
+        ),
+    )
     weight_bits_read: Number = field(
         default=ZERO,
         metadata=_count(

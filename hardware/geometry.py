@@ -160,6 +160,24 @@ class SpreadConvGeometry(SparseConvGeometry):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PoolGeometry(ConvGeometry):
+    """The windows of a max pool, channel by channel: values are compared, not weighted, so no kernel is stored."""
+
+    @property
+    def weights(self) -> int:
+        """Zero: the largest value is passed on as it is."""
+        return 0
+
+    def dense_macs(self) -> int:
+        """Zero: nothing is multiplied."""
+        return 0
+
+    def padded_macs(self) -> int:
+        """Zero, as in the field's convention, which does not count max pools."""
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class IdentityGeometry:
     """A relay: every value reaches the one neuron at its own place, with weight one."""
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hardware.counts import OpCounts
 from hardware.errors import ChipError
-from hardware.geometry import AttentionGeometry, ConvGeometry, IdentityGeometry
+from hardware.geometry import AttentionGeometry, ConvGeometry, Geometry, IdentityGeometry, PoolGeometry
 
 
 def count_connection(
@@ -31,11 +31,7 @@ def count_connection(
     [T, *geometry.in_shape], or where `binary` is stated and other values than 0 and 1 are found.
     """
     _check_messages(messages_TCHW, binary=binary)
-    if messages_TCHW.shape[1:] != geometry.in_shape:
-        raise ChipError(
-            f"messages have shape {messages_TCHW.shape}, the connection takes [T, {_text(geometry.in_shape)}]"
-        )
-    sent_CHW = np.count_nonzero(messages_TCHW, axis=0)
+    sent_CHW = np.count_nonzero(_of_shape(messages_TCHW, geometry), axis=0)
     events = int((sent_CHW * geometry.fan_out_map()).sum())
     relayed = not binary and isinstance(geometry, IdentityGeometry)
     return OpCounts(
@@ -47,6 +43,17 @@ def count_connection(
         dense_macs=len(messages_TCHW) * geometry.dense_macs(),
         padded_macs=len(messages_TCHW) * geometry.padded_macs(),
     )
+
+
+def count_comparisons(messages_TCHW: NDArray[np.generic], geometry: PoolGeometry) -> OpCounts:
+    """Count what finding the largest of every window takes, where only values other than zero are sent.
+
+    Each of them is compared with the largest so far in every window that it reaches. The n of one window take n - 1
+    comparisons with each other, and one more with the zero of those that were not sent; where all were sent, that is
+    one too many. Raises ChipError where the shape is not [T, *geometry.in_shape].
+    """
+    sent_CHW = np.count_nonzero(_of_shape(messages_TCHW, geometry), axis=0)
+    return OpCounts(comparisons=int((sent_CHW * geometry.fan_out_map()).sum()))
 
 
 def count_attention(qkv_TCHW: NDArray[np.generic], heads: int) -> OpCounts:
@@ -117,12 +124,12 @@ def count_accesses(
 ) -> OpCounts:
     """Count how often the operations of one connection go to memory (the terms of Lemaire et al. 2022).
 
-    An operation fetches its weight, and reads and writes the potential or the sum that it adds to. A coincidence reads
-    and writes an entry of K^T V, a gated addition reads one. The sizes are those of the connection's weights (0: it
-    has none), of the target's potentials and of all heads' K^T V.
+    An operation fetches its weight, and reads and writes the potential or the sum that it adds to, a comparison the
+    largest value so far. A coincidence reads and writes an entry of K^T V, a gated addition reads one. The sizes are
+    those of the connection's weights (0: it has none), of the target's potentials and of all heads' K^T V.
     """
     weights = ops.synaptic_ops + ops.macs if weight_memory_bits else 0
-    sums = ops.synaptic_ops + ops.macs + ops.relay_adds + ops.attention_gated_adds
+    sums = ops.synaptic_ops + ops.macs + ops.relay_adds + ops.attention_gated_adds + ops.comparisons
     return (
         count_parameter_reads(weights, memory_bits=weight_memory_bits)
         + count_state_accesses(reads=sums, writes=sums, memory_bits=state_memory_bits)
@@ -154,6 +161,14 @@ def expected_ops(geometry: ConvGeometry | IdentityGeometry, rate: float, *, time
     if not 0.0 <= rate <= 1.0:
         raise ChipError(f"a firing rate is between 0 and 1 spikes per neuron and time step, found {rate}")
     return rate * geometry.synapses * time_steps
+
+
+def _of_shape(messages_TCHW: NDArray[np.generic], geometry: Geometry) -> NDArray[np.generic]:
+    if messages_TCHW.shape[1:] != geometry.in_shape:
+        raise ChipError(
+            f"messages have shape {messages_TCHW.shape}, the connection takes [T, {_text(geometry.in_shape)}]"
+        )
+    return messages_TCHW
 
 
 def _check_messages(messages_TCHW: NDArray[np.generic], *, binary: bool) -> None:

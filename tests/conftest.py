@@ -52,6 +52,8 @@ COMPILER_WITH_TORCH = (
         "random_graphs",
         "reference",
         "soft_reset",
+        "subtract_lif",
+        "max_pool",
     ),
     *("split_relays", "statistics", "stock_simulators", "tables"),
 )

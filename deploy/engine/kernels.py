@@ -22,12 +22,14 @@ from deploy.engine.dense import (
     byte_product_is_exact,
 )
 from deploy.engine.events import GatheredEvents
+from deploy.engine.pooling import LargestOfWindows
 from deploy.engine.ranges import BYTE, MessageRange, are_bytes, exact_type, scaled, sum_type, worst_sum
 from deploy.engine.scatter import ScatteredEvents
 from deploy.ir.operations.attention import IntAttention
 from deploy.ir.operations.base import IntOperation
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.operations.max_pool import IntMaxPool
 
 Messages = NDArray[Any]  # [C, H, W], int8 spikes or int32 graded
 Currents = NDArray[Any]  # [O, H', W'], in the narrowest type that the bounds allow
@@ -110,6 +112,10 @@ def _identities(operation: IntIdentity, messages: MessageRange) -> Variants:
     return {"passed on": lambda: PassedOn(operation, messages)}
 
 
+def _max_pools(operation: IntMaxPool, messages: MessageRange) -> Variants:
+    return {"largest": lambda: LargestOfWindows(operation, messages)}
+
+
 def _traits(operation: IntOperation, messages: MessageRange) -> str:
     kind = "spikes" if messages.are_spikes else np.dtype(messages.dtype).name
     return f"{operation.geometry} {kind}"
@@ -119,6 +125,7 @@ FAMILIES: dict[type, Family] = {
     IntConvolution: Family(variants=_convolutions, traits=_traits_of_convolution),
     IntAttention: Family(variants=_attentions, traits=_traits),
     IntIdentity: Family(variants=_identities, traits=_traits),
+    IntMaxPool: Family(variants=_max_pools, traits=_traits),
 }
 
 

@@ -1,7 +1,7 @@
 """An exported SVFormer in the few nodes that stock simulators import: Conv2d and LIF. See docs/nir_portable.md.
 
-Before:  SpikingAttention, Threshold, Junction, GainBias, grouped convolutions, Delay; one LIF node for q, k and v; the
-         readout
+Before:  SpikingAttention, Threshold, Junction, GainBias, MaxPool2d of spikes, grouped convolutions, Delay; one LIF node
+         for q, k and v; the readout
 After:   coincidence neurons, plain edges (added where they meet), dense convolutions; a LIF node for every neuron
          layer of the model, under its name there, its neurons all alike; the last neurons are the output
 """
@@ -12,9 +12,9 @@ import numpy as np
 
 from deploy.frontend.builder import tau_of
 from deploy.frontend.coincidence import expand_attention, neurons_of
-from deploy.frontend.standard import COINCIDENCE, Signal, StandardGraph, dense, one_hot
+from deploy.frontend.standard import ANY, COINCIDENCE, Signal, StandardGraph, dense, one_hot
 from deploy.ir.interpreter import graph_dt_s
-from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction, SpikingAttention
+from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction, MaxPool2d, SpikingAttention
 from deploy.ir.readout import READOUT
 from deploy.ir.shapes import execution_order, predecessors
 from svformer.common.errors import InputError
@@ -24,11 +24,14 @@ TIE_MARGIN = 2.0**-23  # of the threshold, which float32 resolves no finer (see 
 
 
 def count_neurons(graph: nir.NIRGraph) -> tuple[int, int]:
-    """Neurons of the portable graph, known before it is made: the model's own, and those that stand for attention."""
+    """Neurons of the portable graph, known before it is made: the model's own, and those that stand for attention
+    and max pools.
+    """
     nodes = graph.nodes.values()
     own = sum(int(node.v_threshold.size) for node in nodes if isinstance(node, nir.LIF))
     products = sum(int(node.threshold.size) for node in nodes if isinstance(node, nir.Threshold))
-    return own, products + sum(neurons_of(node) for node in nodes if isinstance(node, SpikingAttention))
+    pooled = sum(int(np.prod(node.geometry.out_shape)) for node in nodes if isinstance(node, MaxPool2d))
+    return own, products + pooled + sum(neurons_of(node) for node in nodes if isinstance(node, SpikingAttention))
 
 
 def portable(graph: nir.NIRGraph, *, dt_s: float | None = None, max_neurons: int | None = None) -> nir.NIRGraph:
@@ -86,6 +89,8 @@ class _Portable:
             return self.new.gates(name, arriving, threshold=float(threshold))
         if isinstance(node, SpikingAttention):
             return expand_attention(self.new, name, node, *self.qkv[self.sources[name][0]])
+        if isinstance(node, MaxPool2d):
+            return self._pooled(name, node, arriving)
         if isinstance(node, GainBias):
             return arriving + self._bias_map(f"{name}.bias", node, arriving)
         if isinstance(node, Junction):
@@ -97,6 +102,19 @@ class _Portable:
         metadata = {key: value for key, value in node.metadata.items() if key in (TRAINED_BITS, WEIGHT_STEP)}
         weight = dense(node.weight, int(node.groups))
         return self.new.conv(name, weight, arriving, bias=node.bias, metadata=metadata, **fields)
+
+    def _pooled(self, name: str, node: MaxPool2d, arriving: Signal) -> Signal:
+        """The largest of spikes: neurons without memory that fire where the sum of a window is 1 or more."""
+        before = [self.graph.nodes[source] for source in self.sources[name]]
+        if len(before) != 1 or not isinstance(before[0], (nir.LIF, nir.Threshold, MaxPool2d)):
+            found = " + ".join(type(source).__name__ for source in before)
+            raise InputError(
+                f"{name}: a max pool of graded values ({found}) has no portable form; allowed: of the spikes of one LIF"
+            )
+        g = node.geometry
+        ones = dense(np.ones(g.weight_shape), g.groups)
+        sums = self.new.conv(f"{name}.sum", ones, arriving, stride=g.stride, padding=g.padding)
+        return self.new.gates(name, sums, threshold=ANY)
 
     def _layer(self, name: str, node: nir.LIF, arriving: Signal) -> Signal:
         if name in self.packed:

@@ -16,6 +16,7 @@ from deploy.ir.shapes import output_shape
 Values = NDArray[np.float64]
 Signal = tuple[str, ...]  # names of nodes; what they send is added
 
+ANY = 0.5  # spike of several: half-way between none and one
 COINCIDENCE = 1.5  # of two spikes: half-way between one and both, so that rounding makes no product wrong
 
 # SpikingJelly refuses tau = dt. So little memory is none: 1 - dt / tau is below 1e-6 of a potential, where thresholds

@@ -140,8 +140,8 @@ def _fitted(graph: nir.NIRGraph, name: str, shape: NodeShape) -> tuple[nir.NIRNo
 
 def _spread(name: str, node: nir.NIRNode, shape: NodeShape) -> tuple[nir.NIRNode, list[str]]:
     """A node with parameters of this shape, where they say no other."""
-    names = [field.name for field in dataclasses.fields(node) if field.name not in TYPES]
-    values = {field: np.asarray(getattr(node, field)) for field in names}
+    names = [field.name for field in dataclasses.fields(node) if field.name not in (*TYPES, "version")]
+    values = {field: np.asarray(value) for field in names if (value := getattr(node, field)) is not None}
     if all(value.shape == shape for value in values.values()):
         return node, []
     try:

@@ -1,9 +1,9 @@
 """What each level of the graph allows, checked after every pass; the message names the pass and every offender."""
 
 from deploy.errors import GateError
+from deploy.ir.extension import fits
 from deploy.ir.integer import IntNetwork
 from deploy.ir.network import Network
-from deploy.ir.nodes import fits
 from deploy.ir.types import Shape, Values
 
 FACTOR_TOLERANCE = 1 / 128  # a multiplier has 7 bits

@@ -52,7 +52,7 @@ def _names(kind: str) -> dict[str, bool]:
 def _problem(kind: str, name: str, value: Any) -> str | None:
     if name == "metadata":
         return None if isinstance(value, dict) else f"{_shown(value)}; allowed: a group"
-    if name == "padding" and _text(value) is not None:
+    if name == "padding" and kind in RANKS and _text(value) is not None:
         return None if _text(value) in TEXTS else f"{_shown(value)}; allowed: {' or '.join(TEXTS)}, or whole numbers"
     values = _numbers(value)
     if values is None:

@@ -12,9 +12,9 @@ import numpy as np
 
 from deploy.ir.canonical import canonical
 from deploy.ir.dialects import NIR, Dialect, dialect_of
+from deploy.ir.extension import ExtensionNode
 from deploy.ir.loops import execution_groups, is_loop, late_edges
 from deploy.ir.neurons import NEURONS, Layer, equation, run_layer
-from deploy.ir.nodes import ExtensionNode
 from deploy.ir.primitives import NodeShape, held_back, own_input_shape, primitive_of
 from deploy.ir.shapes import infer_shapes, predecessors
 from deploy.ir.types import Array, Values

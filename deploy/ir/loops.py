@@ -20,9 +20,11 @@ import networkx as nx
 import nir
 import numpy as np
 
+from deploy.ir.soft_reset import SubtractLIF
+
 Edge = tuple[str, str]
 
-STATEFUL = (nir.LIF, nir.IF, nir.LI, nir.I, nir.CubaLI, nir.CubaLIF)
+STATEFUL = (nir.LIF, nir.IF, nir.LI, nir.I, nir.CubaLI, nir.CubaLIF, SubtractLIF)
 
 
 def late_edges(nodes: Mapping[str, nir.NIRNode], edges: Iterable[Edge]) -> dict[Edge, int]:

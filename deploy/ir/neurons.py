@@ -9,7 +9,8 @@ infinite, too, one unit of input adds what it adds in the other neurons of the l
 else 1: frameworks that count in time steps write tau = dt / (1 - beta) and r = tau / dt, and beta is 1. A threshold
 that is infinite is never reached.
 
-`deploy.ir.dialects` says what other frameworks mean by the same file.
+`deploy.ir.dialects` says what other frameworks mean by the same file. In place of the reset a SubtractLIF has what a
+spike takes off the potential.
 
 Before the first frame a neuron is at rest: u = 0, and v where it stays without input (v_leak; v_reset for IF; 0 for
 I), as norse and SpikingJelly begin, too. A Threshold has no state: v = x.
@@ -23,11 +24,13 @@ from numpy.typing import NDArray
 
 from deploy.ir.dialects import NIR, Dialect
 from deploy.ir.loops import STATEFUL
+from deploy.ir.soft_reset import SubtractLIF
 
 Array = NDArray[np.float64]
 
 NEURONS = (*STATEFUL, nir.Threshold)
-SPIKING = (nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold)
+SPIKING = (nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold, SubtractLIF)
+SAY_ALL = (nir.Threshold, SubtractLIF)  # nodes that leave nothing to a dialect
 FLOAT32_ROUNDING = 1e-6
 
 
@@ -52,7 +55,7 @@ def equation(node: nir.NIRNode, dt_s: float, dialect: Dialect = NIR) -> Equation
     Raises `ValueError` where a late reset has no time step to come in.
     """
     eq = _equation(node, dt_s)
-    return eq if isinstance(node, nir.Threshold) else _meant(eq, dialect)
+    return eq if isinstance(node, SAY_ALL) else _meant(eq, dialect)
 
 
 def _meant(eq: Equation, dialect: Dialect) -> Equation:
@@ -97,8 +100,9 @@ def _equation(node: nir.NIRNode, dt_s: float) -> Equation:
         leak=leak,
         leaks=None if leaks.all() else leaks,
         threshold=threshold,
-        reset=reset,
-        synapse=(_rate(dt_s, p["tau_syn"]), p["w_in"]) if cuba else None,
+        reset=np.zeros_like(threshold) if isinstance(node, SubtractLIF) else reset,
+        synapse=(_rate(dt_s, p["tau_syn"]), p["w_in"]) if "tau_syn" in p else None,
+        subtract=p.get("v_subtract"),
     )
 
 

@@ -1,11 +1,10 @@
 """NIR nodes that the standard does not have. Their specification is docs/nir_extensions.md.
 
-An extension node answers for itself: what it computes (`run`), and what it is in the network (`lowered`). A new one is
-a class here and its name in `EXTENSIONS`. A reader that does not know a node must refuse the file; stock `nir.read`
-does.
+A stateless one answers for itself: what it computes (`run`), and what it is in the network (`lowered`). A new one is a
+class here and its name in `EXTENSIONS`. A neuron of ours is one more case of the equation of all (`deploy.ir.neurons`).
+A reader that does not know a node must refuse the file; stock `nir.read` does.
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,45 +12,21 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.ir.extension import ExtensionNode, LoweredNode, fits
 from deploy.ir.kernels import by_clip
 from deploy.ir.linear import attend
 from deploy.ir.operations.attention import Attention
-from deploy.ir.operations.base import Operation
 from deploy.ir.operations.identity import Identity
+from deploy.ir.operations.max_pool import MaxPool
+from deploy.ir.pooling import largest
+from deploy.ir.soft_reset import SubtractLIF
 from deploy.ir.types import Array, IntArray, Shape
-from hardware.geometry import AttentionGeometry
+from hardware.geometry import AttentionGeometry, PoolGeometry
 from svformer.common.errors import InputError
 
 # Keys in the metadata of a Conv2d whose weights were trained on a grid: the bits of a weight, with its sign, and the
 # step, a float of which all weights are whole multiples. Files before weight_step have the first key alone.
 TRAINED_BITS, WEIGHT_STEP = "weight_bits", "weight_step"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoweredNode:
-    """What a node is in the network: an operation, a gain behind it, and a bias."""
-
-    operation: Operation
-    gain: Array | None = None  # broadcasts to [T, C, H, W]
-    bias: Array | None = None  # broadcasts to (C, H, W) or [T, C, H, W]
-
-
-class ExtensionNode(nir.NIRNode, ABC):
-    """A node of ours: without state, one signal in and one out."""
-
-    takes_spikes: ClassVar[bool] = False  # whether it is defined for the spikes of one population only
-
-    @abstractmethod
-    def run(self, x_NT: Array) -> Array:
-        """The output [N, T, *shape] for a signal [N, T, *shape]; raises `InputError` for one that it cannot take."""
-
-    def at(self, t: int) -> "ExtensionNode":
-        """The node as it is at one time step; most are the same at all."""
-        return self
-
-    @abstractmethod
-    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
-        """The node between images of these shapes in clips of `frames`; raises `ValueError` for what it cannot be."""
 
 
 @dataclass(eq=False)
@@ -165,10 +140,56 @@ def _as_images(values: Array, shape: tuple[int, ...], image: Shape) -> Array:
     return np.broadcast_to(values, (len(values), *shape)).reshape(len(values), *image).astype(np.float64)
 
 
-def fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    """Whether an array of `shape` broadcasts to `target`, dimension by dimension."""
-    return len(shape) == len(target) and all(n in (1, full) for n, full in zip(shape, target, strict=True))
+@dataclass(eq=False)
+class MaxPool2d(ExtensionNode):
+    """The largest value of every window, channel by channel; what lies outside the image is never the largest.
+
+    As torch's MaxPool2d without dilation and `ceil_mode`: sizes, strides and paddings of two axes each, a window of at
+    least twice its padding.
+    """
+
+    input_shape: IntArray  # (C, H, W)
+    kernel_size: IntArray
+    stride: IntArray
+    padding: IntArray
+    version: int = 1
+
+    takes_sum: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self.input_shape = np.asarray(self.input_shape, dtype=np.int64)
+        if self.input_shape.shape != (3,):
+            raise ValueError(f"MaxPool2d: input_shape {self.input_shape.tolist()}; allowed: [C, H, W]")
+        for name in ("kernel_size", "stride", "padding"):
+            setattr(self, name, np.broadcast_to(np.asarray(getattr(self, name), dtype=np.int64), (2,)).copy())
+        if (2 * self.padding > self.kernel_size).any():
+            wide, kernel = self.padding.tolist(), self.kernel_size.tolist()
+            raise ValueError(f"MaxPool2d: padding {wide} of a window of {kernel}; allowed: half the window at most")
+        self.input_type = {"input": self.input_shape}
+        self.output_type = {"output": np.array(self.geometry.out_shape)}
+
+    @property
+    def geometry(self) -> PoolGeometry:
+        """Its windows; raises `ChipError`, a `ValueError`, where one is larger than the padded image."""
+        channels, height, width = self.input_shape.tolist()
+        (ky, kx), (sy, sx), (py, px) = (v.tolist() for v in (self.kernel_size, self.stride, self.padding))
+        return PoolGeometry(
+            in_shape=(channels, height, width),
+            out_channels=channels,
+            kernel=(ky, kx),
+            stride=(sy, sx),
+            padding=(py, px),
+            groups=channels,
+        )
+
+    def run(self, x_NT: Array) -> Array:
+        return by_clip(lambda frames: largest(frames, self.geometry), x_NT)
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        return LoweredNode(operation=MaxPool(geometry=self.geometry))
 
 
-EXTENSIONS: dict[str, type[ExtensionNode]] = {cls.__name__: cls for cls in (SpikingAttention, Junction, GainBias)}
+EXTENSIONS: dict[str, type[nir.NIRNode]] = {
+    cls.__name__: cls for cls in (SpikingAttention, Junction, GainBias, MaxPool2d, SubtractLIF)
+}
 VERSION = 1

@@ -14,11 +14,11 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.ir.extension import ExtensionNode
 from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, bias_of, by_clip, kernel_of, kernel_output
 from deploy.ir.linear import convolve
 from deploy.ir.loops import STATEFUL
 from deploy.ir.network import delayed
-from deploy.ir.nodes import ExtensionNode
 from deploy.ir.types import Array
 from svformer.common.errors import InputError
 

@@ -14,7 +14,7 @@ from deploy.ir.primitives import ELEMENTWISE, NodeShape, as_shape, rank_of
 
 REPAIRS = "repairs"  # key in a graph's metadata: what was repaired, a line each
 
-PARAMETERS = ("tau", "tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")
+PARAMETERS = ("tau", "tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "v_subtract", "w_in")
 # Numbers that some writers put into an array of one.
 SINGLE = {
     "Conv1d": ("groups",),

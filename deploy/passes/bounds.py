@@ -27,9 +27,14 @@ def float_ranges(network: Network, input_range: tuple[float, float]) -> dict[str
         for c in network.into(name):
             source = network.populations[c.source]
             sent = Interval.spikes(source.shape[0]) if source.spiking else ranges[c.source]
-            current += c.operation.interval(sent).gained(c.gain)
+            current += c.operation.interval(_delayed(sent, c.delay)).gained(c.gain)
         ranges[name] = receivers[name].interval(current, network.frames)
     return {name: ranges[name] for name in ranges if name in receivers}
+
+
+def _delayed(sent: Interval, delay: int) -> Interval:
+    """Range of what arrives: before the first frame has come, that is 0."""
+    return sent.with_zero() if delay else sent
 
 
 def graded_order(network: Network | IntNetwork) -> list[str]:
@@ -85,7 +90,7 @@ def _worst_cases(network: IntNetwork, known: Mapping[str, Interval]) -> tuple[li
         for c in network.into(name):
             source = network.populations[c.source]
             sent = Interval.spikes(source.shape[0]) if source.spiking else messages[c.source]
-            current += _through(c, sent, found)
+            current += _through(c, _delayed(sent, c.delay), found)
         if name in known:
             registers, messages[name] = [_partial_sums(name, current)], known[name]
         else:

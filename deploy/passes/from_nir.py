@@ -12,13 +12,14 @@ import numpy as np
 
 from deploy.ir.canonical import canonical
 from deploy.ir.dialects import Dialect, dialect_notes, dialect_of
+from deploy.ir.extension import ExtensionNode
 from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, bias_of, kernel_of
 from deploy.ir.loops import late_edges
 from deploy.ir.model import stated_frames
 from deploy.ir.network import Connection, Network, endless_loops
 from deploy.ir.neurons import NEURONS, SPIKING, endless, endless_notes, equation
-from deploy.ir.nodes import TRAINED_BITS, ExtensionNode
+from deploy.ir.nodes import TRAINED_BITS
 from deploy.ir.operations.base import Operation
 from deploy.ir.operations.convolution import Convolution
 from deploy.ir.operations.identity import Identity
@@ -32,6 +33,7 @@ from deploy.ir.shapes import execution_order, infer_shapes, predecessors
 from deploy.ir.types import Array, Shape
 from deploy.ir.whole import result_of
 from deploy.passes.membranes import membrane_of, scaled
+from deploy.passes.sums import with_sums
 from hardware.geometry import ConvGeometry
 from svformer.common.errors import InputError
 
@@ -76,7 +78,7 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
     frames = graph_frames(graph) if frames is None else frames
     dialect = dialect_of(graph.metadata)
     try:
-        graph = canonical(graph)
+        graph = with_sums(canonical(graph))
         shapes = {name: _as_image(shape) for name, shape in infer_shapes(graph).items()}
         late = late_edges(graph.nodes, graph.edges)
         output, said = result_of(graph)
@@ -227,8 +229,8 @@ def _delay(node: nir.Delay, site: _Site) -> Mapped:
 def _extension(node: ExtensionNode, site: _Site) -> Mapped:
     if node.takes_spikes and (len(site.sources) != 1 or not isinstance(site.sources[0], SPIKING)):
         found = " + ".join(type(source).__name__ for source in site.sources)
-        what, allowed = type(node).__name__, "LIF, IF, CubaLIF or Threshold"
-        raise ValueError(f"{what} takes the spikes of one {allowed} node, found {found}")
+        allowed = ", ".join(kind.__name__ for kind in SPIKING)
+        raise ValueError(f"{type(node).__name__} takes the spikes of one node, found {found}; allowed: {allowed}")
     lowered = node.lowered(site.in_shape, site.out_shape, site.frames)
     link = Link(operation=lowered.operation, gain=lowered.gain)
     return _relay(site, link, bias=ZERO if lowered.bias is None else lowered.bias)

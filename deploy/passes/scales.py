@@ -1,8 +1,8 @@
 """The scale of every population: how many least significant bits stand for 1.0.
 
-Populations that exchange currents through identities (a shortcut stream and its neurons) share one scale. It is as
-large as the proven worst case of the stream allows, and the potentials on the calibration clips, but no finer than
-anything in the stream needs; within the octave below that, the one whose rounding of weights and thresholds costs
+Populations that exchange currents through identities and max pools (a shortcut stream and its neurons) share one scale.
+It is as large as the proven worst case of the stream allows, and the potentials on the calibration clips, but no finer
+than anything in the stream needs; within the octave below that, the one whose rounding of weights and thresholds costs
 least on those clips. Weights, thresholds and inputs count by their ratios alone: in another unit, the scale is another,
 and the integers are the same.
 """
@@ -86,10 +86,10 @@ def allows_right_shift(network: Network, connection: Connection) -> bool:
 
 
 def streams(network: Network) -> list[tuple[str, ...]]:
-    """Groups of populations that exchange currents through identities, and so need one scale."""
+    """Groups of populations that exchange currents in one unit, and so need one scale."""
     group = {name: {name} for name in network.receivers}
     for c in network.connections:
-        joined = c.operation.passes_on and not network.spiking(c.source)
+        joined = _shares_scale(network, c)
         if joined and c.source in group and group[c.source] is not group[c.target]:
             union = group[c.source] | group[c.target]
             group |= dict.fromkeys(union, union)
@@ -132,7 +132,7 @@ def _least(scales: Scales, stream: list[Receiver], entering: list[Connection]) -
     currents = _least_currents(scales, stream)
     for c in entering:
         size = c.operation.largest_weight if c.operation.factor is None else c.operation.factor
-        currents += [] if size is None or _passes_on(scales.network, c) else [size * _typical(scales, c.source)]
+        currents += [] if size is None or _shares_scale(scales.network, c) else [size * _typical(scales, c.source)]
     return min((current for current in currents if current), default=0.0)
 
 
@@ -143,8 +143,8 @@ def _least_currents(scales: Scales, stream: list[Receiver]) -> list[float]:
     return [float(np.median(currents)) for currents in fire if currents.size]
 
 
-def _passes_on(network: Network, connection: Connection) -> bool:
-    return connection.operation.passes_on and not network.spiking(connection.source)
+def _shares_scale(network: Network, connection: Connection) -> bool:
+    return connection.operation.keeps_unit and not network.spiking(connection.source)
 
 
 def _typical(scales: Scales, source: str) -> float:
@@ -163,7 +163,7 @@ def _candidates(scales: Scales, largest: float, entering: Iterable[Connection]) 
         c.operation.factor / scales.message_unit(c.source)
         for c in entering
         if c.operation.factor is not None
-        and (c.source == scales.network.input_name or not _passes_on(scales.network, c))
+        and (c.source == scales.network.input_name or not _shares_scale(scales.network, c))
     ]
     if factors:
         return [_power_of_two(largest, factors[0])]

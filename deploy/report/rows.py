@@ -186,7 +186,9 @@ def _bill_entry(entry: BillEntry, write: Write) -> BillTexts:
         item=entry.item,
         choice=entry.choice,
         deployed=entry.deployed,
-        additions=count("synaptic_ops", "relay_adds", "attention_coincidences", "attention_gated_adds"),
+        additions=count(
+            *("synaptic_ops", "relay_adds", "comparisons", "attention_coincidences", "attention_gated_adds")
+        ),
         macs=count("macs", "gain_macs"),
         accesses=count("parameter_reads", "state_reads", "state_writes"),
         messages=count("graded_messages", "held_messages"),

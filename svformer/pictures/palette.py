@@ -15,7 +15,7 @@ SERIES = (BLUE, ORANGE, VERMILLION, GREEN, GREY, SKY, PURPLE, BROWN)
 QUERY, KEY, VALUE = GREEN, ORANGE, BLUE
 BRIGHTER, DARKER = VERMILLION, BLUE  # polarities of events
 HEAT = "cividis"  # colour map of amounts, even in lightness; spikes are ink on paper ("Greys")
-CAUSES = (*SERIES, SOFT, INK)  # causes of energy, by the `colour` of their rule in hardware/causes.py; the last is free
+CAUSES = (*SERIES, SOFT, INK)  # causes of energy, by the `colour` of their rule in hardware/causes.py
 
 # matplotlib's settings; the fonts are those that it ships, so that pictures are the same on every machine.
 STYLE = MappingProxyType(

@@ -1,4 +1,4 @@
-"""Random NIR graphs of all primitives and GainBias: interpreter = network = lowered, integers close, Lava bit-equal."""
+"""Random NIR graphs of all primitives and nodes of ours: interpreter = network = lowered, integers close, Lava equal."""
 
 import nir
 import numpy as np
@@ -11,9 +11,10 @@ from deploy.ir.contracts import check_integer, check_network
 from deploy.ir.integer import as_images
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network, run_float
-from deploy.ir.nodes import GainBias
+from deploy.ir.nodes import GainBias, MaxPool2d
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.shapes import infer_shapes
+from deploy.ir.soft_reset import SubtractLIF
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
@@ -87,8 +88,13 @@ class Builder:
             nir.LI(tau=tau, r=r, v_leak=leak),
             nir.I(r=r / 3 / DT_S),
             nir.CubaLI(tau_syn=tau_syn, tau_mem=tau, r=r, v_leak=leak, w_in=w_in / 3),
+            self._subtracting(tau, r, leak, {"tau_syn": tau_syn, "w_in": w_in}),
         ]
         return kinds[self.rng.integers(len(kinds))]
+
+    def _subtracting(self, tau: Floats, r: Floats, leak: Floats, current: dict[str, Floats]) -> SubtractLIF:
+        amounts = {"v_threshold": self._values(0.2, 0.8, tau.shape), "v_subtract": self._values(0.2, 0.8, tau.shape)}
+        return SubtractLIF(tau, r, leak, **amounts, **current if self.rng.random() < 0.5 else {})
 
     def _elementwise(self, name: str) -> str:
         shape = self.shapes[name]
@@ -105,7 +111,7 @@ class Builder:
         """Spiking neurons that receive their own spikes, directly, through weights or after a delay."""
         shape = self.shapes[name]
         node = self._neurons(shape)
-        while not isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF)):
+        while not isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF, SubtractLIF)):
             node = self._neurons(shape)
         layer = self._add(node, name)
         back = layer
@@ -142,10 +148,9 @@ class Builder:
         if kind == 0:
             return self._add(nir.Flatten(None, 0, -1), name)
         if kind == 1:
-            pool = [nir.SumPool2d, nir.AvgPool2d][self.rng.integers(2)]
-            return self._add(
-                pool(np.array([2, 2]), self.rng.integers(1, 3, size=2), self.rng.integers(0, 2, size=2)), name
-            )
+            sizes = np.array([2, 2]), self.rng.integers(1, 3, size=2), self.rng.integers(0, 2, size=2)
+            pools = [nir.SumPool2d(*sizes), nir.AvgPool2d(*sizes), MaxPool2d(np.array(self.shapes[name]), *sizes)]
+            return self._add(pools[self.rng.integers(3)], name)
         groups = int(self.rng.choice([g for g in (1, 2, channels) if channels % g == 0]))
         kernel = np.minimum(self.rng.integers(1, 4, size=2), (height, width)).tolist()
         padding = ["same", "valid", (1, 0)][self.rng.integers(3)]

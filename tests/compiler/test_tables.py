@@ -13,9 +13,10 @@ from deploy.engine.ranges import SPIKES
 from deploy.execution.backends import BACKENDS, INTEGER, Backend
 from deploy.execution.simulate import simulate
 from deploy.ir import nodes
+from deploy.ir.extension import ExtensionNode, LoweredNode
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import run_float
-from deploy.ir.nodes import EXTENSIONS, ExtensionNode, LoweredNode
+from deploy.ir.nodes import EXTENSIONS
 from deploy.ir.operations.attention import IntAttention
 from deploy.ir.operations.identity import Identity, IntIdentity
 from deploy.ir.primitives import PRIMITIVES

@@ -96,6 +96,11 @@ def test_each_time_step_by_hand(two_layers: IntNetwork) -> None:
     assert [step.neuron_updates for step in steps["hidden"]] == [3, 3]
 
 
+def static(found: OpCounts) -> int:
+    """What rate x synapses stands for."""
+    return found.synaptic_ops + found.macs + found.relay_adds + found.comparisons
+
+
 @given(case=random_networks.int_networks())
 def test_time_steps_add_up_to_the_clip_and_static_counts_explain_theirs(case: tuple[IntNetwork, NDArray[Any]]) -> None:
     """Any network; the sums are those of the whole signals, layer by layer, and no message is lost on the way."""
@@ -111,7 +116,7 @@ def test_time_steps_add_up_to_the_clip_and_static_counts_explain_theirs(case: tu
             assert counted.neuron_updates == signals[name].size
     sent = {name: (found.spikes + found.graded_messages) / len(frames) for name, found in whole.items()}
     for name, expected in expected_operations(network, sent).items():
-        traced = (whole[name].synaptic_ops + whole[name].macs + whole[name].relay_adds) / len(frames)
+        traced = static(whole[name]) / len(frames)
         assert expected.reasons or traced == pytest.approx(expected.ops)
 
 
@@ -147,7 +152,7 @@ def test_borders_and_delays_are_all_of_the_difference(case: tuple[IntNetwork, ND
     sent = {name: np.count_nonzero(signal) / len(frames) for name, signal in signals.items()}
     for name, expected in expected_operations(network, sent).items():
         found = counted[name]
-        traced = (found.synaptic_ops + found.macs + found.relay_adds) / len(frames)
+        traced = static(found) / len(frames)
         borders = delays = 0.0
         for c in network.into(name):
             if isinstance(c.operation, IntAttention):

@@ -21,8 +21,9 @@ from deploy.engine.neurons import Neurons, populated
 from deploy.engine.ranges import SPIKES, MessageRange, exact_type, sum_type
 from deploy.engine.simd import WORD, first_bit, jit, pack, popcount, transpose_bits
 from deploy.ir.machine import DECAY_ONE
-from deploy.ir.operations.attention import IntAttention
+from deploy.ir.operations.base import IntOperation
 from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.max_pool import IntMaxPool
 from deploy.ir.populations.lif import IntLif, fire
 from hardware import ConvGeometry
 
@@ -43,11 +44,10 @@ def drawn_messages(rng: np.random.Generator, shape: tuple[int, ...], messages: M
     return np.where(firing, 1 if messages == SPIKES else values, 0).astype(messages.dtype)
 
 
-def check_all(operation: IntConvolution | IntAttention, messages: MessageRange, rates: list[float], seed: int) -> None:
+def check_all(operation: IntOperation, messages: MessageRange, rates: list[float], seed: int) -> None:
     """Every variant, frame after frame, as kernels keep buffers between frames."""
     rng = np.random.default_rng(seed)
-    shape = operation.geometry.in_shape if isinstance(operation, IntConvolution) else operation.in_shape
-    frames = [drawn_messages(rng, shape, messages, rate) for rate in rates]
+    frames = [drawn_messages(rng, operation.in_shape, messages, rate) for rate in rates]
     expected = [operation(frame[np.newaxis].astype(np.int64))[0] for frame in frames]
     for name in variants(operation, messages):
         kernel = compile_kernel(operation, messages, variant=name)
@@ -90,6 +90,18 @@ rates = st.lists(st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]), min_size=2, max_si
 )
 def test_a_convolution_of_any_geometry(
     operation: IntConvolution, messages: MessageRange, rates: list[float], seed: int
+) -> None:
+    check_all(operation, messages, rates, seed)
+
+
+@given(
+    operation=random_networks.max_pools(),
+    messages=st.sampled_from(RANGES),
+    rates=rates,
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_max_pool_of_any_geometry(
+    operation: IntMaxPool, messages: MessageRange, rates: list[float], seed: int
 ) -> None:
     check_all(operation, messages, rates, seed)
 

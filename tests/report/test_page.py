@@ -217,7 +217,7 @@ def test_static_and_traced_counts_differ_at_borders_and_delays_alone(shipped_run
     layers = {layer.name: layer for layer in shipped_run.report.layers}
     for layer in layers.values():
         if layer.expected_ops is not None and not layer.expected_differs_by:
-            traced = layer.synaptic_ops + layer.macs + layer.relay_adds
+            traced = layer.synaptic_ops + layer.macs + layer.relay_adds + layer.comparisons
             assert traced == pytest.approx(layer.expected_ops), layer.name
     assert layers["down3.conv"].expected_differs_by == ("borders",)
     assert layers["head.local.sum"].expected_differs_by == ("delays",)

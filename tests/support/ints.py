@@ -16,13 +16,14 @@ from deploy.ir.operations.attention import IntAttention
 from deploy.ir.operations.base import IntOperation
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.operations.max_pool import IntMaxPool
 from deploy.ir.populations.base import IntPopulation
 from deploy.ir.populations.input import IntInput
 from deploy.ir.populations.integrator import IntIntegrator
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.populations.relay import IntRelay
 from deploy.ir.types import Shape
-from hardware import AttentionGeometry, ConvGeometry
+from hardware import AttentionGeometry, ConvGeometry, PoolGeometry
 
 ONE: Shape = (1, 1, 1)
 
@@ -89,6 +90,27 @@ def attention(in_shape: Shape, *, heads: int = 1, multiplier: int = 1, exponent:
     channels, height, width = in_shape
     geometry = AttentionGeometry(channels=channels // 3, tokens=height * width, heads=heads)
     return IntAttention(geometry=geometry, in_shape=in_shape, multiplier=multiplier, exponent=exponent)
+
+
+def max_pool(
+    in_shape: Shape,
+    kernel: tuple[int, ...],
+    *,
+    stride: tuple[int, ...] = (1, 1),
+    padding: tuple[int, ...] = (0, 0),
+    multiplier: int = 1,
+    exponent: int = 0,
+) -> IntMaxPool:
+    (ky, kx), (sy, sx), (py, px) = kernel, stride, padding
+    geometry = PoolGeometry(
+        in_shape=in_shape,
+        out_channels=in_shape[0],
+        kernel=(ky, kx),
+        stride=(sy, sx),
+        padding=(py, px),
+        groups=in_shape[0],
+    )
+    return IntMaxPool(geometry=geometry, multiplier=multiplier, exponent=exponent)
 
 
 def link(source: str, target: str, operation: IntOperation, **fields: Any) -> IntConnection:

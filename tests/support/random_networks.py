@@ -13,6 +13,7 @@ from deploy.ir.machine import DECAY_ONE
 from deploy.ir.operations.attention import IntAttention
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.operations.identity import IntIdentity
+from deploy.ir.operations.max_pool import IntMaxPool
 from deploy.ir.populations.base import IntPopulation
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.populations.relay import IntRelay
@@ -50,6 +51,27 @@ def _axes(draw: st.DrawFn, size: int) -> tuple[int, int, int, int]:
     kernel = draw(st.integers(1, min(4, size + 2 * padding)))
     most = (size + 2 * padding - 1) // (kernel - 1) if kernel > 1 else 3
     return kernel, stride, padding, draw(st.integers(1, min(3, most)))
+
+
+factors = st.just((1, 0)) | st.tuples(st.integers(1, 127), st.integers(-4, 3))
+
+
+@st.composite
+def max_pools(draw: st.DrawFn, in_shape: Shape | None = None) -> IntMaxPool:
+    """Small max pools, each axis on its own, with and without a factor."""
+    shape = draw(st.tuples(*[st.integers(1, 6)] * 3)) if in_shape is None else in_shape
+    axes = [draw(_windows(size)) for size in shape[1:]]
+    kernel, stride, padding = zip(*axes, strict=True)
+    multiplier, exponent = draw(factors)
+    return ints.max_pool(shape, kernel, stride=stride, padding=padding, multiplier=multiplier, exponent=exponent)
+
+
+@st.composite
+def _windows(draw: st.DrawFn, size: int) -> tuple[int, int, int]:
+    """Kernel, stride and padding that fit into `size` pixels; padding is half the kernel at most."""
+    kernel = draw(st.integers(1, 4).filter(lambda k: k <= size + 2 * (k // 2)))
+    least = max(0, -(-(kernel - size) // 2))
+    return kernel, draw(st.integers(1, 3)), draw(st.integers(least, kernel // 2))
 
 
 def _divisors(n: int) -> list[int]:
@@ -94,10 +116,10 @@ def int_networks(draw: st.DrawFn) -> tuple[IntNetwork, Frames]:
 @st.composite
 def _operations(
     draw: st.DrawFn, source: IntPopulation, rng: np.random.Generator
-) -> tuple[IntConvolution | IntIdentity | IntAttention, Shape]:
+) -> tuple[IntConvolution | IntIdentity | IntAttention | IntMaxPool, Shape]:
     """Something that the source can send through, and the shape of what comes out."""
     channels, height, width = source.shape
-    kinds = ["convolution", "convolution", "identity", "flatten"]
+    kinds = ["convolution", "convolution", "identity", "flatten", "max pool"]
     if isinstance(source, IntLif) and channels % 3 == 0:
         kinds += ["attention"] * 4
     kind = draw(st.sampled_from(kinds))
@@ -109,8 +131,11 @@ def _operations(
         multiplier, exponent = int(rng.integers(1, 128)), int(rng.integers(-6, 2))
         attention = ints.attention(source.shape, heads=heads, multiplier=multiplier, exponent=exponent)
         return attention, (channels // 3, height, width)
+    if kind == "max pool":
+        pool = draw(max_pools(source.shape))
+        return pool, pool.out_shape
     shape = source.shape if kind == "identity" else (channels * height * width, 1, 1)
-    multiplier, exponent = draw(st.just((1, 0)) | st.tuples(st.integers(1, 127), st.integers(-4, 3)))
+    multiplier, exponent = draw(factors)
     return ints.same(source.shape, shape, multiplier=multiplier, exponent=exponent), shape
 
 

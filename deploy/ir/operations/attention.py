@@ -28,7 +28,7 @@ class Attention(WithoutWeights):
     in_shape: Shape
     scale: float
 
-    passes_on = False
+    passes_on, keeps_unit = False, False
 
     @property
     def out_shape(self) -> Shape:
@@ -66,6 +66,7 @@ class IntAttention(IntWithoutWeights):
     passes_on = False
     unit_factor = None
     fills_register = True
+    reaches_unevenly = False
 
     @property
     def out_shape(self) -> Shape:

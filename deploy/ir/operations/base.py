@@ -34,7 +34,11 @@ class Operation(Protocol):
 
     @property
     def passes_on(self) -> bool:
-        """Whether every value goes to one place unchanged, so that source and target can share one scale."""
+        """Whether every value goes to one place unchanged."""
+
+    @property
+    def keeps_unit(self) -> bool:
+        """Whether the result counts in the unit of its input, so that source and target can share one scale."""
 
     @property
     def factor(self) -> float | None:
@@ -111,7 +115,7 @@ class IntOperation(Protocol):
 
     @property
     def unit_factor(self) -> float | None:
-        """What a value of 1 becomes at its one place; None where values are summed."""
+        """What a value of 1 becomes where it arrives; None where values are weighted."""
 
     @property
     def weights(self) -> int:
@@ -183,7 +187,6 @@ class IntWithoutWeights:
     """Answers of an integer operation that stores no weights."""
 
     weights, weight_bits, lone_weight = 0, 0, None
-    reaches_unevenly = False
 
 
 def shifted(total: IntArray, exponent: int) -> IntArray:

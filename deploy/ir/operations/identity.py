@@ -21,7 +21,7 @@ class Identity(WithoutWeights):
     in_shape: Shape
     out_shape: Shape
 
-    passes_on = True
+    passes_on, keeps_unit = True, True
     factor = 1.0
 
     @property
@@ -54,6 +54,7 @@ class IntIdentity(IntWithoutWeights):
     exponent: int = 0
 
     passes_on = True
+    reaches_unevenly = False
 
     @property
     def geometry(self) -> IdentityGeometry:

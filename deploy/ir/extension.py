@@ -1,0 +1,43 @@
+"""What every stateless NIR node of ours answers for itself: what it computes, and what it is in the network."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import nir
+
+from deploy.ir.operations.base import Operation
+from deploy.ir.types import Array, Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoweredNode:
+    """What a node is in the network: an operation, a gain behind it, and a bias."""
+
+    operation: Operation
+    gain: Array | None = None  # broadcasts to [T, C, H, W]
+    bias: Array | None = None  # broadcasts to (C, H, W) or [T, C, H, W]
+
+
+class ExtensionNode(nir.NIRNode, ABC):
+    """A node of ours: without state, one signal in and one out."""
+
+    takes_spikes: ClassVar[bool] = False  # whether it is defined for the spikes of one population only
+    takes_sum: ClassVar[bool] = False  # whether what it makes of a sum is not the sum of what it makes of each part
+
+    @abstractmethod
+    def run(self, x_NT: Array) -> Array:
+        """The output [N, T, *shape] for a signal [N, T, *shape]; raises `InputError` for one that it cannot take."""
+
+    def at(self, t: int) -> "ExtensionNode":
+        """The node as it is at one time step; most are the same at all."""
+        return self
+
+    @abstractmethod
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        """The node between images of these shapes in clips of `frames`; raises `ValueError` for what it cannot be."""
+
+
+def fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of `shape` broadcasts to `target`, dimension by dimension."""
+    return len(shape) == len(target) and all(n in (1, full) for n, full in zip(shape, target, strict=True))
