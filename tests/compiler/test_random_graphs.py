@@ -1,4 +1,4 @@
-"""Random NIR graphs of all primitives and nodes of ours: interpreter = network = lowered, integers close, Lava equal."""
+"""Random NIR graphs of all primitives and nodes of ours: interpreter = network = lowered, integers close, Lava too."""
 
 import nir
 import numpy as np
