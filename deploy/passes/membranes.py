@@ -52,7 +52,7 @@ def membrane_of(eq: Equation, shape: Shape, dt_s: float) -> MappedMembrane:
     if eq.threshold is None or eq.reset is None:
         return _integrator(eq, gain, current_decay, shape)
     unit = np.where(gain == 0, 1.0, np.abs(gain))
-    reach = threshold_in_unit(eq.threshold, eq.reset, unit, lambda x: _after_reset(eq, x))
+    reach = threshold_in_unit(eq.threshold, eq.reset, unit, lambda x: _added(eq, x))
     fires = ~np.isposinf(reach)  # what never does hears nothing, and its threshold is the lowest of the others
     lowest = np.min(reach, where=fires, initial=np.inf) if fires.any() else 1.0
     threshold, offset = _threshold(eq, np.where(fires, reach, lowest))
@@ -69,13 +69,13 @@ def membrane_of(eq: Equation, shape: Shape, dt_s: float) -> MappedMembrane:
     return MappedMembrane(population=lif, gain=(fires * np.sign(gain)).reshape(shape))
 
 
-def _after_reset(eq: Equation, x: Array) -> Array:
-    """The potential that an input brings about in the time step behind a reset, where nothing else drives it; every
-    product is rounded as in the equation itself. The sign of gains is left to the weights.
+def _added(eq: Equation, x: Array) -> Array:
+    """What an input adds to the potential in the time step behind a reset, where nothing else drives it; every product
+    is rounded as in the equation itself. The sign of gains is left to the weights.
     """
     rate, weight = (1.0, 1.0) if eq.synapse is None else eq.synapse
-    current = rate * (np.abs(weight) * x)
-    return eq.reset + eq.rate * (np.abs(eq.r) * current)
+    added: Array = eq.rate * (np.abs(eq.r) * (rate * (np.abs(weight) * x)))
+    return added
 
 
 def _integrator(eq: Equation, gain: Array, current_decay: Array | None, shape: Shape) -> MappedMembrane:

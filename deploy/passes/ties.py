@@ -14,11 +14,11 @@ from deploy.ir.types import Array
 ULPS = 16.0  # by which a quotient and the product that undoes it can be off together, at most
 
 
-def threshold_in_unit(threshold: Array, reset: Array, unit: Array, reached: Callable[[Array], Array]) -> Array:
-    """The largest float x for which `reached(x)`, a potential, is not above the threshold.
+def threshold_in_unit(threshold: Array, reset: Array, unit: Array, added: Callable[[Array], Array]) -> Array:
+    """The largest float x for which the potential `reset + added(x)` is not above the threshold.
 
-    `reached(x)` is about `reset + unit x`, as the neuron computes it, rounding included, and grows with x. A threshold
-    that is infinite stays so; one that is not above the reset potential has no ties, and becomes the quotient.
+    `added(x)` is about `unit x`, as the neuron computes it, rounding included, and grows with x. A threshold that is
+    infinite stays so; one that is not above the reset potential has no ties, and becomes the quotient.
     """
     between = np.isfinite(threshold) & (threshold > reset)
     limit = np.where(between, threshold, reset)
@@ -26,6 +26,6 @@ def threshold_in_unit(threshold: Array, reset: Array, unit: Array, reached: Call
     off = ULPS * np.finfo(np.float64).eps * (np.abs(limit) + np.abs(reset)) / unit
     low, high = guess - off, guess + off
     while ((low < (middle := low + (high - low) / 2)) & (middle < high)).any():
-        stays = reached(middle) <= limit
+        stays = reset + added(middle) <= limit
         low, high = np.where(stays, middle, low), np.where(stays, high, middle)
     return np.where(between, low, (threshold - reset) / unit)

@@ -48,11 +48,11 @@ def test_the_next_float_is_above_the_threshold(threshold: float, tau: float, r: 
     """In the step behind a reset the neuron decides by t as its own equation does, whatever the numbers are."""
     rate, limit = np.array([1 / tau]), np.array([max(threshold, 1.0)])
 
-    def reached(x: Floats) -> Floats:
-        return reset + rate * (r * x)
+    def added(x: Floats) -> Floats:
+        return rate * (r * x)
 
-    t = threshold_in_unit(limit, np.array([reset]), rate * r, reached)
-    assert reached(t) <= limit < reached(np.nextafter(t, np.inf))
+    t = threshold_in_unit(limit, np.array([reset]), rate * r, added)
+    assert reset + added(t) <= limit < reset + added(np.nextafter(t, np.inf))
 
 
 class Tied:
