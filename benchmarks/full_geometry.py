@@ -34,8 +34,9 @@ from deploy.execution.deployment import Deployment
 from deploy.execution.tally import ClipResult, Tally
 from deploy.frontend.from_svformer import export
 from deploy.ir.integer import run_integer
+from deploy.passes.chain_choice import Merge
 from deploy.passes.defaults import Form
-from deploy.passes.merge_linear_chains import Merge, read_merge
+from deploy.passes.merge_linear_chains import read_merge
 from deploy.pipeline import deploy
 from deploy.report.energy import energy
 from deploy.report.keys.energy import EnergySummary

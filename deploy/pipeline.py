@@ -40,12 +40,13 @@ from deploy.ir.storage import widest_weight_bits
 from deploy.ir.types import Frames
 from deploy.passes.bounds import in_order, prove
 from deploy.passes.calibrate import calibrate
+from deploy.passes.chain_choice import Merge
 from deploy.passes.chip_form import chip_form
 from deploy.passes.defaults import DEFAULT_MERGE, Form, Step
 from deploy.passes.from_nir import from_nir, graph_frames
 from deploy.passes.loop_speed import require_time
 from deploy.passes.lowering import LoweringOptions, passes
-from deploy.passes.merge_linear_chains import Merge, has_chains, read_merge
+from deploy.passes.merge_linear_chains import has_chains, read_merge
 from deploy.passes.probes import SpikeCounts
 from deploy.passes.quantize import quantize_calibrated
 from deploy.passes.schedule import schedule

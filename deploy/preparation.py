@@ -25,10 +25,11 @@ from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.model import says_svformer
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.types import Frames
+from deploy.passes.chain_choice import Merge
 from deploy.passes.from_nir import graph_frames
 from deploy.passes.loop_delay import with_loop_delays
 from deploy.passes.lowering import lower
-from deploy.passes.merge_linear_chains import Merge, read_merge
+from deploy.passes.merge_linear_chains import read_merge
 from deploy.request import Request
 from hardware import Chip, ChipError, load_chip, shipped_chips
 from svformer.assets import CALIBRATION_CLIPS, TINY_CHECKPOINT

@@ -15,9 +15,9 @@ from deploy.ir.network import Network
 from deploy.ir.plan import Plan
 from deploy.ir.types import Frames
 from deploy.passes.calibrate import Calibration
+from deploy.passes.chain_choice import Merge
 from deploy.passes.defaults import Form
 from deploy.passes.lowering import LoweringStep
-from deploy.passes.merge_linear_chains import Merge
 
 
 @dataclass(kw_only=True)

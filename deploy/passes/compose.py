@@ -6,7 +6,7 @@ factor for every channel (a depthwise 1x1 kernel) with any kernel. What is exact
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -85,7 +85,13 @@ def _is_diagonal(operation: Operation) -> bool:
         return False
     g = operation.geometry
     plain = g.kernel == (1, 1) and g.stride == (1, 1) and g.padding == (0, 0)
-    return plain and g.groups == g.in_shape[0] == g.out_channels
+    return plain and _is_depthwise(operation)
+
+
+def _is_depthwise(operation: Convolution) -> bool:
+    """Whether every channel has a kernel of its own, and mixes with no other."""
+    g = operation.geometry
+    return g.groups == g.in_shape[0] == g.out_channels
 
 
 def joined(first: Connection, second: Connection) -> Connection:
@@ -120,13 +126,25 @@ def compose(first: Operation, second: Operation) -> Operation:
     if _is_diagonal(first):
         return replace(second, weight=second.weight * _by_input(first.weight, second.geometry))
     geometry = _composed_geometry(first.geometry, second.geometry)
-    outer, inner = _blocks(second, geometry.groups), _blocks(first, geometry.groups)
     (sy, sx), (ky, kx) = first.geometry.stride, first.geometry.kernel
-    weight = np.zeros((geometry.groups, outer.shape[1], inner.shape[2], *geometry.kernel))
+    weight, product = np.zeros(geometry.weight_shape), _product(first, second, geometry.groups)
     for y, x in np.ndindex(*second.geometry.kernel):
-        product = np.einsum("gom,gmiyx->goiyx", outer[..., y, x], inner)
-        weight[..., y * sy : y * sy + ky, x * sx : x * sx + kx] += product
-    return Convolution(weight=weight.reshape(-1, *weight.shape[2:]), geometry=geometry)
+        weight[..., y * sy : y * sy + ky, x * sx : x * sx + kx] += product(y, x)
+    return Convolution(weight=weight, geometry=geometry)
+
+
+def _product(first: Convolution, second: Convolution, groups: int) -> Callable[[int, int], Array]:
+    """What a place of the second kernel makes of the first one, [O, C / groups, kh, kw]; a kernel that keeps channels
+    apart only multiplies, so no zeros between its channels are written out.
+    """
+    if _is_depthwise(second):
+        return lambda y, x: second.weight[:, :, y, x, np.newaxis, np.newaxis] * first.weight
+    if _is_depthwise(first):
+        inputs = _by_input(first.weight, second.geometry)
+        return lambda y, x: second.weight[:, :, y, x, np.newaxis, np.newaxis] * inputs
+    outer, inner = _blocks(second, groups), _blocks(first, groups)
+    columns, kernel = inner.reshape(*inner.shape[:2], -1), inner.shape[2:]
+    return lambda y, x: (outer[..., y, x] @ columns).reshape(-1, *kernel)
 
 
 def _behind_identity(first: Identity, second: Operation) -> Operation:
@@ -141,9 +159,9 @@ def _behind_identity(first: Identity, second: Operation) -> Operation:
     return Convolution(weight=weight, geometry=geometry)
 
 
-def _by_input(factors: Array, geometry: ConvGeometry) -> Array:
-    """Factors of input channels [C, 1, 1, 1] as they stand at the weights of every output, [O, C / groups, 1, 1]."""
-    by_group = factors.reshape(geometry.groups, 1, -1, 1, 1)
+def _by_input(values: Array, geometry: ConvGeometry) -> Array:
+    """Values of input channels [C, 1, kh, kw] as they stand at the weights of every output, [O, C / groups, kh, kw]."""
+    by_group = values.reshape(geometry.groups, 1, -1, *values.shape[2:])
     outputs = geometry.out_channels // geometry.groups
     return np.broadcast_to(by_group, (geometry.groups, outputs, *by_group.shape[2:])).reshape(-1, *by_group.shape[2:])
 

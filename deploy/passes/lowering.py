@@ -14,10 +14,11 @@ from deploy.ir.contracts import check_network
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
 from deploy.passes.balance_rows import balance_rows
+from deploy.passes.chain_choice import Merge
 from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.passes.drop_markers import drop_markers
 from deploy.passes.from_nir import from_nir
-from deploy.passes.merge_linear_chains import Merge, merge_linear_chains, read_merge
+from deploy.passes.merge_linear_chains import merge_linear_chains, read_merge
 from deploy.passes.normalise_gains import normalise_gains
 from deploy.passes.split_relays import split_relays
 

@@ -10,14 +10,16 @@ Which form is better depends on what is paid for. At 45 nm in arithmetic alone a
 multiply-accumulate, so merged kernels win; where every operation fetches a weight and a potential, or costs as much as
 every other, the many operations of a merged kernel lose against the few of a chain. So the choice is an argument: a
 chip, whose energy of a time step decides chain by chain (`chain_cost`, at firing rates that were measured or assumed),
-or one form for all. Every form computes the same.
+or one form for all. Every form computes the same. Arithmetic alone knows nothing of storage, so no kernel is made that
+one Loihi 2 could not store: a mean over an image of 14 x 14 behind a 1x1 convolution of 1,536 channels to 384 would be
+115 million weights in the place of 0.7 million.
+
+All of this is decided from shapes, before anything is composed; then the smallest kernels are composed first.
 """
 
 import itertools
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,16 +28,12 @@ from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Connection, Network
 from deploy.ir.populations.base import Receiver
 from deploy.ir.types import Array
-from deploy.passes.chain_cost import count_biases, count_relay, count_row
-from deploy.passes.compose import composable, composed_geometry, exact_in_row, joined
-from hardware import Chip, ChipError, OpCounts, load_chip, price
+from deploy.passes.chain_choice import Merge, Prices, choose
+from deploy.passes.compose import composable, composed_geometry, joined
+from hardware import ChipError, OpCounts, load_chip, price
 from svformer.common.errors import InputError
 
-RATE = 0.1  # spikes per neuron and time step, where none was measured
 LONGEST_CHAIN = 6  # relays for which every choice is tried
-PJ_PER_NJ = 1e3
-
-Merge = Chip | Literal["always", "never"]
 
 
 def read_merge(text: str) -> Merge:
@@ -61,7 +59,7 @@ def merge_linear_chains(
     `weight_bits` is the width of the weights whose memory a chip prices.
     """
     network = _shorten_loops(_remove_free_relays(network))
-    prices = _Prices(merge=merge, rates=rates or {}, weight_bits=weight_bits)
+    prices = Prices(merge=merge, rates=rates or {}, weight_bits=weight_bits)
     for chain in _chains(network):
         network = _cut_best(network, chain, prices)
     return network
@@ -129,27 +127,6 @@ def bias_response(connection: Connection, relay: Receiver) -> Array:
     return compact[0] if len(compact) == 1 else compact
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Prices:
-    """What decides between forms: a chip, with what its energy depends on, or one answer for all."""
-
-    merge: Merge
-    rates: Mapping[str, float]  # spikes of a neuron in a time step, by layer; empty: assumed
-    weight_bits: int
-
-    @property
-    def basis(self) -> str:
-        """Where the rates come from, in words."""
-        return "measured rates" if self.rates else f"a rate of {RATE:.0%}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Choice:
-    kept: tuple[str, ...]
-    exact: bool
-    pj: float  # a time step, on the chip that decides; 0 where none does
-
-
 def _chains(network: Network) -> list[list[str]]:
     """Longest runs of removable relays; all but the first have one input."""
     chains: list[list[str]] = []
@@ -165,69 +142,22 @@ def _chains(network: Network) -> list[list[str]]:
     return [chain[:LONGEST_CHAIN] for chain in chains]
 
 
-def _cut_best(network: Network, chain: list[str], prices: _Prices) -> Network:
-    subsets = itertools.chain.from_iterable(itertools.combinations(chain, n) for n in range(len(chain) + 1))
-    choices = [_choice(network, chain, kept, prices) for kept in subsets]
-    best = _best([choice for choice in choices if choice.exact], prices.merge)
-    result = network
-    for name in chain:
-        if name not in best.kept:
-            result = _remove(result, name)
-    note = _explain(chain, best, choices, prices)
-    return replace(result, notes=(*network.notes, note))
+def _cut_best(network: Network, chain: list[str], prices: Prices) -> Network:
+    best, note = choose(network, chain, prices)
+    merged = _smallest_first(network, [name for name in chain if name not in best.kept])
+    return replace(merged, notes=(*network.notes, note))
 
 
-def _best(choices: list[_Choice], merge: Merge) -> _Choice:
-    if merge == "never":
-        return max(choices, key=lambda choice: len(choice.kept))
-    return min(choices, key=lambda choice: (choice.pj, len(choice.kept)))
+def _smallest_first(network: Network, names: list[str]) -> Network:
+    """Remove relays of a chain, each time the one that leaves the smallest kernels: those in between stay small."""
+    left = list(names)
+    while left:
+        name = min(left, key=lambda relay: _composed_weights(network, relay))
+        network = _remove(network, name)
+        left.remove(name)
+    return network
 
 
-def _explain(chain: list[str], best: _Choice, choices: list[_Choice], prices: _Prices) -> str:
-    merge = prices.merge
-    decision = f"keeps {', '.join(best.kept)} as graded relay" if best.kept else "merges into one convolution"
-    merged, all_kept = choices[0], choices[-1]
-    if isinstance(merge, Chip):
-        one = _nj(merged) if merged.exact else "not exact"
-        forms = f"merged {one}, all relays {_nj(all_kept)}, chosen {_nj(best)} nJ"
-        why = f"{merge.title}: {forms} a time step at {prices.basis}"
-    else:
-        why = f"as asked: {merge}" if merged.exact else f"as asked: {merge}; merged not exact"
-    return f"{' -> '.join(chain)}: {decision} ({why})"
-
-
-def _nj(choice: _Choice) -> str:
-    nj = choice.pj / PJ_PER_NJ
-    return f"{nj:,.0f}" if nj >= 1000 else f"{nj:.4g}"
-
-
-def _choice(network: Network, chain: list[str], kept: tuple[str, ...], prices: _Prices) -> _Choice:
-    rows, relays = _form(network, chain, kept)
-    exact = all(map(exact_in_row, rows))
-    if not exact or not isinstance(prices.merge, Chip):
-        return _Choice(kept=kept, exact=exact, pj=0.0)
-    counts = sum((_count_row(network, row, prices) for row in rows), OpCounts())
-    for relay in relays:
-        counts += count_relay(relay.shape, steps=1) + count_biases(relay.bias, relay.shape, steps=1)
-    return _Choice(kept=kept, exact=True, pj=price(counts, prices.merge).total_pj)
-
-
-def _form(network: Network, chain: list[str], kept: tuple[str, ...]) -> tuple[list[list[Connection]], list[Receiver]]:
-    """Connections of the chain, in rows that become one, when the relays `kept` stay; and these relays."""
-    rows: list[list[Connection]] = [[first] for first in network.into(chain[0])]
-    done: list[list[Connection]] = []
-    for name in chain:
-        link = network.out_of(name)[0]
-        if name in kept:
-            done, rows = [*done, *rows], [[link]]
-        else:
-            rows = [[*row, link] for row in rows]
-    return [*done, *rows], [network.receivers[name] for name in kept]
-
-
-def _count_row(network: Network, row: list[Connection], prices: _Prices) -> OpCounts:
-    source = row[0].source
-    spiking = network.spiking(source)
-    messages = math.prod(network.populations[source].shape) * (prices.rates.get(source, RATE) if spiking else 1.0)
-    geometry = composed_geometry([connection.operation for connection in row])
-    return count_row(geometry, messages=messages, binary=spiking, weight_bits=prices.weight_bits)
+def _composed_weights(network: Network, name: str) -> int:
+    pairs = itertools.product(network.into(name), network.out_of(name))
+    return sum(composed_geometry([a.operation, b.operation]).weights for a, b in pairs)

@@ -24,9 +24,12 @@ from deploy.ir.populations.input import Input
 from deploy.ir.populations.lif import Lif
 from deploy.ir.populations.relay import Relay
 from deploy.ir.types import Shape
+from deploy.passes import chain_choice, compose
+from deploy.passes.chain_choice import RATE, Merge, most_weights
+from deploy.passes.compose import compose as of
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
-from deploy.passes.merge_linear_chains import RATE, Merge, merge_linear_chains, read_merge
+from deploy.passes.merge_linear_chains import merge_linear_chains, read_merge
 from deploy.pipeline import quantize
 from hardware import ConvGeometry
 from processes import HANG_S
@@ -293,6 +296,47 @@ def test_the_rate_decides(rate: float, merges: bool) -> None:
 def test_only_a_chip_with_figures_can_decide(merge: str) -> None:
     with pytest.raises(InputError, match=f"--merge {merge}; allowed: always, never, or a chip with energy"):
         read_merge(merge)
+
+
+@pytest.mark.parametrize("merge", [CONVENTION, "always"])
+def test_a_kernel_that_no_chip_stores_is_never_composed(merge: Merge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,536 channels to 384 (589,824 weights), the mean over 14 x 14 pixels (75,264), a dense layer to 100 (38,400).
+
+    As one kernel 100 x 1,536 x 14 x 14 = 30,105,600 weights, where 128 cores of 12,000 words of 64 bits hold 12,288,000
+    of 8 bits; the last two as one are 100 x 384 x 14 x 14 = 7,526,400. Two of four bits take the place of one of eight.
+    """
+    first, mean = ConvGeometry(in_shape=(1536, 14, 14), out_channels=384, kernel=(1, 1)), (384, 14, 14)
+    zeros = Convolution(weight=np.zeros(first.weight_shape), geometry=first)
+    network = behind_neurons(zeros, depthwise(mean, 14), conv((384, 1, 1), 100, 1))
+    composed: list[int] = []
+    monkeypatch.setattr(compose, "compose", lambda a, b: composed.append(of(a, b).weights) or of(a, b))
+    result = merge_linear_chains(network, merge=merge)
+    assert "relay0" in kept(result)
+    assert "merged 30,105,600 weights, allowed 12,288,000: what one Loihi 2 stores" in result.notes[-1]
+    assert max(composed) <= 7_526_400
+    assert most_weights(4) == 2 * most_weights(8) == 2 * 12_288_000
+
+
+def test_a_kernel_of_the_graph_itself_may_be_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four weights are allowed. A dense layer of 2 x 12 behind a flattened image stays as large as it is, so it merges;
+    3 channels to 4 to 3 have 24 weights apart and 9 as one, 3 to 1 to 3 have 6 and 9.
+    """
+    monkeypatch.setattr(chain_choice, "most_weights", lambda weight_bits: 4)
+    shape, flat = (3, 2, 2), (12, 1, 1)
+    assert kept(merged(behind_neurons(Identity(in_shape=shape, out_shape=flat), conv(flat, 2, 1)), "always")) == []
+    assert kept(merged(behind_neurons(conv(shape, 4, 1), conv((4, 2, 2), 3, 1)), "always")) == []
+    assert kept(merged(behind_neurons(conv(shape, 1, 1), conv((1, 2, 2), 3, 1)), "always")) == ["relay0"]
+
+
+def test_the_smallest_kernels_are_composed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 channels to 6, the mean over 3 x 3 pixels, 6 to 2: from the front 6 x 8 x 9 = 432 weights lie in between, from
+    the back 2 x 6 x 9 = 108; either way 2 x 8 x 9 = 144 are left.
+    """
+    network = behind_neurons(conv((8, 3, 3), 6, 1), depthwise((6, 3, 3), 3), conv((6, 1, 1), 2, 1))
+    composed: list[int] = []
+    monkeypatch.setattr(compose, "compose", lambda a, b: composed.append(of(a, b).weights) or of(a, b))
+    assert kept(merged(network, "always")) == []
+    assert [weights for weights in composed if weights > 12] == [108, 144]
 
 
 def test_parallel_chains_are_each_taken_as_a_whole() -> None:
