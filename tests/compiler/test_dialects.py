@@ -41,6 +41,19 @@ def snntorch_leaky(x_T4: np.ndarray, thresholds: np.ndarray, beta: float) -> np.
     return spikes
 
 
+def snntorch_synaptic(x_T4: np.ndarray, thresholds: np.ndarray, *, delay: bool) -> np.ndarray:
+    """Reset "zero", alpha 0.5, beta 0.8: syn <- alpha syn + x, mem <- beta mem + syn. With `reset_delay` the potential
+    is 0 in the whole step behind a spike, whatever arrives in it; without, it is 0 at once.
+    """
+    syn, mem, spikes = np.zeros(4), np.zeros(4), np.zeros_like(x_T4)
+    for t, x in enumerate(x_T4):
+        fired, syn = mem > thresholds, 0.5 * syn + x
+        mem = np.where(fired, 0.0, 0.8 * mem + syn)
+        spikes[t] = mem > thresholds
+        mem = mem if delay else np.where(spikes[t] > 0, 0.0, mem)
+    return spikes
+
+
 def sinabs_lif(x_T4: np.ndarray, thresholds: np.ndarray, tau_steps: float) -> np.ndarray:
     """Alpha = exp(-1 / tau): v <- alpha v + (1 - alpha) x; a spike takes the threshold off at once."""
     alpha, v, spikes = math.exp(-1 / tau_steps), np.zeros(4), np.zeros_like(x_T4)
@@ -70,6 +83,19 @@ def test_spikes_are_those_of_the_framework(dialect: str) -> None:
     assert (judged[0, ..., 0, 0] == expected).mean() > 0.98
     on_lava = simulate(integer, image, backend="lava", timeout_s=HANG_S).signals["lif"]
     np.testing.assert_array_equal(on_lava, judged)
+
+
+@pytest.mark.parametrize("delay", [False, True])
+def test_snntorchs_synaptic_resets_to_zero_at_once_here(delay: bool) -> None:
+    """`--from snntorch --reset value` is its `reset_delay=False`; no reset of NIR or of this machine loses an input."""
+    fields = {"tau_syn": 2e-3, "w_in": 2.0, "tau_mem": 5e-3, "r": 5.0}
+    neurons = graphs.cubalif(4, **fields, v_threshold=np.array([0.7, 1.0, 1.4, 2.0]))
+    graph = graphs.chain(
+        {"in": graphs.entry(4), "lif": neurons, "out": graphs.result(4)}, dialect="snntorch", reset="value"
+    )
+    expected = snntorch_synaptic(clip()[0], neurons.v_threshold, delay=delay)
+    assert expected.sum() > 20
+    assert (interpret(graph, clip())["lif"][0] == expected).all() == (not delay)
 
 
 def test_the_leak_alone_can_be_exponential() -> None:

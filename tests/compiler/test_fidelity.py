@@ -126,6 +126,31 @@ def test_a_layer_that_falls_silent_is_never_passed_silently() -> None:
     )
 
 
+def test_a_threshold_of_less_than_half_a_unit_is_told_and_divides_nothing_by_zero() -> None:
+    """A shortcut of up to 1e6 leaves at most 2^17 / 1e6 units for 1.0, so a threshold of 0.01 on it is 0.0013 units and
+    becomes 1. Warnings of NumPy are errors here.
+    """
+    net = reals.network(
+        {
+            "input": Input(shape=(1, 1, 1)),
+            "sum": reals.relay(),
+            "lif": reals.lif(threshold=0.01),
+            "output": reals.relay(),
+        },
+        reals.link("input", "sum", reals.dense([[1e6]])),
+        reals.link("sum", "lif", reals.same()),
+        reals.link("lif", "output", reals.same()),
+        frames=T,
+    )
+    found = report(net, spikes((1, 1, 1)))["lif"]
+    assert 0.01 * found.scale < 0.0014
+    assert found.threshold_error is not None
+    assert found.threshold_error == pytest.approx(1 / (0.01 * found.scale) - 1)
+    assert found.peak is not None
+    assert np.isfinite(found.peak)
+    assert any(line.startswith("lif: threshold off by ") for line in warnings([found]))
+
+
 def test_a_row_of_small_weights_is_judged_by_its_own_size() -> None:
     """Rows of 1000 and 1 into what sends real numbers: a step is 1000 / 127 = 7.9, so all of the second rounds to 0."""
     rows = np.repeat([[1000.0], [1.0]], 3, axis=1) * [[1, -1, 0.7]]

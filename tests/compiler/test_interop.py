@@ -172,6 +172,23 @@ def test_norses_graphs_are_norse(name: str) -> None:
     assert (fired.reshape(found["1"].shape) == found["1"]).mean() > 0.98
 
 
+def test_norses_reset_by_subtraction_is_not_in_its_files() -> None:
+    """`norse.to_nir` writes nothing of `reset_method`; said beside the file, every spike is norse's."""
+    subtracting = {"v_th": 0.3, "v_leak": 0.0, "v_reset": 0.0, "tau_mem_inv": 300.0}
+    parameters = norse.LIFBoxParameters(**full(12, **subtracting), reset_method=norse.functional.reset.reset_subtract)
+    model = norse.SequentialState(torch.nn.Linear(6, 12), norse.LIFBoxCell(p=parameters))
+    graph = norse.to_nir(model, torch.randn(1, 6))
+    frames = np.random.default_rng(0).uniform(0, 3, size=(2, 40, 6))
+    expected = run_norse(model, frames)
+    (name,) = (name for name, node in graph.nodes.items() if isinstance(node, nir.LIF))
+    as_written = interpret(graphs.with_dt(graph, NORSE_DT_S), frames)[name]
+    graph.metadata["reset"] = "subtract"
+    found = interpret(graphs.with_dt(graph, NORSE_DT_S), frames)[name]
+    np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+    assert expected.sum() > 50
+    assert (as_written.reshape(expected.shape) != expected).any()
+
+
 def test_a_graph_of_norse_survives_a_file(tmp_path: Path) -> None:
     """Stock nir refuses to read it back, for its batch dimension."""
     model = norse.SequentialState(torch.nn.Linear(3, 4), lif_box(4))
