@@ -7,6 +7,7 @@ run       clips in batches through three executions (float NIR interpreter, inte
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import nir
 import numpy as np
@@ -15,6 +16,7 @@ from deploy.clips.read import known_range, load_clips
 from deploy.clips.source import ClipSource, check_fits, input_format
 from deploy.costs.budget import require_cores, require_neurons
 from deploy.costs.resources import layer_resources
+from deploy.exchange.integers import TAKEN, holds_integers, integers_of
 from deploy.execution.backends import RunOptions, backend_of
 from deploy.execution.batch import BATCH, RunSpec
 from deploy.execution.collect import InProcess, Runner, collect
@@ -32,8 +34,10 @@ from deploy.execution.resume import ResultFolder
 from deploy.execution.tally import KEPT_CLIPS, Tally
 from deploy.gates.fidelity import fidelity, summary, warnings
 from deploy.ir.contracts import check_integer
+from deploy.ir.exact import exact_network
 from deploy.ir.integer import IntNetwork, as_images
 from deploy.ir.interpreter import interpret
+from deploy.ir.intervals import Headroom
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
 from deploy.ir.storage import widest_weight_bits
@@ -45,7 +49,7 @@ from deploy.passes.chip_form import chip_form
 from deploy.passes.defaults import DEFAULT_MERGE, Form, Step
 from deploy.passes.from_nir import from_nir, graph_frames
 from deploy.passes.loop_speed import require_time
-from deploy.passes.lowering import LoweringOptions, passes
+from deploy.passes.lowering import LoweringOptions, LoweringStep, passes
 from deploy.passes.merge_linear_chains import has_chains, read_merge
 from deploy.passes.probes import SpikeCounts
 from deploy.passes.quantize import quantize_calibrated
@@ -104,11 +108,14 @@ def _quantize(draft: Draft) -> Iterator[str]:
 
 def _prove(draft: Draft) -> Iterator[str]:
     draft.headroom = prove(draft.integer)
-    tightest, bits = max(draft.headroom, key=lambda h: h.share), widest_weight_bits(draft.integer)
+    bits, proven = widest_weight_bits(draft.integer), _proven(draft.headroom)
+    yield f"quantised on {len(draft.clips)} clips: {bits}-bit weights, 12-bit decays; {proven}"
+
+
+def _proven(headroom: Sequence[Headroom]) -> str:
+    tightest = max(headroom, key=lambda h: h.share)
     fullest = f"the fullest, {tightest.where} ({tightest.what}), to {100 * tightest.share:.1f} % in the worst case"
-    yield (
-        f"quantised on {len(draft.clips)} clips: {bits}-bit weights, 12-bit decays; no register can overflow, {fullest}"
-    )
+    return f"no register can overflow, {fullest}"
 
 
 def _compare(draft: Draft) -> Iterator[str]:
@@ -155,12 +162,42 @@ STEPS: dict[Step, Callable[[Draft], Iterator[str]]] = {
 }
 
 
+def _take(draft: Draft) -> Iterator[str]:
+    given = integers_of(draft.graph)
+    draft.unmerged = replace(exact_network(given), notes=(*given.notes, TAKEN))
+    clips_at_once(draft.unmerged, len(draft.clips))
+    draft.rates, draft.integer = {}, given
+    draft.lowered = [LoweringStep(name="integers", what="The integers of the file.", network=draft.unmerged)]
+    if draft.max_cores is not None:
+        require_neurons({name: int(np.prod(r.shape)) for name, r in given.receivers.items()}, draft.max_cores)
+    yield TAKEN
+
+
+def _nothing(draft: Draft) -> Iterator[str]:
+    yield from ()
+
+
+def _prove_given(draft: Draft) -> Iterator[str]:
+    draft.headroom = prove(draft.integer)
+    yield f"{widest_weight_bits(draft.integer)}-bit weights; {_proven(draft.headroom)}"
+
+
+# Of a graph that holds integers: what would choose or round them is left out.
+GIVEN: dict[Step, Callable[[Draft], Iterator[str]]] = {
+    **STEPS,
+    "read": _take,
+    **dict.fromkeys(("rate", "lower", "calibrate", "quantize"), _nothing),
+    "prove": _prove_given,
+}
+
+
 def steps(draft: Draft) -> Iterator[tuple[Step, list[str]]]:
-    """Execute `STEPS`, one by one: the name of each, and what it has to say, while `draft` holds what it made.
+    """Execute `STEPS` (`GIVEN` for integers of a file), one by one: the name of each, and what it says, while `draft`
+    holds what it made.
 
     A caller that stops between two of them has a draft up to there; so does `advance`.
     """
-    for name, step in STEPS.items():
+    for name, step in (GIVEN if holds_integers(draft.graph) else STEPS).items():
         yield name, list(step(draft))
 
 

@@ -15,17 +15,21 @@ from deploy.clips.labels import require_classes, with_labels
 from deploy.clips.nir_data import read_spikes
 from deploy.clips.read import load_clips, random_spikes, require_fit, require_readable
 from deploy.clips.source import ClipSource, InputFormat, input_format
+from deploy.exchange.integers import holds_integers, integers_of
 from deploy.execution.backends import BOARDS
 from deploy.execution.resume import FOLDER, ResultFolder
 from deploy.frontend.export import class_names, export_checkpoint
 from deploy.gates.export import ExportCheck, check_export
 from deploy.gates.reference import require_comparable
+from deploy.ir.exact import exact_network
 from deploy.ir.graph import read_nir
 from deploy.ir.interpreter import graph_dt_s
+from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.model import says_svformer
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.types import Frames
 from deploy.passes.chain_choice import Merge
+from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.passes.from_nir import graph_frames
 from deploy.passes.loop_delay import with_loop_delays
 from deploy.passes.lowering import lower
@@ -68,6 +72,8 @@ def prepare(request: Request, *, runs: bool = True) -> Prepared:
     if request.reference:
         read_spikes(Path(request.reference))
     graph = None if request.nir is None else read_network(request.nir, request.said)
+    if graph is not None and holds_integers(graph):
+        require_no_choices(request)
     clips, shown = _sources(request, graph, files)
     _require_machines(request)
     exported = None
@@ -178,7 +184,8 @@ def _require_fit(
             found = f"{lengths[0]} to {lengths[-1]} time steps"
             raise InputError(f"{option}: clips of {found}; allowed: clips of one length, run the others by themselves")
     if request.reference:
-        require_comparable(Path(request.reference), lower(graph, merge="never"), graph_dt_s(graph))
+        network = exact_network(integers_of(graph)) if holds_integers(graph) else lower(graph, merge="never")
+        require_comparable(Path(request.reference), network, graph_dt_s(graph))
 
 
 def _on_board(request: Request) -> bool:
@@ -204,6 +211,20 @@ def read_chips(files: Sequence[str | Path]) -> list[Chip]:
 # Networks
 
 
+def require_no_choices(request: Request) -> None:
+    """Raise `InputError` for what would choose or change integers that are taken as they are."""
+    given = {
+        "--calibrate": bool(request.calibrate),
+        "--weight-bits": request.weight_bits != WEIGHT_BITS,
+        "--merge": request.merge != DEFAULT_MERGE,
+        "--from": request.dialect is not None,
+        "--reset": request.reset is not None,
+        "--output": request.result is not None,
+    }
+    if refused := [option for option, said in given.items() if said]:
+        raise InputError(f"{', '.join(refused)}: {request.nir} holds integers, taken as they are; leave it out")
+
+
 def shipped_network() -> tuple[nir.NIRGraph, ExportCheck]:
     """The shipped checkpoint as a graph, found to give PyTorch's spikes."""
     model, graph = export_checkpoint(TINY_CHECKPOINT)
@@ -219,4 +240,6 @@ def read_network(path: str | Path, metadata: Mapping[str, object]) -> nir.NIRGra
     graph = read_nir(path)
     class_names(graph.metadata)
     graph.metadata |= metadata
+    if holds_integers(graph):
+        integers_of(graph)  # refuses here what is damaged
     return graph

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.arguments import WIDTHS
+from deploy.exchange.endings import ENDINGS
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS, Blocks, Models
 from deploy.ir.dialects import CHOICES, DIALECT, DIALECTS
 from deploy.ir.machine import WEIGHT_BITS
@@ -60,6 +61,7 @@ class Request:
     chips: Sequence[str | Path] = ()  # chip files of the user's own, priced beside those that ship
     reference: str | Path | None = None  # spikes of another simulator to compare with
     max_cores: int | None = None  # of Loihi 2, by placement; a network that takes more is refused. None: any number
+    write_integer: str | Path | None = None  # file for the integer network: .nir
     estimate: bool = False  # plan and fit alone, nothing is simulated
     out: str | Path | None = None  # folder for the results; None: runs/demo, /clips, /DATASET or /estimate
     resume: bool = False  # go on where an earlier run in `out` stopped
@@ -86,6 +88,18 @@ class Request:
         for name in ("workers", "scheduler", "resume"):
             if getattr(self, name) and not self.simulates:
                 raise InputError(f"--{name} is for runs on Lava or the integers; leave it out")
+
+        self._check_file()
+
+    def _check_file(self) -> None:
+        """The file for the integers: an ending that says what is written, and nothing in the way."""
+        if self.write_integer is None:
+            return
+        path = Path(self.write_integer)
+        if path.suffix not in ENDINGS:
+            raise InputError(f"--write-integer {path}; allowed: a name that ends in {' or '.join(ENDINGS)}")
+        if path.exists() and not self.force:
+            raise InputError(f"{path}: exists; choose another --write-integer, or --force to overwrite it")
 
     def _check_network(self) -> None:
         """What is said of a file is for one alone."""

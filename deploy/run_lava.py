@@ -88,6 +88,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     max_cores_help = "refuse a network that takes more cores of Loihi 2 (its placement), before anything is simulated"
     add("--max-cores", type=positive_int, metavar="N", help=max_cores_help)
     add("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
+    write_help = "file for the integer network (docs/integer_files.md): .nir, which --nir takes as it is"
+    add("--write-integer", type=Path, metavar="FILE", help=write_help)
     short = parser.add_mutually_exclusive_group()
     estimate_help = "simulate nothing: quantise, plan, and say what fits which chip"
     short.add_argument("--estimate", action="store_true", help=estimate_help)
@@ -100,6 +102,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.stop_after and arguments.json:
         parser.error("--json: allowed for a run or an estimate; --stop-after shows tables")
+    if arguments.stop_after and arguments.write_integer:
+        parser.error("--write-integer: allowed for a run or an estimate; --stop-after writes nothing")
     return arguments
 
 

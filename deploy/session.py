@@ -9,6 +9,7 @@ from rich.console import Console
 
 from deploy import pipeline
 from deploy.clips.read import load_clips
+from deploy.exchange.files import write_integers
 from deploy.execution.backends import BOARDS, RunOptions
 from deploy.execution.collect import InProcess, Runner
 from deploy.execution.deployment import Deployment
@@ -65,6 +66,8 @@ def run(request: Request, say: Say = lambda line: None) -> Outcome:
         form=request.chosen_form,
         max_cores=request.max_cores,
     )
+    if request.write_integer is not None:
+        _write(request.write_integer, deployment, say)
     if request.estimate:
         return _estimated(request, prepared, deployment)
     if request.backend in BOARDS:
@@ -111,6 +114,13 @@ def _network(request: Request, prepared: Prepared, say: Say) -> nir.NIRGraph:
     return read_nir(path)
 
 
+def _write(path: str | Path, deployment: Deployment, say: Say) -> None:
+    """The integers in the fused form; `--form chip` makes the chip form of them again."""
+    graph, shape = deployment.graph, deployment.input_format.shape
+    write_integers(deployment.fused, path, dt_s=graph_dt_s(graph), input_shape=shape, metadata=graph.metadata)
+    say(f"wrote {path}: integers of {len(deployment.fused.populations)} populations, read again and found equal")
+
+
 def _estimated(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
     report = estimate(deployment, chips=prepared.chips)
     page = _new_folder(request) / "report.json"
@@ -129,7 +139,7 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
     tally, compared = _tally(request, prepared, deployment, results), None
     if request.reference:
         first = load_clips([clip.source for clip in tally.clips[:KEPT_CLIPS]], deployment.input_format)
-        compared = compare(Path(request.reference), deployment.graph, first, tally.kept)
+        compared = compare(Path(request.reference), deployment.graph, first, tally.kept, integers=deployment.fused)
     report = record(deployment, tally, backend=request.backend, chips=prepared.chips, reference=compared)
     folder = _new_folder(request)
     write_spikes(tally.kept, folder / "spikes.h5", dt_s=graph_dt_s(deployment.graph))

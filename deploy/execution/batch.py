@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from deploy.clips.read import load, read_clips
 from deploy.clips.source import ClipSource, Frames, InputFormat
 from deploy.costs.counting import count_by_step, count_operations
+from deploy.exchange.real_numbers import in_real_numbers
 from deploy.execution.backends import INTEGER, Backend, RunOptions, backend_of
 from deploy.execution.simulate import Simulation, Travelled, run_on
 from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
 from deploy.gates.agreement import agreement, require_equal
 from deploy.ir.integer import IntNetwork
-from deploy.ir.interpreter import interpret
 from deploy.ir.plan import Plan
 from deploy.ir.readout import read_out
 from deploy.passes.schedule import schedule
@@ -117,7 +117,7 @@ def _tally(
     on_steps: Callable[[int], None],
 ) -> Tally:
     layers, backend = spec.integer.neuron_layers, backend_of(spec.backend)
-    expected = interpret(spec.graph, frames, record=[*layers, spec.integer.output])
+    expected = in_real_numbers(spec.graph, spec.fused or spec.integer, frames, [*layers, spec.integer.output])
     judged = run_on(INTEGER, spec.integer, spec.plan, frames, spec.options)
     result, exact, travelled = judged, None, None
     if backend.judged:

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.clips.nir_data import Grid, _on_grid, _same, read_spikes
-from deploy.ir.interpreter import graph_dt_s, interpret
+from deploy.exchange.real_numbers import in_real_numbers
+from deploy.ir.integer import IntNetwork
+from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.network import Network
 from svformer.common.errors import InputError
 
@@ -39,19 +41,25 @@ def require_comparable(path: Path, network: Network, dt_s: float) -> None:
 
 
 def compare(
-    path: Path, graph: nir.NIRGraph, frames: NDArray[Any], deployed: Mapping[str, NDArray[Any]]
+    path: Path,
+    graph: nir.NIRGraph,
+    frames: NDArray[Any],
+    deployed: Mapping[str, NDArray[Any]],
+    *,
+    integers: IntNetwork | None = None,
 ) -> dict[str, Any]:
-    """Spikes of a recording beside those of the float interpreter and of the deployed network, layer by layer.
+    """Spikes of a recording beside those in real numbers and of the deployed network, layer by layer.
 
     `frames` [N, T, *input shape] are the first clips that were run, `deployed` what its layers fired on at least as
-    many. Layers are matched by the names in the .nir file. Returns plain values for report.json ("reference"): the
-    shares of equal spikes of each layer, and where [clip, time step, neuron] the first differs; names without a layer.
+    many, `integers` those of a graph that holds them (`in_real_numbers`). Layers are matched by the names in the .nir
+    file. Returns plain values for report.json ("reference"): the shares of equal spikes of each layer, and where [clip,
+    time step, neuron] the first differs; names without a layer.
 
     Raises `InputError` when no layer bears a name of the recording, or their sizes differ.
     """
     recorded = _spikes_on_grid(path, graph_dt_s(graph))
     names = _matched(path, recorded, deployed)
-    exact = interpret(graph, frames, record=names.values())
+    exact = in_real_numbers(graph, integers, frames, names.values())
     layers = []
     for theirs, ours in names.items():
         expected = recorded[theirs][: len(frames)]

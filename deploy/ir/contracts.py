@@ -11,7 +11,7 @@ FACTOR_TOLERANCE = 1 / 128  # a multiplier has 7 bits
 
 def check_network(network: Network, *, after: str) -> None:
     """Contract of the lowered level; raises `GateError`."""
-    problems = _structure(network)
+    problems = structure_problems(network)
     for name, receiver in network.receivers.items():
         problems += _misfits(f"{name}: bias", receiver.bias, receiver.shape, network.frames)
         problems += [f"{name}: {problem}" for problem in receiver.problems()]
@@ -29,7 +29,7 @@ def check_network(network: Network, *, after: str) -> None:
 
 def check_integer(network: IntNetwork, *, after: str) -> None:
     """Contract of the integer level; raises `GateError`."""
-    problems = _structure(network)
+    problems = structure_problems(network)
     for name, receiver in network.receivers.items():
         problems += [f"{name}: {problem}" for problem in receiver.problems()]
     for c in network.connections:
@@ -42,7 +42,7 @@ def check_integer(network: IntNetwork, *, after: str) -> None:
     _raise(problems, after)
 
 
-def _structure(network: Network | IntNetwork) -> list[str]:
+def structure_problems(network: Network | IntNetwork) -> list[str]:
     """Connections between populations that exist, sources before targets, one input, a known output."""
     order = {name: i for i, name in enumerate(network.populations)}
     problems = [] if network.output in order else [f"the output {network.output} does not exist"]

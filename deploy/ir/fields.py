@@ -134,6 +134,7 @@ RULES: dict[str, Callable[[str, Any], str | None]] = {
     "heads": _whole(1, 1),
     "shape": _shape,
     "input_shape": _whole(1),
+    "output_shape": _whole(1),
     "start_dim": _axis,
     "end_dim": _axis,
     "scale": _scale,

@@ -3,7 +3,7 @@
 import nir
 import numpy as np
 
-from deploy.ir.nodes import GainBias, SpikingAttention
+from deploy.ir.nodes import GainBias, IntegerPart, SpikingAttention
 from svformer.common.errors import InputError
 from svformer.data.choice import STRIDE
 
@@ -50,7 +50,7 @@ def stated_stride(graph: nir.NIRGraph) -> int:
 
 def fixed_frames(graph: nir.NIRGraph) -> int | None:
     """T where it is part of the model: of an SVFormer, or of parameters that differ between time steps; else None."""
-    changing = {node.frames for node in graph.nodes.values() if isinstance(node, GainBias)} - {1}
+    changing = {node.frames for node in graph.nodes.values() if isinstance(node, (GainBias, IntegerPart))} - {1}
     if changing or says_svformer(graph):
         return stated_frames(graph) or max(changing, default=None)
     return None

@@ -27,6 +27,7 @@ from svformer.common.errors import InputError
 # Keys in the metadata of a Conv2d whose weights were trained on a grid: the bits of a weight, with its sign, and the
 # step, a float of which all weights are whole multiples. Files before weight_step have the first key alone.
 TRAINED_BITS, WEIGHT_STEP = "weight_bits", "weight_step"
+LOST_INTEGERS = "they are not in the graph's metadata; read the file as it was written"
 
 
 @dataclass(eq=False)
@@ -133,6 +134,33 @@ class GainBias(ExtensionNode):
         return LoweredNode(operation=identity, gain=None if (gain == 1).all() else gain, bias=bias)
 
 
+@dataclass(eq=False)
+class IntegerPart(ExtensionNode):
+    """A part of a network of integers that no other node holds; it is said in the graph's metadata alone.
+
+    Neurons that begin a clip at a state of their own or are reset by subtraction, a reshape to an image
+    (docs/integer_files.md). Its presence makes a reader that does not take the integers refuse the graph.
+    """
+
+    input_shape: IntArray
+    output_shape: IntArray
+    frames: int = 1  # time steps that it has values for; 1 when they are the same at every step
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        self.input_shape, self.output_shape = (
+            np.asarray(shape, dtype=np.int64) for shape in (self.input_shape, self.output_shape)
+        )
+        self.input_type = {"input": self.input_shape}
+        self.output_type = {"output": self.output_shape}
+
+    def run(self, x_NT: Array) -> Array:
+        raise InputError(f"an IntegerPart is run by its integers alone; {LOST_INTEGERS}")
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        raise ValueError(f"an IntegerPart is its integers alone; {LOST_INTEGERS}")
+
+
 def _as_images(values: Array, shape: tuple[int, ...], image: Shape) -> Array:
     """Values that broadcast to [T, *shape], as values that broadcast to [T, C, H, W]."""
     if values.ndim == 4:
@@ -189,7 +217,6 @@ class MaxPool2d(ExtensionNode):
         return LoweredNode(operation=MaxPool(geometry=self.geometry))
 
 
-EXTENSIONS: dict[str, type[nir.NIRNode]] = {
-    cls.__name__: cls for cls in (SpikingAttention, Junction, GainBias, MaxPool2d, SubtractLIF)
-}
+NODES = (SpikingAttention, Junction, GainBias, MaxPool2d, SubtractLIF, IntegerPart)
+EXTENSIONS: dict[str, type[nir.NIRNode]] = {cls.__name__: cls for cls in NODES}
 VERSION = 1

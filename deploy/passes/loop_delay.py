@@ -16,9 +16,9 @@ from deploy.ir.loops import STATEFUL, Edge, late_edges
 from deploy.ir.repairs import remember
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.whole import new_name
+from deploy.passes.chain_choice import Merge
 from deploy.passes.loop_speed import FastLoop, fast_loop, require_time
 from deploy.passes.lowering import lower
-from deploy.passes.merge_linear_chains import Merge
 from svformer.common.errors import InputError
 from svformer.common.terminal import counted
 

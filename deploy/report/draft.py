@@ -47,7 +47,8 @@ def _rate(draft: Draft, name: str) -> str:
 
 
 def _potential(draft: Draft, name: str) -> str:
-    found = draft.calibration.potentials.get(name)
+    calibrated = hasattr(draft, "calibration")  # integers of a file are not
+    found = draft.calibration.potentials.get(name) if calibrated else None
     return "" if found is None else f"{found[0]:.3g} to {found[1]:.3g}"
 
 

@@ -39,7 +39,8 @@ ROOMS = {
         *("break_even", "paper_layers", "paper_ledger", "conventions", "paper"),
     ),
     "deploy": (
-        *("errors", "ir", "engine", "clips", "frontend", "passes", "arguments", "lava_network", "gates", "costs"),
+        *("errors", "ir", "engine", "clips", "frontend", "passes", "exchange"),
+        *("arguments", "lava_network", "gates", "costs"),
         *("execution", "report", "pipeline", "comparison", "request", "exporting", "preparation", "session"),
         *("export_nir", "run_lava", "compare"),
     ),

@@ -79,6 +79,10 @@ class IntAttention(IntWithoutWeights):
     def with_exponent(self, exponent: int) -> "IntAttention":
         return replace(self, exponent=exponent)
 
+    def exact(self, unit: float) -> tuple[Attention, float]:
+        scale = self.multiplier * 2.0**self.exponent / unit
+        return Attention(geometry=self.geometry, in_shape=self.in_shape, scale=scale), 1.0
+
     def sum_interval(self, x: Interval) -> Interval:
         return _counted(self.geometry).scaled(self.multiplier)
 

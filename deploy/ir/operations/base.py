@@ -135,6 +135,12 @@ class IntOperation(Protocol):
     def with_exponent(self, exponent: int) -> "IntOperation":
         """The same sum with another exponent."""
 
+    def exact(self, unit: float) -> tuple[Operation, float]:
+        """The same in real numbers, where nothing is rounded, and a factor behind it that it cannot hold itself.
+
+        A result is divided by `unit`.
+        """
+
     def sum_interval(self, x: Interval) -> Interval:
         """Range of the synaptic sum of every output channel, before the exponent."""
 

@@ -152,6 +152,10 @@ class IntConvolution:
     def with_exponent(self, exponent: int) -> "IntConvolution":
         return replace(self, exponent=exponent)
 
+    def exact(self, unit: float) -> tuple[Convolution, float]:
+        weight = self.mantissa.astype(np.float64) * (2.0**self.exponent / unit)
+        return Convolution(weight=weight, geometry=self.geometry), 1.0
+
     def sum_interval(self, x: Interval) -> Interval:
         return kernel_interval(self.mantissa, self.geometry, x)
 

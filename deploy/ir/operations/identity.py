@@ -75,6 +75,9 @@ class IntIdentity(IntWithoutWeights):
     def with_exponent(self, exponent: int) -> "IntIdentity":
         return replace(self, exponent=exponent)
 
+    def exact(self, unit: float) -> tuple[Identity, float]:
+        return Identity(in_shape=self.in_shape, out_shape=self.out_shape), self.unit_factor / unit
+
     def sum_interval(self, x: Interval) -> Interval:
         return _spread(x, self.in_shape, self.out_shape).scaled(self.multiplier)
 

@@ -83,6 +83,9 @@ class IntMaxPool(IntWithoutWeights):
     def with_exponent(self, exponent: int) -> "IntMaxPool":
         return replace(self, exponent=exponent)
 
+    def exact(self, unit: float) -> tuple[MaxPool, float]:
+        return MaxPool(geometry=self.geometry), self.unit_factor / unit
+
     def sum_interval(self, x: Interval) -> Interval:
         return x.scaled(self.multiplier)
 

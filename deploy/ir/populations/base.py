@@ -108,6 +108,12 @@ class IntPopulation(Protocol):
     def message_interval(self) -> tuple[int, int] | None:
         """Smallest and largest message, where the population alone says it."""
 
+    def exact(self, unit: float) -> Population:
+        """The same in real numbers, where nothing is rounded; `unit` of its integers are 1.0.
+
+        Raises `ValueError` where it has no such form.
+        """
+
 
 class IntReceiver(IntPopulation, Protocol):
     """A population that receives currents: every one but the input."""
@@ -138,6 +144,9 @@ class IntReceiver(IntPopulation, Protocol):
 
     def share_of_threshold(self, potential: Values) -> Array | None:
         """Potentials as shares of the threshold; None for a population without one."""
+
+    def exact(self, unit: float) -> Receiver:
+        """The same in real numbers; see `IntPopulation.exact`."""
 
     def rounding_errors(self, exact: Receiver) -> dict[str, float | None]:
         """Largest relative errors of its leaks and threshold against the real-valued population."""

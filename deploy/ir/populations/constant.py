@@ -40,6 +40,9 @@ class IntConstant:
     def message_interval(self) -> tuple[int, int]:
         return 0, 1
 
+    def exact(self, unit: float) -> Receiver:
+        raise ValueError("a neuron that always fires works in integers alone")
+
     def bias_by_step(self, frames: int) -> IntArray:
         return np.broadcast_to(self.stored_bias, (frames, *NO_BIAS.shape))
 

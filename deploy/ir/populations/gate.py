@@ -50,6 +50,9 @@ class IntGate:
     def message_interval(self) -> None:
         """What it sends depends on what it receives."""
 
+    def exact(self, unit: float) -> Receiver:
+        raise ValueError("a gate works in integers alone")
+
     def bias_by_step(self, frames: int) -> IntArray:
         return np.broadcast_to(NO_BIAS, (frames, *NO_BIAS.shape))
 

@@ -45,6 +45,9 @@ class IntInput:
     def message_interval(self) -> tuple[int, int]:
         return self.low, self.high
 
+    def exact(self, unit: float) -> Input:
+        return Input(shape=self.shape)
+
     def quantize(self, frames_NTCHW: Values) -> IntArray:
         """Integers of the same shape."""
         return np.clip(np.rint(frames_NTCHW * self.scale), self.low, self.high).astype(np.int64)

@@ -71,6 +71,9 @@ class IntIntegrator(IntMembrane):
     def message_interval(self) -> None:
         """What it sends depends on what it receives."""
 
+    def exact(self, unit: float) -> Integrator:
+        return Integrator(**vars(self.exact_membrane(unit)))
+
     def begin(self, clips: int, frames: int) -> Running:
         return RunningIntIntegrator(self, clips, frames)
 

@@ -164,6 +164,14 @@ class IntLif(IntMembrane):
             found.append(Headroom(where=name, what=NEVER, worst=highest, limit=POTENTIAL_LIMIT - 1))
         return found, Interval.spikes(self.shape[0])
 
+    def exact(self, unit: float) -> Lif:
+        return Lif(
+            **vars(self.exact_membrane(unit)),
+            threshold=self.threshold / unit,
+            subtract=None if self.subtract is None else self.subtract / unit,
+            silent=self.silent,
+        )
+
     def share_of_threshold(self, potential: Values) -> Array:
         return potential / (self.threshold << STATE_SHIFT)
 

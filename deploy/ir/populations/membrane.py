@@ -159,6 +159,21 @@ class IntMembrane:
     def lasting(self, frames: int) -> Self:
         return replace(self, bias_mantissa=first_steps(self.bias_mantissa, frames))
 
+    def exact_membrane(self, unit: float) -> Membrane:
+        """The membrane in real numbers, where `unit` of its integers are 1.0."""
+
+        def real(state: IntArray | None) -> Array | None:
+            return None if state is None else state / (STATE_UNIT * unit)
+
+        return Membrane(
+            shape=self.shape,
+            bias=(self.bias_mantissa << self.bias_exponent) / (STATE_UNIT * unit),
+            decay=self.decay / DECAY_ONE,
+            current_decay=_share(self.current_decay),
+            start=real(self.start),
+            start_current=real(self.start_current),
+        )
+
     def charging(self, name: str, current: Interval, frames: int) -> tuple[list[Headroom], Interval]:
         """Registers of current and bias, and the range of what v takes in a time step, in the unit of the weights."""
         channels = self.shape[0]

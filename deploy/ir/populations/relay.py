@@ -90,6 +90,9 @@ class IntRelay:
     def lasting(self, frames: int) -> "IntRelay":
         return replace(self, bias=first_steps(self.bias, frames))
 
+    def exact(self, unit: float) -> Relay:
+        return Relay(shape=self.shape, bias=self.bias / unit)
+
     def begin(self, clips: int, frames: int) -> Running:
         return RunningRelay(self.shape, self.bias_by_step(frames), clips, np.int32)
 

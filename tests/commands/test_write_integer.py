@@ -1,0 +1,117 @@
+"""`--write-integer` and back: a file of integers runs as the network that was written, and refuses to be changed."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from deploy import run_lava
+from deploy.ir.graph import read_nir
+from deploy.report.keys.report import Report
+from deploy.request import Request
+from deploy.session import run as carry_out
+from svformer.common.cli import run_cli
+from svformer.common.errors import InputError
+
+Capture = pytest.CaptureFixture[str]
+
+
+def run(*words: object) -> int:
+    return run_cli(run_lava.main, [*map(str, words)])
+
+
+def spikes(folder: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    with h5py.File(folder / "spikes.h5") as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def test_a_file_of_integers_runs_as_the_network_that_was_written(small_run: Path, tmp_path: Path) -> None:
+    """The same spikes of all layers, the same results and counts; and what is written from the file is the file."""
+    clips = sorted(small_run.glob("*.npy"))
+    common = ("--backend", "integer", "--clip", *clips[:5])
+    written = tmp_path / "small.integer.nir"
+    first = ("--nir", small_run / "small.nir", "--dt", 1e-3, "--out", tmp_path / "a", "--write-integer", written)
+    assert run(*common, *first) == 0
+    again = ("--nir", written, "--out", tmp_path / "b", "--write-integer", tmp_path / "again.nir")
+    assert run(*common, *again) == 0
+    a, b = (spikes(tmp_path / folder) for folder in "ab")
+    assert a.keys() == b.keys()
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert sum(map(np.sum, a.values())) > 0
+    one, two = (Report.read(tmp_path / folder / "report.json") for folder in "ab")
+    assert (one.totals, one.headroom, one.by_step) == (two.totals, two.headroom, two.by_step)
+    assert [clip.prediction for clip in one.clips] == [clip.prediction for clip in two.clips]
+    assert "taken as they stand" in str(two.network.notes)
+    metadata = [read_nir(path).metadata["integer"] for path in (written, tmp_path / "again.nir")]
+    assert metadata[0]["populations"].keys() == metadata[1]["populations"].keys() == {"input", "hidden", "out"}
+
+
+def test_shorter_and_longer_clips_and_another_readout_than_when_it_was_written(small_run: Path, tmp_path: Path) -> None:
+    written = tmp_path / "small.integer.nir"
+    clip = next(small_run.glob("*.npy"))
+    options = ("--backend", "integer", "--force")
+    assert (
+        run("--nir", small_run / "small.nir", "--dt", 1e-3, "--clip", clip, "--estimate", "--write-integer", written)
+        == 0
+    )
+    np.save(tmp_path / "long.npy", np.ones((9, 4), dtype=np.float32))
+    assert run("--nir", written, "--clip", tmp_path / "long.npy", clip, *options, "--out", tmp_path / "o") == 0
+    assert run("--nir", written, "--clip", clip, "--readout", "first-spike", *options, "--out", tmp_path / "o") == 0
+    assert Report.read(tmp_path / "o" / "report.json").network.readout == "first-spike"
+
+
+def test_what_would_change_integers_is_refused(small_run: Path, tmp_path: Path, capsys: Capture) -> None:
+    written, clip = tmp_path / "small.integer.nir", next(small_run.glob("*.npy"))
+    start = ("--nir", small_run / "small.nir", "--dt", 1e-3, "--clip", clip, "--estimate", "--write-integer")
+    assert run(*start, written) == 0
+    capsys.readouterr()
+    for words, message in (
+        ((*start, written), "exists; choose another --write-integer, or --force"),
+        ((*start, tmp_path / "x.h5"), "allowed: a name that ends in .nir"),
+        (("--nir", written, "--clip", clip, "--weight-bits", 4), "--weight-bits: "),
+        (("--nir", written, "--clip", clip, "--from", "sinabs", "--merge", "never"), "--merge, --from: "),
+    ):
+        assert run(*words) == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(InputError, match="--stop-after writes nothing"):
+        run_lava.parse_arguments(["--stop-after", "read", "--write-integer", "x.nir"])
+
+
+def test_every_step_shows_given_integers(small_run: Path, tmp_path: Path, capsys: Capture) -> None:
+    written, clip = tmp_path / "small.integer.nir", next(small_run.glob("*.npy"))
+    assert (
+        run("--nir", small_run / "small.nir", "--dt", 1e-3, "--clip", clip, "--estimate", "--write-integer", written)
+        == 0
+    )
+    for step in ("read", "lower", "calibrate", "quantize", "schedule"):
+        assert run("--nir", written, "--clip", clip, "--stop-after", step) == 0
+        assert "hidden" in capsys.readouterr().out
+
+
+def test_the_shipped_network_is_written_and_read(tmp_path: Path) -> None:
+    """Shortcuts, attention, delays and a readout over time: 34 populations, the same spikes from the file."""
+    common = {"backend": "integer", "limit": None}
+    first = carry_out(Request(out=tmp_path / "a", write_integer=tmp_path / "shipped.nir", **common))
+    again = carry_out(Request(nir=tmp_path / "shipped.nir", out=tmp_path / "b", **common))
+    a, b = (spikes(tmp_path / folder) for folder in "ab")
+    assert a.keys() == b.keys()
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert first.tally is not None
+    assert again.tally is not None
+    for one, two in zip(first.tally.clips, again.tally.clips, strict=True):
+        np.testing.assert_array_equal(one.logits, two.logits)
+
+
+def test_a_damaged_file_is_refused_before_clips_are_read(small_run: Path, tmp_path: Path) -> None:
+    written, clip = tmp_path / "small.integer.nir", next(small_run.glob("*.npy"))
+    assert (
+        run("--nir", small_run / "small.nir", "--dt", 1e-3, "--clip", clip, "--estimate", "--write-integer", written)
+        == 0
+    )
+    with h5py.File(written, "r+") as file:
+        file["node/metadata/integer/populations/hidden/decay"][...] = 77
+    with pytest.raises(InputError, match=r"nodes and integers contradict each other \(hidden\)"):
+        carry_out(Request(nir=written, clips=[clip], out=tmp_path / "o"))
