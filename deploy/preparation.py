@@ -16,6 +16,7 @@ from deploy.clips.nir_data import read_spikes
 from deploy.clips.read import load_clips, random_spikes, require_fit, require_readable
 from deploy.clips.source import ClipSource, InputFormat, input_format
 from deploy.exchange.integers import holds_integers, integers_of
+from deploy.exchange.netx.reading import DT_S, graph_of_net
 from deploy.execution.backends import BOARDS
 from deploy.execution.resume import FOLDER, ResultFolder
 from deploy.frontend.export import class_names, export_checkpoint
@@ -24,12 +25,10 @@ from deploy.gates.reference import require_comparable
 from deploy.ir.exact import exact_network
 from deploy.ir.graph import read_nir
 from deploy.ir.interpreter import graph_dt_s
-from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.model import says_svformer
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.types import Frames
 from deploy.passes.chain_choice import Merge
-from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.passes.from_nir import graph_frames
 from deploy.passes.loop_delay import with_loop_delays
 from deploy.passes.lowering import lower
@@ -71,9 +70,9 @@ def prepare(request: Request, *, runs: bool = True) -> Prepared:
     require_readable([*files, *others])
     if request.reference:
         read_spikes(Path(request.reference))
-    graph = None if request.nir is None else read_network(request.nir, request.said)
+    graph = _given_network(request)
     if graph is not None and holds_integers(graph):
-        require_no_choices(request)
+        request.require_no_choices(str(request.nir or request.net))
     clips, shown = _sources(request, graph, files)
     _require_machines(request)
     exported = None
@@ -211,18 +210,15 @@ def read_chips(files: Sequence[str | Path]) -> list[Chip]:
 # Networks
 
 
-def require_no_choices(request: Request) -> None:
-    """Raise `InputError` for what would choose or change integers that are taken as they are."""
-    given = {
-        "--calibrate": bool(request.calibrate),
-        "--weight-bits": request.weight_bits != WEIGHT_BITS,
-        "--merge": request.merge != DEFAULT_MERGE,
-        "--from": request.dialect is not None,
-        "--reset": request.reset is not None,
-        "--output": request.result is not None,
-    }
-    if refused := [option for option, said in given.items() if said]:
-        raise InputError(f"{', '.join(refused)}: {request.nir} holds integers, taken as they are; leave it out")
+def _given_network(request: Request) -> nir.NIRGraph | None:
+    """The network of a file; None for the shipped one."""
+    if request.net is None:
+        return None if request.nir is None else read_network(request.nir, request.said)
+    graph = graph_of_net(request.net)
+    if request.dt_s is None:
+        remark(Path(request.net), "dt", f"no dt in such a file: a time step is taken to be {1e3 * DT_S:g} ms (--dt)")
+    graph.metadata |= request.said
+    return graph
 
 
 def shipped_network() -> tuple[nir.NIRGraph, ExportCheck]:

@@ -32,6 +32,7 @@ class Request:
     """A network to run on clips; raises `InputError`, in the words of the command line, for what contradicts itself."""
 
     nir: str | Path | None = None  # network to run; None: the shipped checkpoint, exported first
+    net: str | Path | None = None  # network of lava-dl (.net) to run in its place, as the integers that it holds
     dt_s: float | None = None  # length of a time step in seconds, for a file that does not say (or another length)
     readout: str | None = None  # what of the output is the result (`deploy.ir.readout`); None: as the graph says
     result: str | None = None  # Output of `nir` whose value is the result of a clip; None: the first
@@ -103,6 +104,11 @@ class Request:
 
     def _check_network(self) -> None:
         """What is said of a file is for one alone."""
+        if self.net is not None:
+            if self.nir is not None:
+                raise InputError("--nir and --net are both given; choose one")
+            self.require_no_choices(self.net)
+            return
         if self.nir is not None:
             return
         if self.dt_s is not None:
@@ -114,6 +120,19 @@ class Request:
         for option, value in (("--from", self.dialect), ("--reset", self.reset)):
             if value is not None:
                 raise InputError(f"{option} is for --nir, the shipped network says what it means; leave it out")
+
+    def require_no_choices(self, file: str | Path) -> None:
+        """Raise `InputError` for what would choose or change the integers of a file, which are taken as they are."""
+        given = {
+            "--calibrate": bool(self.calibrate),
+            "--weight-bits": self.weight_bits != WEIGHT_BITS,
+            "--merge": self.merge != DEFAULT_MERGE,
+            "--from": self.dialect is not None,
+            "--reset": self.reset is not None,
+            "--output": self.result is not None,
+        }
+        if refused := [option for option, said in given.items() if said]:
+            raise InputError(f"{', '.join(refused)}: {file} holds integers, taken as they are; leave it out")
 
     def _check_numbers(self) -> None:
         for option, count in (("--limit", self.limit), ("--processes", self.processes), ("--workers", self.workers)):

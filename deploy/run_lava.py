@@ -41,6 +41,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--nir", type=Path, help="network to run (default: the shipped checkpoint, exported first)")
+    add("--net", type=Path, help="network of lava-dl (.net) to run in its place, as the integers that it holds")
     readout_help = "what of the output over a clip is the result (default: what the graph says, or spikes are counted)"
     add("--readout", choices=READOUTS, help=readout_help)
     from_help = "framework that wrote --nir: how its neurons decay, reset and begin (docs/nir_import.md)"

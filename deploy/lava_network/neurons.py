@@ -28,9 +28,10 @@ def neurons(network: IntNetwork, name: str, plan: Plan) -> LIF | GradedVec:
 
 def lif_process(population: IntLif, *, frames: int, first_step: int) -> LIFReset:
     """Lava's LIF for a layer whose first clip, of `frames` frames, begins at `first_step`."""
+    decay = population.current_decay
     return LIFReset(
         shape=channels_last(population.shape),
-        du=NO_MEMORY,
+        du=NO_MEMORY if decay is None else int(decay.flat[0]) - 1,  # one for all (`beyond_stock`)
         dv=np.moveaxis(population.decay, 0, -1),
         vth=np.moveaxis(population.threshold, 0, -1),
         bias_mant=np.moveaxis(np.broadcast_to(population.bias_mantissa, population.shape), 0, -1).astype(np.int32),

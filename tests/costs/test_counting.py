@@ -284,6 +284,8 @@ def test_what_a_chip_must_hold(two_layers: IntNetwork) -> None:
         ([96, -64], 3),  # 32 * 3: the factor is a matter of the exponent
         ([127, 0], 8),
         ([-1, 0], 2),
+        ([-128, 127], 8),
+        ([-256, 254], 8),  # what a Loihi synapse with a sign holds
         ([0, 0], 1),
         ([5, 15], 5),  # 5 is shared, too, but a chip has powers of two only
     ],

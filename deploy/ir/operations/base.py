@@ -201,8 +201,8 @@ def shifted(total: IntArray, exponent: int) -> IntArray:
 
 
 def stored_weight_bits(mantissa: NDArray[np.int16]) -> int:
-    """Bits that weights need, sign included; factors of two that all share are in the exponent."""
-    magnitudes = np.abs(mantissa.astype(np.int64))
-    shared = int(np.gcd.reduce(magnitudes, axis=None))
-    power_of_two = shared & -shared
-    return (int(magnitudes.max()) // max(power_of_two, 1)).bit_length() + 1
+    """Bits that weights need, sign included (-128 to 127 are 8); factors of two that all share are in the exponent."""
+    weights = mantissa.astype(np.int64)
+    shared = int(np.gcd.reduce(np.abs(weights), axis=None))
+    reduced = weights // max(shared & -shared, 1)
+    return max(int(reduced.max()), int(~reduced.min()), int(reduced.any())).bit_length() + 1

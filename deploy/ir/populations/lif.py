@@ -195,8 +195,8 @@ class IntLif(IntMembrane):
 
     def beyond_stock(self) -> Iterator[str]:
         yield from self.beyond_a_bias_and_rest()
-        if self.current_decay is not None:
-            yield "a current with memory in every neuron of its own"
+        if self.current_decay is not None and np.ptp(self.current_decay):
+            yield "currents whose memory differs from neuron to neuron"
         if self.subtract is not None:
             yield "a reset by subtraction"
 
