@@ -130,6 +130,7 @@ class Request:
             "--from": self.dialect is not None,
             "--reset": self.reset is not None,
             "--output": self.result is not None,
+            "--loop-delay": self.loop_delay,
         }
         if refused := [option for option, said in given.items() if said]:
             raise InputError(f"{', '.join(refused)}: {file} holds integers, taken as they are; leave it out")
