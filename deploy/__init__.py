@@ -10,6 +10,8 @@ from svformer.common.lazy import exported
 
 if TYPE_CHECKING:
     from deploy.execution.simulate import Simulation, simulate
+    from deploy.frontend.traced.neuron import Neuron
+    from deploy.importing import Imported, from_torch
     from deploy.ir.graph import read_nir, write_nir
     from deploy.passes.lowering import LoweringStep, lower, lowering_steps
     from deploy.pipeline import quantize
@@ -22,6 +24,8 @@ else:
             "deploy.ir.graph": ("read_nir", "write_nir"),
             "deploy.passes.lowering": ("LoweringStep", "lower", "lowering_steps"),
             "deploy.execution.simulate": ("Simulation", "simulate"),
+            "deploy.frontend.traced.neuron": ("Neuron",),
+            "deploy.importing": ("Imported", "from_torch"),
             "deploy.pipeline": ("quantize",),
             "deploy.request": ("Request",),
             "deploy.session": ("Outcome", "draft", "run"),
@@ -29,11 +33,14 @@ else:
     )
 
 __all__ = [
+    "Imported",
     "LoweringStep",
+    "Neuron",
     "Outcome",
     "Request",
     "Simulation",
     "draft",
+    "from_torch",
     "lower",
     "lowering_steps",
     "quantize",

@@ -40,8 +40,8 @@ ROOMS = {
     ),
     "deploy": (
         *("errors", "ir", "engine", "clips", "frontend", "passes", "exchange"),
-        *("arguments", "lava_network", "gates", "costs"),
-        *("execution", "report", "pipeline", "comparison", "request", "exporting", "preparation", "session"),
+        *("arguments", "lava_network", "gates", "costs", "execution", "report", "pipeline", "comparison"),
+        *("request", "exporting", "importing", "preparation", "session"),
         *("export_nir", "run_lava", "compare"),
     ),
 }

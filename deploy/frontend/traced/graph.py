@@ -1,0 +1,175 @@
+"""A traced graph becomes a draft, operation by operation; what is refused is collected, and told at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export.graph_signature import OutputKind
+
+from deploy.frontend.traced.axes import Axis, Dim, ModelError, Refused, new_dim
+from deploy.frontend.traced.draft import Draft
+from deploy.frontend.traced.hints import hint
+from deploy.frontend.traced.known import Kind
+from deploy.frontend.traced.rules import RULES
+from deploy.frontend.traced.rules.table import Rule
+from deploy.frontend.traced.signals import Image, Potential, Signal, Unknown, Value
+from deploy.frontend.traced.trace import NEURON, Traced
+from deploy.frontend.traced.walk import At, Walk
+from svformer.common.errors import InputError
+
+VALUES = get_args(Value)
+INPUT = "input"
+
+
+@dataclass(kw_only=True)
+class Reader:
+    """A walk through the nodes of a traced graph, in their order."""
+
+    traced: Traced
+    walk: Walk
+    entry: Signal
+    values: dict[torch.fx.Node, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def outputs(self) -> list[Any]:
+        """The values that the model returns; raises `ModelError` for all that was refused."""
+        self._describe_neurons()
+        constants = self._constants()
+        for node in self.traced.program.graph.nodes:
+            if node.op == "placeholder":
+                self.values[node] = constants.get(node.name, self.entry)
+            elif node.op == "call_function":
+                self.values[node] = self._called(node)
+        if self.problems:
+            count = f"{len(self.problems)} operations of this model have no counterpart: " if self.problems[1:] else ""
+            raise ModelError(count + "; ".join(self.problems))
+        return self._returned()
+
+    def _describe_neurons(self) -> None:
+        """Collect the neurons that have no node, those that the walk does not reach for another reason included."""
+        for name in self.traced.calls:
+            module, kind = self.walk.neurons[name]
+            try:
+                kind.describe(module).node((1, 1, 1), lambda value: np.asarray(value, dtype=np.float64).ravel()[:1])
+            except (Refused, InputError) as why:
+                self.problems.append(f"{name} ({type(module).__name__}): {why}")
+
+    def _constants(self) -> dict[str, Tensor]:
+        """Parameters, buffers and constants of the program, by the name of their placeholder."""
+        program, signature = self.traced.program, self.traced.program.graph_signature
+        held = {**dict(program.named_parameters()), **dict(program.named_buffers()), **program.constants}
+        inputs = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        return {name: held[target].detach() for name, target in inputs.items()}
+
+    def _returned(self) -> list[Any]:
+        named = {node.name: value for node, value in self.values.items()}
+        kinds = self.traced.program.graph_signature.output_specs
+        names = [spec.arg.name for spec in kinds if spec.kind == OutputKind.USER_OUTPUT and hasattr(spec.arg, "name")]
+        return [named.get(name) for name in names]
+
+    def _called(self, node: torch.fx.Node) -> Any:
+        arguments = torch.fx.map_arg((node.args, node.kwargs), lambda found: self.values[found])
+        entering = [value for value in _leaves(arguments) if isinstance(value, VALUES)]
+        if not entering and str(node.target) != NEURON:
+            return node.target(*arguments[0], **arguments[1])  # type: ignore[operator]
+        try:
+            _rule(node)
+            if lost := [value for value in entering if isinstance(value, Unknown)]:
+                return lost[0]
+            if str(node.target) != NEURON and (inside := [value for value in entering if isinstance(value, Potential)]):
+                return inside[0]
+            return self._made(node, *arguments)
+        except Refused as why:
+            self._refuse(node, str(why))
+            return Unknown()
+
+    def _made(self, node: torch.fx.Node, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        value = node.meta["val"]
+        first = value[0] if isinstance(value, (list, tuple)) else value
+        at = At(name=_path(node) or node.name, shape=tuple(int(size) for size in first.shape))
+        return _rule(node)(self.walk, at, *args, **named)
+
+    def _refuse(self, node: torch.fx.Node, why: str) -> None:
+        path = str(node.args[-1]) if str(node.target) == NEURON else _path(node)
+        kind = type(self.walk.neurons[path][0]).__name__ if str(node.target) == NEURON else _kind(node)
+        line = f"{path or 'forward'} ({kind}): {why}"
+        if line not in self.problems:
+            self.problems.append(line)
+
+
+def _rule(node: torch.fx.Node) -> Rule:
+    operation = str(node.target)
+    if operation not in RULES:
+        raise Refused(f"operation {operation} has no counterpart; {hint(operation)}")
+    return RULES[operation]
+
+
+def _leaves(arguments: Any) -> list[Any]:
+    if isinstance(arguments, (list, tuple)):
+        return [leaf for part in arguments for leaf in _leaves(part)]
+    if isinstance(arguments, dict):
+        return _leaves(list(arguments.values()))
+    return [arguments]
+
+
+def _stack(node: torch.fx.Node) -> list[tuple[str, Any]]:
+    return list((node.meta.get("nn_module_stack") or {}).values())
+
+
+def _path(node: torch.fx.Node) -> str:
+    """The path of the module in which an operation stands."""
+    stack = _stack(node)
+    return stack[-1][0] if stack else ""
+
+
+def _kind(node: torch.fx.Node) -> str:
+    stack = _stack(node)
+    name = stack[-1][1] if stack else "model"
+    return str(getattr(name, "__name__", name)).rsplit(".", 1)[-1]
+
+
+def reader(traced: Traced, example: Tensor, axes: str, neurons: Mapping[str, tuple[nn.Module, Kind]]) -> Reader:
+    """A reader at the beginning of a traced graph."""
+    sizes = dict(zip(axes, example.shape, strict=True))
+    steps = sizes.get("T") or _steps(traced, neurons)
+    walk = Walk(
+        draft=Draft(),
+        neurons=neurons,
+        total_calls={name: len(calls) for name, calls in traced.calls.items()},
+        clips=Axis(sizes["B"], "clips") if sizes.get("B", 1) > 1 else None,
+        time=Axis(steps, "time") if steps is not None and steps > 1 else None,
+        steps=steps,
+        timed_input="T" in axes,
+    )
+    image, dims = _entry(walk, axes, sizes)
+    walk.draft.add(INPUT, nir.Input(np.array(image.shape)), shape=image.shape)
+    return Reader(traced=traced, walk=walk, entry=Signal(node=INPUT, dims=dims, image=image))
+
+
+def _steps(traced: Traced, neurons: Mapping[str, tuple[nn.Module, Kind]]) -> int | None:
+    """Time steps of a clip, as the calls of neurons show them; None where they do not."""
+    found = set()
+    for name, calls in traced.calls.items():
+        module, kind = neurons[name]
+        many = kind.time(module) == "all" and len(calls) == 1
+        if many or len(calls) > 1 or kind.time(module) == "one":
+            found.add(int(calls[0].spikes.shape[0]) if many else len(calls))
+    return max(found, default=None)
+
+
+def _entry(walk: Walk, axes: str, sizes: Mapping[str, int]) -> tuple[Image, tuple[Dim, ...]]:
+    """The image of the input, [C, H, W], or a vector or a line of channels; and the dimensions of its tensor."""
+    channels = "N" if "C" not in axes else "C"
+    rows, columns = ("", "N") if "N" in axes and channels == "C" else ("H", "W")
+    places = {letter: new_dim(size) for letter, size in sizes.items() if letter not in "TB"}
+    dim_of = {**places, "B": (walk.clips,) if walk.clips else (), "T": (walk.time,) if walk.time else ()}
+    image = Image(channels=places.get(channels, ()), rows=places.get(rows, ()), columns=places.get(columns, ()))
+    return image, tuple(dim_of[letter] for letter in axes)

@@ -1,0 +1,81 @@
+"""A neuron layer in the words of a model: decay by time step, threshold, reset; and as a node of NIR.
+
+u <- (1 - 1 / current) u + x        without `current`: u = x
+v <- v + (leak - v + r u) / tau     without `tau`: v <- v + r u
+a spike where v >= threshold (fires_at="threshold") or v > threshold (fires_at="above"), then v <- reset, or
+v <- v - subtract
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import nir
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deploy.frontend.builder import DT_S, tau_of
+from deploy.frontend.traced.axes import Refused
+from deploy.ir.types import Array, Shape
+from svformer.common.errors import InputError
+
+Lay = Callable[[Any], Array]  # a parameter of the module, as an image [C, H, W] of the layer
+HAIR = 2.0**-50  # of the threshold: some units in the last place, so that no rounding behind it loses v = threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neuron:
+    """A layer of neurons, all alike, or with parameters that broadcast to the layer's tensor without time and batch.
+
+    Before the first time step v is at `leak` (without `tau`: at `reset`) and u at 0. Raises `InputError` for a
+    parameter out of its range, and where reset and subtract are both given.
+    """
+
+    tau: ArrayLike | None = None  # membrane time constant in time steps, at least 1; None: nothing leaks
+    r: ArrayLike = 1.0  # what multiplies the input
+    leak: ArrayLike = 0.0  # the potential to which v decays
+    threshold: ArrayLike = 1.0
+    reset: ArrayLike | None = None  # the potential behind a spike; None: 0
+    subtract: ArrayLike | None = None  # what a spike takes off the potential in place of the reset
+    fires_at: Literal["threshold", "above"] = "threshold"
+    current: ArrayLike | None = None  # time constant of the current in time steps, at least 1; None: no memory
+
+    def __post_init__(self) -> None:
+        for name in ("tau", "current"):
+            if (value := getattr(self, name)) is not None and not (np.asarray(value) >= 1).all():
+                raise InputError(f"Neuron: {name} {value}; allowed: 1 or more, in time steps")
+        if self.fires_at not in ("threshold", "above"):
+            raise InputError(f"Neuron: fires_at {self.fires_at!r}; allowed: 'threshold', 'above'")
+        if self.reset is not None and self.subtract is not None:
+            raise InputError("Neuron: reset and subtract are both given; choose one")
+        values = (getattr(self, field.name) for field in fields(self) if field.name != "fires_at")
+        if not all(np.isfinite(np.asarray(value)).all() for value in values if value is not None):
+            raise InputError(f"{self}; allowed: finite numbers")
+
+    def node(self, shape: Shape, lay: Lay) -> nir.NIRNode:
+        """The NIR node of a layer [C, H, W]; raises `Refused` where there is none."""
+
+        def full(value: ArrayLike) -> Array:
+            return np.broadcast_to(lay(value), shape).astype(np.float64)
+
+        threshold, reset = full(self.threshold), full(0.0 if self.reset is None else self.reset)
+        if self.fires_at == "threshold":  # NIR fires above it
+            threshold = np.minimum(np.nextafter(threshold, -np.inf), threshold - np.abs(threshold) * HAIR)
+        if self.subtract is not None:
+            raise Refused("reset by subtraction, which no node has yet; a hard reset works (v_reset=0.0, 'zero')")
+        fires = {"v_threshold": threshold, "v_reset": reset}
+        if self.tau is None:
+            if self.current is not None:
+                raise Refused("a current with memory and a membrane that does not leak; allowed: both leak, or neither")
+            return nir.IF(r=full(self.r) / DT_S, **fires)
+        leaks = {"r": full(self.r), "v_leak": full(self.leak)}
+        if self.current is None:
+            return nir.LIF(tau=_seconds(full(self.tau)), **leaks, **fires)
+        tau_syn = _seconds(full(self.current))
+        return nir.CubaLIF(tau_mem=_seconds(full(self.tau)), tau_syn=tau_syn, w_in=tau_syn / DT_S, **leaks, **fires)
+
+
+def _seconds(steps: Array) -> Array:
+    """Time constants in seconds of such in time steps, from which a reader gets back the decay."""
+    different, place = np.unique(steps, return_inverse=True)
+    return np.array([tau_of(1.0 / tau) for tau in different])[place].reshape(steps.shape)

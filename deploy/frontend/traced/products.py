@@ -1,0 +1,104 @@
+"""Matrix products in a row, as transformers have them: q (k^T v) of spikes is one node, in whichever order."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from deploy.frontend.traced.axes import Dim, Refused, matched, size_of
+from deploy.frontend.traced.draft import Attention
+from deploy.frontend.traced.signals import Image, Product, Signal, Value, fresh
+
+if TYPE_CHECKING:
+    from deploy.frontend.traced.walk import Walk
+
+IN_TIME = "attention joins time steps: a frame would need frames that come after it; allowed: tokens of one time step"
+
+
+def multiplied(walk: "Walk", x: Value, y: Value, name: str) -> Product:
+    """The product [b, n, m] of matrices [b, n, k] and [b, k, m], which stays open until something else uses it."""
+    a, b = _open(walk, x, name), fresh(_open(walk, y, name), but=walk.shared)
+    for dim in (a.dims[1], a.dims[2], b.dims[1], b.dims[2]):
+        if any(axis.kind == "time" for axis in dim):
+            raise Refused(IN_TIME)
+        if any(axis.kind == "clips" for axis in dim):
+            raise Refused("a matrix product joins the clips of a batch; allowed: each clip by itself")
+    for of_a, of_b in ((0, 0), (2, 1)):
+        in_a, in_b = matched(a.dims[of_a], b.dims[of_b])
+        a, b = a.swapped(in_a), b.swapped(in_b)
+        b = b.swapped({y: (x,) for x, y in zip(a.dims[of_a], b.dims[of_b], strict=True) if x is not y})
+    return Product(factors=a.factors + b.factors, dims=(a.dims[0], a.dims[1], b.dims[2]), gain=a.gain * b.gain)
+
+
+def _open(walk: "Walk", value: Value, name: str) -> Product:
+    """A factor as a product of its own."""
+    if isinstance(value, Product):
+        return value
+    s = walk.signal(value, name)
+    if s.repeated:
+        s = walk.whole(s, name)
+    if s.shift:
+        raise Refused("a matrix product of signals that a constant is added to (Hamming attention); allowed: q (k^T v)")
+    return Product(factors=(_unscaled(s),), dims=s.dims, gain=s.gain)
+
+
+def _unscaled(s: Signal) -> Signal:
+    return replace(s, gain=1.0)
+
+
+def attention(walk: "Walk", product: Product, name: str) -> Signal:
+    """The node of a product; raises `Refused` for one that is not q (k^T v) of spikes of one time step."""
+    if len(product.factors) != 3:
+        kinds = " and ".join("spikes" if f.node in walk.draft.spiking else "real numbers" for f in product.factors)
+        raise Refused(f"a product of {len(product.factors)} signals ({kinds}); allowed: q (k^T v) of spikes")
+    q, k, v = _roles(product)
+    step = _one_step(walk, product)
+    heads = tuple(axis for axis in q.image.channels if axis in k.image.channels and axis in v.image.channels)
+    inner = tuple(axis for axis in q.image.channels if axis not in heads)
+    value = tuple(axis for axis in v.image.channels if axis not in heads)
+    if set(k.image.channels) != {*heads, *inner} or k.image.parts[1:] != v.image.parts[1:]:
+        raise Refused("a product of three signals that is not q (k^T v) in every head")
+    if q.image.shape[1:] != k.image.shape[1:]:
+        raise Refused("attention whose queries have other tokens than its keys; allowed: the same image for all three")
+    if size_of(inner) != size_of(value):
+        raise Refused(f"attention whose v is {size_of(value)} wide in a head, q {size_of(inner)}; allowed: as wide")
+    if not all(f.node in walk.draft.spiking for f in (q, k, v)):
+        raise Refused("attention of values that are no spikes of one step; allowed: q, k and v behind neurons")
+    parts = _parts(walk, name, q, k, v, [(*heads, *inner), (*heads, *inner), (*heads, *value)])
+    shape = (size_of(heads + value), *q.image.shape[1:])
+    node = Attention(heads=size_of(heads), scale=product.gain)
+    found = walk.draft.add(f"{name}.attention", node, *parts, shape=shape)
+    image = Image(channels=heads + value, rows=q.image.rows, columns=q.image.columns)
+    return Signal(node=found, dims=product.dims, image=image, step=step)
+
+
+def _roles(product: Product) -> tuple[Signal, Signal, Signal]:
+    """Which factor is q, k and v: q has the tokens of the result, v its channels, k neither."""
+    out = {axis for dim in product.dims for axis in dim}
+    found: dict[str, list[Signal]] = {"q": [], "k": [], "v": []}
+    for factor in product.factors:
+        tokens = set(factor.image.pixels) <= out
+        channels = set(factor.image.channels) <= out
+        found["q" if tokens and not channels else "v" if channels and not tokens else "k"].append(factor)
+    if any(len(factors) != 1 for factors in found.values()):
+        raise Refused("a product of three signals that is not q (k^T v), with tokens and channels of more than one")
+    return found["q"][0], found["k"][0], found["v"][0]
+
+
+def _one_step(walk: "Walk", product: Product) -> int | None:
+    """The time step of the factors; raises `Refused` where they are of several."""
+    if len({(f.step, f.averaged, walk.time in f.axes) for f in product.factors}) > 1:
+        raise Refused(IN_TIME)
+    if walk.timed(product.factors[0]) and not walk.timed(product):
+        raise Refused(IN_TIME)
+    return product.factors[0].step
+
+
+def _parts(walk: "Walk", name: str, q: Signal, k: Signal, v: Signal, rows: list[Dim]) -> list[str]:
+    """The nodes that hold q, k and v; a single one where they are the thirds of one layer, in this order."""
+    ordered = all(f.image.channels == row for f, row in zip((q, k, v), rows, strict=True))
+    picked = [f.picked for f in (q, k, v)]
+    channels = [channel for part in picked for channel in part or ()]
+    same = len({f.node for f in (q, k, v)}) == 1 and None not in picked
+    if ordered and same and channels == list(range(walk.draft.shapes[q.node][0])):
+        return [q.node]
+    whole = [walk.scaled(f, name) for f in (q, k, v)]
+    return [walk.ordered(f, row, name, "attention").node for f, row in zip(whole, rows, strict=True)]

@@ -1,0 +1,102 @@
+"""A call of a neuron module."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from deploy.frontend.traced.axes import Refused
+from deploy.frontend.traced.constants import laid
+from deploy.frontend.traced.known import Time
+from deploy.frontend.traced.rules.table import Result
+from deploy.frontend.traced.signals import Potential, Signal, Value
+from deploy.frontend.traced.walk import At, Place, Walk
+from deploy.ir.types import Array
+from svformer.common.errors import InputError
+
+
+def potential(walk: Walk, at: At, _like: Any, _x: Value, name: str) -> Result:
+    """What a neuron returns beside its spikes."""
+    return Potential(neuron=name)
+
+
+def neuron(walk: Walk, at: At, x: Value | Tensor, states: list[Value | Tensor], name: str) -> Result:
+    """The node of a neuron layer; its k-th call is time step k, unless all steps come in one call."""
+    module, kind = walk.neurons[name]
+    call = walk.calls[name] = walk.calls.get(name, -1) + 1
+    if isinstance(x, Tensor):
+        raise Refused("its input is a constant; allowed: what depends on the model's input")
+    for state in states:
+        _require_own(state, name)
+    s = walk.whole(x, name)
+    if s.averaged:
+        raise Refused("a neuron behind an average or a sum over time; allowed: neurons at every time step")
+    time = kind.time(module)
+    if walk.timed(s):
+        _require_all_steps(walk, s, time, call)
+        step = None
+    else:
+        step = _step_of(walk, s, time, call, name)
+    node = _layer(walk, module, s, name)
+    return replace(s, node=node, step=step)
+
+
+def _require_own(state: Value | Tensor, name: str) -> None:
+    """The state that enters a call must be the one that the call before gave, or nothing."""
+    if isinstance(state, Tensor) and not state.any():
+        return
+    if not isinstance(state, Potential) or state.neuron != name:
+        raise Refused("its state is given by the model; allowed: the state of its own last call, or zeros at first")
+
+
+def _require_all_steps(walk: Walk, s: Signal, time: Time, call: int) -> None:
+    if time == "one":
+        raise Refused("it takes one time step in a call, and gets several; allowed: a loop over time, or step_mode='m'")
+    if s.dims[0] != (walk.time,):
+        raise Refused(
+            f"its first dimension, which it takes for time, is {list(s.dims[0])}: clips, channels or pixels become "
+            "time steps of one another; allowed: [T, B, ..]"
+        )
+    if call:
+        raise Refused("it is called twice in a time step, with one state for both; allowed: a module for each place")
+
+
+def _step_of(walk: Walk, s: Signal, time: Time, call: int, name: str) -> int | None:
+    """The time step of a call that has no axis of time."""
+    if time == "all" and s.dims[0]:
+        raise Refused(
+            f"its first dimension, which it takes for time, is {list(s.dims[0])}, but a clip has one time step here; "
+            "allowed: [T, B, ..]"
+        )
+    if walk.steps is None:
+        walk.steps = 1
+    calls = walk.total_calls[name]
+    if calls != walk.steps:
+        raise Refused(f"it is called {calls} times in {walk.steps} time steps; allowed: once in each")
+    step = call if s.step is None else s.step
+    if step != call:
+        raise Refused(f"its call number {call + 1} gets time step {step}, counted from 0; allowed: call k gets step k")
+    return step if walk.time is not None else None
+
+
+def _layer(walk: Walk, module: nn.Module, s: Signal, name: str) -> str:
+    """The node of a neuron, made at its first call."""
+    place = walk.layers.get(name)
+    if place is not None:
+        if walk.draft.sources[place.node] != (s.node,):
+            raise Refused("it hears another layer at some time steps; allowed: the same at all")
+        return place.node
+
+    def lay(value: Any) -> Array:
+        numbers = np.asarray(value, dtype=np.float64)
+        return numbers if numbers.ndim == 0 else laid(numbers, s, walk)[0]
+
+    _, kind = walk.neurons[name]
+    try:
+        made = kind.describe(module).node(walk.draft.shapes[s.node], lay)
+    except InputError as error:
+        raise Refused(str(error)) from error
+    node = walk.draft.node(name, made, s.node, spiking=True, alone=True)
+    walk.layers[name] = Place(node=node, dims=s.dims, image=s.image)
+    return node
