@@ -10,7 +10,8 @@ from deploy.clips.read import example_clips
 from deploy.clips.source import InputFormat
 from deploy.frontend import portable
 from deploy.frontend.export import export_checkpoint
-from deploy.gates.export import TIE_MARGIN, ExportCheck, check_export
+from deploy.gates.export import ExportCheck, check_export
+from deploy.gates.spikes import TIE_MARGIN
 from deploy.ir.graph import write_nir
 from deploy.pipeline import Say
 from deploy.request import ExportRequest

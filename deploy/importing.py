@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from deploy.frontend.traced.convert import Converted, Lies, convert, frames_of
 from deploy.frontend.traced.known import Describe
+from deploy.gates.imported import ImportCheck, check_import
 from deploy.ir.types import Array
 
 
@@ -32,6 +33,15 @@ class Imported:
     def frames(self, x: Tensor) -> Array:
         """The model's input tensor as clips [B, T, *shape] for the graph; an image is there at every time step."""
         return frames_of(self.converted, x)
+
+    def check(self, x: Tensor) -> ImportCheck:
+        """Compare PyTorch and NIR on clips: every spike of every neuron module, every time step, and the output.
+
+        The model runs in its own precision, from rest, and is left as it was. In float64 spikes are the same but where
+        a potential stands at the threshold; in float32 more of them are ties. Raises `GateError` that names the first
+        module, time step and neuron that differ.
+        """
+        return check_import(self.model, self.converted, x)
 
 
 def from_torch(

@@ -1,6 +1,6 @@
-"""PyTorch = NIR: every spike of an exported graph against those of the model."""
+"""PyTorch = NIR: every spike of an exported SVFormer against those of the model."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from deploy.errors import GateError
+from deploy.gates.spikes import TIE_MARGIN, LayerSpikes, SpikeGate
 from deploy.ir.interpreter import interpret
-from svformer.evaluation.recording import run_recorded
+from svformer.evaluation.recording import Spikes, run_recorded
 from svformer.model.svformer import SVFormer
 
 LOGIT_TOLERANCE = 1e-6  # the order of additions in float64 leaves far less
-
-
-TIE_MARGIN = 1e-9  # a spike may differ where v is this close to the threshold: the order of additions decides there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +23,7 @@ class ExportCheck:
     """PyTorch spikes compared with those of the NIR interpreter, both in float64."""
 
     spikes_compared: int
-    ties: int  # spikes that differ, all within a tie margin of the threshold or a consequence of one that is
+    ties: int  # spikes that differ, all of neurons that were within a tie margin of the threshold first
     logit_error: float | None  # None for a graph that ends before the readout
 
 
@@ -53,23 +51,18 @@ def _check_clip(
 ) -> ExportCheck:
     frames_BCTHW = torch.as_tensor(frames_1TCHW, dtype=torch.float64).transpose(1, 2)
     logits, spikes = run_recorded(model, frames_BCTHW)
-    compared = ties = 0
 
-    def compare(name: str, signals: Mapping[str, NDArray[Any]]) -> None:
-        nonlocal compared, ties
+    def layers_of(name: str) -> Sequence[LayerSpikes]:
         node = graph.nodes[name]
-        if not isinstance(node, nir.LIF) or (layer := _torch_spikes(name, spikes, signals[name].shape[2])) is None:
-            return
-        different = (layer.transpose(1, 0, 2, 3, 4) != signals[name])[0]
-        if different.any() and not ties:
-            _require_tie(graph, name, signals, different, clip, tie_margin)
-        compared, ties = compared + different.size, ties + int(different.sum())
+        found = _torch_spikes(name, spikes, len(node.tau)) if isinstance(node, nir.LIF) else None
+        return () if found is None else (LayerSpikes(layer=name, spikes=found[:, 0]),)
 
-    output = interpret(graph, frames_1TCHW, record=["output"], on_node=compare)["output"]
+    gate = SpikeGate(graph, layers_of, clip=clip, tie_margin=tie_margin)
+    output = interpret(graph, frames_1TCHW, record=["output"], on_node=gate)["output"]
     error = _logit_error(output, logits.numpy())
-    if not ties and error is not None and error > LOGIT_TOLERANCE:
+    if error is not None and error > LOGIT_TOLERANCE:
         raise GateError(f"PyTorch and NIR fire the same spikes, but their logits differ by {error:.3g}")
-    return ExportCheck(spikes_compared=compared, ties=ties, logit_error=error)
+    return ExportCheck(spikes_compared=gate.compared, ties=gate.ties, logit_error=error)
 
 
 def _logit_error(output_NTK: NDArray[Any], logits_NK: NDArray[Any]) -> float | None:
@@ -77,7 +70,7 @@ def _logit_error(output_NTK: NDArray[Any], logits_NK: NDArray[Any]) -> float | N
     return float(np.abs(output_NTK[:, -1] - logits_NK).max()) if output_NTK.ndim == 3 else None
 
 
-def _torch_spikes(name: str, spikes: dict[str, NDArray[np.uint8]], channels: int) -> NDArray[np.uint8] | None:
+def _torch_spikes(name: str, spikes: Spikes, channels: int) -> NDArray[np.uint8] | None:
     """Spikes [T, N, C, H, W] of the model's layers that one LIF node holds (see frontend/from_svformer.py).
 
     None for neurons that the model does not have (frontend/coincidence.py).
@@ -88,27 +81,3 @@ def _torch_spikes(name: str, spikes: dict[str, NDArray[np.uint8]], channels: int
         half = slice(0, channels) if name.endswith("local") else slice(channels, None)
         return spikes["head.plif"][:, :, half]
     return spikes.get(name)
-
-
-def _require_tie(
-    graph: nir.NIRGraph,
-    name: str,
-    signals: Mapping[str, NDArray[Any]],
-    different: NDArray[np.bool_],
-    clip: int,
-    tie_margin: float,
-) -> None:
-    """The first difference [T, C, H, W] must stand at the threshold; all later ones follow from it."""
-    step, *neuron = (int(i) for i in np.argwhere(different)[0])
-    node, sources = graph.nodes[name], [a for a, b in graph.edges if b == name]
-    dt, v = float(graph.metadata["dt"]), 0.0
-    at = tuple(neuron)
-    for t in range(step + 1):
-        v += dt / node.tau[at] * (sum(signals[source][(0, t, *at)] for source in sources) - v)
-        margin = v - node.v_threshold[at]
-        v = 0.0 if margin > 0 else v
-    if abs(margin) > tie_margin:
-        raise GateError(
-            f"PyTorch and NIR differ first in layer {name}, time step {step}, neuron {at} of clip {clip}, "
-            f"{margin:+.3g} from the threshold: not a tie"
-        )

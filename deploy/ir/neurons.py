@@ -161,17 +161,23 @@ class Layer:
     def step(self, x_N: Array) -> Array:
         """What the layer sends in the next time step when it receives x: spikes (0 or 1), or its potentials."""
         eq = self.equation
+        self.charge(x_N)
+        if eq.threshold is None or eq.reset is None:
+            return self.v
+        spikes = self.v > eq.threshold
+        self.v = np.where(spikes, eq.reset if eq.subtract is None else self.v - eq.subtract, self.v)
+        return spikes.astype(np.float64)
+
+    def charge(self, x_N: Array) -> Array:
+        """The potentials of the next time step when the layer receives x, before what has to fire fires."""
+        eq = self.equation
         if eq.synapse is None:
             self.u = x_N
         else:
             rate, w_in = eq.synapse
             self.u = self.u + rate * (w_in * x_N - self.u)
         self.v = self.v + eq.rate * self._drive(eq)
-        if eq.threshold is None or eq.reset is None:
-            return self.v
-        spikes = self.v > eq.threshold
-        self.v = np.where(spikes, eq.reset if eq.subtract is None else self.v - eq.subtract, self.v)
-        return spikes.astype(np.float64)
+        return self.v
 
     def _drive(self, eq: Equation) -> Array:
         if eq.leak is None:
@@ -187,3 +193,14 @@ def run_layer(eq: Equation, x_NT: Array) -> Array:
     for t in range(x_NT.shape[1]):
         sent[:, t] = layer.step(x_NT[:, t])
     return sent
+
+
+def run_potentials(eq: Equation, x_NT: Array) -> Array:
+    """The potentials of a layer over a whole clip, from rest, as they are compared with the threshold."""
+    layer, seen = Layer(eq, len(x_NT)), np.zeros_like(x_NT)
+    for t in range(x_NT.shape[1]):
+        before = layer.u, layer.v
+        seen[:, t] = layer.charge(x_NT[:, t])
+        layer.u, layer.v = before
+        layer.step(x_NT[:, t])
+    return seen

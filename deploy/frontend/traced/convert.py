@@ -48,9 +48,16 @@ class Converted:
     graph: nir.NIRGraph
     layers: Mapping[str, Lies]
     output: Lies
+    index: int  # of the output among the tensors that the model returns
+    neurons: Mapping[str, nn.Module]
     axes: str
-    example: Tensor
+    shape: tuple[int, ...]  # of the example
     steps: int
+
+    @property
+    def batch(self) -> int:
+        """Clips of the example."""
+        return self.shape[self.axes.index("B")] if "B" in self.axes else 1
 
 
 def convert(
@@ -61,7 +68,8 @@ def convert(
     found = {name: (module, kind) for name, module in model.named_modules() if (kind := kind_of(module, neurons))}
     if not found:
         raise ModelError(f"no module of this model is a neuron that is known; {OWN}")
-    traced = trace(model, example, {name: module for name, (module, _) in found.items()})
+    modules = {name: module for name, (module, _) in found.items()}
+    traced = trace(model, example, modules)
     read = reader(traced, example, axes, found)
     last = _output(read, output)
     walk = read.walk
@@ -73,8 +81,10 @@ def convert(
         graph=graph,
         layers={path: Lies(place=place, **shared) for path, place in layers.items()},
         output=Lies(place=last, **shared),
+        index=output,
+        neurons=modules,
         axes=axes,
-        example=example,
+        shape=tuple(example.shape),
         steps=steps,
     )
 
@@ -122,17 +132,16 @@ def _ended(read: Reader, s: Signal) -> Place:
 
 def frames_of(converted: Converted, x: Tensor) -> Array:
     """The model's input as clips [B, T, *shape] for the graph."""
-    axes, example = converted.axes, converted.example
-    fixed = [size for letter, size in zip(axes, example.shape, strict=True) if letter != "B"]
+    axes, shape = converted.axes, converted.shape
+    fixed = [size for letter, size in zip(axes, shape, strict=True) if letter != "B"]
     if x.ndim != len(axes) or [n for letter, n in zip(axes, x.shape, strict=True) if letter != "B"] != fixed:
-        raise ModelError(f"an input of shape {list(x.shape)}; allowed: that of the example, {list(example.shape)}")
+        raise ModelError(f"an input of shape {list(x.shape)}; allowed: {list(shape)}, with any number of clips")
     order = [axes.index(letter) for letter in LETTERS_OUT if letter in axes]
     values = x.detach().double().cpu().numpy().transpose(order)
     values = values if "B" in axes else values[np.newaxis]
     if "T" not in axes:
         values = np.repeat(values[:, np.newaxis], converted.steps, axis=1)
-    shape = [int(n) for n in converted.graph.nodes[INPUT].input_type["input"]]
-    return values.reshape(*values.shape[:2], *shape)
+    return values.reshape(*values.shape[:2], *converted.graph.nodes[INPUT].input_type["input"].tolist())
 
 
 LETTERS_OUT = "BTCHNW"

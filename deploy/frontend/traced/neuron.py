@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike
 
 from deploy.frontend.builder import DT_S, tau_of
 from deploy.frontend.traced.axes import Refused
+from deploy.ir.soft_reset import SubtractLIF
 from deploy.ir.types import Array, Shape
 from svformer.common.errors import InputError
 
 Lay = Callable[[Any], Array]  # a parameter of the module, as an image [C, H, W] of the layer
-HAIR = 2.0**-50  # of the threshold: some units in the last place, so that no rounding behind it loses v = threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,21 +58,31 @@ class Neuron:
         def full(value: ArrayLike) -> Array:
             return np.broadcast_to(lay(value), shape).astype(np.float64)
 
-        threshold, reset = full(self.threshold), full(0.0 if self.reset is None else self.reset)
+        threshold = full(self.threshold)
         if self.fires_at == "threshold":  # NIR fires above it
-            threshold = np.minimum(np.nextafter(threshold, -np.inf), threshold - np.abs(threshold) * HAIR)
+            threshold = np.nextafter(threshold, -np.inf)
+        if self.tau is None and self.current is None and self.subtract is None:
+            return nir.IF(
+                r=full(self.r) / DT_S, v_threshold=threshold, v_reset=full(0.0 if self.reset is None else self.reset)
+            )
+        fields: dict[str, Any] = {"v_leak": full(self.leak), "v_threshold": threshold, **self._membrane(full)}
+        if self.current is not None:
+            tau_syn = _seconds(full(self.current))
+            fields |= {"tau_syn": tau_syn, "w_in": tau_syn / DT_S}
         if self.subtract is not None:
-            raise Refused("reset by subtraction, which no node has yet; a hard reset works (v_reset=0.0, 'zero')")
-        fires = {"v_threshold": threshold, "v_reset": reset}
-        if self.tau is None:
-            if self.current is not None:
-                raise Refused("a current with memory and a membrane that does not leak; allowed: both leak, or neither")
-            return nir.IF(r=full(self.r) / DT_S, **fires)
-        leaks = {"r": full(self.r), "v_leak": full(self.leak)}
+            return SubtractLIF(**fields, v_subtract=full(self.subtract))
+        fields |= {"v_reset": full(0.0 if self.reset is None else self.reset)}
         if self.current is None:
-            return nir.LIF(tau=_seconds(full(self.tau)), **leaks, **fires)
-        tau_syn = _seconds(full(self.current))
-        return nir.CubaLIF(tau_mem=_seconds(full(self.tau)), tau_syn=tau_syn, w_in=tau_syn / DT_S, **leaks, **fires)
+            return nir.LIF(**fields)
+        return nir.CubaLIF(tau_mem=fields.pop("tau"), **fields)
+
+    def _membrane(self, full: Callable[[ArrayLike], Array]) -> dict[str, Array]:
+        """Time constant and resistance; both are infinite where nothing leaks and input is added as it is."""
+        if self.tau is not None:
+            return {"tau": _seconds(full(self.tau)), "r": full(self.r)}
+        if (full(self.r) != 1).any():
+            raise Refused("an input that is multiplied where nothing leaks; allowed: r=1, the factor in the weights")
+        return {"tau": full(np.inf), "r": full(np.inf)}
 
 
 def _seconds(steps: Array) -> Array:

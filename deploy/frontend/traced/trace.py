@@ -5,6 +5,7 @@ The model runs once as it is, so that it is known what its neurons return; then 
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from torch.utils import _pytree as pytree
 
 from deploy.frontend.traced.axes import ModelError
 
+# torch says of every custom operation that it looked for Triton kernels in it and has no Triton.
+logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 aten = torch.ops.aten
 NEURON, POTENTIAL = "svformer_loihi.neuron.default", "svformer_loihi.potential.default"
 KEPT_WHOLE = (aten.select_scatter.default, aten.slice_scatter.default)  # so a buffer that a loop fills stays one
@@ -56,8 +59,16 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run of a model as it is: the tensors that it returned, and the calls of every neuron by its path."""
+
+    outputs: list[Tensor]
+    calls: Mapping[str, list[Call]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Traced:
-    """The graph, and the calls of every neuron, by its path in the model."""
+    """The graph of a model, and the run that showed what its neurons return."""
 
     program: ExportedProgram
     calls: Mapping[str, list[Call]]
@@ -68,8 +79,7 @@ def trace(model: nn.Module, example: Tensor, neurons: Mapping[str, nn.Module]) -
     table = torch.export.default_decompositions()
     for operation in KEPT_WHOLE:
         table.pop(operation, None)
-    with unchanged(model), torch.no_grad():
-        calls = observed(model, example, neurons)
+    calls = run_as_it_is(model, example, neurons).calls
     with unchanged(model), torch.no_grad(), opaque(neurons, calls):
         try:
             program = torch.export.export(model, (example.clone(),), strict=False).run_decompositions(table)
@@ -87,27 +97,37 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def observed(model: nn.Module, example: Tensor, neurons: Mapping[str, nn.Module]) -> dict[str, list[Call]]:
-    """What the neurons return when the model runs as it is."""
-    calls: dict[str, list[Call]] = {}
+def run_as_it_is(model: nn.Module, x: Tensor, neurons: Mapping[str, nn.Module]) -> Run:
+    """Run the model from rest, and leave it as it was."""
+    with unchanged(model), torch.no_grad():
+        for module in neurons.values():
+            _reset(module)
+        calls: dict[str, list[Call]] = {}
+        handles = [_recorded(name, module, calls) for name, module in neurons.items()]
+        try:
+            outputs = model(x.clone())
+        finally:
+            for handle in handles:
+                handle.remove()
+    return Run(outputs=[part for part in pytree.tree_leaves(outputs) if isinstance(part, Tensor)], calls=calls)
 
-    def record(name: str) -> torch.utils.hooks.RemovableHandle:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            parts, spec = pytree.tree_flatten(output)
-            spikes = next((part for part in parts if isinstance(part, Tensor)), None)
-            if spikes is None:
-                raise ModelError(f"{name} returns no tensor; allowed: spikes, or spikes and states behind them")
-            calls.setdefault(name, []).append(Call(parts=parts, spec=spec, spikes=spikes.detach().clone()))
 
-        return neurons[name].register_forward_hook(hook)
+def _reset(module: nn.Module) -> None:
+    """Put a neuron to rest, in the way of its library: SpikingJelly's `reset`, snnTorch's `reset_mem`."""
+    for name in ("reset", "reset_mem"):
+        if callable(reset := getattr(module, name, None)):
+            reset()
 
-    handles = [record(name) for name in neurons]
-    try:
-        model(example.clone())
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls
+
+def _recorded(name: str, module: nn.Module, calls: dict[str, list[Call]]) -> torch.utils.hooks.RemovableHandle:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        parts, spec = pytree.tree_flatten(output)
+        spikes = next((part for part in parts if isinstance(part, Tensor)), None)
+        if spikes is None:
+            raise ModelError(f"{name} returns no tensor; allowed: spikes, or spikes and states behind them")
+        calls.setdefault(name, []).append(Call(parts=parts, spec=spec, spikes=spikes.detach().clone()))
+
+    return module.register_forward_hook(hook)
 
 
 @contextlib.contextmanager

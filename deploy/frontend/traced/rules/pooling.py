@@ -13,6 +13,7 @@ from deploy.frontend.traced.rules.reduction import reduced
 from deploy.frontend.traced.rules.table import Result, Rule
 from deploy.frontend.traced.signals import Signal, Value
 from deploy.frontend.traced.walk import At, Walk
+from deploy.ir.nodes import MaxPool2d
 
 Sizes = int | Sequence[int]
 
@@ -27,22 +28,26 @@ def _largest(
     dilation: Sizes = 1,
     ceil: bool = False,
 ) -> Result:
-    """A maximum over windows of spikes: a spike where at least one fired."""
+    """A maximum over windows; of spikes, a spike where at least one fired."""
     window = [_pixels(sizes, "a maximum") for sizes in (kernel, stride or kernel, padding, dilation)]
     if window[3] != (1, 1):
         raise Refused("a max pool with dilation; allowed: dilation 1")
     s = walk.signal(value, at.name)
     if s.averaged:
         raise Refused("a maximum of an average over time; allowed: at every time step")
-    if s.node not in walk.draft.spiking or s.gain <= 0:
-        raise Refused("a max pool of graded values, which no node has yet; put it behind the neurons, or average")
-    gain, shift = s.gain, s.shift
+    if s.gain <= 0:
+        raise Refused("a max pool of a signal times a negative number, which is a minimum; allowed: positive factors")
+    gain, shift, spiking = s.gain, s.shift, s.node in walk.draft.spiking
     s, lead = walk.as_image(replace(s, gain=1.0, shift=0.0), at.name, "a max pool")
     _require_whole(s, window, at, ceil)
-    pool = nir.SumPool2d(*(np.array(sizes) for sizes in window[:3]))
-    summed = walk.draft.node(f"{at.name}.sum", pool, s.node)
-    made = walk.image(s, walk.draft.gate(f"{at.name}.or", EITHER, summed), lead)
-    return (replace(made, gain=gain, shift=shift), None)
+    sizes = [np.array(pair) for pair in window[:3]]
+    if spiking:
+        node = walk.draft.gate(
+            f"{at.name}.or", EITHER, walk.draft.node(f"{at.name}.sum", nir.SumPool2d(*sizes), s.node)
+        )
+    else:
+        node = walk.draft.node(at.name, MaxPool2d(np.array(s.image.shape), *sizes), s.node)
+    return (replace(walk.image(s, node, lead), gain=gain, shift=shift), None)
 
 
 def _pixels(sizes: Sizes, what: str) -> Pair:

@@ -1,0 +1,94 @@
+"""PyTorch = NIR: every spike of a model's neuron modules against those of its imported graph, and its output."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deploy.errors import GateError
+from deploy.frontend.traced.convert import OUTPUT, Converted, frames_of
+from deploy.frontend.traced.trace import Run, run_as_it_is
+from deploy.gates.spikes import TIE_MARGIN, LayerSpikes, SpikeGate
+from deploy.ir.interpreter import interpret
+from deploy.ir.types import Array
+
+TIE_MARGINS = {torch.float64: TIE_MARGIN}
+SINGLE_TIE_MARGIN = 2.0**-16  # of models in float32 and below: their sums are off by some of their last bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportCheck:
+    """Spikes of a model compared with those of the NIR interpreter."""
+
+    clips: int
+    layers: int
+    spikes_compared: int
+    ties: int  # spikes that differ, all of neurons that were within a tie margin of the threshold first
+    output_error: float  # largest difference of the output, relative to its largest value where that is above 1
+
+
+def check_import(model: nn.Module, converted: Converted, x: Tensor) -> ImportCheck:
+    """Run the model and the graph on the same clips; see `deploy.importing.Imported.check`."""
+    frames, compared, ties, errors = frames_of(converted, x), 0, 0, list[float]()
+    for first, part in _batches(converted, x):
+        run = run_as_it_is(model, part, converted.neurons)
+        for clip in range(min(converted.batch, len(frames) - first)):
+            gate, error = _check_clip(converted, run, frames[first + clip][np.newaxis], clip, first, x.dtype)
+            compared, ties = compared + gate.compared, ties + gate.ties
+            errors.append(error)
+    return ImportCheck(
+        clips=len(frames),
+        layers=len(converted.layers),
+        spikes_compared=compared,
+        ties=ties,
+        output_error=max(errors),
+    )
+
+
+def _batches(converted: Converted, x: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Parts of as many clips as the example has, and the number of their first; the last part is filled up."""
+    if "B" not in converted.axes:
+        yield 0, x
+        return
+    dim, size = converted.axes.index("B"), converted.batch
+    for first in range(0, x.shape[dim], size):
+        clips = torch.arange(first, first + size).clamp(max=x.shape[dim] - 1)
+        yield first, x.index_select(dim, clips)
+
+
+def _check_clip(
+    converted: Converted, run: Run, frames_1T: Array, clip: int, first: int, dtype: torch.dtype
+) -> tuple[SpikeGate, float]:
+    spikes = {path: _spikes(converted, run, path) for path in converted.layers}
+
+    def layers_of(name: str) -> Sequence[LayerSpikes]:
+        return [
+            LayerSpikes(layer=path, spikes=spikes[path][clip], channels=lies.place.channels)
+            for path, lies in converted.layers.items()
+            if lies.place.node == name
+        ]
+
+    margin = TIE_MARGINS.get(dtype, SINGLE_TIE_MARGIN)
+    gate = SpikeGate(converted.graph, layers_of, clip=first + clip, tie_margin=margin)
+    found = interpret(converted.graph, frames_1T, record=[OUTPUT], on_node=gate)[OUTPUT]
+    error = _output_error(converted, found[0], converted.output.frames(run.outputs[converted.index])[clip])
+    if error > torch.finfo(dtype).eps ** 0.5:
+        raise GateError(
+            f"PyTorch and NIR fire the same spikes for clip {first + clip}, but their outputs differ by {error:.3g}"
+        )
+    return gate, error
+
+
+def _spikes(converted: Converted, run: Run, path: str) -> Array:
+    """Spikes [B, T, C, H, W] of a module: of one call with all time steps, or of a call for each."""
+    lies = converted.layers[path]
+    return np.concatenate([lies.frames(call.spikes) for call in run.calls[path]], axis=1)
+
+
+def _output_error(converted: Converted, found_T: Array, expected_T: Array) -> float:
+    """Largest difference of all time steps that the model returns; of the last, where it returns their average."""
+    step = converted.output.place.step
+    at = slice(None) if len(expected_T) == len(found_T) else slice(-1, None) if step is None else slice(step, step + 1)
+    return float(np.abs(found_T[at] - expected_T).max() / max(1.0, float(np.abs(expected_T).max())))
