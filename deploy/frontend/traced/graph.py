@@ -1,6 +1,6 @@
 """A traced graph becomes a draft, operation by operation; what is refused is collected, and told at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -23,6 +23,7 @@ from svformer.common.errors import InputError
 
 VALUES = get_args(Value)
 INPUT = "input"
+NAMED = 4  # modules of one kind that are named
 
 
 @dataclass(kw_only=True)
@@ -33,7 +34,7 @@ class Reader:
     walk: Walk
     entry: Signal
     values: dict[torch.fx.Node, Any] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: dict[str, list[str]] = field(default_factory=dict)  # what was found -> the modules where it was
 
     def outputs(self) -> list[Any]:
         """The values that the model returns; raises `ModelError` for all that was refused."""
@@ -45,8 +46,7 @@ class Reader:
             elif node.op == "call_function":
                 self.values[node] = self._called(node)
         if self.problems:
-            count = f"{len(self.problems)} operations of this model have no counterpart: " if self.problems[1:] else ""
-            raise ModelError(count + "; ".join(self.problems))
+            raise ModelError("; ".join(f"{_names(paths)} {why}" for why, paths in self.problems.items()))
         return self._returned()
 
     def _describe_neurons(self) -> None:
@@ -56,7 +56,7 @@ class Reader:
             try:
                 kind.describe(module).node((1, 1, 1), lambda value: np.asarray(value, dtype=np.float64).ravel()[:1])
             except (Refused, InputError) as why:
-                self.problems.append(f"{name} ({type(module).__name__}): {why}")
+                self._tell(name, type(module).__name__, str(why))
 
     def _constants(self) -> dict[str, Tensor]:
         """Parameters, buffers and constants of the program, by the name of their placeholder."""
@@ -100,9 +100,17 @@ class Reader:
     def _refuse(self, node: torch.fx.Node, why: str) -> None:
         path = str(node.args[-1]) if str(node.target) == NEURON else _path(node)
         kind = type(self.walk.neurons[path][0]).__name__ if str(node.target) == NEURON else _kind(node)
-        line = f"{path or 'forward'} ({kind}): {why}"
-        if line not in self.problems:
-            self.problems.append(line)
+        self._tell(path or "forward", kind, why)
+
+    def _tell(self, path: str, kind: str, why: str) -> None:
+        paths = self.problems.setdefault(f"({kind}): {why}", [])
+        if path not in paths:
+            paths.append(path)
+
+
+def _names(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - NAMED} others" if len(paths) > NAMED else ""
+    return ", ".join(paths[:NAMED]) + more
 
 
 def _rule(node: torch.fx.Node) -> Rule:

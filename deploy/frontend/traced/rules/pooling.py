@@ -38,7 +38,7 @@ def _largest(
     if s.gain <= 0:
         raise Refused("a max pool of a signal times a negative number, which is a minimum; allowed: positive factors")
     gain, shift, spiking = s.gain, s.shift, s.node in walk.draft.spiking
-    s, lead = walk.as_image(replace(s, gain=1.0, shift=0.0), at.name, "a max pool")
+    s, lead = _image(walk, at, replace(s, gain=1.0, shift=0.0))
     _require_whole(s, window, at, ceil)
     sizes = [np.array(pair) for pair in window[:3]]
     if spiking:
@@ -48,6 +48,12 @@ def _largest(
     else:
         node = walk.draft.node(at.name, MaxPool2d(np.array(s.image.shape), *sizes), s.node)
     return (replace(walk.image(s, node, lead), gain=gain, shift=shift), None)
+
+
+def _image(walk: Walk, at: At, s: Signal) -> tuple[Signal, int]:
+    if any(axis in s.image.channels for dim in s.dims[-2:] for axis in dim):
+        raise Refused("a max pool over channels; allowed: over rows and columns of the image")
+    return walk.as_image(s, at.name, "a max pool")
 
 
 def _pixels(sizes: Sizes, what: str) -> Pair:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from deploy.frontend.traced.axes import Dim, Refused, flat, new_dim, size_of, split
+from deploy.frontend.traced.borders import bordered, padded, side
 from deploy.frontend.traced.parts import filled, part_of_time, picked
 from deploy.frontend.traced.rules.table import Result, Rule
-from deploy.frontend.traced.signals import Moved, Padded, Product, Side, Signal, Steps, StepSum, Value
+from deploy.frontend.traced.signals import Moved, Padded, Product, Signal, Steps, StepSum, Value
 from deploy.frontend.traced.walk import At, Walk
 
 
@@ -88,25 +89,12 @@ def _slice(
     walk: Walk, at: At, value: Value, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Result:
     if isinstance(value, Padded):
-        return _side(value, dim, start or 0, end)
+        return side(value, dim, range(size_of(value.dims[dim]))[start:end:step])
     s = walk.signal(value, at.name)
     dim %= len(s.dims)
     total = size_of(s.dims[dim])
     wanted = range(total)[start:end:step]
     return s if wanted == range(total) else _sliced(walk, at, s, dim, wanted)
-
-
-def _side(padded: Padded, dim: int, start: int, end: int | None) -> Padded | Side:
-    """A part of a border, for what is written there."""
-    dim %= len(padded.dims)
-    total = size_of(padded.dims[dim])
-    first, *_, last = (*range(total)[start:end], -1)
-    if (first, last + 1) == (0, total) or len(range(total)[start:end]) == total:
-        return padded
-    width = padded.width
-    if dim < len(padded.dims) - 2 or len(range(total)[start:end]) != width or first not in (0, total - width):
-        raise Refused("a part of a padded image that is not one of its borders; allowed: borders, to write them")
-    return Side(padded=padded, dim=dim, end=first != 0)
 
 
 def _sliced(walk: Walk, at: At, s: Signal, dim: int, wanted: range) -> Signal:
@@ -155,7 +143,7 @@ def _written_slice(
     dim %= len(at.shape)
     wanted = range(at.shape[dim])[start:end:step]
     if isinstance(value, Padded):
-        return _bordered(value, source, dim, wanted)
+        return bordered(value, source, dim, wanted)
     if len(wanted) == at.shape[dim]:
         return source
     if len(wanted) == 1 and isinstance(source, Signal) and not source.dims[dim]:
@@ -164,19 +152,8 @@ def _written_slice(
     raise Refused("a part of a signal is written; allowed: a time step of it, or the border of a padded image")
 
 
-def _bordered(padded: Padded, source: Value | Tensor, dim: int, wanted: range) -> Padded:
-    if isinstance(source, Padded):  # written through a view of all of it
-        return source
-    side = _side(padded, dim, wanted.start, wanted.stop)
-    if not isinstance(source, Tensor) or not isinstance(side, Side):
-        raise Refused("a signal is written into the border of an image; allowed: constants")
-    lead = len(padded.dims) - 3
-    values = source.double().movedim(lead, 0).flatten(1)  # [C, everything else]
-    if not torch.equal(values, values[:, :1].expand_as(values)):
-        raise Refused("different values are written into the border of an image; allowed: one for each channel")
-    channels = size_of(padded.dims[lead])
-    row = tuple(values[:, 0].expand(channels).tolist())
-    return replace(padded, written=(*padded.written, (side.dim, side.end, row)))
+def _padded(walk: Walk, at: At, value: Value, sizes: list[int], fill: float = 0.0) -> Result:
+    return padded(walk, at, value, sizes, float(fill))
 
 
 def _copied(walk: Walk, at: At, _value: Value | Tensor, source: Value | Tensor, *_: Any) -> Result:
@@ -210,6 +187,7 @@ RULES: dict[str, Rule] = {
     "aten.select_scatter.default": _written,
     "aten.slice_scatter.default": _written_slice,
     "aten.copy.default": _copied,
+    "aten.constant_pad_nd.default": _padded,
     str(operator.getitem): _item,
     "aten.full_like.default": _constant_like(None),
     **dict.fromkeys(("aten.zeros_like.default", "aten.empty_like.default"), _constant_like(0.0)),
