@@ -12,6 +12,7 @@ import nir
 import numpy as np
 
 from deploy.frontend.traced.draft import Conv, Draft
+from deploy.frontend.traced.spreading import place
 from deploy.frontend.traced.walk import Place
 
 FIRED = 0.5  # threshold of a single spike
@@ -26,7 +27,7 @@ def join(draft: Draft, attention: str, layers: dict[str, Place]) -> dict[str, Pl
         return layers
     own = len(set(parts)) == 3 and all(draft.heard_by(part) == [attention] for part in parts)
     if not own or not all(isinstance(draft.nodes[part], nir.LIF) for part in parts):
-        draft.sources[attention] = (draft.gate(f"{attention}.qkv", FIRED, *_placed(draft, parts)),)
+        draft.sources[attention] = (draft.gate(f"{attention}.qkv", FIRED, *place(draft, parts)),)
         return layers
     sources = _side_by_side(draft, [draft.sources[part] for part in parts])
     nodes = [draft.nodes[part] for part in parts]
@@ -52,8 +53,8 @@ def _side_by_side(draft: Draft, sources: Sequence[tuple[str, ...]]) -> tuple[str
     if all(len(own) == 1 for own in sources):
         parts = [own[0] for own in sources]
         joined = _joined_convolution(draft, parts)
-        return _placed(draft, parts) if joined is None else (joined,)
-    return tuple(_placed(draft, [_summed(draft, own) for own in sources]))
+        return place(draft, parts) if joined is None else (joined,)
+    return tuple(place(draft, [_summed(draft, own) for own in sources]))
 
 
 def _summed(draft: Draft, own: tuple[str, ...]) -> str:
@@ -88,14 +89,3 @@ def _joined_convolution(draft: Draft, parts: Sequence[str]) -> str | None:
 
 def _form(conv: Conv) -> tuple[object, ...]:
     return conv.weight.shape, conv.groups, conv.window
-
-
-def _placed(draft: Draft, parts: Sequence[str]) -> tuple[str, ...]:
-    """Nodes that each hold one part in its channels of all, and zeros in the others."""
-    widths = [draft.shapes[part][0] for part in parts]
-    total, first, placed = sum(widths), 0, []
-    for part, width in zip(parts, widths, strict=True):
-        matrix = np.eye(total)[:, first : first + width]
-        placed.append(draft.mixed(f"{part}.place{first}", part, matrix))
-        first += width
-    return tuple(placed)

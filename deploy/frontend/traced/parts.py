@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from deploy.frontend.traced.axes import Refused, new_dim
-from deploy.frontend.traced.signals import Signal, Steps, Value
+from deploy.frontend.traced.axes import Refused, new_dim, size_of
+from deploy.frontend.traced.pairing import paired
+from deploy.frontend.traced.signals import Signal, Steps, Value, fresh
+from deploy.frontend.traced.spreading import place
 from deploy.frontend.traced.walk import At, Walk
 
 PIXELS = "a part of the image is taken, or several channels with pixels between; allowed: parts of the channels"
@@ -67,3 +69,37 @@ def joined(walk: Walk, parts: Sequence[Signal], dim: int, *, new: bool = False) 
     if walk.time is None or [s.step for s in parts] != list(range(walk.time.size)):
         raise Refused(f"the time steps {[s.step for s in parts]} are joined; allowed: all {walk.steps}, in order")
     return replace(first, step=None, dims=(*first.dims[:dim], (walk.time, *rest), *behind))
+
+
+def beside(walk: Walk, parts: Sequence[Signal], dim: int, name: str) -> Signal:
+    """Signals joined along the dimension of their channels: each is put into its channels, and they are summed."""
+    first, *others = (_channels_at(walk, s, dim, name) for s in parts)
+    widths = [size_of(s.image.channels) for s in (first, *others)]
+    placed, step, averaged = [first], first.step, first.averaged
+    for s in others:
+        step, averaged = walk.together(placed[0], s)
+        a, b = paired(_without(first, dim), _without(fresh(s, but=walk.shared), dim))
+        if a.image != b.image:
+            raise Refused("signals of different images are joined; allowed: the same rows and columns")
+        placed.append(s)
+    channels = new_dim(sum(widths))
+    nodes = place(walk.draft, [s.node for s in placed])
+    node = walk.draft.sum(name, *nodes)
+    if all(s.node in walk.draft.spiking for s in placed):
+        walk.draft.spiking.add(node)
+    dims = (*first.dims[:dim], channels, *first.dims[dim + 1 :])
+    image = replace(first.image, channels=channels)
+    return replace(first, node=node, dims=dims, image=image, step=step, averaged=averaged)
+
+
+def _channels_at(walk: Walk, s: Signal, dim: int, name: str) -> Signal:
+    s = walk.whole(s, name)
+    if set(s.dims[dim]) != set(s.image.channels):
+        raise Refused("signals are joined along pixels or tokens; allowed: along channels, or the time steps of one")
+    return walk.ordered(s, s.dims[dim], name, "a concatenation")
+
+
+def _without(s: Signal, dim: int) -> Signal:
+    """The signal without its channels."""
+    image = replace(s.image, channels=())
+    return replace(s, dims=(*s.dims[:dim], (), *s.dims[dim + 1 :]), image=image)

@@ -1,10 +1,10 @@
 """Values of a traced graph: what a tensor of the model is in terms of NIR nodes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from deploy.frontend.traced.axes import Axis, Dim, Swap, new_dim, size_of, swapped
+from deploy.frontend.traced.axes import Axis, Dim, Swap, new_dim, size_of, split, swapped
 from deploy.ir.types import Shape
 
 
@@ -170,3 +170,9 @@ def fresh(value: Moved, *, but: Iterable[Axis] = ()) -> Moved:
     factors = value.factors if isinstance(value, Product) else (value,)
     axes = {axis for dim in value.dims for axis in dim} | {axis for factor in factors for axis in factor.axes}
     return value.swapped({a: (Axis(a.size),) for a in axes if a.kind == "place" and a not in kept})
+
+
+def viewed(value: Moved, shape: Sequence[int]) -> Moved:
+    """The value as a tensor of another shape, with the same entries in the same order; raises `Refused` for a mixture."""
+    swap, dims = split(tuple(axis for dim in value.dims for axis in dim), shape)
+    return replace(value.swapped(swap), dims=dims)

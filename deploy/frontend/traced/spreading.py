@@ -1,4 +1,6 @@
-"""Broadcasting by convolutions of ones: a value for every channel that repeats it, and for every pixel."""
+"""Convolutions that only bring values to places: to channels and pixels that repeat them, to their channels of many."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -52,3 +54,14 @@ def _pixels(draft: Draft, name: str, source: str, have: Image, want: Image) -> s
     return draft.conv(
         f"{name}.spread", Conv(weight=ones, bias=np.zeros(channels), groups=channels, window=window), source
     )
+
+
+def place(draft: Draft, parts: Sequence[str]) -> tuple[str, ...]:
+    """Nodes that each hold one part in its channels of all, and zeros in the others; their sum has all parts."""
+    widths = [draft.shapes[part][0] for part in parts]
+    total, first, placed = sum(widths), 0, []
+    for part, width in zip(parts, widths, strict=True):
+        matrix = np.eye(total)[:, first : first + width]
+        placed.append(draft.mixed(f"{part}.place{first}", part, matrix))
+        first += width
+    return tuple(placed)

@@ -6,6 +6,7 @@ The model runs once as it is, so that it is known what its neurons return; then 
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,8 @@ def trace(model: nn.Module, example: Tensor, neurons: Mapping[str, nn.Module]) -
     for operation in KEPT_WHOLE:
         table.pop(operation, None)
     calls = run_as_it_is(model, example, neurons).calls
-    with unchanged(model), torch.no_grad(), opaque(neurons, calls):
+    with unchanged(model), torch.no_grad(), opaque(neurons, calls), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated", FutureWarning)  # its own
         try:
             program = torch.export.export(model, (example.clone(),), strict=False).run_decompositions(table)
         except GuardOnDataDependentSymNode as error:

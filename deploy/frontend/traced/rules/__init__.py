@@ -4,7 +4,8 @@ A rule takes the walk, where it stands, and the operation's arguments: signals i
 tensors. It raises `Refused` for what has no counterpart.
 """
 
-from deploy.frontend.traced.rules import arithmetic, layers, pooling, reduction, views
+from deploy.frontend.traced.rules import arithmetic, convolutions, layers, pooling, reduction, views
 from deploy.frontend.traced.rules.table import Rule
 
-RULES: dict[str, Rule] = {**views.RULES, **arithmetic.RULES, **layers.RULES, **pooling.RULES, **reduction.RULES}
+FILES = (views, arithmetic, convolutions, layers, pooling, reduction)
+RULES: dict[str, Rule] = {operation: rule for file in FILES for operation, rule in file.RULES.items()}

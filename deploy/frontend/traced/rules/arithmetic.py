@@ -8,7 +8,7 @@ from torch import Tensor
 
 from deploy.frontend.traced.axes import Refused
 from deploy.frontend.traced.constants import with_constant
-from deploy.frontend.traced.parts import joined
+from deploy.frontend.traced.parts import beside, joined
 from deploy.frontend.traced.rules.table import Result, Rule
 from deploy.frontend.traced.signals import Product, Signal, StepSum, Value
 from deploy.frontend.traced.walk import At, Walk
@@ -161,7 +161,7 @@ def _concatenated(walk: Walk, at: At, parts: list[Any], dim: int = 0) -> Result:
         return signals[0]
     if all(s.form == signals[0].form for s in signals):
         return joined(walk, signals, dim)
-    raise Refused("signals are joined along a dimension; allowed: the time steps of one signal")
+    return beside(walk, signals, dim, at.name)
 
 
 RULES: dict[str, Rule] = {

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deploy.frontend.traced.axes import Dim, Refused, flat, new_dim, size_of, split
+from deploy.frontend.traced.axes import Dim, Refused, new_dim, size_of
 from deploy.frontend.traced.borders import bordered, padded, side
 from deploy.frontend.traced.parts import filled, part_of_time, picked
 from deploy.frontend.traced.rules.table import Result, Rule
-from deploy.frontend.traced.signals import Moved, Padded, Product, Signal, Steps, StepSum, Value
+from deploy.frontend.traced.signals import Padded, Product, Signal, Steps, StepSum, Value, viewed
 from deploy.frontend.traced.walk import At, Walk
 
 
@@ -25,15 +25,10 @@ def _same(walk: Walk, at: At, value: Value, *_: Any, **__: Any) -> Result:
 
 def _view(walk: Walk, at: At, value: Value, _sizes: Any) -> Result:
     if isinstance(value, StepSum):
-        return replace(value, signal=_viewed(value.signal, at.shape))
+        return replace(value, signal=viewed(value.signal, at.shape))
     if isinstance(value, Product):
-        return _viewed(value, at.shape)
-    return _viewed(walk.signal(value, at.name), at.shape)
-
-
-def _viewed(s: Moved, shape: tuple[int, ...]) -> Moved:
-    swap, dims = split(flat(s.dims), shape)
-    return replace(s.swapped(swap), dims=dims)
+        return viewed(value, at.shape)
+    return viewed(walk.signal(value, at.name), at.shape)
 
 
 def _permute(walk: Walk, at: At, value: Value, order: list[int]) -> Result:
