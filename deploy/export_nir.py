@@ -1,13 +1,15 @@
 # PYTHON_ARGCOMPLETE_OK
-"""Export a checkpoint to a NIR file and prove that it gives the model's spikes; without arguments, the shipped one.
+"""Export a network to a NIR file and prove that it gives PyTorch's spikes; without arguments, the one that ships.
 
     python deploy/export_nir.py                                       # the shipped network, to runs/model.nir
     python deploy/export_nir.py --checkpoint runs/tiny/checkpoint.safetensors --out runs/mine.nir
     python deploy/export_nir.py --checkpoint published.pyth --head-dim 64 --out runs/published.nir
     python deploy/export_nir.py --checkpoint small.safetensors --portable --dt 1e-4     # for snnTorch
+    python deploy/export_nir.py --model my_net.py:build --axes TBCHW --out runs/mine.nir   # any spiking PyTorch model
     python deploy/export_nir.py --json | jq .spikes_compared          # for scripts
 
---portable writes only nodes that stock simulators import (docs/nir_portable.md).
+--portable writes only nodes that stock simulators import (docs/nir_portable.md). --model runs code of the module that
+it names: a function that returns a model, or a model and an example of its input (docs/from_torch.md).
 """
 
 import argparse
@@ -28,6 +30,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--checkpoint", type=Path, help=".safetensors, or an authors' .pyth (default: the one that ships)")
     add("--head-dim", type=positive_int, default=64, help="channels of a head, of an authors' .pyth")
+    add("--model", metavar="MODULE:FUNCTION", help="function that builds a spiking model; also FILE.py:FUNCTION")
+    add("--weights", type=Path, help="weights of --model: .safetensors, or what torch.save wrote")
+    add("--example", type=Path, help="input of --model: .npy or .pt (default: what the function returns)")
+    add("--axes", help="axes of that input, a letter each: T time, B batch, C H W, or N; without T an image")
     add("--out", type=Path, help="file to write (default: runs/model.nir, or runs/portable.nir)")
     add("--force", action="store_true", help="overwrite --out")
     add("--portable", action="store_true", help="only nodes that stock simulators import")
@@ -52,10 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps({"out": str(file), "nodes": len(nodes), **dataclasses.asdict(check)}))
         return
     console.print(node_table(exported.graph))
-    logits = "" if check.logit_error is None else f", logits within {check.logit_error:.1e}"
+    output = "" if exported.output_error is None else f", outputs within {exported.output_error:.1e}"
     console.print(
         f"PyTorch = NIR on {exported.clips} clips: {check.spikes_compared:,} spikes compared (every layer, every time "
-        f"step), {check.ties} differ at ties{logits}"
+        f"step), {check.ties} differ at ties{output}"
     )
     console.print(f"written: {file} ({size(file.stat().st_size)})")
 

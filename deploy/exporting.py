@@ -1,4 +1,4 @@
-"""An export carried out: a checkpoint becomes a NIR file that is found to give PyTorch's spikes."""
+"""An export carried out: a checkpoint, or a model of the user's own, becomes a NIR file that gives PyTorch's spikes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,11 @@ from deploy.clips.read import example_clips
 from deploy.clips.source import InputFormat
 from deploy.frontend import portable
 from deploy.frontend.export import export_checkpoint
+from deploy.frontend.factory import load_model
 from deploy.gates.export import ExportCheck, check_export
+from deploy.gates.imported import ImportCheck
 from deploy.gates.spikes import TIE_MARGIN
+from deploy.importing import from_torch
 from deploy.ir.graph import write_nir
 from deploy.pipeline import Say
 from deploy.request import ExportRequest
@@ -27,16 +30,23 @@ class Exported:
 
     graph: nir.NIRGraph
     file: Path
-    check: ExportCheck
+    check: ExportCheck | ImportCheck
     clips: int  # that were compared
+
+    @property
+    def output_error(self) -> float | None:
+        """Largest difference of the outputs; None for a graph that ends before the readout."""
+        return self.check.output_error if isinstance(self.check, ImportCheck) else self.check.logit_error
 
 
 def export(request: ExportRequest, say: Say = lambda line: None) -> Exported:
-    """Write the NIR file of a checkpoint; `say` gets the size of a portable form before it is made.
+    """Write the NIR file of a checkpoint or a model; `say` gets the size of a portable form before it is made.
 
-    Raises `InputError` for a checkpoint that cannot be read and for a portable form of too many neurons, `GateError`
-    where the graph does not give PyTorch's spikes; then nothing is written.
+    Raises `InputError` for a checkpoint or model that cannot be read and for a portable form of too many neurons,
+    `GateError` where the graph does not give PyTorch's spikes; then nothing is written.
     """
+    if request.model is not None:
+        return _own_model(request, request.model, request.axes or "")
     model, graph = export_checkpoint(Path(request.checkpoint or TINY_CHECKPOINT), head_dim=request.head_dim)
     tie_margin = TIE_MARGIN
     if request.portable:
@@ -46,6 +56,16 @@ def export(request: ExportRequest, say: Say = lambda line: None) -> Exported:
         check = check_export(model, graph, clips, tie_margin=tie_margin)
     write_nir(graph, request.file)
     return Exported(graph=graph, file=request.file, check=check, clips=len(clips))
+
+
+def _own_model(request: ExportRequest, factory: str, axes: str) -> Exported:
+    weights, example = (None if path is None else Path(path) for path in (request.weights, request.example))
+    model, clips = load_model(factory, weights=weights, example=example)
+    imported = from_torch(model, clips, axes=axes)
+    with working("comparing PyTorch and NIR, spike by spike"):
+        check = imported.check(clips)
+    write_nir(imported.graph, request.file)
+    return Exported(graph=imported.graph, file=request.file, check=check, clips=check.clips)
 
 
 def _portable(graph: nir.NIRGraph, request: ExportRequest, say: Say) -> nir.NIRGraph:

@@ -221,10 +221,14 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
-    """A checkpoint to write as a NIR file; raises `InputError` for a contradiction, and for a file in the way."""
+    """A network to write as a NIR file; raises `InputError` for a contradiction, and for a file in the way."""
 
     checkpoint: str | Path | None = None  # None: the one that ships
     head_dim: int = 64  # channels of a head, of an authors' .pyth
+    model: str | None = None  # MODULE:FUNCTION or FILE.py:FUNCTION that builds a model of the user's own
+    weights: str | Path | None = None  # of that model: .safetensors, or what torch.save wrote
+    example: str | Path | None = None  # of its input: .npy or .pt; None: what the function returns with the model
+    axes: str | None = None  # of its input, a letter each: T time, B batch, C H W (or N)
     out: str | Path | None = None  # file to write; None: runs/model.nir, or runs/portable.nir
     force: bool = False  # overwrite `out`; the shipped network's file is written anew where the user names none
     portable: bool = False  # only nodes that stock simulators import
@@ -237,7 +241,25 @@ class ExportRequest:
         positive_int.check("--max-neurons", self.max_neurons)
         if not self.portable and (self.dt_s is not None or self.max_neurons is not None):
             raise InputError("--dt and --max-neurons are for --portable; leave them out, or add it")
-        require_new(self.file, force=self.force or (self.out is None and self.checkpoint is None))
+        self._check_model()
+        require_new(self.file, force=self.force or self._shipped)
+
+    @property
+    def _shipped(self) -> bool:
+        """Whether the network that ships is written to where it usually lies."""
+        return self.out is None and self.checkpoint is None and self.model is None
+
+    def _check_model(self) -> None:
+        """A model of the user's own stands alone, and says what the axes of its input are."""
+        given = [name for name in ("weights", "example", "axes") if getattr(self, name) is not None]
+        if self.model is None and given:
+            raise InputError(f"--{given[0]} is for --model; leave it out, or add it")
+        if self.model is not None and self.axes is None:
+            raise InputError(
+                "--model without --axes; add what the axes of its input are, a letter each: TBCHW, BCHW, .."
+            )
+        if self.model is not None and (self.checkpoint is not None or self.portable):
+            raise InputError("--checkpoint and --portable are for an SVFormer; leave them out with --model")
 
     @property
     def file(self) -> Path:

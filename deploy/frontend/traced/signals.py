@@ -173,6 +173,6 @@ def fresh(value: Moved, *, but: Iterable[Axis] = ()) -> Moved:
 
 
 def viewed(value: Moved, shape: Sequence[int]) -> Moved:
-    """The value as a tensor of another shape, with the same entries in the same order; raises `Refused` for a mixture."""
+    """The value as a tensor of another shape, with its entries in the same order; raises `Refused` for a mixture."""
     swap, dims = split(tuple(axis for dim in value.dims for axis in dim), shape)
     return replace(value.swapped(swap), dims=dims)

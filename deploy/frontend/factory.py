@@ -1,0 +1,151 @@
+"""A model that the user's own code builds: the function that builds it, its weights, an example of its input.
+
+Code runs from the module that the user names, and from nothing else: weights and examples are read as numbers.
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import pickle
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from svformer.common.errors import InputError
+
+HOLDERS = ("model", "state_dict", "model_state_dict", "net")  # keys under which checkpoints hold the weights
+PARALLEL = "module."  # what torch's DataParallel puts in front of the names
+
+
+def load_model(factory: str, *, weights: Path | None, example: Path | None) -> tuple[nn.Module, Tensor]:
+    """The model in evaluation mode and an example of its input, of its precision.
+
+    `factory` is MODULE:FUNCTION or FILE.py:FUNCTION; the function takes nothing and returns a model, or a model and an
+    example. `weights` is a .safetensors or what torch.save wrote, `example` a .npy or a tensor that torch.save wrote.
+    Raises `InputError` for what cannot be found, read or put together.
+    """
+    built = _built(factory)
+    model, given = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{factory} returns {type(built).__name__}; allowed: a torch.nn.Module, or one and an example")
+    if weights is not None:
+        _load_weights(model, weights)
+    found = given if example is None else _tensor(example)
+    if not isinstance(found, Tensor):
+        raise InputError(f"{factory} returns no example; give one with --example FILE, or return (model, example)")
+    floating = next((p.dtype for p in model.parameters() if p.dtype.is_floating_point), found.dtype)
+    return model.eval(), found.to(floating)
+
+
+def _built(factory: str) -> Any:
+    """What the function of MODULE:FUNCTION or FILE.py:FUNCTION returns."""
+    place, _, name = factory.rpartition(":")
+    if not place or not name.isidentifier():
+        raise InputError(f"--model {factory}; allowed: MODULE:FUNCTION or FILE.py:FUNCTION")
+    with _beside(Path(place).parent if place.endswith(".py") else Path.cwd()):
+        module = _file(Path(place)) if place.endswith(".py") else _module(place)
+        function = getattr(module, name, None)
+        if not callable(function):
+            raise InputError(f"--model {factory}: {place} has no function {name}")
+        return function()
+
+
+def _file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"--model {path}: no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # a library that the module itself misses
+        raise InputError(f"--model {name}: no such module here or among the installed ones") from error
+
+
+@contextlib.contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """Inside the block a folder's modules can be imported, as for a script in it."""
+    place = str(folder.resolve())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        sys.path.remove(place)
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    found = _state(path)
+    names = set(model.state_dict())
+    missing, unknown = sorted(names - found.keys()), sorted(found.keys() - names)
+    if missing or unknown:
+        raise InputError(
+            f"{path}: weights of another model: {len(missing)} missing ({', '.join(missing[:3])}), {len(unknown)} "
+            f"unknown ({', '.join(unknown[:3])})"
+        )
+    try:
+        model.load_state_dict(dict(found))
+    except RuntimeError as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _state(path: Path) -> Mapping[str, Tensor]:
+    """Weights by name; a checkpoint may hold them under a key beside others, or of a parallel model."""
+    found = load_safe(path) if path.suffix == ".safetensors" else load_plain(path)
+    held = next((found[key] for key in HOLDERS if isinstance(found, dict) and isinstance(found.get(key), dict)), found)
+    if not isinstance(held, dict) or not all(isinstance(value, Tensor) for value in held.values()):
+        raise InputError(f"{path}: no weights; allowed: a dictionary of tensors, or one under {', '.join(HOLDERS)}")
+    if held and all(name.startswith(PARALLEL) for name in held):
+        return {name.removeprefix(PARALLEL): value for name, value in held.items()}
+    return held
+
+
+def load_safe(path: Path) -> Any:
+    """What a .safetensors file holds."""
+    _require(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable .safetensors file ({error})") from error
+
+
+def load_plain(path: Path) -> Any:
+    """What torch.save wrote, without running code of the file."""
+    _require(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: not readable as numbers alone; save the weights by themselves: torch.save(model.state_dict(), ..)"
+        ) from error
+
+
+def _tensor(path: Path) -> Tensor:
+    if path.suffix != ".npy":
+        return load_plain(path)
+    _require(path)
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a readable array ({error})") from error
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
