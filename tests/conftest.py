@@ -48,6 +48,7 @@ COMPILER_WITH_TORCH = (
         "silent_neurons",
         "units",
         "loop_delay",
+        "group_rows",
         "whole_graphs",
         "random_graphs",
         "reference",

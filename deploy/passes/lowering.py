@@ -18,6 +18,7 @@ from deploy.passes.chain_choice import Merge
 from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.passes.drop_markers import drop_markers
 from deploy.passes.from_nir import from_nir
+from deploy.passes.group_rows import group_rows
 from deploy.passes.merge_linear_chains import merge_linear_chains, read_merge
 from deploy.passes.normalise_gains import normalise_gains
 from deploy.passes.split_relays import split_relays
@@ -53,6 +54,8 @@ LOWERING: dict[Callable[..., Network], Pass] = {
     split_relays: lambda network, options: split_relays(network, weight_bits=options.weight_bits),
     # channels of neurons whose weights are far smaller or larger than the others' get a unit of their own
     balance_rows: lambda network, options: balance_rows(network),
+    # rows of what sends real numbers, which share its unit, get an exponent for each size instead
+    group_rows: lambda network, options: group_rows(network, weight_bits=options.weight_bits),
 }
 
 

@@ -10,7 +10,15 @@ from hardware import load_chip
 
 def test_every_pass_is_a_step_and_none_changes_the_result(exported) -> None:
     steps = list(lowering_steps(exported.graph))
-    passes = ["from_nir", "merge_linear_chains", "drop_markers", "normalise_gains", "split_relays", "balance_rows"]
+    passes = [
+        "from_nir",
+        "merge_linear_chains",
+        "drop_markers",
+        "normalise_gains",
+        "split_relays",
+        "balance_rows",
+        "group_rows",
+    ]
     assert [step.name for step in steps] == passes
     assert all(step.what.endswith(".") and "\n" not in step.what for step in steps)
     expected = interpret(exported.graph, exported.frames_NTCHW)["output"][:, -1]

@@ -41,7 +41,7 @@ ROOMS = {
     "deploy": (
         *("errors", "ir", "engine", "clips", "frontend", "passes", "exchange"),
         *("arguments", "lava_network", "gates", "costs", "execution", "report", "pipeline", "comparison"),
-        *("request", "exporting", "importing", "preparation", "session"),
+        *("request", "importing", "exporting", "preparation", "session"),
         *("export_nir", "run_lava", "compare"),
     ),
 }
