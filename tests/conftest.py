@@ -55,6 +55,7 @@ COMPILER_WITH_TORCH = (
         "soft_reset",
         "subtract_lif",
         "max_pool",
+        "move_biases",
     ),
     *("split_relays", "statistics", "stock_simulators", "tables"),
 )

@@ -20,6 +20,7 @@ from deploy.passes.drop_markers import drop_markers
 from deploy.passes.from_nir import from_nir
 from deploy.passes.group_rows import group_rows
 from deploy.passes.merge_linear_chains import merge_linear_chains, read_merge
+from deploy.passes.move_biases import move_biases
 from deploy.passes.normalise_gains import normalise_gains
 from deploy.passes.split_relays import split_relays
 
@@ -50,6 +51,8 @@ LOWERING: dict[Callable[..., Network], Pass] = {
     drop_markers: lambda network, options: drop_markers(network),
     # what a gain has in common over time goes into the weights
     normalise_gains: lambda network, options: normalise_gains(network),
+    # a relay of a chip has no bias; the neurons that hear it have one anyway
+    move_biases: lambda network, options: move_biases(network),
     # sums too coarse for the weights of spikes get a finer relay in front
     split_relays: lambda network, options: split_relays(network, weight_bits=options.weight_bits),
     # channels of neurons whose weights are far smaller or larger than the others' get a unit of their own

@@ -33,13 +33,13 @@ from deploy.ir.rounding import round_decay, round_gain
 from deploy.ir.types import Array, Values
 from deploy.passes.bounds import float_ranges, prove
 from deploy.passes.calibrate import Calibration
+from deploy.passes.drifts import NO_DRIFT, pass_drifts_on
 from deploy.passes.scales import Scales, choose_scales
 from deploy.passes.schedule import schedule
 from deploy.passes.silent_neurons import mark_silent
 from deploy.passes.statistics import chunks
 from svformer.common.errors import InputError
 
-NO_DRIFT: Array = np.zeros((1, 1, 1))
 FILLS = (0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5)  # shares of the registers to fill; rounding can raise a worst case
 
 
@@ -84,6 +84,7 @@ def _quantize(network: Network, calibration: Calibration, weight_bits: int, fill
         connection, drift = _connection(c, scales)
         connections.append(connection)
         drifts[c.target] = drifts.get(c.target, NO_DRIFT) + drift
+    drifts = pass_drifts_on(network, drifts)
     quantized = _assembled(network, scales, connections, drifts)
     if losses := _shift_losses(quantized, calibration):
         for target, loss in losses.items():

@@ -28,7 +28,7 @@ class Attention(WithoutWeights):
     in_shape: Shape
     scale: float
 
-    passes_on, keeps_unit = False, False
+    passes_on, keeps_unit, is_linear = False, False, False
 
     @property
     def out_shape(self) -> Shape:

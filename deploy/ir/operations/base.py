@@ -41,6 +41,10 @@ class Operation(Protocol):
         """Whether the result counts in the unit of its input, so that source and target can share one scale."""
 
     @property
+    def is_linear(self) -> bool:
+        """Whether the result for a sum is the sum of the results."""
+
+    @property
     def factor(self) -> float | None:
         """The one number that multiplies the result; None for an operation with weights."""
 

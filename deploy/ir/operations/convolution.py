@@ -38,7 +38,7 @@ class Convolution:
     geometry: ConvGeometry
     trained_bits: int | None = None  # width of the grid that the weights were trained on; passes must keep it
 
-    passes_on, keeps_unit = False, False
+    passes_on, keeps_unit, is_linear = False, False, True
     factor = None
 
     @property

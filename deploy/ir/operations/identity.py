@@ -21,7 +21,7 @@ class Identity(WithoutWeights):
     in_shape: Shape
     out_shape: Shape
 
-    passes_on, keeps_unit = True, True
+    passes_on, keeps_unit, is_linear = True, True, True
     factor = 1.0
 
     @property

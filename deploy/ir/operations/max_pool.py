@@ -24,7 +24,7 @@ class MaxPool(WithoutWeights):
 
     geometry: PoolGeometry
 
-    passes_on, keeps_unit = False, True
+    passes_on, keeps_unit, is_linear = False, True, False
     factor = 1.0
 
     @property

@@ -161,7 +161,7 @@ class IntReceiver(IntPopulation, Protocol):
         """What Lava's own LIFReset and Dense cannot do of it."""
 
 
-def changes_with_time(bias: IntArray) -> bool:
+def changes_with_time(bias: Values) -> bool:
     """Whether a bias that broadcasts to (C, H, W) or [T, C, H, W] differs between time steps: no chip stores that."""
     return bias.ndim > len(("C", "H", "W"))
 
