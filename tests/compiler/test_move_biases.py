@@ -123,7 +123,7 @@ def test_the_result_itself_keeps_its_bias() -> None:
 
 @pytest.mark.parametrize("stuck", ["the output", "a max pool behind it"])
 def test_into_a_relay_that_cannot_pass_it_on_none_is_moved(stuck: str) -> None:
-    """Input -> relay -> relay with a bias -> max pool -> output, or no further: one of both would keep a bias anyway."""
+    """Input -> relay -> relay -> max pool -> output, or no further: one of both relays would keep a bias anyway."""
     populations: dict[str, Population] = {"in": Input(shape=SHAPE)}
     populations |= {"sum": reals.relay(SHAPE, [0.5, 0.25]), "second": reals.relay(SHAPE, [1.0, 1.0])}
     links = [reals.link("in", "sum", reals.same(SHAPE)), reals.link("sum", "second", reals.same(SHAPE))]
