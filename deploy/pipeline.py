@@ -7,7 +7,6 @@ run       clips in batches through three executions (float NIR interpreter, inte
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import nir
 import numpy as np
@@ -16,7 +15,9 @@ from deploy.clips.read import known_range, load_clips
 from deploy.clips.source import ClipSource, check_fits, input_format
 from deploy.costs.budget import require_cores, require_neurons
 from deploy.costs.resources import layer_resources
-from deploy.exchange.integers import TAKEN, holds_integers, integers_of
+from deploy.exchange.integers import holds_integers
+from deploy.exchange.netx.holds import LARGEST, require_held
+from deploy.execution import given
 from deploy.execution.backends import RunOptions, backend_of
 from deploy.execution.batch import BATCH, RunSpec
 from deploy.execution.collect import InProcess, Runner, collect
@@ -34,22 +35,20 @@ from deploy.execution.resume import ResultFolder
 from deploy.execution.tally import KEPT_CLIPS, Tally
 from deploy.gates.fidelity import fidelity, summary, warnings
 from deploy.ir.contracts import check_integer
-from deploy.ir.exact import exact_network
 from deploy.ir.integer import IntNetwork, as_images
 from deploy.ir.interpreter import interpret
-from deploy.ir.intervals import Headroom
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
 from deploy.ir.storage import widest_weight_bits
 from deploy.ir.types import Frames
-from deploy.passes.bounds import in_order, prove
+from deploy.passes.bounds import in_order, prove, proven
 from deploy.passes.calibrate import calibrate
 from deploy.passes.chain_choice import Merge
 from deploy.passes.chip_form import chip_form
 from deploy.passes.defaults import DEFAULT_MERGE, Form, Step
 from deploy.passes.from_nir import from_nir, graph_frames
 from deploy.passes.loop_speed import require_time
-from deploy.passes.lowering import LoweringOptions, LoweringStep, passes
+from deploy.passes.lowering import LoweringOptions, passes
 from deploy.passes.merge_linear_chains import has_chains, read_merge
 from deploy.passes.probes import SpikeCounts
 from deploy.passes.quantize import quantize_calibrated
@@ -85,6 +84,8 @@ def _lower(draft: Draft) -> Iterator[str]:
     draft.lowered = list(passes(draft.unmerged, options))
     if draft.max_cores is not None:
         require_neurons({name: int(np.prod(r.shape)) for name, r in draft.network.receivers.items()}, draft.max_cores)
+    if draft.for_netx:
+        require_held(draft.network)
     yield f"lowered: {len(draft.graph.nodes)} nodes -> {len(draft.network.populations)} populations"
     yield from (f"  {note}" for note in draft.network.notes)
 
@@ -100,22 +101,21 @@ def _calibrate(draft: Draft) -> Iterator[str]:
 def _quantize(draft: Draft) -> Iterator[str]:
     with working(f"choosing scales and exponents on {len(draft.clips)} clips"):
         draft.integer = quantize_calibrated(
-            draft.network, draft.calibration, weight_bits=draft.weight_bits, search=draft.search
+            draft.network,
+            draft.calibration,
+            weight_bits=draft.weight_bits,
+            search=draft.search,
+            largest_units=LARGEST if draft.for_netx else None,
         )
     check_integer(draft.integer, after="quantize")
-    yield from ()
+    if draft.for_netx:
+        yield f"for netx: no weight above {LARGEST} units, biases in whole ones; a run without .net may be finer"
 
 
 def _prove(draft: Draft) -> Iterator[str]:
     draft.headroom = prove(draft.integer)
-    bits, proven = widest_weight_bits(draft.integer), _proven(draft.headroom)
-    yield f"quantised on {len(draft.clips)} clips: {bits}-bit weights, 12-bit decays; {proven}"
-
-
-def _proven(headroom: Sequence[Headroom]) -> str:
-    tightest = max(headroom, key=lambda h: h.share)
-    fullest = f"the fullest, {tightest.where} ({tightest.what}), to {100 * tightest.share:.1f} % in the worst case"
-    return f"no register can overflow, {fullest}"
+    bits = widest_weight_bits(draft.integer)
+    yield f"quantised on {len(draft.clips)} clips: {bits}-bit weights, 12-bit decays; {proven(draft.headroom)}"
 
 
 def _compare(draft: Draft) -> Iterator[str]:
@@ -162,33 +162,8 @@ STEPS: dict[Step, Callable[[Draft], Iterator[str]]] = {
 }
 
 
-def _take(draft: Draft) -> Iterator[str]:
-    given = integers_of(draft.graph)
-    draft.unmerged = replace(exact_network(given), notes=(*given.notes, TAKEN))
-    clips_at_once(draft.unmerged, len(draft.clips))
-    draft.rates, draft.integer = {}, given
-    draft.lowered = [LoweringStep(name="integers", what="The integers of the file.", network=draft.unmerged)]
-    if draft.max_cores is not None:
-        require_neurons({name: int(np.prod(r.shape)) for name, r in given.receivers.items()}, draft.max_cores)
-    yield TAKEN
-
-
-def _nothing(draft: Draft) -> Iterator[str]:
-    yield from ()
-
-
-def _prove_given(draft: Draft) -> Iterator[str]:
-    draft.headroom = prove(draft.integer)
-    yield f"{widest_weight_bits(draft.integer)}-bit weights; {_proven(draft.headroom)}"
-
-
 # Of a graph that holds integers: what would choose or round them is left out.
-GIVEN: dict[Step, Callable[[Draft], Iterator[str]]] = {
-    **STEPS,
-    "read": _take,
-    **dict.fromkeys(("rate", "lower", "calibrate", "quantize"), _nothing),
-    "prove": _prove_given,
-}
+GIVEN = {**STEPS, **given.STEPS}
 
 
 def steps(draft: Draft) -> Iterator[tuple[Step, list[str]]]:
@@ -211,6 +186,7 @@ def deploy(
     search: bool = True,
     form: Form = "fused",
     max_cores: int | None = None,
+    for_netx: bool = False,
 ) -> Deployment:
     """Lower, quantise and schedule a graph by `STEPS`; each says what it did.
 
@@ -218,7 +194,14 @@ def deploy(
     more than `max_cores` of Loihi 2: as soon as its neurons are known, or else when it is scheduled.
     """
     draft = drafted(
-        graph, calibration, weight_bits=weight_bits, merge=merge, search=search, form=form, max_cores=max_cores
+        graph,
+        calibration,
+        weight_bits=weight_bits,
+        merge=merge,
+        search=search,
+        form=form,
+        max_cores=max_cores,
+        for_netx=for_netx,
     )
     return advance(draft, say).finished()
 
@@ -242,6 +225,7 @@ def drafted(
     search: bool = True,
     form: Form = "fused",
     max_cores: int | None = None,
+    for_netx: bool = False,
 ) -> Draft:
     """A deployment before its first step, with its calibration clips read (or as frames [N, T, *input shape])."""
     if isinstance(calibration, np.ndarray):
@@ -258,6 +242,7 @@ def drafted(
         search=search,
         form=form,
         max_cores=max_cores,
+        for_netx=for_netx,
     )
 
 

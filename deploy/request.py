@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.arguments import WIDTHS
-from deploy.exchange.endings import ENDINGS
+from deploy.exchange.endings import ENDINGS, NETX
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS, Blocks, Models
 from deploy.ir.dialects import CHOICES, DIALECT, DIALECTS
 from deploy.ir.machine import WEIGHT_BITS
@@ -62,7 +62,7 @@ class Request:
     chips: Sequence[str | Path] = ()  # chip files of the user's own, priced beside those that ship
     reference: str | Path | None = None  # spikes of another simulator to compare with
     max_cores: int | None = None  # of Loihi 2, by placement; a network that takes more is refused. None: any number
-    write_integer: str | Path | None = None  # file for the integer network: .nir
+    write_integer: str | Path | None = None  # file for the integer network: .nir, or .net for lava-dl's netx
     estimate: bool = False  # plan and fit alone, nothing is simulated
     out: str | Path | None = None  # folder for the results; None: runs/demo, /clips, /DATASET or /estimate
     resume: bool = False  # go on where an earlier run in `out` stopped
@@ -184,6 +184,11 @@ class Request:
             "stride": self.dataset.stride if self.dataset else None,
         }
         return {key: value for key, value in said.items() if value is not None}
+
+    @property
+    def for_netx(self) -> bool:
+        """Whether the integers are written for lava-dl's netx, so that they have to be of what it holds."""
+        return self.write_integer is not None and Path(self.write_integer).suffix == NETX
 
     @property
     def simulates(self) -> bool:

@@ -89,7 +89,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     max_cores_help = "refuse a network that takes more cores of Loihi 2 (its placement), before anything is simulated"
     add("--max-cores", type=positive_int, metavar="N", help=max_cores_help)
     add("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
-    write_help = "file for the integer network (docs/integer_files.md): .nir, which --nir takes as it is"
+    write_help = "file for the integer network (docs/integer_files.md): .nir, or .net for lava-dl's netx"
     add("--write-integer", type=Path, metavar="FILE", help=write_help)
     short = parser.add_mutually_exclusive_group()
     estimate_help = "simulate nothing: quantise, plan, and say what fits which chip"

@@ -65,6 +65,7 @@ def run(request: Request, say: Say = lambda line: None) -> Outcome:
         merge=prepared.merge,
         form=request.chosen_form,
         max_cores=request.max_cores,
+        for_netx=request.for_netx,
     )
     if request.write_integer is not None:
         _write(request.write_integer, deployment, say)

@@ -38,6 +38,7 @@ COMPILER_WITH_TORCH = (
     *("export", "fidelity", "interop", "interpreter_maps", "interpreter_neurons", "mapping", "merge_linear_chains"),
     *(
         "attention_kinds",
+        "netx_writing",
         "nir_graph",
         "nir_versions",
         "per_step",

@@ -29,7 +29,7 @@ class Deployment:
         plan: When every population of the integer network sees each frame.
         headroom: How full every register can get.
         classes: Names of the classes, where the graph says them.
-        calibration_clips: How many clips the scales were chosen on.
+        calibration_clips: How many clips the scales were chosen on; 0 for integers of a file.
         weight_bits: The width that was asked for, sign included.
         fixed_point: What rounding costs every layer, on the calibration clips.
         form: "fused", or "chip" (`deploy.passes.chip_form`).

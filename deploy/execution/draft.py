@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import nir
 
+from deploy.exchange.integers import holds_integers
 from deploy.execution.deployment import Deployment
 from deploy.execution.memory import clips_at_once
 from deploy.frontend.export import class_names
@@ -33,6 +34,7 @@ class Draft:
         search: Whether the best of several scales is searched, or the first that fits is taken.
         form: Whether attention and biases of relays stay as they are ("fused") or become what a Loihi 2 holds.
         max_cores: Cores of Loihi 2 that the network may take; None: any number.
+        for_netx: Whether it is written as a file for lava-dl's netx, which stores no exponents of weights and biases.
     """
 
     graph: nir.NIRGraph
@@ -43,6 +45,7 @@ class Draft:
     search: bool = True
     form: Form = "fused"
     max_cores: int | None = None
+    for_netx: bool = False
 
     unmerged: Network = field(init=False)
     rates: dict[str, float] = field(init=False)
@@ -75,7 +78,7 @@ class Draft:
             plan=self.plan,
             headroom=self.headroom,
             classes=class_names(self.graph.metadata),
-            calibration_clips=len(self.clips),
+            calibration_clips=0 if holds_integers(self.graph) else len(self.clips),
             weight_bits=self.weight_bits,
             fixed_point=self.fixed_point,
             form=self.form,

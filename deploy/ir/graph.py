@@ -55,8 +55,11 @@ def _content(path: Path) -> dict[str, Any]:
     except (OSError, *DAMAGED) as error:
         raise InputError(f"{path}: not a readable NIR file ({error}); export it again") from error
     if content is None:
-        held = "a network of lava-dl" if "layer" in found else f"HDF5 with {', '.join(found) or 'nothing'} inside"
+        if "layer" in found:
+            raise InputError(f"{path}: not a NIR file but a network of lava-dl; give it with --net")
+        held = ", ".join(found) or "nothing"
         raise InputError(
-            f"{path}: not a NIR file but {held}; allowed: what nir.write makes; export it again from the model"
+            f"{path}: not a NIR file but HDF5 with {held} inside; allowed: what nir.write makes; export it again from "
+            "the model"
         )
     return content

@@ -5,7 +5,7 @@ together, population by population, so that each comes after those that send it 
 whatever their neurons receive, so loops of spikes end the chain.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.intervals import SUM, Headroom, Interval
@@ -58,6 +58,13 @@ def prove(network: IntNetwork) -> list[Headroom]:
     found, _ = _worst_cases(network, {})
     _refuse_overflows(found)
     return in_order(network, found)
+
+
+def proven(headroom: Sequence[Headroom]) -> str:
+    """What was proven, in a few words."""
+    tightest = max(headroom, key=lambda h: h.share)
+    fullest = f"the fullest, {tightest.where} ({tightest.what}), to {100 * tightest.share:.1f} % in the worst case"
+    return f"no register can overflow, {fullest}"
 
 
 def prove_added(form: IntNetwork, original: IntNetwork, sends: Mapping[str, Interval]) -> list[Headroom]:

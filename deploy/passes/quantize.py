@@ -25,9 +25,10 @@ import numpy as np
 
 from deploy.engine.stream import fastest
 from deploy.ir.integer import IntConnection, IntGain, IntNetwork
-from deploy.ir.machine import DECAY_ONE, LEAST_WEIGHT_BITS, WEIGHT_BITS
+from deploy.ir.machine import DECAY_ONE, LEAST_WEIGHT_BITS, STATE_SHIFT, STATE_UNIT, WEIGHT_BITS
 from deploy.ir.network import Connection, Network, apply_over_time
 from deploy.ir.populations.base import IntPopulation
+from deploy.ir.populations.membrane import IntMembrane
 from deploy.ir.populations.relay import IntRelay
 from deploy.ir.rounding import round_decay, round_gain
 from deploy.ir.types import Array, Values
@@ -44,11 +45,18 @@ FILLS = (0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5)  # shares of the registers to fil
 
 
 def quantize_calibrated(
-    network: Network, calibration: Calibration, *, weight_bits: int = WEIGHT_BITS, search: bool = True
+    network: Network,
+    calibration: Calibration,
+    *,
+    weight_bits: int = WEIGHT_BITS,
+    search: bool = True,
+    largest_units: int | None = None,
 ) -> IntNetwork:
     """The best integer network with `weight_bits` signed weights; its registers are proven not to overflow.
 
-    Without `search`, the first share of the registers that fits: several times faster.
+    Without `search`, the first share of the registers that fits: several times faster. With `largest_units` no weight
+    is larger than so many units, mantissa and exponent together, and biases are whole units: for those who store no
+    exponents.
 
     Raises `InputError` when no scale keeps a layer within its registers.
     """
@@ -60,7 +68,7 @@ def quantize_calibrated(
     candidates, refusals = list[IntNetwork](), list[InputError]()
     for fill in FILLS:
         try:
-            candidates.append(_quantize(network, calibration, weight_bits, fill))
+            candidates.append(_quantize(network, calibration, weight_bits, fill, largest_units))
         except InputError as refusal:
             refusals.append(refusal)
         if candidates and not search:
@@ -77,8 +85,10 @@ def result_error(network: IntNetwork, calibration: Calibration) -> float:
     return float(np.sqrt(np.mean((np.concatenate(results) - calibration.results) ** 2)))
 
 
-def _quantize(network: Network, calibration: Calibration, weight_bits: int, fill: float) -> IntNetwork:
-    scales = choose_scales(network, calibration, weight_bits=weight_bits, fill=fill)
+def _quantize(
+    network: Network, calibration: Calibration, weight_bits: int, fill: float, largest_units: int | None
+) -> IntNetwork:
+    scales = choose_scales(network, calibration, weight_bits=weight_bits, fill=fill, largest_units=largest_units)
     connections, drifts = list[IntConnection](), dict[str, Array]()
     for c in network.connections:
         connection, drift = _connection(c, scales)
@@ -90,8 +100,24 @@ def _quantize(network: Network, calibration: Calibration, weight_bits: int, fill
         for target, loss in losses.items():
             drifts[target] = drifts[target] - loss / scales.by_name[target]
         quantized = _assembled(network, scales, connections, drifts)
+    if largest_units is not None:
+        quantized = _with_whole_biases(quantized)
     prove(quantized)
     return quantized
+
+
+def _with_whole_biases(network: IntNetwork) -> IntNetwork:
+    """The biases of neurons rounded to whole units, whose exponent is that of potentials."""
+    whole = {
+        name: replace(
+            p,
+            bias_mantissa=np.rint((p.bias_mantissa << p.bias_exponent) / STATE_UNIT).astype(np.int64),
+            bias_exponent=STATE_SHIFT,
+        )
+        for name, p in network.populations.items()
+        if isinstance(p, IntMembrane)
+    }
+    return replace(network, populations=network.populations | whole)
 
 
 def _assembled(

@@ -33,6 +33,7 @@ class Scales:
         weight_bits: Width of a weight, sign included.
         fill: Share of its registers that a worst case may fill, from 0 to 1; rounding can raise a worst case.
         by_name: The scales, by population.
+        largest_units: What no weight may be larger than, mantissa and exponent together; None: the registers decide.
     """
 
     network: Network
@@ -40,6 +41,7 @@ class Scales:
     weight_bits: int
     fill: float
     by_name: dict[str, float]
+    largest_units: int | None = None
 
     def message_unit(self, name: str) -> float:
         """What a message of 1.0 is in integers: 1 for a spike, the population's scale for a graded message.
@@ -54,15 +56,26 @@ class Scales:
         return Rounding(
             factor=target / self.message_unit(connection.source),
             weight_bits=self.weight_bits,
-            right_shift=allows_right_shift(self.network, connection),
+            right_shift=self.largest_units is None and allows_right_shift(self.network, connection),
             mean_square=self.calibration.mean_square[connection.source],
         )
 
 
-def choose_scales(network: Network, calibration: Calibration, *, weight_bits: int, fill: float) -> Scales:
-    """The scale of every population, with at most the share `fill` of any register filled in the worst case."""
+def choose_scales(
+    network: Network, calibration: Calibration, *, weight_bits: int, fill: float, largest_units: int | None = None
+) -> Scales:
+    """The scale of every population, with at most the share `fill` of any register filled in the worst case, and, where
+    it is said, no weight of more than `largest_units`.
+    """
     ranges = float_ranges(network, calibration.input_range)
-    found = Scales(network=network, calibration=calibration, weight_bits=weight_bits, fill=fill, by_name={})
+    found = Scales(
+        network=network,
+        calibration=calibration,
+        weight_bits=weight_bits,
+        fill=fill,
+        by_name={},
+        largest_units=largest_units,
+    )
     found.by_name[network.input_name] = _input_scale(found)
     receivers = network.receivers
     for stream in streams(network):
@@ -71,6 +84,7 @@ def choose_scales(network: Network, calibration: Calibration, *, weight_bits: in
         entering = [c for c in network.connections if c.target in stream]
         members = [receivers[name] for name in stream]
         largest = min(fill * min(proven, *unsaturated), ratio(FINEST, _least(found, members, entering)))
+        largest = min(largest, _scale_of_weights(found, entering))
         candidates = _candidates(found, largest, entering) if np.isfinite(largest) else [1.0]  # all is always 0
         errors = [_rounding_error(found, members, entering, scale) for scale in candidates]
         found.by_name.update(dict.fromkeys(stream, candidates[int(np.argmin(errors))]))
@@ -121,6 +135,16 @@ def largest_scale(network: Network, name: str, found: Interval, weight_bits: int
 def _scale_of_readers(network: Network, name: str, found: Interval, weight_bits: int) -> float:
     sums = (c.operation.largest_sum(found, weight_bits) for c in network.out_of(name))
     return ratio(STATE_LIMIT, max(sums, default=0.0))
+
+
+def _scale_of_weights(scales: Scales, entering: list[Connection]) -> float:
+    """Scale at which the largest weight of these connections is as many units as it may be."""
+    if scales.largest_units is None:
+        return float("inf")
+    sizes = (
+        (c.operation.largest_weight or c.operation.factor or 0.0) / scales.message_unit(c.source) for c in entering
+    )
+    return ratio(scales.largest_units, max(sizes, default=0.0))
 
 
 def _least(scales: Scales, stream: list[Receiver], entering: list[Connection]) -> float:

@@ -115,3 +115,30 @@ def test_a_damaged_file_is_refused_before_clips_are_read(small_run: Path, tmp_pa
         file["node/metadata/integer/populations/hidden/decay"][...] = 77
     with pytest.raises(InputError, match=r"nodes and integers contradict each other \(hidden\)"):
         carry_out(Request(nir=written, clips=[clip], out=tmp_path / "o"))
+
+
+def test_a_network_goes_out_to_netx_and_comes_back(small_run: Path, tmp_path: Path, capsys: Capture) -> None:
+    """The same class of every clip; a .net says neither names nor a readout, so the layers are told apart by order."""
+    clips = sorted(small_run.glob("*.npy"))[3:8]
+    common, written = ("--backend", "integer", "--clip", *clips), tmp_path / "small.net"
+    first = ("--nir", small_run / "small.nir", "--dt", 1e-3, "--out", tmp_path / "a", "--write-integer", written)
+    assert run(*common, *first) == 0
+    assert "for netx: no weight above 252 units" in capsys.readouterr().out
+    assert run(*common, "--net", written, "--dt", 1e-3, "--out", tmp_path / "b") == 0
+    a, b = (spikes(tmp_path / folder) for folder in "ab")
+    assert [name.split("/")[1] for name in b if name.endswith("data")] == ["dense1", "dense2"]
+    for ours, theirs in (("hidden", "dense1"), ("out", "dense2")):
+        np.testing.assert_array_equal(
+            next(values for name, values in a.items() if f"/{ours}/" in name and name.endswith("data")),
+            next(values for name, values in b.items() if f"/{theirs}/" in name and name.endswith("data")),
+        )
+    assert run(*common, "--nir", small_run / "small.nir", "--net", written) == 2
+    assert "--nir and --net are both given" in capsys.readouterr().err
+
+
+def test_what_netx_cannot_hold_is_refused_before_anything_runs(tmp_path: Path, capsys: Capture) -> None:
+    assert run("--estimate", "--write-integer", tmp_path / "shipped.net", "--out", tmp_path / "o") == 2
+    error = capsys.readouterr().err
+    assert "stem.conv: relay;" in error
+    assert "stage3.block0.attn.plif_proj: hears stage3.block0.attn.plif_qkv, attention" in error
+    assert not (tmp_path / "shipped.net").exists()

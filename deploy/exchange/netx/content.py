@@ -27,7 +27,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     RECURRENT: ("shape", "weight", "weight_rec", "neuron"),
 }
 OPTIONAL: dict[str, tuple[str, ...]] = {
-    INPUT: ("weight", "bias", "neuron"),
+    INPUT: ("weight", "bias", "neuron", "range"),  # the last is ours: smallest and largest value of a clip, unless 0, 1
     FLATTEN: ("shape",),
     CONV: ("bias", "delay", "inChannels", "outChannels", "kernelSize"),
     POOL: ("delay",),

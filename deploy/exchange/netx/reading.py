@@ -8,7 +8,7 @@ import nir
 import numpy as np
 
 from deploy.exchange.integers import graph_of
-from deploy.exchange.netx.content import FLATTEN, INPUT, RECURRENT, Layer, layers_of
+from deploy.exchange.netx.content import FLATTEN, INPUT, RECURRENT, Layer, Values, layers_of
 from deploy.exchange.netx.layers import (
     NO_NEURON,
     connections_of,
@@ -45,7 +45,7 @@ def read_net(path: str | Path) -> tuple[IntNetwork, NodeShape]:
         raise InputError(f"{path}: no input layer in front, whose shape says what a clip is; export one")
     if others := [layer.name for layer in layers[1:] if layer.kind == INPUT]:
         raise InputError(f"{path}: {', '.join(others)}: an input behind the first layer; allowed: one, in front")
-    chain = _Chain(layers[0].values["shape"].tolist())
+    chain = _Chain(layers[0].values["shape"].tolist(), layers[0].values.get("range", np.array([0, 1])))
     for layer in layers if layers[0].neuron else layers[1:]:
         try:
             chain.add(layer, last=layer is layers[-1])
@@ -66,10 +66,11 @@ def graph_of_net(path: str | Path, dt_s: float | None = None) -> nir.NIRGraph:
 class _Chain:
     """A network that grows layer by layer, each behind the one before."""
 
-    def __init__(self, shape: list[int]) -> None:
+    def __init__(self, shape: list[int], limits: Values) -> None:
+        low, high = limits.tolist()
         self.shape = _image(shape)
         self.flat = len(shape) == 1
-        self.populations: dict[str, IntPopulation] = {ENTRY: IntInput(shape=self.shape, scale=1.0, low=0, high=1)}
+        self.populations: dict[str, IntPopulation] = {ENTRY: IntInput(shape=self.shape, scale=1.0, low=low, high=high)}
         self.connections: list[IntConnection] = []
 
     def _encoded(self, entry: Layer) -> None:

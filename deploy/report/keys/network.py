@@ -29,7 +29,9 @@ class NetworkSummary:
     )
     trained_on: str | None = field(metadata=key("data set of the graph's metadata; null: it has none"))
     classes: tuple[str, ...] = field(metadata=key("names of the outputs; empty where the graph has none"))
-    calibration_clips: int = field(metadata=key("clips by which scales were chosen"))
+    calibration_clips: int = field(
+        metadata=key("clips by which scales were chosen; 0 for integers of a file, taken as they are")
+    )
     notes: tuple[str, ...] = field(metadata=key("what the passes decided"))
 
 
