@@ -69,6 +69,7 @@ MARKED = {
         ),
         *(f"tests/compiler/test_{name}.py" for name in COMPILER_WITH_TORCH),
         *(f"tests/costs/test_{name}.py" for name in ("chips", "crosscheck", "full_geometry", "variants")),
+        *(f"tests/frontend/test_{name}.py" for name in ("import_check", "import_refusals", "imported_models")),
         "tests/project/test_benchmark_neuron.py",
         "notebooks",
     ),

@@ -23,7 +23,7 @@ class ExportCheck:
     """PyTorch spikes compared with those of the NIR interpreter, both in float64."""
 
     spikes_compared: int
-    ties: int  # spikes that differ, all of neurons that were within a tie margin of the threshold first
+    ties: int  # spikes that differ, all of neurons within a tie margin of the threshold then
     logit_error: float | None  # None for a graph that ends before the readout
 
 

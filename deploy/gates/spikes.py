@@ -1,7 +1,7 @@
 """PyTorch = NIR: the spikes of a model's neuron layers against those of the nodes that they became, layer by layer.
 
-Behind every comparison the graph goes on with the model's spikes. So a layer is compared on the input that it had in
-the model, and a spike that rounding decided in one layer hides nothing in those behind it.
+Behind every comparison the graph goes on with the model's spikes, and a neuron with the resets that they bring. So a
+layer is compared on the input that it had in the model, and a spike that rounding decided hides nothing behind it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +27,7 @@ class LayerSpikes:
 
     layer: str
     spikes: NDArray[Any]
+    noise: Array | None = None  # that was added to their input in the model, [T, C, H, W]; None: nothing
     channels: tuple[int, int] | None = None  # from, to; None: all
 
 
@@ -51,30 +52,35 @@ class SpikeGate:
     def __call__(self, name: str, signals: Mapping[str, NDArray[Any]]) -> None:
         """Compare a node's spikes, [1, T, C, H, W], with the model's, and put the model's in their place.
 
-        Raises `GateError` where they differ in a neuron that is not at its threshold then.
+        Raises `GateError` where the model fires, or does not, and the potential is not at the threshold.
         """
-        margin: Array | None = None
-        for layer in self.layers_of(name):
-            channels = slice(*(layer.channels or (None,)))
-            found = signals[name][0][:, channels]
-            different = layer.spikes.reshape(found.shape) != found
-            if different.any():
-                margin = self._margin(name, signals) if margin is None else margin
-                self._require_ties(layer, different, margin[:, channels])
-                found[...] = layer.spikes.reshape(found.shape)
-            self.compared, self.ties = self.compared + different.size, self.ties + int(different.sum())
+        layers, different = self.layers_of(name), False
+        for layer in layers:
+            found = signals[name][0][:, _channels(layer)]
+            expected = layer.spikes.reshape(found.shape)
+            different |= layer.noise is not None or bool((expected != found).any())
+            found[...] = expected
+            self.compared += expected.size
+        if different:
+            margin = self._margin(name, layers, signals)
+            for layer in layers:
+                self._require_ties(layer, margin[:, _channels(layer)])
 
-    def _margin(self, name: str, signals: Mapping[str, NDArray[Any]]) -> Array:
-        """How far above the threshold the node's potentials are, [T, C, H, W]."""
+    def _margin(self, name: str, layers: Sequence[LayerSpikes], signals: Mapping[str, NDArray[Any]]) -> Array:
+        """How far above the threshold the node's potentials are, [T, C, H, W], when it has fired the model's spikes."""
         eq = equation(self.graph.nodes[name], self.dt_s)
         assert eq.threshold is not None, "only neurons that fire are compared"
-        arriving = [signals[source] for source in self.sources[name]]
-        return (run_potentials(eq, sum(arriving[1:], start=arriving[0])) - eq.threshold)[0]
+        arriving = sum((signals[source] for source in self.sources[name]), start=np.zeros_like(signals[name]))
+        for layer in layers:
+            if layer.noise is not None:
+                arriving[0][:, _channels(layer)] += layer.noise
+        potentials = run_potentials(eq, arriving, signals[name])
+        return (potentials - eq.threshold)[0]
 
-    def _require_ties(self, layer: LayerSpikes, different: NDArray[np.bool_], margin: Array) -> None:
-        """The first difference of every neuron must stand at the threshold; its later ones follow from it."""
-        first = different & (different.cumsum(axis=0) == 1)
-        wrong = first & (np.abs(margin) > self.tie_margin)
+    def _require_ties(self, layer: LayerSpikes, margin: Array) -> None:
+        different = layer.spikes.reshape(margin.shape).astype(bool) != (margin > 0)
+        wrong = different & (np.abs(margin) > self.tie_margin)
+        self.ties += int(different.sum())
         if not wrong.any():
             return
         step, *neuron = (int(i) for i in np.argwhere(wrong)[0])
@@ -82,3 +88,7 @@ class SpikeGate:
             f"PyTorch and NIR differ first in layer {layer.layer}, time step {step}, neuron {tuple(neuron)} of clip "
             f"{self.clip}, {margin[(step, *neuron)]:+.3g} from the threshold: not a tie"
         )
+
+
+def _channels(layer: LayerSpikes) -> slice:
+    return slice(*(layer.channels or (None,)))

@@ -165,8 +165,14 @@ class Layer:
         if eq.threshold is None or eq.reset is None:
             return self.v
         spikes = self.v > eq.threshold
-        self.v = np.where(spikes, eq.reset if eq.subtract is None else self.v - eq.subtract, self.v)
+        self.reset(spikes)
         return spikes.astype(np.float64)
+
+    def reset(self, fired: NDArray[np.bool_]) -> None:
+        """What a spike does to the potentials of the neurons that fired."""
+        eq = self.equation
+        assert eq.reset is not None, "only neurons that fire are reset"
+        self.v = np.where(fired, eq.reset if eq.subtract is None else self.v - eq.subtract, self.v)
 
     def charge(self, x_N: Array) -> Array:
         """The potentials of the next time step when the layer receives x, before what has to fire fires."""
@@ -195,12 +201,12 @@ def run_layer(eq: Equation, x_NT: Array) -> Array:
     return sent
 
 
-def run_potentials(eq: Equation, x_NT: Array) -> Array:
-    """The potentials of a layer over a whole clip, from rest, as they are compared with the threshold."""
+def run_potentials(eq: Equation, x_NT: Array, spikes_NT: Array) -> Array:
+    """The potentials of a layer over a whole clip, from rest, as they are compared with the threshold, where it fires
+    these spikes: a neuron is reset where it fired, whatever its potential was.
+    """
     layer, seen = Layer(eq, len(x_NT)), np.zeros_like(x_NT)
     for t in range(x_NT.shape[1]):
-        before = layer.u, layer.v
         seen[:, t] = layer.charge(x_NT[:, t])
-        layer.u, layer.v = before
-        layer.step(x_NT[:, t])
+        layer.reset(spikes_NT[:, t] != 0)
     return seen

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from deploy.frontend.traced.axes import Refused, flat, new_dim, size_of
+from deploy.frontend.traced.axes import Refused, flat, size_of
 from deploy.frontend.traced.signals import Signal
 from deploy.frontend.traced.walk import At, Walk
 from deploy.ir.nodes import GainBias
@@ -17,7 +17,7 @@ def with_constant(walk: Walk, at: At, s: Signal, value: Tensor, *, adds: bool) -
     numbers = value.detach().double().cpu().numpy()
     if not adds and numbers.ndim == 0:
         return replace(s, gain=s.gain * float(numbers), shift=s.shift * float(numbers))
-    s = walk.whole(_broadcast(s, numbers.shape), at.name)
+    s = walk.whole(_broadcast(walk, s, numbers.shape), at.name)
     image = laid(numbers, s, walk)
     if (image == (0 if adds else 1)).all():
         return s
@@ -53,12 +53,12 @@ def _channelwise(image: Array) -> bool:
     return bool((image == image[:1, :, :1, :1]).all())
 
 
-def _broadcast(s: Signal, shape: tuple[int, ...]) -> Signal:
+def _broadcast(walk: Walk, s: Signal, shape: tuple[int, ...]) -> Signal:
     """The signal repeated along the dimensions that only the constant has."""
     rank = max(len(shape), len(s.dims))
     dims = ((),) * (rank - len(s.dims)) + s.dims
     sizes = (1,) * (rank - len(shape)) + shape
-    return replace(s, dims=tuple(dim or new_dim(size) for dim, size in zip(dims, sizes, strict=True)))
+    return replace(s, dims=tuple(dim or walk.grown(s, size) for dim, size in zip(dims, sizes, strict=True)))
 
 
 def laid(values: Array, s: Signal, walk: Walk) -> Array:

@@ -16,6 +16,7 @@ from deploy.frontend.traced.passes import as_graph, finish
 from deploy.frontend.traced.signals import Potential, Signal
 from deploy.frontend.traced.trace import trace
 from deploy.frontend.traced.walk import Place
+from deploy.ir.readout import READOUT
 from deploy.ir.types import Array
 
 LETTERS = "TBCHWN"
@@ -75,7 +76,8 @@ def convert(
     walk = read.walk
     layers = finish(walk.draft, walk.layers, last.node)
     steps = walk.steps or 1
-    graph = as_graph(walk.draft, {"dt": DT_S, "T": steps})
+    ends_last = {READOUT: "last"} if last.step is not None else {}
+    graph = as_graph(walk.draft, {"dt": DT_S, "T": steps, **ends_last})
     shared: dict[str, Any] = {"clips": walk.clips, "time": walk.time}
     return Converted(
         graph=graph,
@@ -125,6 +127,9 @@ def _ended(read: Reader, s: Signal) -> Place:
     if s.averaged:
         share = np.full(draft.shapes[node], 1.0 / (read.walk.steps or 1) / DT_S)
         node = draft.node("mean_over_time", nir.I(share), node, alone=True)
+    last = (read.walk.steps or 1) - 1
+    if s.step not in (None, last):
+        raise ModelError(f"the output is that of time step {s.step} of {last + 1}; allowed: the last, all, or a mean")
     shape = draft.shapes[node]
     node = draft.node(OUTPUT, nir.Output(np.array(shape)), node, alone=True)
     return Place(node=node, dims=s.dims, image=s.image, step=s.step)

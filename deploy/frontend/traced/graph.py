@@ -17,7 +17,7 @@ from deploy.frontend.traced.known import Kind
 from deploy.frontend.traced.rules import RULES
 from deploy.frontend.traced.rules.table import Rule
 from deploy.frontend.traced.signals import Image, Potential, Signal, Unknown, Value
-from deploy.frontend.traced.trace import NEURON, Traced
+from deploy.frontend.traced.trace import NEURON, Call, Traced
 from deploy.frontend.traced.walk import At, Walk
 from svformer.common.errors import InputError
 
@@ -54,6 +54,7 @@ class Reader:
         for name in self.traced.calls:
             module, kind = self.walk.neurons[name]
             try:
+                _require_spikes(self.traced.calls[name])
                 kind.describe(module).node((1, 1, 1), lambda value: np.asarray(value, dtype=np.float64).ravel()[:1])
             except (Refused, InputError) as why:
                 self._tell(name, type(module).__name__, str(why))
@@ -79,7 +80,7 @@ class Reader:
         arguments = torch.fx.map_arg((node.args, node.kwargs), lambda found: self.values[found])
         entering = [value for value in _leaves(arguments) if isinstance(value, VALUES)]
         if not entering and str(node.target) != NEURON:
-            return node.target(*arguments[0], **arguments[1])  # type: ignore[operator]
+            return _constant(node, *arguments)
         try:
             _rule(node)
             if lost := [value for value in entering if isinstance(value, Unknown)]:
@@ -108,9 +109,24 @@ class Reader:
             paths.append(path)
 
 
+def _require_spikes(calls: Sequence[Call]) -> None:
+    """Raise `Refused` for a neuron that sends more than 0 and 1."""
+    found = torch.cat([call.spikes.unique() for call in calls]).unique()
+    if not set(found.tolist()) <= {0.0, 1.0}:
+        some = ", ".join(f"{value:g}" for value in found[:5].tolist())
+        raise Refused(f"it sends {some}..: neurons of several levels, or none; allowed: spikes, 0 and 1")
+
+
 def _names(paths: Sequence[str]) -> str:
     more = f" and {len(paths) - NAMED} others" if len(paths) > NAMED else ""
     return ", ".join(paths[:NAMED]) + more
+
+
+def _constant(node: torch.fx.Node, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """What an operation on constants alone gives; memory that is not written yet is zeros."""
+    if str(node.target).startswith("aten.empty"):
+        return torch.zeros_like(node.meta["val"], device="cpu")
+    return node.target(*args, **named)  # type: ignore[operator]
 
 
 def _rule(node: torch.fx.Node) -> Rule:

@@ -33,6 +33,8 @@ def kind_of(module: nn.Module, own: Mapping[type, Describe]) -> Kind | None:
     """How to read a module that is a neuron; None for what is none."""
     if (describe := own.get(type(module))) is not None:
         return Kind(describe=describe, time=lambda module: "either")
+    if type(module).__name__ == "MultiSpike":  # in the files of E-SpikeFormer, of no library
+        return LEVELS
     if not _is_neuron(type(module)):
         return None
     for kind in type(module).__mro__:
@@ -183,6 +185,11 @@ def _one(module: Any) -> Time:
     return "one"
 
 
+def _of_levels(module: Any) -> Neuron:
+    raise Refused("neurons of several levels, as in E-SpikeFormer; allowed: neurons that send spikes, 0 and 1")
+
+
+LEVELS = Kind(describe=_of_levels, time=lambda module: "either")
 UNKNOWN = Kind(describe=_unknown, time=lambda module: "either")
 KNOWN: dict[tuple[str, str], Kind] = {
     **dict.fromkeys([("spikingjelly", name) for name in ("IFNode", "SimpleIFNode", "MultiStepIFNode")], JELLY_IF),

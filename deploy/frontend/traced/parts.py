@@ -49,6 +49,8 @@ def part_of_time(walk: Walk, s: Signal, dim: int, wanted: range) -> Signal:
 
 def filled(walk: Walk, value: Value | Tensor, source: Value | Tensor, dim: int, index: int, at: At) -> Signal | Steps:
     """A tensor with one more time step written, at `index` of its dimension `dim`: the signal, where it is the last."""
+    if isinstance(value, Tensor) and value.any():
+        raise Refused("a tensor of constants that a loop writes over; allowed: one of zeros")
     steps = Steps(dim=dim, size=at.shape[dim]) if isinstance(value, Tensor) else value
     if not isinstance(steps, Steps) or steps.dim != dim or not isinstance(source, Signal):
         raise Refused("a part of a signal is written; allowed: a loop that fills a tensor time step by time step")

@@ -72,6 +72,9 @@ def _expand_border(draft: Draft, name: str, node: Border) -> None:
     channels = draft.shapes[name][0]
     ones = Conv(weight=np.ones((channels, 1, 1, 1)), bias=np.zeros(channels), groups=channels)
     padded = draft.conv(f"{name}.zeros", _padded(ones, node.width), source)
+    if not node.values.any():
+        draft.remove(name, hears=padded)
+        return
     bias = np.broadcast_to(node.values[:, None, None], draft.shapes[name]).copy()
     bias[:, node.width : -node.width, node.width : -node.width] = 0.0
     draft.replace(name, GainBias(np.array(draft.shapes[name]), gain=np.ones((1, 1, 1, 1)), bias=bias[None]), padded)

@@ -1,9 +1,10 @@
 """Matrix products in a row, as transformers have them: q (k^T v) of spikes is one node, in whichever order."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import TYPE_CHECKING
 
-from deploy.frontend.traced.axes import Dim, Refused, matched, size_of
+from deploy.frontend.traced.axes import Axis, Dim, Refused, matched, size_of
 from deploy.frontend.traced.draft import Attention
 from deploy.frontend.traced.signals import Image, Product, Signal, Value, fresh
 
@@ -35,13 +36,11 @@ def _open(walk: "Walk", value: Value, name: str) -> Product:
     s = walk.signal(value, name)
     if s.repeated:
         s = walk.whole(s, name)
+    if s.averaged:
+        raise Refused("a matrix product of signals that are averaged over time; allowed: of spikes of one time step")
     if s.shift:
         raise Refused("a matrix product of signals that a constant is added to (Hamming attention); allowed: q (k^T v)")
-    return Product(factors=(_unscaled(s),), dims=s.dims, gain=s.gain)
-
-
-def _unscaled(s: Signal) -> Signal:
-    return replace(s, gain=1.0)
+    return Product(factors=(replace(s, gain=1.0),), dims=s.dims, gain=s.gain)
 
 
 def attention(walk: "Walk", product: Product, name: str) -> Signal:
@@ -49,20 +48,17 @@ def attention(walk: "Walk", product: Product, name: str) -> Signal:
     if len(product.factors) != 3:
         kinds = " and ".join("spikes" if f.node in walk.draft.spiking else "real numbers" for f in product.factors)
         raise Refused(f"a product of {len(product.factors)} signals ({kinds}); allowed: q (k^T v) of spikes")
-    q, k, v = _roles(product)
+    roles = _roles(product)
     step = _one_step(walk, product)
-    heads = tuple(axis for axis in q.image.channels if axis in k.image.channels and axis in v.image.channels)
-    inner = tuple(axis for axis in q.image.channels if axis not in heads)
-    value = tuple(axis for axis in v.image.channels if axis not in heads)
-    if set(k.image.channels) != {*heads, *inner} or k.image.parts[1:] != v.image.parts[1:]:
-        raise Refused("a product of three signals that is not q (k^T v) in every head")
+    q, k, v, heads = roles.q, roles.k, roles.v, roles.heads
+    inner, value = roles.inner, roles.value
     if q.image.shape[1:] != k.image.shape[1:]:
         raise Refused("attention whose queries have other tokens than its keys; allowed: the same image for all three")
     if size_of(inner) != size_of(value):
         raise Refused(f"attention whose v is {size_of(value)} wide in a head, q {size_of(inner)}; allowed: as wide")
     if not all(f.node in walk.draft.spiking for f in (q, k, v)):
         raise Refused("attention of values that are no spikes of one step; allowed: q, k and v behind neurons")
-    parts = _parts(walk, name, q, k, v, [(*heads, *inner), (*heads, *inner), (*heads, *value)])
+    parts = _parts(walk, name, q, k, v, [heads + inner, heads + inner, heads + value])
     shape = (size_of(heads + value), *q.image.shape[1:])
     node = Attention(heads=size_of(heads), scale=product.gain)
     found = walk.draft.add(f"{name}.attention", node, *parts, shape=shape)
@@ -70,17 +66,47 @@ def attention(walk: "Walk", product: Product, name: str) -> Signal:
     return Signal(node=found, dims=product.dims, image=image, step=step)
 
 
-def _roles(product: Product) -> tuple[Signal, Signal, Signal]:
-    """Which factor is q, k and v: q has the tokens of the result, v its channels, k neither."""
-    out = {axis for dim in product.dims for axis in dim}
-    found: dict[str, list[Signal]] = {"q": [], "k": [], "v": []}
-    for factor in product.factors:
-        tokens = set(factor.image.pixels) <= out
-        channels = set(factor.image.channels) <= out
-        found["q" if tokens and not channels else "v" if channels and not tokens else "k"].append(factor)
-    if any(len(factors) != 1 for factors in found.values()):
-        raise Refused("a product of three signals that is not q (k^T v), with tokens and channels of more than one")
-    return found["q"][0], found["k"][0], found["v"][0]
+@dataclass(frozen=True, kw_only=True)
+class _Roles:
+    """Which factor of a product is q, k and v, and what the axes of their channels are."""
+
+    q: Signal
+    k: Signal
+    v: Signal
+
+    @property
+    def heads(self) -> Dim:
+        shared = set(self.k.image.channels) & set(self.v.image.channels)
+        return tuple(axis for axis in self.q.image.channels if axis in shared)
+
+    @property
+    def inner(self) -> Dim:
+        """Over which q and k are multiplied."""
+        return tuple(axis for axis in self.q.image.channels if axis not in self.heads)
+
+    @property
+    def value(self) -> Dim:
+        """Channels of a head of v, and of the result."""
+        return tuple(axis for axis in self.v.image.channels if axis not in self.heads)
+
+    def hold(self, out: set[Axis]) -> bool:
+        """Whether the product is q (k^T v): summed over the tokens of k and v, and over the channels of q and k."""
+        tokens, summed = set(self.k.image.pixels), {*self.inner, *self.k.image.pixels}
+        return (
+            self.k.image.parts[1:] == self.v.image.parts[1:]
+            and set(self.k.image.channels) == set(self.q.image.channels)
+            and not summed & out
+            and not tokens & set(self.q.image.pixels)
+            and out == {*self.heads, *self.value, *self.q.image.pixels}
+        )
+
+
+def _roles(product: Product) -> _Roles:
+    out = {axis for dim in product.dims for axis in dim if axis.kind == "place"}
+    for q, k, v in permutations(product.factors):
+        if (roles := _Roles(q=q, k=k, v=v)).hold(out):
+            return roles
+    raise Refused("a product of three signals that is not q (k^T v) in every head")
 
 
 def _one_step(walk: "Walk", product: Product) -> int | None:

@@ -65,6 +65,7 @@ class Run:
 
     outputs: list[Tensor]
     calls: Mapping[str, list[Call]]
+    noise: Mapping[str, list[Tensor]]  # that was added to the inputs of the neurons, call by call; empty: none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,19 +100,24 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def run_as_it_is(model: nn.Module, x: Tensor, neurons: Mapping[str, nn.Module]) -> Run:
-    """Run the model from rest, and leave it as it was."""
+def run_as_it_is(model: nn.Module, x: Tensor, neurons: Mapping[str, nn.Module], *, noise: float | None = None) -> Run:
+    """Run the model from rest, and leave it as it was; with `noise` up to this added to the input of every neuron."""
     with unchanged(model), torch.no_grad():
         for module in neurons.values():
             _reset(module)
         calls: dict[str, list[Call]] = {}
+        added: dict[str, list[Tensor]] = {}
         handles = [_recorded(name, module, calls) for name, module in neurons.items()]
+        if noise is not None:
+            source = torch.Generator().manual_seed(0)
+            handles += [_disturbed(name, module, added, noise, source) for name, module in neurons.items()]
         try:
             outputs = model(x.clone())
         finally:
             for handle in handles:
                 handle.remove()
-    return Run(outputs=[part for part in pytree.tree_leaves(outputs) if isinstance(part, Tensor)], calls=calls)
+    returned = [part for part in pytree.tree_leaves(outputs) if isinstance(part, Tensor)]
+    return Run(outputs=returned, calls=calls, noise=added)
 
 
 def _reset(module: nn.Module) -> None:
@@ -130,6 +136,23 @@ def _recorded(name: str, module: nn.Module, calls: dict[str, list[Call]]) -> tor
         calls.setdefault(name, []).append(Call(parts=parts, spec=spec, spikes=spikes.detach().clone()))
 
     return module.register_forward_hook(hook)
+
+
+def _disturbed(
+    name: str, module: nn.Module, added: dict[str, list[Tensor]], most: float, source: torch.Generator
+) -> torch.utils.hooks.RemovableHandle:
+    """Add noise to the first tensor that enters a neuron."""
+
+    def hook(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        parts, spec = pytree.tree_flatten((inputs, named))
+        first = next(i for i, part in enumerate(parts) if isinstance(part, Tensor))
+        x = parts[first]
+        noise = ((2 * torch.rand(x.shape, generator=source, dtype=torch.float64) - 1) * most).to(x)
+        added.setdefault(name, []).append(noise)
+        parts[first] = x + noise
+        return pytree.tree_unflatten(parts, spec)
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
 
 
 @contextlib.contextmanager

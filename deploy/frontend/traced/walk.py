@@ -133,7 +133,10 @@ class Walk:
         """Step and average of what two signals make; raises `Refused` where their time steps differ."""
         timed = [s for s in (x, y) if not self.same_at_every_step(s)]
         if len({(s.step, s.averaged) for s in timed}) > 1:
-            raise Refused("signals of different time steps meet; allowed: those of one step, sums over all steps")
+            raise Refused(
+                "signals of different time steps meet; allowed: those of one step, sums over all; a neuron of your own "
+                "has to be said: neurons={ItsClass: ..}"
+            )
         return (timed[0].step, timed[0].averaged) if timed else (None, False)
 
     def _bordered(self, padded: Padded, name: str) -> Signal:

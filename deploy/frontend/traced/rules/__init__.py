@@ -4,8 +4,8 @@ A rule takes the walk, where it stands, and the operation's arguments: signals i
 tensors. It raises `Refused` for what has no counterpart.
 """
 
-from deploy.frontend.traced.rules import arithmetic, convolutions, layers, pooling, reduction, views
+from deploy.frontend.traced.rules import arithmetic, convolutions, layers, pooling, reduction, slices, views
 from deploy.frontend.traced.rules.table import Rule
 
-FILES = (views, arithmetic, convolutions, layers, pooling, reduction)
+FILES = (views, slices, arithmetic, convolutions, layers, pooling, reduction)
 RULES: dict[str, Rule] = {operation: rule for file in FILES for operation, rule in file.RULES.items()}

@@ -1,4 +1,4 @@
-"""Operations that only say how a tensor is looked at: reshapes, permutations, repetition, slices."""
+"""Operations that only say how a tensor is looked at: reshapes, permutations, repetition, precision."""
 
 import operator
 from dataclasses import replace
@@ -7,11 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deploy.frontend.traced.axes import Dim, Refused, new_dim, size_of
-from deploy.frontend.traced.borders import bordered, padded, side
-from deploy.frontend.traced.parts import filled, part_of_time, picked
+from deploy.frontend.traced.axes import Refused, size_of
 from deploy.frontend.traced.rules.table import Result, Rule
-from deploy.frontend.traced.signals import Padded, Product, Signal, Steps, StepSum, Value, viewed
+from deploy.frontend.traced.signals import Product, Signal, StepSum, Value, viewed
 from deploy.frontend.traced.walk import At, Walk
 
 
@@ -21,6 +19,16 @@ def _opened(walk: Walk, value: Value, name: str) -> Signal | Product:
 
 def _same(walk: Walk, at: At, value: Value, *_: Any, **__: Any) -> Result:
     return value
+
+
+def _converted(walk: Walk, at: At, value: Value, *, dtype: torch.dtype | None = None, **_: Any) -> Result:
+    """Another precision; whole numbers and truth values only of spikes, which stay what they are."""
+    if dtype is None or dtype.is_floating_point:
+        return value
+    s = walk.signal(value, at.name)
+    if s.node not in walk.draft.spiking or (s.gain, s.shift) != (1, 0) or s.averaged:
+        raise Refused(f"real numbers are cut to {dtype}; allowed: spikes, or floating point")
+    return s
 
 
 def _view(walk: Walk, at: At, value: Value, _sizes: Any) -> Result:
@@ -69,90 +77,9 @@ def _repeat(walk: Walk, at: At, value: Value, counts: list[int]) -> Result:
     return s
 
 
-def _select(walk: Walk, at: At, value: Value, dim: int, index: int) -> Result:
-    if isinstance(value, Steps):
-        found = dict(value.filled).get(index % value.size) if dim == value.dim else None
-        return torch.zeros(at.shape) if found is None else found
-    s = walk.signal(value, at.name)
-    dim %= len(s.dims)
-    index %= size_of(s.dims[dim])
-    s = _sliced(walk, at, s, dim, range(index, index + 1))
-    return replace(s, dims=(*s.dims[:dim], *s.dims[dim + 1 :]))
-
-
-def _slice(
-    walk: Walk, at: At, value: Value, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
-) -> Result:
-    if isinstance(value, Padded):
-        return side(value, dim, range(size_of(value.dims[dim]))[start:end:step])
-    s = walk.signal(value, at.name)
-    dim %= len(s.dims)
-    total = size_of(s.dims[dim])
-    wanted = range(total)[start:end:step]
-    return s if wanted == range(total) else _sliced(walk, at, s, dim, wanted)
-
-
-def _sliced(walk: Walk, at: At, s: Signal, dim: int, wanted: range) -> Signal:
-    axes: Dim = s.dims[dim]
-    if not axes:
-        return s
-    if any(axis.kind == "clips" for axis in axes):
-        raise Refused("a part of the batch is taken; allowed: all clips")
-    if walk.time in axes:
-        return part_of_time(walk, s, dim, wanted)
-    if set(axes) <= set(s.repeated):
-        return replace(s, dims=(*s.dims[:dim], new_dim(len(wanted)), *s.dims[dim + 1 :]))
-    return picked(walk, s, dim, wanted, at.name)
-
-
-def _split(walk: Walk, at: At, value: Value, sizes: list[int], dim: int = 0) -> Result:
-    s, first, parts = walk.signal(value, at.name), 0, []
-    for size in sizes:
-        parts.append(_sliced(walk, at, s, dim % len(s.dims), range(first, first + size)))
-        first += size
-    return parts
-
-
-def _index_select(walk: Walk, at: At, value: Value, dim: int, index: Tensor) -> Result:
-    s = walk.signal(value, at.name)
-    return picked(walk, s, dim % len(s.dims), [int(i) for i in index], at.name)
-
-
-def _written(walk: Walk, at: At, value: Value | Tensor, source: Value | Tensor, dim: int, index: int) -> Result:
-    """`value[.., index, ..] = source` along a dimension."""
-    if isinstance(source, Tensor) and isinstance(value, Steps):
-        raise Refused("a loop over time writes constants; allowed: a signal at every step")
-    return filled(walk, value, source, dim % len(at.shape), index, at)
-
-
-def _written_slice(
-    walk: Walk,
-    at: At,
-    value: Value | Tensor,
-    source: Value | Tensor,
-    dim: int = 0,
-    start: int | None = None,
-    end: int | None = None,
-    step: int = 1,
-) -> Result:
-    dim %= len(at.shape)
-    wanted = range(at.shape[dim])[start:end:step]
-    if isinstance(value, Padded):
-        return bordered(value, source, dim, wanted)
-    if len(wanted) == at.shape[dim]:
-        return source
-    if len(wanted) == 1 and isinstance(source, Signal) and not source.dims[dim]:
-        step_of = replace(source, dims=(*source.dims[:dim], *source.dims[dim + 1 :]))
-        return filled(walk, value, step_of, dim, wanted[0], at)
-    raise Refused("a part of a signal is written; allowed: a time step of it, or the border of a padded image")
-
-
-def _padded(walk: Walk, at: At, value: Value, sizes: list[int], fill: float = 0.0) -> Result:
-    return padded(walk, at, value, sizes, float(fill))
-
-
 def _copied(walk: Walk, at: At, _value: Value | Tensor, source: Value | Tensor, *_: Any) -> Result:
-    return source
+    """`value[..] = source`, which repeats itself where it is smaller."""
+    return source.expand(at.shape) if isinstance(source, Tensor) else _expand(walk, at, source)
 
 
 def _item(walk: Walk, at: At, values: Any, index: int) -> Result:
@@ -168,21 +95,15 @@ def _constant_like(fill: float | None) -> Rule:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("aten.view.default", "aten._unsafe_view.default", "aten.reshape.default"), _view),
-    **dict.fromkeys(("aten.clone.default", "aten.alias.default", "aten._to_copy.default"), _same),
+    **dict.fromkeys(("aten.clone.default", "aten.alias.default"), _same),
+    "aten._to_copy.default": _converted,
     **dict.fromkeys(("aten.detach.default", "aten.lift_fresh_copy.default", "aten.contiguous.default"), _same),
     "aten.permute.default": _permute,
     "aten.unsqueeze.default": _unsqueeze,
     **dict.fromkeys(("aten.squeeze.dim", "aten.squeeze.dims"), _squeeze),
     "aten.expand.default": _expand,
     "aten.repeat.default": _repeat,
-    "aten.select.int": _select,
-    "aten.slice.Tensor": _slice,
-    "aten.split_with_sizes.default": _split,
-    "aten.index_select.default": _index_select,
-    "aten.select_scatter.default": _written,
-    "aten.slice_scatter.default": _written_slice,
     "aten.copy.default": _copied,
-    "aten.constant_pad_nd.default": _padded,
     str(operator.getitem): _item,
     "aten.full_like.default": _constant_like(None),
     **dict.fromkeys(("aten.zeros_like.default", "aten.empty_like.default"), _constant_like(0.0)),

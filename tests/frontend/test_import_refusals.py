@@ -1,0 +1,224 @@
+"""What has no counterpart is refused, in one line that names the module, what was found, and what works."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import deploy
+import foreign_neurons as foreign
+from foreign_models import CLIPS, Attention, Loop, PerFrame, T, conv_norm, images, models, ready
+from svformer.common.errors import InputError
+
+
+class Net(nn.Module):
+    """conv, neuron, then what a test says; frames [T, B, 2, 8, 8]."""
+
+    def __init__(self, behind: Callable[["Net", Tensor], Tensor], neuron: nn.Module | None = None) -> None:
+        super().__init__()
+        self.stem, self.lif = conv_norm(2, 4), neuron or foreign.LIFNode()
+        self.second, self.head = foreign.IFNode(), nn.Linear(4, 3)
+        self.behind = behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.behind(self, self.lif(self.stem(x)))
+
+
+def refused(model: nn.Module, x: Tensor, axes: str, **options: object) -> str:
+    """The line with which a model is refused; also the interpreter of Python sees bad input (ValueError) in it."""
+    with pytest.raises(InputError) as caught:
+        deploy.from_torch(model, x, axes=axes, **options)
+    assert isinstance(caught.value, ValueError)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+FRAMES = images(T, CLIPS, 2, 8, 8)
+CASES: dict[str, tuple[Callable[[Net, Tensor], Tensor], str]] = {
+    "softmax": (
+        lambda net, s: s.flatten(3).softmax(3),
+        r"aten\._softmax\.default has no counterpart; allowed: spik",
+    ),
+    "relu": (lambda net, s: net.second(F.relu(s)), r"aten\.relu\.default has no counterpart; allowed between neurons"),
+    "norm of the clip": (lambda net, s: F.layer_norm(s, (8, 8)), "native_layer_norm.* allowed: batch norm"),
+    "product": (lambda net, s: net.stem(s[:, :, :2]) * s, "a product of real numbers and another signal; allowed: "),
+    "twice": (lambda net, s: net.lif(net.lif(s)), r"lif \(LIFNode\): it is called twice in a time step"),
+    "batch as time": (
+        lambda net, s: net.second(s.flatten(0, 1)).unflatten(0, (T, CLIPS)),
+        r"second \(IFNode\): its first dimension, which it takes for time, is \[4 time, 2 clips\]",
+    ),
+    "over the batch": (lambda net, s: s.mean(1), "a sum over the batch; allowed: each clip by itself"),
+    "over channels": (
+        lambda net, s: F.max_pool2d(s.flatten(3).transpose(2, 3).flatten(0, 1), 2),
+        "a max pool over channels; allowed: over rows and columns",
+    ),
+    "negative maximum": (
+        lambda net, s: F.max_pool2d(-s.flatten(0, 1), 2),
+        "a max pool of a signal times a negative number",
+    ),
+    "behind an average": (lambda net, s: net.second(s.mean(0, keepdim=True)), "a neuron behind an average or a sum"),
+    "a crop": (lambda net, s: s[:, :, :, 1:-1], "a part of the image is taken"),
+    "a part of time": (lambda net, s: s[1:3], "2 of 4 time steps are taken; allowed: one by one, or all"),
+    "an early step": (lambda net, s: s[1], "the output is that of time step 1 of 4; allowed: the last, all, or a mean"),
+    "other steps": (lambda net, s: s[1:2] + s[0:1], r"a sum over the time steps \[0, 1\]; allowed: over all 4"),
+    "uneven padding": (lambda net, s: F.pad(s, [0, 1, 0, 1]), r"padding \[0, 1, 0, 1\] of the last dimensions"),
+    "whole numbers": (lambda net, s: (0.6 * s).to(torch.int64) * 1.0, "real numbers are cut to torch.int64"),
+    "mixed axes": (lambda net, s: s.reshape(T, CLIPS, 8, 4, 8)[:, :, :3] * 1.0, "a reshape mixes axes|a part of the"),
+    "a constant output": (lambda net, s: torch.ones(3), "output 0 does not depend on the input"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_has_no_counterpart(name: str) -> None:
+    behind, said = CASES[name]
+    line = refused(Net(behind).double().eval(), FRAMES, "TBCHW")
+    assert re.search(said, line), line
+
+
+def test_all_neurons_that_cannot_be_are_told_at_once() -> None:
+    net = Net(lambda net, s: net.second(net.stem(s[:, :, :2])), neuron=foreign.QIFNode())
+    net.second = foreign.QIFNode()
+    line = refused(net.double().eval(), FRAMES, "TBCHW")
+    assert line.startswith("lif, second (QIFNode): neurons of this class are not known; say what it is: neurons=")
+
+
+def test_different_faults_are_told_together() -> None:
+    net = Net(lambda net, s: F.layer_norm(F.gelu(s), (8, 8)), neuron=foreign.QIFNode()).double().eval()
+    line = refused(net, FRAMES, "TBCHW")
+    assert "(QIFNode): neurons of this class" in line
+    assert "aten.gelu.default has no counterpart" in line
+    assert "native_layer_norm" in line
+
+
+def test_a_class_that_changes_a_known_neuron_is_not_taken_for_it() -> None:
+    class Adaptive(foreign.LIFNode):
+        def neuronal_charge(self, x: Tensor) -> Tensor:
+            return 2 * super().neuronal_charge(x)
+
+    class Named(foreign.LIFNode):
+        def __init__(self) -> None:
+            super().__init__(tau=1.5)
+
+    net = Net(lambda net, s: s, neuron=Adaptive()).double().eval()
+    assert "lif (Adaptive): neurons of this class are not known" in refused(net, FRAMES, "TBCHW")
+    same = Net(lambda net, s: s, neuron=Named()).double().eval()
+    assert deploy.from_torch(same, FRAMES, axes="TBCHW").check(FRAMES).ties == 0
+
+
+def test_attention_between_time_steps_is_refused_by_name() -> None:
+    """Tokens of all time steps together: a frame would need those that come after it."""
+    x = models()["attention"].x
+    line = refused(ready(Attention(joint_time=True), x, "BTCHW").model, x, "BTCHW")
+    assert "attention joins time steps: a frame would need frames that come after it" in line
+
+
+def test_attention_whose_v_is_wider_than_q_is_refused() -> None:
+    x = models()["attention"].x
+    line = refused(ready(Attention(wide=2), x, "BTCHW").model, x, "BTCHW")
+    assert "attention whose v is 8 wide in a head, q 4; allowed: as wide" in line
+
+
+def test_training_mode_is_refused() -> None:
+    line = refused(Net(lambda net, s: s).double(), FRAMES, "TBCHW")
+    assert "in training mode; call model.eval()" in line
+
+
+def test_a_potential_is_no_output() -> None:
+    given = models()["loop over an image"]
+    line = refused(given.model, given.x, "BN", output=1)
+    assert line == "output 1 is the potential of lif2; allowed: spikes, or layers behind spikes"
+    assert "output 2 of a model that returns 2 tensors" in refused(given.model, given.x, "BN", output=2)
+
+
+def test_a_state_that_the_model_writes_is_refused() -> None:
+    class Fed(Loop):
+        def forward(self, x: Tensor) -> Tensor:
+            spike, _ = self.lif1(self.fc1(x), torch.full((len(x), 12), 0.5, dtype=x.dtype))
+            return self.fc2(spike)
+
+    line = refused(Fed("zero", frames=False).double().eval(), images(CLIPS, 6), "BN")
+    assert line.startswith("lif1 (Leaky): its state is given by the model; allowed: the state of its own last call")
+
+
+def test_a_branch_on_values_is_refused() -> None:
+    net = Net(lambda net, s: s if s.sum() > 0 else -s).double().eval()
+    assert "forward branches on values of its input or of its signals" in refused(net, FRAMES, "TBCHW")
+
+
+def test_a_neuron_of_several_levels_is_refused() -> None:
+    class Levels(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.clamp(0, 4).round() / 4
+
+    net = Net(lambda net, s: s, neuron=Levels()).double().eval()
+    line = refused(net, FRAMES, "TBCHW", neurons={Levels: lambda module: deploy.Neuron()})
+    assert "lif (Levels): it sends 0, 0.25" in line
+    assert "neurons of several levels" in line
+
+
+def test_a_model_without_a_known_neuron_says_how_to_name_one() -> None:
+    model = nn.Sequential(PerFrame(nn.Conv2d(2, 4, 3)), nn.ReLU()).double().eval()
+    line = refused(model, FRAMES, "TBCHW")
+    assert line.startswith("no module of this model is a neuron that is known; say what it is: neurons={ItsClass: ")
+
+
+def test_a_step_neuron_that_gets_all_steps_is_refused() -> None:
+    net = Net(lambda net, s: s, neuron=foreign.LIFNode(step_mode="s")).double().eval()
+    assert "lif (LIFNode): it takes one time step in a call, and gets several" in refused(net, FRAMES, "TBCHW")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"reset_mechanism": "none"}, "reset_mechanism='none'; allowed: 'zero'"),
+        ({"reset_delay": False}, "reset_delay=False fires late at large inputs; use 'zero'"),
+        ({"beta": 0.0}, "a time step late with beta=0: nothing is left of v; use 'zero'"),
+    ],
+)
+def test_resets_that_no_node_has(options: dict[str, object], said: str) -> None:
+    class One(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lif = foreign.Leaky(**{"beta": 0.5, **options})
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.lif(x)[0]
+
+    assert said in refused(One().double().eval(), images(CLIPS, 6), "BN")
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ("TBXHW", "axes 'TBXHW'; allowed: letters of TBCHWN, each once"),
+        ("TBCH", r"axes 'TBCH' for an example of shape \[4, 2, 2, 8, 8\]; allowed: a letter each"),
+        ("TTCHW", "each once"),
+    ],
+)
+def test_axes_that_do_not_fit(axes: str, said: str) -> None:
+    line = refused(Net(lambda net, s: s).double().eval(), FRAMES, axes)
+    assert re.search(said, line), line
+
+
+def test_an_example_is_a_tensor() -> None:
+    net = Net(lambda net, s: s).double().eval()
+    assert "the example is of type ndarray; allowed: the tensor" in refused(net, np.zeros((4, 2, 2, 8, 8)), "TBCHW")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tau": 0.5}, "tau 0.5; allowed: 1 or more, in time steps"),
+        ({"current": 0.0}, "current 0.0; allowed: 1 or more"),
+        ({"fires_at": "sometimes"}, "fires_at 'sometimes'; allowed: 'threshold', 'above'"),
+        ({"reset": 0.0, "subtract": 1.0}, "reset and subtract are both given; choose one"),
+        ({"threshold": float("nan")}, "allowed: finite numbers"),
+    ],
+)
+def test_a_neuron_that_cannot_be(options: dict[str, float], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        deploy.Neuron(**options)
