@@ -57,6 +57,7 @@ COMPILER_WITH_TORCH = (
         "subtract_lif",
         "max_pool",
         "move_biases",
+        "levels",
     ),
     *("split_relays", "statistics", "stock_simulators", "tables"),
 )
