@@ -12,11 +12,12 @@ from deploy.ir.types import Array, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class LoweredNode:
-    """What a node is in the network: an operation, a gain behind it, and a bias."""
+    """What a node is in the network: an operation, a gain and a bias behind it, or neurons without memory."""
 
     operation: Operation
     gain: Array | None = None  # broadcasts to [T, C, H, W]
     bias: Array | None = None  # broadcasts to (C, H, W) or [T, C, H, W]
+    threshold: Array | None = None  # broadcasts to (C, H, W): spikes are sent where the result is above it
 
 
 class ExtensionNode(nir.NIRNode, ABC):
@@ -36,6 +37,10 @@ class ExtensionNode(nir.NIRNode, ABC):
     @abstractmethod
     def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
         """The node between images of these shapes in clips of `frames`; raises `ValueError` for what it cannot be."""
+
+    def lowered_behind_spikes(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        """The same behind the spikes of one population, where it may be something that a chip has."""
+        return self.lowered(in_shape, out_shape, frames)
 
 
 def fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

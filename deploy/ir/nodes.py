@@ -16,12 +16,13 @@ from deploy.ir.extension import ExtensionNode, LoweredNode, fits
 from deploy.ir.kernels import by_clip
 from deploy.ir.linear import attend
 from deploy.ir.operations.attention import Attention
+from deploy.ir.operations.convolution import Convolution
 from deploy.ir.operations.identity import Identity
 from deploy.ir.operations.max_pool import MaxPool
 from deploy.ir.pooling import largest
 from deploy.ir.soft_reset import SubtractLIF
 from deploy.ir.types import Array, IntArray, Shape
-from hardware.geometry import AttentionGeometry, PoolGeometry
+from hardware.geometry import AttentionGeometry, ConvGeometry, PoolGeometry
 from svformer.common.errors import InputError
 
 # Keys in the metadata of a Conv2d whose weights were trained on a grid: the bits of a weight, with its sign, and the
@@ -215,6 +216,12 @@ class MaxPool2d(ExtensionNode):
 
     def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
         return LoweredNode(operation=MaxPool(geometry=self.geometry))
+
+    def lowered_behind_spikes(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        """The largest of spikes is a spike, where any arrives: their sum is above half a spike."""
+        sums = ConvGeometry(**vars(self.geometry))
+        operation = Convolution(weight=np.ones(sums.weight_shape), geometry=sums)
+        return LoweredNode(operation=operation, threshold=np.full((1, 1, 1), 0.5))
 
 
 NODES = (SpikingAttention, Junction, GainBias, MaxPool2d, SubtractLIF, IntegerPart)

@@ -3,7 +3,7 @@
 Everything that cannot be mapped exactly is refused, all offenders at once and by name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from deploy.ir.operations.convolution import Convolution
 from deploy.ir.operations.identity import Identity
 from deploy.ir.populations.base import Population
 from deploy.ir.populations.input import Input
+from deploy.ir.populations.lif import Lif
 from deploy.ir.populations.relay import Relay
 from deploy.ir.primitives import delay_steps, own_input_shape
 from deploy.ir.readout import READOUT, choose_readout
@@ -50,6 +51,7 @@ class _Site:
     dt_s: float
     frames: int
     dialect: Dialect
+    spikes: bool  # whether one population sends to it, and fires
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,7 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
             dt_s=dt,
             frames=frames,
             dialect=dialect,
+            spikes=len(sources[name]) == 1 and _fires(sources[name][0], graph, populations),
         )
         try:
             _refuse_not_finite(graph.nodes[name])
@@ -132,6 +135,11 @@ def from_nir(graph: nir.NIRGraph, *, frames: int | None = None, dt_s: float | No
     if problems:
         raise InputError(f"{len(problems)} nodes cannot be mapped: {'; '.join(problems)}")
     return network
+
+
+def _fires(source: str, graph: nir.NIRGraph, populations: Mapping[str, Population]) -> bool:
+    """Whether a node is spiking neurons; one that comes later, in a loop, is known by its kind alone."""
+    return populations[source].spiking if source in populations else isinstance(graph.nodes[source], SPIKING)
 
 
 def _connection(source: str, target: str, link: Link, late: int) -> Connection:
@@ -227,13 +235,18 @@ def _delay(node: nir.Delay, site: _Site) -> Mapped:
 
 
 def _extension(node: ExtensionNode, site: _Site) -> Mapped:
-    if node.takes_spikes and (len(site.sources) != 1 or not isinstance(site.sources[0], SPIKING)):
+    if node.takes_spikes and not site.spikes:
         found = " + ".join(type(source).__name__ for source in site.sources)
         allowed = ", ".join(kind.__name__ for kind in SPIKING)
         raise ValueError(f"{type(node).__name__} takes the spikes of one node, found {found}; allowed: {allowed}")
-    lowered = node.lowered(site.in_shape, site.out_shape, site.frames)
+    lower = node.lowered_behind_spikes if site.spikes else node.lowered
+    lowered = lower(site.in_shape, site.out_shape, site.frames)
     link = Link(operation=lowered.operation, gain=lowered.gain)
-    return _relay(site, link, bias=ZERO if lowered.bias is None else lowered.bias)
+    bias = ZERO if lowered.bias is None else lowered.bias
+    if lowered.threshold is None:
+        return _relay(site, link, bias=bias)
+    neurons = Lif(shape=site.out_shape, bias=bias, decay=np.ones((1, 1, 1)), threshold=lowered.threshold)
+    return Mapped(population=neurons, links=(link,))
 
 
 RULES: dict[type | tuple[type, ...], Callable[[Any, _Site], Mapped]] = {

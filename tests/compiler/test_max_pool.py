@@ -23,8 +23,11 @@ from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.integer import IntNetwork, as_images, run_integer
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network, run_float
-from deploy.ir.nodes import Junction, MaxPool2d
+from deploy.ir.nodes import Junction, MaxPool2d, SpikingAttention
+from deploy.ir.operations.convolution import Convolution
 from deploy.ir.operations.max_pool import IntMaxPool, MaxPool
+from deploy.ir.populations.lif import Lif
+from deploy.ir.populations.relay import Relay
 from deploy.passes.bounds import float_ranges, prove
 from deploy.passes.chip_form import chip_form
 from deploy.passes.from_nir import from_nir
@@ -32,7 +35,7 @@ from deploy.passes.lowering import lower
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
 from deploy.pipeline import quantize
-from hardware import OpCounts, load_chip, price
+from hardware import ConvGeometry, OpCounts, load_chip, price
 from processes import HANG_S
 from svformer.common.errors import InputError
 
@@ -99,7 +102,6 @@ def test_it_is_torchs(operation: IntMaxPool, seed: int) -> None:
 def test_interpreter_and_lowered_network_are_the_same(case: tuple[nir.NIRGraph, Floats]) -> None:
     graph, frames = case
     network, expected = lower(graph), interpret(graph, frames)
-    assert any(isinstance(c.operation, MaxPool) for c in network.connections)
     found = run_float(network, as_images(frames, network))
     for name in network.populations:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-12, err_msg=name)
@@ -120,17 +122,42 @@ def test_integers_are_exact_behind_graded_values() -> None:
     np.testing.assert_array_equal(link(sent["conv"])[0], pooled.numpy())
 
 
-def test_integers_behind_spikes_take_a_power_of_two() -> None:
+def test_of_spikes_it_is_neurons_that_fire_where_any_arrives() -> None:
+    """A sum of the window with weights of one, above half a spike: what a chip has, and spikes for what is behind."""
     graph, frames = of_spikes()
-    integers = quantize(lower(graph), frames)
-    (link,) = [c for c in integers.connections if isinstance(c.operation, IntMaxPool)]
-    assert (
-        link.operation.unit_factor
-        == integers.populations[link.target].scale
-        == 2.0 ** np.log2(link.operation.unit_factor)
+    network = lower(graph)
+    pooled = network.populations["pool"]
+    assert isinstance(pooled, Lif)
+    (link,) = network.into("pool")
+    assert isinstance(link.operation, Convolution)
+    assert link.operation.geometry == ConvGeometry(
+        in_shape=(4, 6, 6), out_channels=4, kernel=(3, 3), stride=(2, 2), padding=(1, 1), groups=4
     )
+    integers = quantize(network, frames)
+    assert obstacles(mapping(integers, schedule(integers))) == []
     sent = run_integer(integers, as_images(frames, integers))
-    assert set(np.unique(sent["pool"])) == {0, link.operation.unit_factor}
+    windows = torch.nn.functional.max_pool2d(torch.from_numpy(sent["first"][0]).double(), 3, 2, 1)
+    np.testing.assert_array_equal(sent["pool"][0], windows.numpy())
+    assert 0.05 < sent["pool"].mean() < 0.95
+
+
+def test_a_pool_of_pooled_spikes_is_one_of_spikes() -> None:
+    """Of what an integrator, two layers or a weight sends, it is one of graded values."""
+    nodes = {"in": graphs.entry(1, 4, 4), "lif": graphs.lif(1, 4, 4), "a": pool(1, 4, 4), "b": pool(1, 2, 2)}
+    network = lower(graphs.chain(nodes | {"out": graphs.result(1, 1, 1)}, T=T))
+    assert [type(network.populations[name]) for name in "ab"] == [Lif, Lif]
+    nodes["lif"] = nir.LI(**graphs.filled((1, 4, 4), tau=2e-3, r=1.0, v_leak=0.0))
+    read = from_nir(graphs.chain(nodes | {"out": graphs.result(1, 1, 1)}, T=T))
+    assert [type(read.populations[name]) for name in "ab"] == [Relay, Relay]
+
+
+def test_attention_takes_pooled_spikes() -> None:
+    nodes = {"in": graphs.entry(3, 4, 4), "lif": graphs.lif(3, 4, 4), "pool": pool(3, 4, 4)}
+    nodes |= {"attention": SpikingAttention(np.array([3, 2, 2]), 1, 0.5), "out": graphs.result(1, 2, 2)}
+    graph, frames = graphs.chain(nodes, T=T), np.random.default_rng(0).uniform(0, 3, size=(2, T, 3, 4, 4))
+    network, expected = lower(graph), interpret(graph, frames)["attention"]
+    np.testing.assert_array_equal(run_float(network, frames)[network.output], expected)
+    assert expected.any()
 
 
 def delayed(network: Network, steps: int) -> Network:
@@ -189,18 +216,6 @@ def test_of_graded_values_it_is_an_obstacle_on_a_chip() -> None:
     )
     with pytest.raises(InputError, match=r"no chip form: conv -> lif \(max pool 3x3, stride 2\)"):
         chip_form(integers)
-
-
-def test_of_spikes_it_has_a_chip_form() -> None:
-    graph, frames = of_spikes()
-    integers = quantize(lower(graph), frames)
-    formed = chip_form(integers).network
-    (pooled,) = [name for name in formed.added if "pooled" in name]
-    expected, found = (run_integer(n, as_images(frames, n)) for n in (integers, formed))
-    for name, signal in expected.items():
-        np.testing.assert_array_equal(found[name], signal, err_msg=name)
-    windows = torch.nn.functional.max_pool2d(torch.from_numpy(expected["first"][0]).double(), 3, 2, 1)
-    np.testing.assert_array_equal(found[pooled][0], windows.numpy())
 
 
 def _lowered(case: tuple[nir.NIRGraph, Floats]) -> tuple[Network, Floats]:

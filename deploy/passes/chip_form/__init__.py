@@ -15,14 +15,12 @@ import numpy as np
 from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.intervals import Headroom
 from deploy.ir.operations.attention import IntAttention
-from deploy.ir.operations.max_pool import IntMaxPool
 from deploy.ir.populations.base import changes_with_time
 from deploy.ir.populations.relay import IntRelay
 from deploy.passes.bounds import prove_added
 from deploy.passes.chip_form.attention import wire_attention
 from deploy.passes.chip_form.biases import wire_bias
 from deploy.passes.chip_form.factors import wire_held
-from deploy.passes.chip_form.max_pool import wire_max_pool
 from deploy.passes.chip_form.wiring import Wiring
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
@@ -63,7 +61,5 @@ def _wire(wiring: Wiring, connection: IntConnection) -> None:
         wiring.connections.append(connection)
     elif isinstance(connection.operation, IntAttention):
         wire_attention(wiring, connection)
-    elif isinstance(connection.operation, IntMaxPool):
-        wire_max_pool(wiring, connection)
     else:
         wire_held(wiring, connection)

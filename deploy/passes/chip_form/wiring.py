@@ -98,7 +98,6 @@ def synapses(
     exponent: int = 0,
     groups: int = 1,
     padding: tuple[int, int] = (0, 0),
-    stride: tuple[int, int] = (1, 1),
 ) -> IntConvolution:
     """Synapses with weights [O, C / groups, kh, kw]; where one is 0, there is none."""
     geometry = SparseConvGeometry(
@@ -107,7 +106,6 @@ def synapses(
         kernel=(weight.shape[2], weight.shape[3]),
         groups=groups,
         padding=padding,
-        stride=stride,
         reached=weight != 0,
     )
     return IntConvolution(mantissa=weight.astype(np.int16), exponent=exponent, geometry=geometry)
