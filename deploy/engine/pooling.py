@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from deploy.engine.arena import zeros
@@ -20,7 +21,7 @@ class LargestOfWindows:
     def __init__(self, operation: IntMaxPool, messages: MessageRange) -> None:
         self.geometry, self.multiplier, self.exponent = operation.geometry, operation.multiplier, operation.exponent
         self.is_factor_one = (self.multiplier, self.exponent) == (1, 0)
-        self.largest = zeros((1, *operation.out_shape), messages.dtype)
+        self.largest = zeros((1, *operation.out_shape), np.int32)  # an input of few values comes in 32 bits, too
         widest = sum_type(max(1, messages.magnitude) * self.multiplier, self.exponent)
         self.out = zeros(operation.out_shape, widest)
 

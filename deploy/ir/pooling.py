@@ -19,8 +19,10 @@ def largest(x_NCHW: Array, geometry: PoolGeometry) -> Array:
 
 
 def largest_into(out_NCHW: Array, x_NCHW: Array, geometry: PoolGeometry) -> Array:
-    """The same, written to `out_NCHW`, which is returned: one pass for every place of the window."""
-    out_NCHW[:] = np.iinfo(x_NCHW.dtype).min if x_NCHW.dtype.kind in "iu" else -np.inf
+    """The same, written to `out_NCHW`, which is returned and holds all that x does: one pass for every place of the
+    window.
+    """
+    out_NCHW[:] = np.iinfo(out_NCHW.dtype).min if out_NCHW.dtype.kind in "iu" else -np.inf
     for tap in np.ndindex(*geometry.kernel):
         rows, columns = (_reached(geometry, axis, place) for axis, place in enumerate(tap))
         target = out_NCHW[:, :, rows[0], columns[0]]

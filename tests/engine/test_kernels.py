@@ -104,6 +104,8 @@ def test_a_max_pool_of_any_geometry(
     operation: IntMaxPool, messages: MessageRange, rates: list[float], seed: int
 ) -> None:
     check_all(operation, messages, rates, seed)
+    wide = np.ones(operation.in_shape, np.int32)  # an input whose values would fit into fewer bits
+    np.testing.assert_array_equal(compile_kernel(operation, messages)(wide), operation(wide[np.newaxis])[0])
 
 
 @given(
