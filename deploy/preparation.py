@@ -65,7 +65,7 @@ def prepare(request: Request, *, runs: bool = True) -> Prepared:
 
     Where nothing `runs`, as in an estimate, a network of another framework needs no clips.
     """
-    merge, chips = read_merge(request.merge), read_chips(request.chips)
+    merge, chips = read_merge(request.chosen_merge), read_chips(request.chips)
     files, others = from_files(request.clips), from_files(request.calibrate)
     require_readable([*files, *others])
     if request.reference:

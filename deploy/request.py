@@ -191,6 +191,11 @@ class Request:
         return self.write_integer is not None and Path(self.write_integer).suffix == NETX
 
     @property
+    def chosen_merge(self) -> str:
+        """What decides which convolutions merge: for netx, which has no relays, all do where nothing else is said."""
+        return "always" if self.for_netx and self.merge == DEFAULT_MERGE else self.merge
+
+    @property
     def simulates(self) -> bool:
         """Whether clips run on Lava or in the integer interpreter, so that there are batches and a full report."""
         return not self.estimate and self.backend not in BOARDS

@@ -9,6 +9,7 @@ from typing import Any
 import nir
 import numpy as np
 
+from deploy.exchange.biases import changes
 from deploy.ir.network import Connection
 from deploy.ir.nodes import GainBias, IntegerPart, MaxPool2d, SpikingAttention
 from deploy.ir.operations.attention import Attention
@@ -29,11 +30,6 @@ def node_shape(shape: Shape, *, lines: bool) -> NodeShape:
     if shape[1:] == (1, 1):
         return shape[:1]
     return shape[::2] if lines and shape[1] == 1 else shape
-
-
-def changes(values: Array) -> bool:
-    """Whether a bias or gain [T, C, H, W] differs between time steps."""
-    return values.ndim == 4 and len(values) > 1
 
 
 def nodes_of(connection: Connection, bias: Array | None, before: NodeShape, after: NodeShape) -> list[nir.NIRNode]:
@@ -106,20 +102,21 @@ def _flatten(shape: NodeShape) -> nir.Flatten:
 def neuron_of(population: Lif | Integrator, bias: Array, shape: NodeShape, dt_s: float) -> nir.NIRNode | None:
     """The node of neurons that a constant `bias` drives; None where standard nodes cannot hold them.
 
-    They begin a clip at 0, and time constants are such that one Euler step of `dt_s` is one of the network.
+    They begin a clip at 0: potentials are counted from where they do. Time constants are such that one Euler step of
+    `dt_s` is one of the network.
     """
-    if population.start is not None or population.start_current is not None:
+    sends_it = population.start is not None and isinstance(population, Integrator)
+    if sends_it or population.start_current is not None or getattr(population, "subtract", None) is not None:
         return None
 
     def full(values: Array) -> Array:
         return np.broadcast_to(values, population.shape).reshape(shape).astype(np.float64)
 
     share = np.maximum(full(population.decay), NO_LEAK)
-    fields: dict[str, Any] = {"r": 1 / share, "v_leak": full(bias) / share}
+    begin = np.zeros(shape) if population.start is None else full(population.start)
+    fields: dict[str, Any] = {"r": 1 / share, "v_leak": full(bias) / share - begin}
     if isinstance(population, Lif):
-        if population.subtract is not None:
-            return None
-        fields |= {"v_threshold": full(population.threshold), "v_reset": np.zeros(shape)}
+        fields |= {"v_threshold": full(population.threshold) - begin, "v_reset": -begin}
     if population.current_decay is not None:
         fast = np.maximum(full(population.current_decay), NO_LEAK)
         kind = nir.CubaLIF if isinstance(population, Lif) else nir.CubaLI

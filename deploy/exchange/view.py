@@ -13,12 +13,12 @@ from typing import Any
 import nir
 import numpy as np
 
-from deploy.exchange.standard import changes, neuron_of, node_shape, nodes_of
+from deploy.exchange.biases import changes, placed
+from deploy.exchange.standard import neuron_of, node_shape, nodes_of
 from deploy.ir.exact import exact_network
 from deploy.ir.integer import IntNetwork
 from deploy.ir.network import Connection, Network
 from deploy.ir.nodes import GainBias, IntegerPart, Junction
-from deploy.ir.operations.convolution import Convolution
 from deploy.ir.populations.base import Receiver
 from deploy.ir.populations.integrator import Integrator
 from deploy.ir.populations.lif import Lif
@@ -82,17 +82,14 @@ class _Drawing:
     def population(self, name: str) -> None:
         """A population and all connections into it."""
         receiver, connections = self.network.receivers[name], self.network.into(name)
-        bias = receiver.bias if changes(receiver.bias) else receiver.bias.reshape(receiver.bias.shape[-3:])
-        shape = self.shape(receiver.shape)
-        biased = _takes_bias(receiver, bias, connections) if bias.any() else None
-        rows = [self._row(c, bias if c is biased else None) for c in connections]
-        rest = np.zeros((1, 1, 1)) if biased is not None else bias
-        if receiver.kind == "relay" and not rest.any() and len(rows) == 1 and rows[0][1]:
+        shape, found = self.shape(receiver.shape), placed(receiver, connections)
+        rows = [self._row(c, found.of_kernel if c is found.connection else None) for c in connections]
+        if receiver.kind == "relay" and not found.bias.any() and len(rows) == 1 and rows[0][1]:
             source, row = rows[0]
             self._chain(source, row, name, last=name)
             return
         ends = [self._chain(source, row, name) for source, row in rows]
-        entry = self._receiving(name, receiver, rest)
+        entry = self._receiving(name, found.receiver, found.bias)
         for end in ends:
             if (end, entry) in self.edges:  # a reader may take two edges for one
                 end = self.add(f"{name}_from_{end}", nir.Scale(np.ones(shape)), end)
@@ -126,8 +123,7 @@ class _Drawing:
         """Where a connection begins, and its nodes."""
         operation = connection.operation
         before, after = self.shape(operation.in_shape), self.shape(operation.out_shape)
-        values = None if bias is None else np.broadcast_to(bias.ravel(), operation.out_shape[0]).astype(np.float64)
-        row = nodes_of(connection, values, before, after)
+        row = nodes_of(connection, bias, before, after)
         if connection.delay:
             row.insert(0, nir.Delay(np.full(before, connection.delay * self.dt_s)))
         return connection.source, row
@@ -138,11 +134,3 @@ class _Drawing:
             is_last = i == len(row) - 1 and last is not None
             end = self.add(str(last) if is_last else f"{target}_from_{source}", node, end)
         return end
-
-
-def _takes_bias(receiver: Receiver, bias: Array, connections: list[Connection]) -> Connection | None:
-    """The convolution whose bias a population's can be; None where it has to stay with the population."""
-    remembers = isinstance(receiver, (Lif, Integrator)) and receiver.current_decay is not None
-    if bias.ndim != 3 or bias.shape[1:] != (1, 1) or remembers:
-        return None
-    return next((c for c in connections if isinstance(c.operation, Convolution) and c.gain is None), None)

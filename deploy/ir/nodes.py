@@ -139,7 +139,7 @@ class GainBias(ExtensionNode):
 class IntegerPart(ExtensionNode):
     """A part of a network of integers that no other node holds; it is said in the graph's metadata alone.
 
-    Neurons that begin a clip at a state of their own or are reset by subtraction, a reshape to an image
+    Neurons that are reset by subtraction, potentials that are sent and do not begin a clip at 0, a reshape to an image
     (docs/integer_files.md). Its presence makes a reader that does not take the integers refuse the graph.
     """
 

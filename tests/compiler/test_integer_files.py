@@ -53,18 +53,15 @@ def mlp() -> IntNetwork:
 
 
 def beyond_the_standard() -> IntNetwork:
-    """A reset by subtraction, a start of its own, neurons that never fire: no standard node says any of them."""
+    """A reset by subtraction, a potential that is sent and does not begin at 0: no standard node says either."""
     shape = (2, 1, 1)
-    never = np.array([True, False]).reshape(shape)
-    silent = ints.lif(shape, threshold=[131071, 9], bias_mantissa=3)
     return ints.network(
         {
             "in": ints.entry(shape),
             "soft": ints.lif(shape, threshold=10, subtract=[10, 7], decay=100),
-            "begun": ints.lif(shape, threshold=10, start=[200, -60], start_current=[3, 4], current_decay=9, decay=0),
-            "silent": replace(silent, silent=never),
+            "sum": ints.integrator(shape, start=[200, -60], decay=9),
         },
-        *(ints.link("in", name, ints.dense([[9, 1], [-3, 8]])) for name in ("soft", "begun", "silent")),
+        *(ints.link("in", name, ints.dense([[9, 1], [-3, 8]])) for name in ("soft", "sum")),
         frames=4,
     )
 
@@ -146,11 +143,42 @@ def test_real_values_enter_and_leave_through_scales() -> None:
     assert network.logits(run_integer(network, np.full((1, 1, 1, 1, 1), 0.5))).item() == 0.5
 
 
+def test_neurons_that_begin_elsewhere_than_at_0_are_standard_nodes(tmp_path: Path) -> None:
+    """Potentials are counted from where they begin, and a current that begins at S is a bias in front. By hand, of the
+    first neuron: v begins at 640/64 = 10, so its threshold of 30 is 20 and its reset -10; u begins at -128/64 = -2 and
+    loses a quarter, so -(-2)/4 = 0.5 enters, and 3 + -2 = 1 remain of the bias of 192/64 = 3: v_leak 1 x 2 - 10 = -8.
+    """
+    shape, rng = (2, 1, 1), np.random.default_rng(0)
+    fields = {"decay": 2048, "current_decay": [1024, 2048], "bias_mantissa": [3, -1], "bias_exponent": 6}
+    starts = {"start": [640, -320], "start_current": [-128, 192]}
+    silent = {"silent": np.array([False, True]).reshape(shape)}
+    network = ints.network(
+        {
+            "in": ints.entry(shape),
+            "begun": replace(ints.lif(shape, threshold=[30, 131071], **fields, **starts), **silent),
+        },
+        ints.link("in", "begun", ints.dense([[20, -9], [13, 8]])),
+        frames=12,
+    )
+    found = through_a_file(network, tmp_path, dt_s=1.0)
+    assert {type(node).__name__ for node in nir.read(str(tmp_path / "integers.nir")).nodes.values()} == {
+        *("Input", "Affine", "CubaLIF", "Output")
+    }
+    node = found.nodes["begun"]
+    assert found.nodes["begun_from_in"].bias[0] == 0.5
+    assert (node.v_threshold[0], node.v_reset[0], node.v_leak[0]) == (20, -10, -8)
+    clips = rng.integers(0, 2, (3, 12, *shape)).astype(np.float64)
+    expected = run_float(exact_network(network, in_units=True), clips)["begun"]
+    assert expected.any()
+    np.testing.assert_array_equal(interpret(found, clips[..., 0, 0])["begun"], expected[..., 0, 0])
+    assert same_networks(integers_of(found), network)
+
+
 def test_what_the_standard_cannot_say_is_refused_by_stock_readers(tmp_path: Path) -> None:
     network = beyond_the_standard()
     found = through_a_file(network, tmp_path)
     parts = {name for name, node in found.nodes.items() if isinstance(node, IntegerPart)}
-    assert parts == {"soft", "begun"}, "neurons that never fire are LIF with a threshold that is not reached"
+    assert parts == {"soft", "sum"}
     assert same_networks(integers_of(found), network)
     with pytest.raises((AssertionError, KeyError)):
         nir.read(str(tmp_path / "integers.nir"))

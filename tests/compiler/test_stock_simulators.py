@@ -20,11 +20,16 @@ import torch
 from norse.torch.utils.import_nir import _import_norse_module
 from numpy.typing import NDArray
 
+import ints
+from deploy.exchange.files import write_integers
 from deploy.frontend.from_svformer import export
 from deploy.frontend.portable import portable
 from deploy.gates.export import check_export
+from deploy.ir.exact import exact_network
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import interpret
+from deploy.ir.network import run_float
+from hardware import ConvGeometry
 from svformer import SVFormer, SVFormerConfig
 
 RECORDINGS = Path(__file__).parents[1] / "fixtures" / "portable.zip"
@@ -59,7 +64,8 @@ def frames() -> NDArray[np.float64]:
 
 def fired(net: Simulator, graph: nir.NIRGraph, frames: NDArray[np.float64], dtype: torch.dtype) -> dict[str, Any]:
     """Spikes of all LIF nodes [N, T, C, H, W], in a torch module made of the graph; torch has "_" for a dot."""
-    sent: dict[str, list[Any]] = {name: [] for name, node in graph.nodes.items() if isinstance(node, nir.LIF)}
+    neurons = (nir.LIF, nir.CubaLIF)
+    sent: dict[str, list[Any]] = {name: [] for name, node in graph.nodes.items() if isinstance(node, neurons)}
     for name, steps in sent.items():
 
         def keep(module: Any, args: Any, out: Any, steps: list[Any] = steps) -> None:
@@ -76,7 +82,7 @@ def fired(net: Simulator, graph: nir.NIRGraph, frames: NDArray[np.float64], dtyp
 def norse_network(graph: nir.NIRGraph, dtype: torch.dtype) -> Any:
     """Norse's own nodes, put together by nirtorch (its own `from_nir` sends the last of several edges twice)."""
     imported = functools.partial(_import_norse_module, dt=float(graph.metadata["dt"]))
-    return nirtorch.nir_to_torch(graph, dict.fromkeys((nir.Conv2d, nir.LIF), imported), dtype=dtype)
+    return nirtorch.nir_to_torch(graph, dict.fromkeys((nir.Conv2d, nir.LIF, nir.CubaLIF), imported), dtype=dtype)
 
 
 def snntorch_network(graph: nir.NIRGraph, dtype: torch.dtype) -> Any:
@@ -89,6 +95,34 @@ def spikingjelly_network(graph: nir.NIRGraph, dtype: torch.dtype) -> Any:
     reason = "SpikingJelly is not installed: no requirement of ours"
     importer = pytest.importorskip("spikingjelly.activation_based.nir_exchange", reason=reason)
     return importer.import_from_nir(graph, dt=float(graph.metadata["dt"]), dtype=dtype)
+
+
+def test_a_stock_simulator_runs_the_nodes_of_a_file_of_integers(tmp_path: Path) -> None:
+    """norse, on what stock nir reads: the spikes of the same integers without rounding. Leaks are powers of two, so
+    float64 holds all potentials exactly. norse takes `r` of a LIF for 1, which it is of neurons without memory alone;
+    that of a CubaLIF it takes as it is.
+    """
+    first = ConvGeometry(in_shape=(2, 5, 5), out_channels=3, kernel=(3, 3), padding=(1, 1), stride=(2, 2))
+    second = ConvGeometry(in_shape=first.out_shape, out_channels=3, kernel=(2, 2))
+    rng = np.random.default_rng(0)
+    network = ints.network(
+        {
+            "in": ints.entry((2, 5, 5)),
+            "first": ints.lif(first.out_shape, threshold=150, bias_mantissa=[640, -128, 0]),
+            "second": ints.lif(second.out_shape, threshold=[90, 70, 60], decay=1024, current_decay=2048),
+        },
+        ints.link("in", "first", ints.drawn(first, rng, 100)),
+        ints.link("first", "second", ints.drawn(second, rng, 100, exponent=1)),
+        frames=20,
+    )
+    write_integers(network, tmp_path / "integers.nir", dt_s=DT_S, input_shape=(2, 5, 5), metadata={})
+    stock = nir.read(tmp_path / "integers.nir")
+    frames = rng.integers(0, 2, (2, 20, 2, 5, 5)).astype(np.float64)
+    found = fired(norse_network(stock, torch.float64), stock, frames, torch.float64)
+    expected = run_float(exact_network(network, in_units=True), frames)
+    for name in ("first", "second"):
+        assert 0.05 < expected[name].mean() < 0.95
+        np.testing.assert_array_equal(found[name], expected[name])
 
 
 SIMULATORS = {

@@ -23,10 +23,7 @@ from hardware.geometry import ConvGeometry, Geometry
 from svformer.common.errors import InputError
 
 LARGEST = 252  # units of the largest weight: every exponent up to 2 leaves it within the 254 of a synapse with a sign
-HELD = (
-    "Allowed: dense and convolutional layers of neurons in a row, each behind the one before; --merge always may do "
-    "without relays, .nir holds every network"
-)
+HELD = "Allowed: dense and convolutional layers of neurons in a row, each behind the one before; a .nir holds every network"
 
 
 def require_held(network: Network | IntNetwork) -> None:
@@ -48,7 +45,7 @@ def is_dense(geometry: Geometry) -> bool:
 
 def not_held(network: Network | IntNetwork) -> Iterator[str]:
     """Populations and connections that have no place in a chain of layers."""
-    names, flat = list(network.populations), False
+    names, flat = [network.input_name, *network.receivers], False
     if network.output != names[-1]:
         yield f"{network.output}: the result is not the last layer"
     for before, name in itertools.pairwise(names):

@@ -47,11 +47,11 @@ def _write(group: h5py.Group, values: Content) -> None:
 
 def _layers(network: IntNetwork) -> Iterator[Content]:
     """The input, then every population; a flatten where an image meets a dense layer."""
-    entry, names = network.input, list(network.populations)
-    flat = entry.shape[1:] == (1, 1) and _dense(network, names[1])
+    entry, names = network.input, list(network.receivers)
+    flat = entry.shape[1:] == (1, 1) and _dense(network, names[0])
     limits = {} if (entry.low, entry.high) == (0, 1) else {"range": [entry.low, entry.high]}
     yield {"type": "input", "shape": [entry.shape[0]] if flat else list(entry.shape), **limits}
-    for name in names[1:]:
+    for name in names:
         dense = _dense(network, name)
         if dense and not flat:
             before = next(c.operation.in_shape for c in network.into(name) if c.source != name)
