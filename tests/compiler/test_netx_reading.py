@@ -96,6 +96,20 @@ def test_the_graph_of_a_file_holds_its_integers_and_leaves_t_to_the_clips(tmp_pa
     assert integers_of(graph).frames == 7
 
 
+def test_an_input_with_neurons_by_hand(tmp_path: Path) -> None:
+    """0.5 is 16 steps of 1 / 32; times a weight of 48 of 64 it is 16 x 48 / 32 = 24 units of 64, twice in two steps
+    without a leak 48: above 40. What is read runs from the graph, too.
+    """
+    neuron = CUBA | {"vDecay": 0, "vThMant": 40}
+    path = net(tmp_path, INPUT | {"weight": [[48.0]], "neuron": neuron}, DENSE)
+    graph = graph_of_net(path)
+    graph.metadata["T"] = 2
+    network = integers_of(graph)
+    assert list(network.populations) == ["in", "input0", "dense1"]
+    clip = np.array([0.5, 0, 3]).reshape(1, 1, 3, 1, 1).repeat(2, axis=1)
+    assert run_integer(network, clip)["input0"][0, :, :, 0, 0].tolist() == [[0, 0, 1], [1, 0, 1]]
+
+
 def test_a_layer_without_neurons_is_a_sum(tmp_path: Path) -> None:
     """What netx puts there: a current that forgets nothing, and a potential that is the current."""
     layer = {key: value for key, value in DENSE.items() if key != "neuron"}
@@ -139,6 +153,12 @@ def test_a_layer_without_neurons_is_a_sum(tmp_path: Path) -> None:
         ([DENSE], "no input layer in front"),
         ([INPUT, DENSE, INPUT], "input2: an input behind the first layer"),
         ([], "no layers in it"),
+        ([INPUT | {"shape": [2, 2, 2, 2]}, DENSE], "input0: shape [2, 2, 2, 2], range [0, 1]; allowed: channels, rows"),
+        ([INPUT | {"range": [1]}, DENSE], "input0: shape [3], range [1]; allowed"),
+        (
+            [INPUT | {"bias": [[2.0]], "neuron": CUBA | {"iDecay": 9}}],
+            "input0: a bias of the input goes into its current",
+        ),
         ([IMAGE, DENSE], "dense1: takes a vector, put a flatten in front"),
         ([IMAGE, FLATTEN, CONV], "conv2: takes an image, found a vector"),
         ([IMAGE, CONV | {"shape": [2, 4, 4]}], "conv1: gives (2, 3, 3), its shape says (2, 4, 4)"),

@@ -23,7 +23,7 @@ from hardware.geometry import ConvGeometry, Geometry
 from svformer.common.errors import InputError
 
 LARGEST = 252  # units of the largest weight: every exponent up to 2 leaves it within the 254 of a synapse with a sign
-HELD = "Allowed: dense and convolutional layers of neurons in a row, each behind the one before; a .nir holds every network"
+HELD = "Allowed: dense and convolutional layers of neurons, each behind the one before; a .nir holds every network"
 
 
 def require_held(network: Network | IntNetwork) -> None:

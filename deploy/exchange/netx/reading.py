@@ -8,7 +8,7 @@ import nir
 import numpy as np
 
 from deploy.exchange.integers import graph_of
-from deploy.exchange.netx.content import FLATTEN, INPUT, RECURRENT, Layer, Values, layers_of
+from deploy.exchange.netx.content import FLATTEN, INPUT, RECURRENT, Layer, Neuron, layers_of
 from deploy.exchange.netx.layers import (
     NO_NEURON,
     connections_of,
@@ -45,20 +45,20 @@ def read_net(path: str | Path) -> tuple[IntNetwork, NodeShape]:
         raise InputError(f"{path}: no input layer in front, whose shape says what a clip is; export one")
     if others := [layer.name for layer in layers[1:] if layer.kind == INPUT]:
         raise InputError(f"{path}: {', '.join(others)}: an input behind the first layer; allowed: one, in front")
-    chain = _Chain(layers[0].values["shape"].tolist(), layers[0].values.get("range", np.array([0, 1])))
-    for layer in layers if layers[0].neuron else layers[1:]:
-        try:
+    layer = layers[0]
+    try:
+        chain = _Chain(layer)
+        for layer in layers[1:]:
             chain.add(layer, last=layer is layers[-1])
-        except (ValueError, ChipError) as error:
-            raise InputError(f"{path}: {layer.name}: {error}") from error
+    except (ValueError, ChipError) as error:
+        raise InputError(f"{path}: {layer.name}: {error}") from error
     return chain.network(), tuple(layers[0].values["shape"].tolist())
 
 
-def graph_of_net(path: str | Path, dt_s: float | None = None) -> nir.NIRGraph:
-    """The same as a graph that holds integers; T is left to the clips."""
+def graph_of_net(path: str | Path) -> nir.NIRGraph:
+    """The same as a graph that holds integers, of time steps of 1 ms; T is left to the clips."""
     network, shape = read_net(path)
-    metadata = {"model": Path(path).name}
-    graph = graph_of(network, dt_s=dt_s or DT_S, input_shape=shape, metadata=metadata)
+    graph = graph_of(network, dt_s=DT_S, input_shape=shape, metadata={"model": Path(path).name})
     del graph.metadata["T"]
     return graph
 
@@ -66,22 +66,27 @@ def graph_of_net(path: str | Path, dt_s: float | None = None) -> nir.NIRGraph:
 class _Chain:
     """A network that grows layer by layer, each behind the one before."""
 
-    def __init__(self, shape: list[int], limits: Values) -> None:
-        low, high = limits.tolist()
-        self.shape = _image(shape)
-        self.flat = len(shape) == 1
-        self.populations: dict[str, IntPopulation] = {ENTRY: IntInput(shape=self.shape, scale=1.0, low=low, high=high)}
+    def __init__(self, entry: Layer) -> None:
+        shape, limits = (entry.values.get(key, np.array([0, 1])).ravel().tolist() for key in ("shape", "range"))
+        if len(shape) > 3 or min(shape) < 1 or len(limits) != 2:
+            raise ValueError(
+                f"shape {shape}, range {limits}; allowed: channels, rows, columns; smallest, largest value"
+            )
+        self.shape, self.flat = _image(shape), len(shape) == 1
+        first = IntInput(shape=self.shape, scale=1.0, low=limits[0], high=limits[1])
+        self.populations: dict[str, IntPopulation] = {ENTRY: first}
         self.connections: list[IntConnection] = []
+        if entry.neuron is not None:
+            self._encode(entry, entry.neuron)
 
-    def _encoded(self, entry: Layer) -> None:
+    def _encode(self, entry: Layer, neuron: Neuron) -> None:
         """Slayer's Input with neurons: real values in steps of 1 / 32, weighted, into neurons.
 
         netx does not connect what arrives with these neurons.
         """
-        neuron = entry.neuron or NO_NEURON
         if entry.values.get("bias", np.zeros(1)).any() and (neuron.current_decay < DECAY_ONE).any():
             raise ValueError("a bias of the input goes into its current, which has a memory here (iDecay below 4096)")
-        self.populations[ENTRY] = IntInput(shape=self.shape, scale=QUANTISED, low=-128, high=127)
+        self.populations[ENTRY] = IntInput(shape=self.shape, scale=float(QUANTISED), low=-128, high=127)
         geometry = ConvGeometry(in_shape=self.shape, out_channels=self.shape[0], kernel=(1, 1), groups=self.shape[0])
         weight = np.full(geometry.weight_shape, entry.values.get("weight", np.array(UNIT)).item(), dtype=np.int64)
         for c in connections_of(ENTRY, entry.name, weight, geometry, np.zeros((1, 1), np.int64)):
@@ -91,30 +96,30 @@ class _Chain:
 
     def add(self, layer: Layer, *, last: bool) -> None:
         """A layer behind those there are; raises `ValueError` or `ChipError` for what does not fit."""
-        if layer.kind == INPUT:
-            self._encoded(layer)
-            return
         if layer.kind == FLATTEN:
             self.flat = True
             return
         neuron = layer.neuron or NO_NEURON
         if never_fires(neuron) and not last:
             raise ValueError(f"neurons that never fire (vThMant {neuron.threshold.max()}) in front of another layer")
-        geometry = geometry_of(layer, self.shape)
-        dense = layer.kind.startswith("dense")
-        if dense != self.flat and math.prod(self.shape[1:]) > 1:
-            raise ValueError(f"takes {'a vector, put a flatten in front' if dense else 'an image, found a vector'}")
-        wanted = _image(layer.values["shape"].tolist())
-        if geometry.out_shape != (wanted if not dense else (math.prod(wanted), 1, 1)):
-            raise ValueError(f"gives {geometry.out_shape}, its shape says {wanted}")
+        geometry = self._fitting(layer)
         weight, delays = weights_of(layer, geometry), delays_of(layer, geometry.out_channels, geometry.inputs)
         if delays.shape[1] > 1:  # of a matrix: one for each value of the image in front
             delays = np.broadcast_to(delays, (len(weight), geometry.inputs)).reshape(weight.shape)
-        source = self.last
-        self.connections += connections_of(source, layer.name, weight, geometry, delays)
+        self.connections += connections_of(self.last, layer.name, weight, geometry, delays)
         self.populations[layer.name], self.shape = population_of(layer, geometry.out_shape), geometry.out_shape
         if layer.kind == RECURRENT:
             self._heard_by_itself(layer)
+
+    def _fitting(self, layer: Layer) -> ConvGeometry:
+        """Where its weights lie behind what there is; raises `ValueError` where it says another shape."""
+        geometry, dense = geometry_of(layer, self.shape), layer.kind.startswith("dense")
+        if dense != self.flat and math.prod(self.shape[1:]) > 1:
+            raise ValueError(f"takes {'a vector, put a flatten in front' if dense else 'an image, found a vector'}")
+        said = _image(layer.values["shape"].tolist())
+        if geometry.out_shape != ((math.prod(said), 1, 1) if dense else said):
+            raise ValueError(f"gives {geometry.out_shape}, its shape says {said}")
+        return geometry
 
     def _heard_by_itself(self, layer: Layer) -> None:
         """Recurrent weights, a time step late."""
