@@ -6,10 +6,10 @@
     python deploy/export_nir.py --checkpoint published.pyth --head-dim 64 --out runs/published.nir
     python deploy/export_nir.py --checkpoint small.safetensors --portable --dt 1e-4     # for snnTorch
     python deploy/export_nir.py --model my_net.py:build --axes TBCHW --out runs/mine.nir   # any spiking PyTorch model
-    python deploy/export_nir.py --json | jq .spikes_compared          # for scripts
 
 --portable writes only nodes that stock simulators import (docs/nir_portable.md). --model runs code of the module that
-it names: a function that returns a model, or a model and an example of its input (docs/from_torch.md).
+it names: a function that returns a model, or a model and an example of its input (docs/from_torch.md). --json is for
+scripts.
 """
 
 import argparse

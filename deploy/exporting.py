@@ -60,10 +60,10 @@ def export(request: ExportRequest, say: Say = lambda line: None) -> Exported:
 
 def _own_model(request: ExportRequest, factory: str, axes: str) -> Exported:
     weights, example = (None if path is None else Path(path) for path in (request.weights, request.example))
-    model, clips = load_model(factory, weights=weights, example=example)
-    imported = from_torch(model, clips, axes=axes)
+    built = load_model(factory, weights=weights, example=example)
+    imported = from_torch(built.model, built.example, axes=axes, neurons=built.neurons)
     with working("comparing PyTorch and NIR, spike by spike"):
-        check = imported.check(clips)
+        check = imported.check(built.example)
     write_nir(imported.graph, request.file)
     return Exported(graph=imported.graph, file=request.file, check=check, clips=check.clips)
 

@@ -9,6 +9,7 @@ import importlib.util
 import pickle
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,22 +20,34 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from deploy.frontend.traced.known import Describe
 from svformer.common.errors import InputError
 
 HOLDERS = ("model", "state_dict", "model_state_dict", "net")  # keys under which checkpoints hold the weights
 PARALLEL = "module."  # what torch's DataParallel puts in front of the names
 
 
-def load_model(factory: str, *, weights: Path | None, example: Path | None) -> tuple[nn.Module, Tensor]:
-    """The model in evaluation mode and an example of its input, of its precision.
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A model in evaluation mode, an example of its input in its precision, and what neurons of its own are."""
 
-    `factory` is MODULE:FUNCTION or FILE.py:FUNCTION; the function takes nothing and returns a model, or a model and an
-    example. `weights` is a .safetensors or what torch.save wrote, `example` a .npy or a tensor that torch.save wrote.
+    model: nn.Module
+    example: Tensor
+    neurons: Mapping[type, Describe]
+
+
+def load_model(factory: str, *, weights: Path | None, example: Path | None) -> Built:
+    """Build a model of the user's own.
+
+    `factory` is MODULE:FUNCTION or FILE.py:FUNCTION; the function takes nothing and returns a model, a model and an
+    example, or these and the neurons of its own, as `deploy.from_torch` takes them. `weights` is a .safetensors or what
+    torch.save wrote, `example` a .npy or a tensor that torch.save wrote.
     Raises `InputError` for what cannot be found, read or put together.
     """
     built = _built(factory)
-    model, given = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
-    if not isinstance(model, nn.Module):
+    parts = built if isinstance(built, tuple) else (built,)
+    model, given, neurons = (*parts, None, None)[:3]
+    if not isinstance(model, nn.Module) or len(parts) > 3:
         raise InputError(f"{factory} returns {type(built).__name__}; allowed: a torch.nn.Module, or one and an example")
     if weights is not None:
         _load_weights(model, weights)
@@ -42,7 +55,7 @@ def load_model(factory: str, *, weights: Path | None, example: Path | None) -> t
     if not isinstance(found, Tensor):
         raise InputError(f"{factory} returns no example; give one with --example FILE, or return (model, example)")
     floating = next((p.dtype for p in model.parameters() if p.dtype.is_floating_point), found.dtype)
-    return model.eval(), found.to(floating)
+    return Built(model=model.eval(), example=found.to(floating), neurons=neurons or {})
 
 
 def _built(factory: str) -> Any:
@@ -61,11 +74,12 @@ def _built(factory: str) -> Any:
 def _file(path: Path) -> ModuleType:
     if not path.is_file():
         raise InputError(f"--model {path}: no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"{path.stem}_of_the_user" if path.stem in sys.modules else path.stem  # it may be called as a library is
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
