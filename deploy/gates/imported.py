@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from deploy.errors import GateError
-from deploy.frontend.traced.convert import OUTPUT, Converted, frames_of
+from deploy.frontend.traced.convert import Converted, frames_of
+from deploy.frontend.traced.draft import OUTPUT
 from deploy.frontend.traced.trace import Run, run_as_it_is
 from deploy.gates.spikes import TIE_MARGIN, LayerSpikes, SpikeGate
 from deploy.ir.interpreter import interpret

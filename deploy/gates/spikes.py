@@ -23,7 +23,7 @@ TIE_MARGIN = 1e-9  # a spike may differ where v is this close to the threshold: 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSpikes:
-    """Spikes of a neuron layer of the model for one clip, [T, C, H, W], and which channels of a node they are."""
+    """What a neuron layer of the model sent for one clip, [T, C, H, W], and which channels of a node it is."""
 
     layer: str
     spikes: NDArray[Any]
@@ -62,31 +62,42 @@ class SpikeGate:
             found[...] = expected
             self.compared += expected.size
         if different:
-            margin = self._margin(name, layers, signals)
+            potentials, threshold = self._potentials(name, layers, signals)
             for layer in layers:
-                self._require_ties(layer, margin[:, _channels(layer)])
+                self._require_alike(layer, potentials[:, _channels(layer)], threshold)
 
-    def _margin(self, name: str, layers: Sequence[LayerSpikes], signals: Mapping[str, NDArray[Any]]) -> Array:
-        """How far above the threshold the node's potentials are, [T, C, H, W], when it has fired the model's spikes."""
+    def _potentials(
+        self, name: str, layers: Sequence[LayerSpikes], signals: Mapping[str, NDArray[Any]]
+    ) -> tuple[Array, Array | None]:
+        """A node's potentials [T, C, H, W] when it has fired the model's spikes, and its threshold."""
         eq = equation(self.graph.nodes[name], self.dt_s)
-        assert eq.threshold is not None, "only neurons that fire are compared"
         arriving = sum((signals[source] for source in self.sources[name]), start=np.zeros_like(signals[name]))
         for layer in layers:
             if layer.noise is not None:
                 arriving[0][:, _channels(layer)] += layer.noise
-        potentials = run_potentials(eq, arriving, signals[name])
-        return (potentials - eq.threshold)[0]
+        return run_potentials(eq, arriving, signals[name])[0], eq.threshold
 
-    def _require_ties(self, layer: LayerSpikes, margin: Array) -> None:
-        different = layer.spikes.reshape(margin.shape).astype(bool) != (margin > 0)
-        wrong = different & (np.abs(margin) > self.tie_margin)
+    def _require_alike(self, layer: LayerSpikes, potentials: Array, threshold: Array | None) -> None:
+        """Spikes where potentials are above the threshold, but for ties; an integrator sends the potentials."""
+        expected = layer.spikes.reshape(potentials.shape)
+        if threshold is None:
+            error = potentials - expected
+            wrong = np.abs(error) > self.tie_margin * max(1.0, float(np.abs(expected).max()))
+            self._require(layer, wrong, error, "from the model's potential")
+            return
+        margin = potentials - threshold[_channels(layer)]
+        different = expected.astype(bool) != (margin > 0)
         self.ties += int(different.sum())
+        wrong = different & (np.abs(margin) > self.tie_margin)
+        self._require(layer, wrong, margin, "from the threshold: not a tie")
+
+    def _require(self, layer: LayerSpikes, wrong: NDArray[np.bool_], off: Array, what: str) -> None:
         if not wrong.any():
             return
         step, *neuron = (int(i) for i in np.argwhere(wrong)[0])
         raise GateError(
             f"PyTorch and NIR differ first in layer {layer.layer}, time step {step}, neuron {tuple(neuron)} of clip "
-            f"{self.clip}, {margin[(step, *neuron)]:+.3g} from the threshold: not a tie"
+            f"{self.clip}, {off[(step, *neuron)]:+.3g} {what}"
         )
 
 

@@ -208,5 +208,6 @@ def run_potentials(eq: Equation, x_NT: Array, spikes_NT: Array) -> Array:
     layer, seen = Layer(eq, len(x_NT)), np.zeros_like(x_NT)
     for t in range(x_NT.shape[1]):
         seen[:, t] = layer.charge(x_NT[:, t])
-        layer.reset(spikes_NT[:, t] != 0)
+        if eq.threshold is not None:
+            layer.reset(spikes_NT[:, t] != 0)
     return seen

@@ -217,6 +217,7 @@ def test_an_example_is_a_tensor() -> None:
         ({"fires_at": "sometimes"}, "fires_at 'sometimes'; allowed: 'threshold', 'above'"),
         ({"reset": 0.0, "subtract": 1.0}, "reset and subtract are both given; choose one"),
         ({"threshold": float("nan")}, "allowed: finite numbers"),
+        ({"threshold": None, "reset": 0.0}, "a reset without a threshold; leave it out, or give one"),
     ],
 )
 def test_a_neuron_that_cannot_be(options: dict[str, float], said: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import deploy
 import foreign_neurons as foreign
+from deploy.errors import GateError
 from deploy.ir.integer import as_images
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import run_float
@@ -173,6 +174,36 @@ def test_a_threshold_that_is_reached_exactly_fires_in_every_form() -> None:
     frames, network = imported.frames(given.x), deploy.lower(imported.graph)
     assert interpret(imported.graph, frames)["neuron"].all()
     assert run_float(network, as_images(frames, network))["neuron"].all()
+
+
+@pytest.mark.parametrize("cell", [norse.LIBoxCell, norse.LICell])
+def test_a_readout_that_sends_its_potential(cell: type[nn.Module]) -> None:
+    """An integrator, with or without a current, is compared potential by potential."""
+
+    class Readout(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lif, self.output, self.li = foreign.LIFNode(step_mode="s"), nn.Linear(6, 3), cell()
+
+        def forward(self, x: Tensor) -> Tensor:
+            state, potentials = None, []
+            for frame in x:
+                v, state = self.li(self.output(self.lif(3 * frame)), state)
+                potentials.append(v)
+            return torch.stack(potentials)
+
+    torch.manual_seed(0)
+    given = ready(Readout(), images(12, CLIPS, 6), "TBN")
+    imported = deploy.from_torch(given.model, given.x, axes="TBN")
+    check = imported.check(given.x)
+    assert (check.layers, check.ties) == (2, 0)
+    assert check.output_error < 1e-12
+    assert imported.layers["li"].node == "li"
+    assert list(imported.graph.nodes)[-1] == "output"  # the layer of that name in the model has another here
+    changed = given.model
+    changed.li.p = changed.li.p._replace(tau_mem_inv=changed.li.p.tau_mem_inv * 1.02)
+    with pytest.raises(GateError, match=r"differ first in layer li, time step 0, .* from the model's potential"):
+        imported.check(given.x)
 
 
 def test_a_current_with_memory_and_a_late_reset_by_subtraction() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deploy.frontend.builder import DT_S
 from deploy.frontend.traced.axes import Axis, ModelError, Refused
+from deploy.frontend.traced.draft import OUTPUT
 from deploy.frontend.traced.graph import INPUT, Reader, reader
 from deploy.frontend.traced.known import OWN, Describe, kind_of
 from deploy.frontend.traced.passes import as_graph, finish
@@ -20,7 +21,6 @@ from deploy.ir.readout import READOUT
 from deploy.ir.types import Array
 
 LETTERS = "TBCHWN"
-OUTPUT = "output"
 
 
 @dataclass(frozen=True, kw_only=True)

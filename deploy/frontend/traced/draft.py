@@ -14,6 +14,7 @@ from deploy.ir.types import Array, Shape
 
 Pair = tuple[int, int]
 ONE, NONE = (1, 1), (0, 0)
+OUTPUT = "output"  # name of the node behind which the graph ends; no other has it
 SAID = ("input_type", "output_type", "metadata")  # fields of a node that follow from the others
 
 
@@ -87,7 +88,7 @@ class Draft:
         key = (name if alone else "", _key(node), sources)
         if key in self.made:
             return self.made[key]
-        name = self.free(name)
+        name = name if isinstance(node, nir.Output) else self.free(name)
         self.made[key] = name
         self.nodes[name], self.shapes[name], self.sources[name] = node, shape, sources
         if spiking:
@@ -97,7 +98,7 @@ class Draft:
     def free(self, name: str) -> str:
         """The name, or with a number behind it where it is taken."""
         taken, count = name, 2
-        while taken in self.nodes:
+        while taken in self.nodes or taken == OUTPUT:
             taken, count = f"{name}_{count}", count + 1
         return taken
 

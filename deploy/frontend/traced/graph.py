@@ -54,8 +54,10 @@ class Reader:
         for name in self.traced.calls:
             module, kind = self.walk.neurons[name]
             try:
-                _require_spikes(self.traced.calls[name])
-                kind.describe(module).node((1, 1, 1), lambda value: np.asarray(value, dtype=np.float64).ravel()[:1])
+                neuron = kind.describe(module)
+                if neuron.threshold is not None:
+                    _require_spikes(self.traced.calls[name])
+                neuron.node((1, 1, 1), lambda value: np.asarray(value, dtype=np.float64).ravel()[:1])
             except (Refused, InputError) as why:
                 self._tell(name, type(module).__name__, str(why))
 
@@ -81,6 +83,8 @@ class Reader:
         entering = [value for value in _leaves(arguments) if isinstance(value, VALUES)]
         if not entering and str(node.target) != NEURON:
             return _constant(node, *arguments)
+        if node.meta.get("val") is None:
+            return None  # an assertion about a tensor
         try:
             _rule(node)
             if lost := [value for value in entering if isinstance(value, Unknown)]:

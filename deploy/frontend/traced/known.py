@@ -103,7 +103,7 @@ def _jelly_time(module: Any) -> Time:
 
 JELLY_IF = Kind(describe=lambda module: _jelly(module, rate=None), time=_jelly_time)
 JELLY_LIF = Kind(describe=lambda module: _jelly(module, rate=1.0 / numbers(module.tau)), time=_jelly_time)
-JELLY_PLIF = Kind(describe=lambda module: _jelly(module, rate=numbers(module.w.double().sigmoid())), time=_jelly_time)
+JELLY_PLIF = Kind(describe=lambda module: _jelly(module, rate=numbers(module.w.sigmoid())), time=_jelly_time)
 
 
 # ---------------------------------------------------------------- snnTorch
@@ -153,6 +153,11 @@ def _synaptic(module: Any) -> Neuron:
 # ---------------------------------------------------------------- norse, SVFormer
 
 
+def _in_steps(dt: float, inverse: Any) -> Array:
+    """A time constant in time steps; dt / tau is computed as the module does, in the precision of its parameter."""
+    return 1.0 / numbers(dt * inverse)
+
+
 def _box(module: Any) -> Neuron:
     """`v <- v + dt / tau (v_leak - v + x)`, a spike at v > v_th."""
     p = module.p
@@ -161,16 +166,24 @@ def _box(module: Any) -> Neuron:
         raise Refused(f"reset_method={method}; allowed: reset_value")
     threshold, reset = numbers(p.v_th), numbers(p.v_reset)
     behind = {"reset": reset} if method == "reset_value" else {"subtract": threshold - reset}
-    tau = 1.0 / (module.dt * numbers(p.tau_mem_inv))
+    tau = _in_steps(module.dt, p.tau_mem_inv)
     return Neuron(tau=tau, leak=numbers(p.v_leak), threshold=threshold, fires_at="above", **behind)
 
 
 def _with_current(module: Any) -> Neuron:
     """The same with `u <- u + x`, then v, then `u <- u - dt / tau_syn u`; a hard reset."""
     p, dt = module.p, module.dt
-    tau, current = 1.0 / (dt * numbers(p.tau_mem_inv)), 1.0 / (dt * numbers(p.tau_syn_inv))
+    tau, current = _in_steps(dt, p.tau_mem_inv), _in_steps(dt, p.tau_syn_inv)
     levels = {"leak": numbers(p.v_leak), "threshold": numbers(p.v_th), "reset": numbers(p.v_reset)}
     return Neuron(tau=tau, current=current, fires_at="above", **levels)
+
+
+def _integrator(module: Any) -> Neuron:
+    """A leaky integrator, with or without a current, which sends its potential."""
+    p, dt = module.p, module.dt
+    fast = getattr(p, "tau_syn_inv", None)
+    current = None if fast is None else _in_steps(dt, fast)
+    return Neuron(tau=_in_steps(dt, p.tau_mem_inv), leak=numbers(p.v_leak), threshold=None, current=current)
 
 
 def _plif(module: Any) -> Neuron:
@@ -203,5 +216,8 @@ KNOWN: dict[tuple[str, str], Kind] = {
     ("norse", "LIFBox"): Kind(describe=_box, time=_all),
     ("norse", "LIFCell"): Kind(describe=_with_current, time=_one),
     ("norse", "LIF"): Kind(describe=_with_current, time=_all),
+    ("norse", "LIBoxCell"): Kind(describe=_integrator, time=_one),
+    ("norse", "LICell"): Kind(describe=_integrator, time=_one),
+    ("norse", "LI"): Kind(describe=_integrator, time=_all),
     ("svformer", "PLIF"): Kind(describe=_plif, time=_all),
 }

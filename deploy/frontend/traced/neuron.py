@@ -3,7 +3,7 @@
 u <- (1 - 1 / current) u + x        without `current`: u = x
 v <- v + (leak - v + r u) / tau     without `tau`: v <- v + r u
 a spike where v >= threshold (fires_at="threshold") or v > threshold (fires_at="above"), then v <- reset, or
-v <- v - subtract
+v <- v - subtract; without a threshold v itself is sent
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Neuron:
     tau: ArrayLike | None = None  # membrane time constant in time steps, at least 1; None: nothing leaks
     r: ArrayLike = 1.0  # what multiplies the input
     leak: ArrayLike = 0.0  # the potential to which v decays
-    threshold: ArrayLike = 1.0
+    threshold: ArrayLike | None = 1.0  # None: an integrator, which sends its potential
     reset: ArrayLike | None = None  # the potential behind a spike; None: 0
     subtract: ArrayLike | None = None  # what a spike takes off the potential in place of the reset
     fires_at: Literal["threshold", "above"] = "threshold"
@@ -46,6 +46,8 @@ class Neuron:
                 raise InputError(f"Neuron: {name} {value}; allowed: 1 or more, in time steps")
         if self.fires_at not in ("threshold", "above"):
             raise InputError(f"Neuron: fires_at {self.fires_at!r}; allowed: 'threshold', 'above'")
+        if self.threshold is None and (self.reset is not None or self.subtract is not None):
+            raise InputError("Neuron: a reset without a threshold; leave it out, or give one")
         if self.reset is not None and self.subtract is not None:
             raise InputError("Neuron: reset and subtract are both given; choose one")
         values = (getattr(self, field.name) for field in fields(self) if field.name != "fires_at")
@@ -58,6 +60,8 @@ class Neuron:
         def full(value: ArrayLike) -> Array:
             return np.broadcast_to(lay(value), shape).astype(np.float64)
 
+        if self.threshold is None:
+            return self._integrator(full)
         threshold = full(self.threshold)
         if self.fires_at == "threshold":  # NIR fires above it
             threshold = np.nextafter(threshold, -np.inf)
@@ -66,15 +70,27 @@ class Neuron:
                 r=full(self.r) / DT_S, v_threshold=threshold, v_reset=full(0.0 if self.reset is None else self.reset)
             )
         fields: dict[str, Any] = {"v_leak": full(self.leak), "v_threshold": threshold, **self._membrane(full)}
-        if self.current is not None:
-            tau_syn = _seconds(full(self.current))
-            fields |= {"tau_syn": tau_syn, "w_in": tau_syn / DT_S}
+        fields |= self._synapse(full)
         if self.subtract is not None:
             return SubtractLIF(**fields, v_subtract=full(self.subtract))
         fields |= {"v_reset": full(0.0 if self.reset is None else self.reset)}
         if self.current is None:
             return nir.LIF(**fields)
         return nir.CubaLIF(tau_mem=fields.pop("tau"), **fields)
+
+    def _integrator(self, full: Callable[[ArrayLike], Array]) -> nir.NIRNode:
+        if self.tau is None and self.current is None:
+            return nir.I(r=full(self.r) / DT_S)
+        fields: dict[str, Any] = {"v_leak": full(self.leak), **self._membrane(full), **self._synapse(full)}
+        if self.current is None:
+            return nir.LI(**fields)
+        return nir.CubaLI(tau_mem=fields.pop("tau"), **fields)
+
+    def _synapse(self, full: Callable[[ArrayLike], Array]) -> dict[str, Array]:
+        if self.current is None:
+            return {}
+        tau_syn = _seconds(full(self.current))
+        return {"tau_syn": tau_syn, "w_in": tau_syn / DT_S}
 
     def _membrane(self, full: Callable[[ArrayLike], Array]) -> dict[str, Array]:
         """Time constant and resistance; both are infinite where nothing leaks and input is added as it is."""

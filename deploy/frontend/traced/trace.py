@@ -5,6 +5,7 @@ The model runs once as it is, so that it is known what its neurons return; then 
 """
 
 import contextlib
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -123,7 +124,8 @@ def run_as_it_is(model: nn.Module, x: Tensor, neurons: Mapping[str, nn.Module], 
 def _reset(module: nn.Module) -> None:
     """Put a neuron to rest, in the way of its library: SpikingJelly's `reset`, snnTorch's `reset_mem`."""
     for name in ("reset", "reset_mem"):
-        if callable(reset := getattr(module, name, None)):
+        reset = getattr(module, name, None)
+        if callable(reset) and not any(p.default is p.empty for p in inspect.signature(reset).parameters.values()):
             reset()
 
 
@@ -166,7 +168,9 @@ def opaque(neurons: Mapping[str, nn.Module], calls: Mapping[str, list[Call]]) ->
             x, *states = (part for part in pytree.tree_leaves((inputs, named)) if isinstance(part, Tensor))
             call = next(waiting)
             spikes = torch.ops.svformer_loihi.neuron(x, states, name)
-            return pytree.tree_unflatten([_returned(part, call, x, spikes, name) for part in call.parts], call.spec)
+            first = next(i for i, part in enumerate(call.parts) if isinstance(part, Tensor))
+            behind = [_state(part, x, name) for part in call.parts]
+            return pytree.tree_unflatten([*behind[:first], spikes, *behind[first + 1 :]], call.spec)
 
         return forward
 
@@ -179,10 +183,8 @@ def opaque(neurons: Mapping[str, nn.Module], calls: Mapping[str, list[Call]]) ->
             module.__dict__.pop("forward", None)
 
 
-def _returned(part: Any, call: Call, x: Tensor, spikes: Tensor, name: str) -> Any:
-    first = next(found for found in call.parts if isinstance(found, Tensor))
-    if part is first:
-        return spikes
+def _state(part: Any, x: Tensor, name: str) -> Any:
+    """What stands for a part that a neuron returned beside its spikes."""
     if isinstance(part, Tensor):
         like = x.new_zeros(part.shape)
         return torch.ops.svformer_loihi.potential(like, x, name)

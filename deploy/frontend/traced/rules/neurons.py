@@ -94,9 +94,10 @@ def _layer(walk: Walk, module: nn.Module, s: Signal, name: str) -> str:
 
     _, kind = walk.neurons[name]
     try:
-        made = kind.describe(module).node(walk.draft.shapes[s.node], lay)
+        neuron = kind.describe(module)
+        made = neuron.node(walk.draft.shapes[s.node], lay)
     except InputError as error:
         raise Refused(str(error)) from error
-    node = walk.draft.node(name, made, s.node, spiking=True, alone=True)
+    node = walk.draft.node(name, made, s.node, spiking=neuron.threshold is not None, alone=True)
     walk.layers[name] = Place(node=node, dims=s.dims, image=s.image)
     return node
