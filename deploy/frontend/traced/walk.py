@@ -19,7 +19,6 @@ from deploy.frontend.traced.signals import (
     Signal,
     Steps,
     StepSum,
-    Unknown,
     Value,
     fresh,
 )
@@ -178,6 +177,3 @@ class Walk:
         if set(s.image.channels) != set(channels):
             raise Refused(f"{what} of a part of the channels, or of pixels; allowed: all channels of the image")
         return self.spread(s, replace(s.image, channels=channels), name)
-
-
-NOTHING = (Unknown, Potential)  # values that make every value that they enter one of their kind
