@@ -59,7 +59,7 @@ COMPILER_WITH_TORCH = (
         "move_biases",
         "levels",
     ),
-    *("split_relays", "statistics", "stock_simulators", "tables"),
+    *("linear_sums", "split_relays", "statistics", "stock_simulators", "tables"),
 )
 MARKED = {
     "lava": ("tests/lava", "tests/commands/test_run_lava.py", "tests/execution/test_cluster.py", "notebooks"),

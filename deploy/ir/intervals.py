@@ -43,6 +43,10 @@ class Interval:
         """Range of a sum."""
         return Interval(low=self.low + other.low, high=self.high + other.high)
 
+    def within(self, other: "Interval") -> "Interval":
+        """What is in both: two ranges of the same values."""
+        return Interval(low=np.maximum(self.low, other.low), high=np.minimum(self.high, other.high))
+
     @property
     def magnitude(self) -> float:
         """The largest absolute value."""

@@ -1,40 +1,62 @@
 """Worst cases, proven from the weights: no message, current or potential can leave its register.
 
 Operations and populations say what they make of an interval (`deploy.ir.intervals`); here their answers are put
-together, population by population, so that each comes after those that send it graded messages. Spikes are 0 or 1
-whatever their neurons receive, so loops of spikes end the chain.
+together, population by population, so that each comes after those that send it graded messages, and sums along a
+shortcut stream are bounded as one (`deploy.passes.linear_sums`). Spikes are 0 or 1 whatever their neurons receive, so
+loops of spikes end the chain.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.intervals import SUM, Headroom, Interval
 from deploy.ir.loops import grouped, is_loop
 from deploy.ir.machine import STATE_LIMIT
-from deploy.ir.network import Network
+from deploy.ir.network import Connection, Network
+from deploy.passes.linear_sums import Arriving, Link, delayed
 from svformer.common.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """Worst cases of a population in real numbers.
+
+    Attributes:
+        range: Of the current of neurons (with their bias), and of what all others send.
+        parts: Of what arrives, every part of it at its own worst: the sum on the way, in whatever order.
+    """
+
+    range: Interval
+    parts: Interval
 
 
 def float_ranges(network: Network, input_range: tuple[float, float]) -> dict[str, Interval]:
     """Range of the current of every layer of neurons (with its bias), and of what all others send, but the input."""
-    receivers, ranges = network.receivers, dict[str, Interval]()
+    return {name: bound.range for name, bound in float_bounds(network, input_range).items()}
+
+
+def float_bounds(network: Network, input_range: tuple[float, float]) -> dict[str, Bound]:
+    """The worst cases of every population but the input."""
+    receivers, found, arriving = network.receivers, dict[str, Bound](), Arriving(network)
     for name in graded_order(network):
-        channels = network.populations[name].shape[0]
         if name not in receivers:
-            ranges[name] = Interval.constant(*input_range, channels)
+            arriving.sends(name, Interval.constant(*input_range, network.populations[name].shape[0]))
             continue
-        current = Interval.zero(channels)
-        for c in network.into(name):
-            source = network.populations[c.source]
-            sent = Interval.spikes(source.shape[0]) if source.spiking else ranges[c.source]
-            current += c.operation.interval(_delayed(sent, c.delay)).gained(c.gain)
-        ranges[name] = receivers[name].interval(current, network.frames)
-    return {name: ranges[name] for name in ranges if name in receivers}
+        parts, current = arriving.at(name, [_link(c) for c in network.into(name)])
+        found[name] = Bound(range=receivers[name].interval(current, network.frames), parts=parts)
+        arriving.sends(name, found[name].range)
+    return {name: found[name] for name in network.populations if name in found}
 
 
-def _delayed(sent: Interval, delay: int) -> Interval:
-    """Range of what arrives: before the first frame has come, that is 0."""
-    return sent.with_zero() if delay else sent
+def _link(connection: Connection) -> Link:
+    operation, gain = connection.operation, connection.gain
+    return Link(
+        source=connection.source,
+        delay=connection.delay,
+        operation=operation.linear if gain is None else None,
+        interval=lambda sent: operation.interval(delayed(sent, connection.delay)).gained(gain),
+    )
 
 
 def graded_order(network: Network | IntNetwork) -> list[str]:
@@ -85,25 +107,33 @@ def _worst_cases(network: IntNetwork, known: Mapping[str, Interval]) -> tuple[li
 
     A population whose range is known has its registers proven elsewhere: only the sum of what arrives is looked at.
     """
-    found, messages, receivers = list[Headroom](), dict[str, Interval](), network.receivers
+    found, messages, receivers, arriving = list[Headroom](), dict[str, Interval](), network.receivers, Arriving(network)
     for name in graded_order(network):
-        population = network.populations[name]
-        channels = population.shape[0]
         if name not in receivers:
-            low, high = population.message_interval() or (0, 0)
-            messages[name] = Interval.constant(low, high, channels)
-            continue
-        current = Interval.zero(channels)
-        for c in network.into(name):
-            source = network.populations[c.source]
-            sent = Interval.spikes(source.shape[0]) if source.spiking else messages[c.source]
-            current += _through(c, _delayed(sent, c.delay), found)
-        if name in known:
-            registers, messages[name] = [_partial_sums(name, current)], known[name]
+            population = network.populations[name]
+            messages[name] = Interval.constant(*(population.message_interval() or (0, 0)), population.shape[0])
         else:
-            registers, messages[name] = receivers[name].registers(name, current, network.frames)
-        found += registers
+            parts, exact = arriving.at(name, [_int_link(c, found) for c in network.into(name)])
+            current = exact.rounded_out()  # a product of many kernels has more digits than float64
+            if name in known:
+                registers, messages[name] = list[Headroom](), known[name]
+            else:
+                registers, messages[name] = receivers[name].registers(name, current, network.frames)
+            if name in known or parts.magnitude > current.magnitude:
+                registers.append(_partial_sums(name, parts))
+            found += registers
+        arriving.sends(name, messages[name], known=name in known)
     return found, messages
+
+
+def _int_link(connection: IntConnection, found: list[Headroom]) -> Link:
+    return Link(
+        source=connection.source,
+        delay=connection.delay,
+        operation=connection.operation.linear if connection.gain is None else None,
+        interval=lambda sent: _through(connection, delayed(sent, connection.delay), found),
+        slack=1.0 if connection.operation.exponent < 0 else 0.0,
+    )
 
 
 def _partial_sums(name: str, current: Interval) -> Headroom:

@@ -173,7 +173,7 @@ def _composed_geometry(first: ConvGeometry, second: ConvGeometry) -> ConvGeometr
         return kernel, stride * second.stride[axis], first.padding[axis] + second.padding[axis] * stride
 
     (ky, sy, py), (kx, sx, px) = along(0), along(1)
-    dilation = max(first.dilation, second.dilation)  # one of them is 1x1 where this is not 1
+    dilation = second.dilation if first.kernel == (1, 1) else first.dilation  # one is 1x1 where this is not 1
     return ConvGeometry(
         in_shape=first.in_shape,
         out_channels=second.out_channels,

@@ -65,7 +65,7 @@ def _adds_a_constant(network: Network, connection: Connection) -> bool:
     target, gain = network.receivers[connection.target], connection.gain
     keeps_current = isinstance(target, Membrane) and target.current_decay is not None
     changes = gain is not None and len(gain) > 1
-    return connection.operation.is_linear and not (connection.delay or changes or keeps_current)
+    return connection.operation.linear is not None and not (connection.delay or changes or keeps_current)
 
 
 def _moved(network: Network, name: str) -> Network:

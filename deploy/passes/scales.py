@@ -17,7 +17,7 @@ from deploy.ir.machine import STATE_LIMIT, largest_mantissa
 from deploy.ir.network import Connection, Network
 from deploy.ir.populations.base import Receiver
 from deploy.ir.rounding import Rounding
-from deploy.passes.bounds import float_ranges
+from deploy.passes.bounds import Bound, float_bounds
 from deploy.passes.calibrate import INPUT_LEVELS, Calibration
 
 FINEST = 2.0**12  # units of the smallest thing that a stream has to tell apart; weights have 8 bits
@@ -67,7 +67,7 @@ def choose_scales(
     """The scale of every population, with at most the share `fill` of any register filled in the worst case, and, where
     it is said, no weight of more than `largest_units`.
     """
-    ranges = float_ranges(network, calibration.input_range)
+    bounds = float_bounds(network, calibration.input_range)
     found = Scales(
         network=network,
         calibration=calibration,
@@ -79,7 +79,7 @@ def choose_scales(
     found.by_name[network.input_name] = _input_scale(found)
     receivers = network.receivers
     for stream in streams(network):
-        proven = min(largest_scale(network, name, ranges[name], weight_bits) for name in stream)
+        proven = min(_proven_scale(network, name, bounds[name], weight_bits) for name in stream)
         unsaturated = (receivers[n].unsaturated_scale(*calibration.potentials.get(n, (0.0, 0.0))) for n in stream)
         entering = [c for c in network.connections if c.target in stream]
         members = [receivers[name] for name in stream]
@@ -123,6 +123,11 @@ def _input_scale(scales: Scales) -> float:
     allowed = scales.fill * min(own, _scale_of_readers(network, network.input_name, found, scales.weight_bits))
     grid = calibration.input_levels
     return grid if grid and grid <= allowed else min(INPUT_LEVELS / found.magnitude, allowed)
+
+
+def _proven_scale(network: Network, name: str, bound: Bound, weight_bits: int) -> float:
+    """The largest scale at which neither a population nor the sum of what arrives there leaves its registers."""
+    return min(largest_scale(network, name, bound.range, weight_bits), ratio(STATE_LIMIT, bound.parts.magnitude))
 
 
 def largest_scale(network: Network, name: str, found: Interval, weight_bits: int) -> float:

@@ -28,7 +28,8 @@ class Attention(WithoutWeights):
     in_shape: Shape
     scale: float
 
-    passes_on, keeps_unit, is_linear = False, False, False
+    passes_on, keeps_unit = False, False
+    linear = None
 
     @property
     def out_shape(self) -> Shape:
@@ -64,6 +65,7 @@ class IntAttention(IntWithoutWeights):
     exponent: int
 
     passes_on = False
+    linear = None
     unit_factor = None
     fills_register = True
     reaches_unevenly = False

@@ -41,12 +41,12 @@ class Operation(Protocol):
         """Whether the result counts in the unit of its input, so that source and target can share one scale."""
 
     @property
-    def is_linear(self) -> bool:
-        """Whether the result for a sum is the sum of the results."""
-
-    @property
     def factor(self) -> float | None:
         """The one number that multiplies the result; None for an operation with weights."""
+
+    @property
+    def linear(self) -> "Operation | None":
+        """The same as a kernel or an identity that may be multiplied with others; None where it is not linear."""
 
     @property
     def weights(self) -> int:
@@ -116,6 +116,10 @@ class IntOperation(Protocol):
     @property
     def passes_on(self) -> bool:
         """Whether every value goes to one place; it may be multiplied on the way."""
+
+    @property
+    def linear(self) -> Operation | None:
+        """The same in real numbers, exponent and all, but for what a right shift cuts off; None where not linear."""
 
     @property
     def unit_factor(self) -> float | None:

@@ -38,7 +38,7 @@ class Convolution:
     geometry: ConvGeometry
     trained_bits: int | None = None  # width of the grid that the weights were trained on; passes must keep it
 
-    passes_on, keeps_unit, is_linear = False, False, True
+    passes_on, keeps_unit = False, False
     factor = None
 
     @property
@@ -48,6 +48,10 @@ class Convolution:
     @property
     def out_shape(self) -> Shape:
         return self.geometry.out_shape
+
+    @property
+    def linear(self) -> "Convolution":
+        return replace(self, trained_bits=None)
 
     @property
     def weights(self) -> int:
@@ -129,6 +133,10 @@ class IntConvolution:
     @property
     def out_shape(self) -> Shape:
         return self.geometry.out_shape
+
+    @property
+    def linear(self) -> Convolution:
+        return Convolution(weight=self.mantissa.astype(np.float64) * 2.0**self.exponent, geometry=self.geometry)
 
     @property
     def weights(self) -> int:

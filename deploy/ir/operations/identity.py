@@ -8,6 +8,7 @@ import numpy as np
 from deploy.ir.chip import SPARSE, ChipPart, synapses_of
 from deploy.ir.intervals import Interval
 from deploy.ir.operations.base import IntOperation, IntWithoutWeights, WithoutWeights, shifted
+from deploy.ir.operations.convolution import Convolution
 from deploy.ir.rounding import Rounding, RoundingError, round_factor
 from deploy.ir.types import Array, IntArray, Shape, Values
 from hardware import OpCounts, count_accesses, count_connection, expected_ops
@@ -21,8 +22,12 @@ class Identity(WithoutWeights):
     in_shape: Shape
     out_shape: Shape
 
-    passes_on, keeps_unit, is_linear = True, True, True
+    passes_on, keeps_unit = True, True
     factor = 1.0
+
+    @property
+    def linear(self) -> "Identity":
+        return self
 
     @property
     def geometry(self) -> IdentityGeometry:
@@ -55,6 +60,16 @@ class IntIdentity(IntWithoutWeights):
 
     passes_on = True
     reaches_unevenly = False
+
+    @property
+    def linear(self) -> Identity | Convolution | None:
+        if self.unit_factor == 1:
+            return Identity(in_shape=self.in_shape, out_shape=self.out_shape)
+        if self.in_shape != self.out_shape:
+            return None
+        return Convolution(
+            weight=np.full((self.in_shape[0], 1, 1, 1), self.unit_factor), geometry=self.as_convolution()
+        )
 
     @property
     def geometry(self) -> IdentityGeometry:

@@ -24,7 +24,8 @@ class MaxPool(WithoutWeights):
 
     geometry: PoolGeometry
 
-    passes_on, keeps_unit, is_linear = False, True, False
+    passes_on, keeps_unit = False, True
+    linear = None
     factor = 1.0
 
     @property
@@ -60,6 +61,7 @@ class IntMaxPool(IntWithoutWeights):
     exponent: int = 0
 
     passes_on = False
+    linear = None
 
     @property
     def in_shape(self) -> Shape:
