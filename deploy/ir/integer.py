@@ -56,13 +56,17 @@ class IntGain:
 
 @dataclass(frozen=True, kw_only=True)
 class IntConnection:
-    """`operation` from source to target; its input is `delay` time steps old, and 0 before the first frame."""
+    """`operation` from source to target; its input is `delay` time steps old, and 0 before the first frame.
+
+    One that `refines` holds the low bits of the weights of the connection before it, a second synapse for each.
+    """
 
     source: str
     target: str
     operation: IntOperation
     delay: int = 0
     gain: IntGain | None = None
+    refines: bool = False
 
     @property
     def changes_with_time(self) -> bool:

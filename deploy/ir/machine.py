@@ -7,6 +7,7 @@ does. `svformer.model.qat` trains with the same steps and may not import this fi
 
 WEIGHT_BITS = 8  # the most that a synapse stores, sign included
 LEAST_WEIGHT_BITS = 2  # one bit and a sign
+LOW_BITS = 5  # that a second synapse adds to a weight that is held by two
 FACTOR_BITS = 7  # of the multiplier of an identity or of attention: the size of an 8-bit weight without its sign
 DECAY_BITS = 12
 STATE_BITS = 24  # of u, v and a synaptic sum, sign included
@@ -23,6 +24,11 @@ CURRENT_LIMIT = STATE_LIMIT >> STATE_SHIFT  # 2^17, in the unit of the weights; 
 POTENTIAL_LIMIT = STATE_LIMIT >> STATE_SHIFT  # in the unit of the weights
 BIAS_MANTISSA_LIMIT = 1 << (BIAS_BITS - 1)
 GAIN_LIMIT = 1 << (GAIN_BITS - 1)
+
+
+def low_bits(weight_bits: int) -> int:
+    """Bits that a second synapse of this width adds to a weight: `LOW_BITS`, or all that it has beside its sign."""
+    return min(LOW_BITS, weight_bits - 1)
 
 
 def largest_mantissa(weight_bits: int) -> int:

@@ -28,7 +28,7 @@ class Connection:
     """`operation` from source to target; its input is `delay` time steps old, and 0 before the first frame.
 
     `gain` multiplies what arrives at frame t with `gain[t]`: a norm of its own for every time step, which no static
-    weight can hold.
+    weight can hold. A `fine` connection has every weight held by two synapses (`deploy.passes.refine_first_layers`).
     """
 
     source: str
@@ -36,6 +36,7 @@ class Connection:
     operation: Operation
     delay: int = 0
     gain: Array | None = None  # broadcasts to [T, C, H, W] of the target
+    fine: bool = False
 
     def __call__(self, x_NTCHW: Values) -> Values:
         """What arrives at the target when the source sends x."""

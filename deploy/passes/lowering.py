@@ -22,7 +22,9 @@ from deploy.passes.group_rows import group_rows
 from deploy.passes.merge_linear_chains import merge_linear_chains, read_merge
 from deploy.passes.move_biases import move_biases
 from deploy.passes.normalise_gains import normalise_gains
+from deploy.passes.refine_first_layers import refine_first_layers
 from deploy.passes.split_relays import split_relays
+from deploy.passes.split_streams import split_streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +35,13 @@ class LoweringOptions:
         merge: About chains of convolutions: a chip by its energy, "always" or "never" (see `merge_linear_chains`).
         rates: Firing rates by neuron layer, for the chip's energy (default: one that is assumed for all).
         weight_bits: Width of the weights that quantisation will make, sign included.
+        fine_layers: How many of the first layers have their weights held by two synapses each.
     """
 
     merge: Merge
     rates: Mapping[str, float] | None = None
     weight_bits: int = WEIGHT_BITS
+    fine_layers: int = 0
 
 
 Pass = Callable[[Network, LoweringOptions], Network]
@@ -57,6 +61,12 @@ LOWERING: dict[Callable[..., Network], Pass] = {
     split_relays: lambda network, options: split_relays(network, weight_bits=options.weight_bits),
     # channels of neurons whose weights are far smaller or larger than the others' get a unit of their own
     balance_rows: lambda network, options: balance_rows(network),
+    # with fine layers: their weights get a second synapse each
+    refine_first_layers: lambda network, options: refine_first_layers(
+        network, layers=options.fine_layers, weight_bits=options.weight_bits
+    ),
+    # readers that would make a whole shortcut stream coarse get a copy of it
+    split_streams: lambda network, options: split_streams(network, weight_bits=options.weight_bits),
     # rows of what sends real numbers, which share its unit, get an exponent for each size instead
     group_rows: lambda network, options: group_rows(network, weight_bits=options.weight_bits),
 }
@@ -113,6 +123,7 @@ def lowering_steps(
     merge: Merge | None = None,
     rates: Mapping[str, float] | None = None,
     weight_bits: int = WEIGHT_BITS,
+    fine_layers: int = 0,
 ) -> Iterator[LoweringStep]:
     """The network as read, then after every pass; raises `InputError` for what cannot be mapped exactly.
 
@@ -120,7 +131,7 @@ def lowering_steps(
     the convention of SNN papers for `merge`.
     """
     chosen = read_merge(DEFAULT_MERGE) if merge is None else merge
-    options = LoweringOptions(merge=chosen, rates=rates, weight_bits=weight_bits)
+    options = LoweringOptions(merge=chosen, rates=rates, weight_bits=weight_bits, fine_layers=fine_layers)
     yield from passes(from_nir(graph, frames=frames, dt_s=dt_s), options)
 
 
@@ -132,7 +143,10 @@ def lower(
     merge: Merge | None = None,
     rates: Mapping[str, float] | None = None,
     weight_bits: int = WEIGHT_BITS,
+    fine_layers: int = 0,
 ) -> Network:
     """NIR graph -> network of populations, by all passes; the arguments and errors are those of `lowering_steps`."""
-    *_, last = lowering_steps(graph, frames=frames, dt_s=dt_s, merge=merge, rates=rates, weight_bits=weight_bits)
+    *_, last = lowering_steps(
+        graph, frames=frames, dt_s=dt_s, merge=merge, rates=rates, weight_bits=weight_bits, fine_layers=fine_layers
+    )
     return last.network

@@ -16,8 +16,7 @@ from the inside out, and by which error:
 """
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -25,18 +24,21 @@ import numpy as np
 
 from deploy.engine.stream import fastest
 from deploy.ir.integer import IntConnection, IntGain, IntNetwork
-from deploy.ir.machine import DECAY_ONE, LEAST_WEIGHT_BITS, STATE_SHIFT, STATE_UNIT, WEIGHT_BITS
-from deploy.ir.network import Connection, Network, apply_over_time
+from deploy.ir.machine import DECAY_ONE, LEAST_WEIGHT_BITS, STATE_SHIFT, STATE_UNIT, WEIGHT_BITS, low_bits
+from deploy.ir.network import Connection, Network
+from deploy.ir.operations.base import IntOperation
+from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.populations.base import IntPopulation
 from deploy.ir.populations.membrane import IntMembrane
 from deploy.ir.populations.relay import IntRelay
 from deploy.ir.rounding import round_decay, round_gain
-from deploy.ir.types import Array, Values
+from deploy.ir.types import Array
 from deploy.passes.bounds import float_ranges, prove
 from deploy.passes.calibrate import Calibration
 from deploy.passes.drifts import NO_DRIFT, pass_drifts_on
 from deploy.passes.scales import Scales, choose_scales
 from deploy.passes.schedule import schedule
+from deploy.passes.shift_losses import lone_shift, shift_losses
 from deploy.passes.silent_neurons import mark_silent
 from deploy.passes.statistics import chunks
 from svformer.common.errors import InputError
@@ -91,15 +93,13 @@ def _quantize(
     scales = choose_scales(network, calibration, weight_bits=weight_bits, fill=fill, largest_units=largest_units)
     connections, drifts = list[IntConnection](), dict[str, Array]()
     for c in network.connections:
-        connection, drift = _connection(c, scales)
-        connections.append(connection)
+        rounded, drift = _connection(c, scales)
+        connections += rounded
         drifts[c.target] = drifts.get(c.target, NO_DRIFT) + drift
-    drifts = pass_drifts_on(network, drifts)
-    quantized = _assembled(network, scales, connections, drifts)
-    if losses := _shift_losses(quantized, calibration):
-        for target, loss in losses.items():
-            drifts[target] = drifts[target] - loss / scales.by_name[target]
-        quantized = _assembled(network, scales, connections, drifts)
+    quantized = _assembled(network, scales, connections, pass_drifts_on(network, drifts))
+    for target, loss in shift_losses(network, quantized, calibration).items():
+        drifts[target] = drifts[target] - loss
+    quantized = _assembled(network, scales, connections, pass_drifts_on(network, drifts))
     if largest_units is not None:
         quantized = _with_whole_biases(quantized)
     prove(quantized)
@@ -141,8 +141,11 @@ def _assembled(
     )
 
 
-def _connection(connection: Connection, scales: Scales) -> tuple[IntConnection, Array]:
-    """A connection in integers, and what its rounded weights add to the mean current of a channel, [O, 1, 1]."""
+def _connection(connection: Connection, scales: Scales) -> tuple[list[IntConnection], Array]:
+    """A connection in integers, and what its rounded weights add to the mean current of a channel, [O, 1, 1].
+
+    A fine one becomes two, of which the second holds the low bits.
+    """
     operation, rounding = connection.operation, scales.rounding(connection)
     rounded = operation.rounded(rounding)
     drift = operation.drift(rounded, rounding.factor, scales.calibration.means[connection.source])
@@ -151,9 +154,21 @@ def _connection(connection: Connection, scales: Scales) -> tuple[IntConnection, 
         multiplier, exponent = round_gain(connection.gain)
         gain, drift = IntGain(multiplier=multiplier, exponent=exponent + rounded.exponent), drift * connection.gain
         rounded = rounded.with_exponent(0)
-    return IntConnection(
-        source=connection.source, target=connection.target, operation=rounded, delay=connection.delay, gain=gain
-    ), drift
+    parts: Sequence[IntOperation] = [rounded]
+    if connection.fine:
+        assert isinstance(rounded, IntConvolution), "weights alone are fine"
+        parts = rounded.split(low_bits(scales.weight_bits))
+    return [
+        IntConnection(
+            source=connection.source,
+            target=connection.target,
+            operation=part,
+            delay=connection.delay,
+            gain=gain,
+            refines=part is not parts[0],
+        )
+        for part in parts
+    ], drift
 
 
 def _rounding_to_nearest(
@@ -165,64 +180,11 @@ def _rounding_to_nearest(
     """
     rounding: dict[str, IntPopulation] = {}
     for c in connections:
-        if (weight := _lone_shift(c, populations, connections)) is not None:
+        if (weight := lone_shift(c, populations, connections)) is not None:
             relay = cast(IntRelay, populations[c.source])
             half = round(2.0 ** (-c.operation.exponent - 1) / weight)
             rounding[c.source] = replace(relay, bias=relay.bias + half)
     return rounding
-
-
-def _lone_shift(
-    c: IntConnection, populations: Mapping[str, IntPopulation], connections: Sequence[IntConnection]
-) -> int | None:
-    """The one weight of a connection that shifts to the right what a relay sends to it alone; None for all others."""
-    readers, weight = Counter(other.source for other in connections), c.operation.lone_weight
-    alone = readers[c.source] == 1 and populations[c.source].kind == "relay" and c.operation.exponent < 0
-    return weight if alone else None
-
-
-def _shift_losses(network: IntNetwork, calibration: Calibration) -> dict[str, Array]:
-    """What right shifts cut off the sums of a channel, on average over the calibration clips, by target, [O, 1, 1].
-
-    A shift rounds down: of sums that are spread out it takes half a unit, of those that are mostly 0 hardly anything.
-    Neurons and integrators that keep their potential add that up, step by step.
-    """
-    shifting = [
-        c
-        for c in network.connections
-        if c.operation.exponent < 0
-        and network.populations[c.target].kind != "relay"
-        and _lone_shift(c, network.populations, network.connections) is None
-    ]
-    if not shifting:
-        return {}
-    totals, steps = [NO_DRIFT] * len(shifting), 0
-    for part in chunks(calibration.frames_NTCHW, calibration.at_once):
-        sent = _messages(network, {c.source for c in shifting}, part)
-        steps += part.shape[0] * part.shape[1]
-        for i, c in enumerate(shifting):
-            totals[i] = totals[i] + _cut_off(c, sent[c.source])
-    losses = dict[str, Array]()
-    for c, total in zip(shifting, totals, strict=True):
-        losses[c.target] = losses.get(c.target, NO_DRIFT) + total / (steps * np.prod(c.operation.out_shape[1:]))
-    return losses
-
-
-def _messages(network: IntNetwork, names: set[str], part: Values) -> Mapping[str, Values]:
-    """What these populations send; the input needs no run."""
-    if names == {network.input_name}:
-        return {network.input_name: network.input.quantize(part)}
-    return fastest(network, schedule(network), part, record=names)
-
-
-def _cut_off(connection: IntConnection, sent_NTCHW: Values) -> Array:
-    """Sum of what the right shift of a connection cuts off the sums of every channel, in its unit, [O, 1, 1]."""
-    summed, below = connection.operation.with_exponent(0), 1 << -connection.operation.exponent
-    total = np.zeros(summed.out_shape[0], dtype=np.int64)
-    for clip in range(len(sent_NTCHW)):  # all at once would need the memory of all
-        sums_NTCHW = apply_over_time(summed, sent_NTCHW[clip : clip + 1], connection.delay)
-        total += (sums_NTCHW % below).sum(axis=(0, 1, 3, 4))
-    return total[:, np.newaxis, np.newaxis] / below
 
 
 def _refuse_lost_decays(network: Network) -> None:

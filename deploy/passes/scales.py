@@ -8,13 +8,14 @@ and the integers are the same.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deploy.ir.intervals import Interval, ratio
-from deploy.ir.machine import STATE_LIMIT, largest_mantissa
+from deploy.ir.machine import STATE_LIMIT, largest_mantissa, low_bits
 from deploy.ir.network import Connection, Network
+from deploy.ir.operations.convolution import Convolution
 from deploy.ir.populations.base import Receiver
 from deploy.ir.rounding import Rounding
 from deploy.passes.bounds import Bound, float_bounds
@@ -55,7 +56,7 @@ class Scales:
         target = self.by_name[connection.target] if scale is None else scale
         return Rounding(
             factor=target / self.message_unit(connection.source),
-            weight_bits=self.weight_bits,
+            weight_bits=self.weight_bits + (low_bits(self.weight_bits) if connection.fine else 0),
             right_shift=self.largest_units is None and allows_right_shift(self.network, connection),
             mean_square=self.calibration.mean_square[connection.source],
         )
@@ -138,7 +139,7 @@ def largest_scale(network: Network, name: str, found: Interval, weight_bits: int
 
 
 def _scale_of_readers(network: Network, name: str, found: Interval, weight_bits: int) -> float:
-    sums = (c.operation.largest_sum(found, weight_bits) for c in network.out_of(name))
+    sums = (_largest_sum(c, found, weight_bits) for c in network.out_of(name))
     return ratio(STATE_LIMIT, max(sums, default=0.0))
 
 
@@ -150,6 +151,18 @@ def _scale_of_weights(scales: Scales, entering: list[Connection]) -> float:
         (c.operation.largest_weight or c.operation.factor or 0.0) / scales.message_unit(c.source) for c in entering
     )
     return ratio(scales.largest_units, max(sizes, default=0.0))
+
+
+def _largest_sum(connection: Connection, found: Interval, weight_bits: int) -> float:
+    """Worst synaptic sum of a connection, or of its second synapses, whose weights may all be as large as they can."""
+    largest = connection.operation.largest_sum(found, weight_bits)
+    if not connection.fine:
+        return largest
+    operation = connection.operation
+    assert isinstance(operation, Convolution), "weights alone are fine"
+    unweighted = replace(operation, weight=np.ones_like(operation.weight))
+    sizes = Interval(low=np.zeros_like(found.low), high=np.maximum(-found.low, found.high))
+    return max(largest, (2 ** low_bits(weight_bits) - 1) * unweighted.interval(sizes).magnitude)
 
 
 def _least(scales: Scales, stream: list[Receiver], entering: list[Connection]) -> float:

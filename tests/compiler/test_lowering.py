@@ -11,7 +11,7 @@ from hardware import load_chip
 def test_every_pass_is_a_step_and_none_changes_the_result(exported) -> None:
     steps = list(lowering_steps(exported.graph))
     passes = ["from_nir", "merge_linear_chains", "drop_markers", "normalise_gains", "move_biases", "split_relays"]
-    passes += ["balance_rows", "group_rows"]
+    passes += ["balance_rows", "refine_first_layers", "split_streams", "group_rows"]
     assert [step.name for step in steps] == passes
     assert all(step.what.endswith(".") and "\n" not in step.what for step in steps)
     expected = interpret(exported.graph, exported.frames_NTCHW)["output"][:, -1]

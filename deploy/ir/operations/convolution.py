@@ -164,6 +164,16 @@ class IntConvolution:
         weight = self.mantissa.astype(np.float64) * (2.0**self.exponent / unit)
         return Convolution(weight=weight, geometry=self.geometry), 1.0
 
+    def split(self, low_bits: int) -> tuple["IntConvolution", "IntConvolution"]:
+        """Two convolutions whose sum this is: the weights without their lowest bits, and these bits."""
+        magnitude, sign = np.abs(self.mantissa), np.sign(self.mantissa)
+        high, low = sign * (magnitude >> low_bits), sign * (magnitude & ((1 << low_bits) - 1))
+        return replace(self, mantissa=high, exponent=self.exponent + low_bits), replace(self, mantissa=low)
+
+    def joined(self, low: "IntConvolution") -> "IntConvolution":
+        """The convolution that `split` took apart."""
+        return replace(low, mantissa=(self.mantissa << (self.exponent - low.exponent)) + low.mantissa)
+
     def sum_interval(self, x: Interval) -> Interval:
         return kernel_interval(self.mantissa, self.geometry, x)
 
