@@ -80,7 +80,9 @@ def _rate(draft: Draft) -> Iterator[str]:
 
 
 def _lower(draft: Draft) -> Iterator[str]:
-    options = LoweringOptions(merge=draft.merge, rates=draft.rates, weight_bits=draft.weight_bits)
+    options = LoweringOptions(
+        merge=draft.merge, rates=draft.rates, weight_bits=draft.weight_bits, fine_layers=draft.fine_layers
+    )
     draft.lowered = list(passes(draft.unmerged, options))
     if draft.max_cores is not None:
         require_neurons({name: int(np.prod(r.shape)) for name, r in draft.network.receivers.items()}, draft.max_cores)
@@ -182,6 +184,7 @@ def deploy(
     say: Say,
     *,
     weight_bits: int = WEIGHT_BITS,
+    fine_layers: int = 0,
     merge: Merge | None = None,
     search: bool = True,
     form: Form = "fused",
@@ -197,6 +200,7 @@ def deploy(
         graph,
         calibration,
         weight_bits=weight_bits,
+        fine_layers=fine_layers,
         merge=merge,
         search=search,
         form=form,
@@ -221,6 +225,7 @@ def drafted(
     calibration: Sequence[ClipSource] | Frames,
     *,
     weight_bits: int = WEIGHT_BITS,
+    fine_layers: int = 0,
     merge: Merge | None = None,
     search: bool = True,
     form: Form = "fused",
@@ -238,6 +243,7 @@ def drafted(
         clips=clips,
         input_range=input_range,
         weight_bits=weight_bits,
+        fine_layers=fine_layers,
         merge=chosen,
         search=search,
         form=form,

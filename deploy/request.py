@@ -50,6 +50,7 @@ class Request:
     limit: int | None = None  # clips of the data set, spread over its classes; None: all
     views: tuple[int, int] = (1, 1)  # temporal x spatial views of every clip
     weight_bits: int = WEIGHT_BITS  # sign included
+    fine_layers: int = 0  # of the first layers, whose weights are held by two synapses each
     merge: str = DEFAULT_MERGE  # name or file of the chip that decides which convolutions merge; "always", "never"
     form: Form | None = None  # "chip": of what a Loihi 2 holds; None: "fused", but "chip" on a board
     backend: str = "lava"  # one of `deploy.execution.backends`, or a board
@@ -146,6 +147,7 @@ class Request:
         positive_seconds.check("--timeout", self.timeout_s)
         positive_int.check("--max-cores", self.max_cores)
         WIDTHS.check("--weight-bits", self.weight_bits)
+        positive_int.check("--fine-layers", self.fine_layers or None)
         if min(self.views) < 1:
             raise InputError(f"--views {self.views[0]}x{self.views[1]}; allowed: temporal x spatial counts from 1")
 

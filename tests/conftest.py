@@ -59,7 +59,16 @@ COMPILER_WITH_TORCH = (
         "move_biases",
         "levels",
     ),
-    *("linear_sums", "split_relays", "statistics", "stock_simulators", "tables"),
+    *(
+        "linear_sums",
+        "refine_first_layers",
+        "shift_losses",
+        "split_streams",
+        "split_relays",
+        "statistics",
+        "stock_simulators",
+        "tables",
+    ),
 )
 MARKED = {
     "lava": ("tests/lava", "tests/commands/test_run_lava.py", "tests/execution/test_cluster.py", "notebooks"),

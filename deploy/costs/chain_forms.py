@@ -14,7 +14,7 @@ import numpy as np
 
 from deploy.ir.integer import IntNetwork
 from deploy.ir.machine import STATE_BITS
-from deploy.ir.network import Network
+from deploy.ir.network import Connection, Network
 from deploy.ir.storage import widest_weight_bits
 from deploy.passes.chain_cost import count_biases, count_relay, count_row, kernel_bits, linear
 from deploy.passes.merge_linear_chains import merge_linear_chains
@@ -64,7 +64,8 @@ def chain_forms(network: IntNetwork, before: Network, counts: Mapping[str, OpCou
 
 
 def _links(form: Network | IntNetwork) -> Counter[Link]:
-    return Counter((c.source, c.target, c.delay, c.operation.geometry) for c in form.connections)
+    whole = (c for c in form.connections if isinstance(c, Connection) or not c.refines)
+    return Counter((c.source, c.target, c.delay, c.operation.geometry) for c in whole)
 
 
 def _widths(network: IntNetwork) -> dict[Link, int]:

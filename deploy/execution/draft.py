@@ -30,6 +30,7 @@ class Draft:
         clips: Calibration clips, [N, T, *input shape].
         input_range: What an input value can be (None: what these clips show); the rest is clipped.
         weight_bits: Width of a weight, sign included.
+        fine_layers: How many of the first layers have their weights held by two synapses each.
         merge: What decides about chains of convolutions (`deploy.passes.merge_linear_chains`).
         search: Whether the best of several scales is searched, or the first that fits is taken.
         form: Whether attention and biases of relays stay as they are ("fused") or become what a Loihi 2 holds.
@@ -41,6 +42,7 @@ class Draft:
     clips: Frames
     input_range: tuple[float, float] | None = None
     weight_bits: int = WEIGHT_BITS
+    fine_layers: int = 0
     merge: Merge
     search: bool = True
     form: Form = "fused"

@@ -9,11 +9,15 @@ from hypothesis import assume, given, settings
 
 import ints
 import random_networks
+import residual_networks
+from deploy.execution.backends import Blocks
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.populations.lif import IntLif
 from deploy.lava_network.simulate import simulate
 from deploy.passes.lowering import lower
+from deploy.passes.refine_first_layers import refine_first_layers
 from deploy.passes.schedule import schedule
+from deploy.passes.split_streams import split_streams
 from deploy.pipeline import quantize
 from hardware import ConvGeometry
 from processes import HANG_S
@@ -89,3 +93,17 @@ def test_what_stock_lava_cannot_hold_is_refused() -> None:
     changed = replace(network, populations={**network.populations, "hidden": by_step})
     with pytest.raises(InputError, match=r"hidden: a bias \w+ every time step; use --blocks fused"):
         simulate(changed, schedule(changed), np.zeros((1, FRAMES, 2, 6, 5)), blocks="stock")
+
+
+@pytest.mark.parametrize("blocks", ["fused", "stock"])
+def test_two_synapses_a_weight_and_copies_of_a_stream_are_the_same_on_lava(blocks: Blocks) -> None:
+    """A residual network with fine first layers, whose strided shortcut reads a copy of the stream."""
+    exact = residual_networks.residual((1, 1), width=16, size=8)
+    exact = split_streams(refine_first_layers(exact, layers=3))
+    assert "stage0.0.coarse" in exact.populations
+    clips = residual_networks.clips(2, size=8)
+    network = quantize(exact, clips, search=False)
+    expected = run_integer(network, clips)
+    found = simulate(network, schedule(network), clips, blocks=blocks, timeout_s=HANG_S).signals
+    for name in network.populations:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
