@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deploy.passes.lowering import LoweringStep, lower, lowering_steps
     from deploy.pipeline import quantize
     from deploy.request import Request
-    from deploy.session import Outcome, draft, run
+    from deploy.session import Outcome, draft, run, why
 else:
     __getattr__ = exported(
         __name__,
@@ -28,7 +28,7 @@ else:
             "deploy.importing": ("Imported", "from_torch"),
             "deploy.pipeline": ("quantize",),
             "deploy.request": ("Request",),
-            "deploy.session": ("Outcome", "draft", "run"),
+            "deploy.session": ("Outcome", "draft", "run", "why"),
         },
     )
 
@@ -47,5 +47,6 @@ __all__ = [
     "read_nir",
     "run",
     "simulate",
+    "why",
     "write_nir",
 ]

@@ -6,6 +6,7 @@
     python deploy/run_lava.py --dataset folder --root DIR --workers 8     # the same again with --resume goes on
     python deploy/run_lava.py --nir FILE.nir --clip FILE.npz --dt 1e-4       # a network of another framework
     python deploy/run_lava.py --estimate                           # does it fit? nothing is simulated
+    python deploy/run_lava.py --why                                # which rounding flips spikes, layer by layer
 
 The out folder receives report.json, report.html, report.md, spikes.h5 and model.nir. A run of many clips keeps its
 finished batches in OUT/parts until it ends well; --resume goes on from them after Ctrl-C or a crash. Results that lie
@@ -98,15 +99,18 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     short.add_argument("--estimate", action="store_true", help=estimate_help)
     stop_help = "deploy no further than this step, show the network as it is then, and write nothing"
     short.add_argument("--stop-after", choices=STEP_NAMES, help=stop_help)
+    why_help = "say what rounding costs: one part of the network at a time, layer by layer, and write nothing"
+    short.add_argument("--why", action="store_true", help=why_help)
     add("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET, /estimate)")
     add("--resume", action="store_true", help="go on where an earlier run in --out stopped")
     add("--force", action="store_true", help="replace what an earlier run has left in --out")
     add("--json", action="store_true", help="print report.json instead of the summary")
     arguments = parser.parse_args(argv)
-    if arguments.stop_after and arguments.json:
-        parser.error("--json: allowed for a run or an estimate; --stop-after shows tables")
-    if arguments.stop_after and arguments.write_integer:
-        parser.error("--write-integer: allowed for a run or an estimate; --stop-after writes nothing")
+    shown_alone = next((o for o in ("stop_after", "why") if getattr(arguments, o)), None)
+    for option in ("json", "write_integer"):
+        if shown_alone and getattr(arguments, option):
+            names = (f"--{name.replace('_', '-')}" for name in (option, shown_alone))
+            parser.error("{}: allowed for a run or an estimate; {} shows tables and writes nothing".format(*names))
     return arguments
 
 
@@ -115,7 +119,7 @@ def asked_for(arguments: argparse.Namespace) -> "Request":
 
     dataset = optional_dataset(arguments)
     events_by = None if dataset else arguments.events_by  # a data set has its own
-    options = fields_of(Request, arguments, apart=(*DATASET_OPTIONS, "stop_after", "json"))
+    options = fields_of(Request, arguments, apart=(*DATASET_OPTIONS, "stop_after", "why", "json"))
     return Request(dataset=dataset, events_by=events_by, **options)
 
 
@@ -126,6 +130,13 @@ def show_draft(request: "Request", last: "Step", console: "Console") -> None:
     print_draft(draft(request, last, console.print), last, console)
 
 
+def show_why(request: "Request", console: "Console") -> None:
+    from deploy.report.precision import print_precision
+    from deploy.session import why
+
+    print_precision(why(request, console.print), console)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     request = asked_for(arguments)
@@ -133,6 +144,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = new_console()
     if arguments.stop_after:
         show_draft(request, arguments.stop_after, console)
+        return
+    if arguments.why:
+        show_why(request, console)
         return
 
     from deploy.session import print_outcome, run

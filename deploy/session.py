@@ -17,8 +17,10 @@ from deploy.execution.draft import Draft
 from deploy.execution.on_loihi2 import run_chip
 from deploy.execution.resume import ResultFolder
 from deploy.execution.tally import KEPT_CLIPS, Tally
+from deploy.gates.precision import Agreement, precision
 from deploy.gates.reference import compare
 from deploy.ir.graph import read_nir, write_nir
+from deploy.ir.integer import as_images
 from deploy.ir.interpreter import graph_dt_s
 from deploy.passes.defaults import Step
 from deploy.pipeline import Say
@@ -32,7 +34,7 @@ from deploy.report.record import estimate, record
 from deploy.report.spikes import write_spikes
 from deploy.report.summary import print_estimate, print_summary
 from deploy.request import Request
-from svformer.common.terminal import counted, counting
+from svformer.common.terminal import counted, counting, working
 
 RESULTS = ("report.json", "report.html", "report.md", "spikes.h5", "loihi2.json")
 
@@ -93,6 +95,17 @@ def draft(request: Request, last: Step, say: Say = lambda line: None) -> Draft:
         max_cores=request.max_cores,
     )
     return pipeline.advance(begun, say, last=last)
+
+
+def why(request: Request, say: Say = lambda line: None) -> dict[str, Agreement]:
+    """What rounding each part of the network of a request changes, on its calibration clips; nothing is written.
+
+    Raises `InputError` as `draft` does.
+    """
+    made = draft(request, "compare", say)
+    frames = as_images(made.clips, made.network)
+    with working("rounding one part at a time"):
+        return precision(made.network, made.integer, frames, at_once=made.at_once)
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:

@@ -7,7 +7,7 @@ judged output channel by output channel, which is neuron by neuron behind a dens
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from deploy.ir.integer import IntConnection, IntNetwork, run_integer
 from deploy.ir.intervals import CURRENT, OF_24_BITS, Headroom
 from deploy.ir.machine import STATE_LIMIT
 from deploy.ir.network import Connection, Network, run_float
-from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.populations.base import IntReceiver, Receiver
 from deploy.ir.rounding import RoundingError, round_gain
 from deploy.ir.types import Array, BoolArray, IntArray, Values
@@ -178,7 +177,7 @@ def _rounding_of_parameters(exact: Receiver, rounded: IntReceiver) -> dict[str, 
 def _rounding_of_weights(
     exact: Network, rounded: IntNetwork, name: str, mean_square: Mapping[str, Array], heard: BoolArray | None
 ) -> dict[str, Any]:
-    pairs = zip(exact.connections, _whole(rounded.connections), strict=True)
+    pairs = zip(exact.connections, rounded.whole_connections, strict=True)
     errors = [_rounding_of(a, b, rounded, mean_square[a.source]) for a, b in pairs if a.target == name]
     channels = rounded.populations[name].shape[0]
     matters = np.ones(channels, dtype=np.bool_) if heard is None else heard
@@ -196,19 +195,6 @@ def _rounding_of_weights(
         "lost_current": lost_current,
         "losing_row": losing_row,
     }
-
-
-def _whole(connections: Iterable[IntConnection]) -> list[IntConnection]:
-    """The connections, those of low bits put together with what they refine."""
-    whole: list[IntConnection] = []
-    for c in connections:
-        if c.refines:
-            high, low = whole.pop().operation, c.operation
-            assert isinstance(high, IntConvolution)
-            assert isinstance(low, IntConvolution)
-            c = replace(c, operation=high.joined(low), refines=False)
-        whole.append(c)
-    return whole
 
 
 def _rounding_of(exact: Connection, rounded: IntConnection, network: IntNetwork, mean_square: Array) -> RoundingError:

@@ -16,6 +16,7 @@ import numpy as np
 from deploy.ir.loops import parts
 from deploy.ir.network import Network, apply_over_time, input_name
 from deploy.ir.operations.base import IntOperation
+from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.populations.base import IntPopulation, IntReceiver
 from deploy.ir.populations.input import IntInput
 from deploy.ir.readout import Readout, read_out
@@ -106,6 +107,20 @@ class IntNetwork:
     def out_of(self, name: str) -> list[IntConnection]:
         """Connections that begin at a population."""
         return [c for c in self.connections if c.source == name]
+
+    @property
+    def whole_connections(self) -> tuple[IntConnection, ...]:
+        """The connections, with the low bits of weights put together with those that they refine."""
+        whole: list[IntConnection] = []
+        for c in self.connections:
+            if c.refines:
+                high, low = whole.pop().operation, c.operation
+                assert isinstance(high, IntConvolution)
+                assert isinstance(low, IntConvolution)
+                whole.append(replace(c, operation=high.joined(low), refines=False))
+            else:
+                whole.append(c)
+        return tuple(whole)
 
     def spiking(self, name: str) -> bool:
         """Whether the messages of a population are spikes (0 or 1) or graded."""

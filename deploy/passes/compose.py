@@ -76,7 +76,7 @@ def _exact(operations: list[Operation]) -> bool:
 def _covers_image(operation: Convolution) -> bool:
     """Whether a convolution is a dense layer of a vector."""
     g = operation.geometry
-    return g.in_shape[1:] == g.kernel == (1, 1) and g.groups == 1
+    return g.in_shape[1:] == g.kernel == (1, 1) and g.padding == (0, 0) and g.groups == 1
 
 
 def _is_diagonal(operation: Operation) -> bool:

@@ -136,7 +136,7 @@ class IntConvolution:
 
     @property
     def linear(self) -> Convolution:
-        return Convolution(weight=self.mantissa.astype(np.float64) * 2.0**self.exponent, geometry=self.geometry)
+        return self.exact(1.0)[0]
 
     @property
     def weights(self) -> int:

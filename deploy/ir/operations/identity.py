@@ -64,12 +64,11 @@ class IntIdentity(IntWithoutWeights):
     @property
     def linear(self) -> Identity | Convolution | None:
         if self.unit_factor == 1:
-            return Identity(in_shape=self.in_shape, out_shape=self.out_shape)
+            return self.exact(1.0)[0]
         if self.in_shape != self.out_shape:
             return None
-        return Convolution(
-            weight=np.full((self.in_shape[0], 1, 1, 1), self.unit_factor), geometry=self.as_convolution()
-        )
+        weight = np.full((self.in_shape[0], 1, 1, 1), self.unit_factor)
+        return Convolution(weight=weight, geometry=self.as_convolution())
 
     @property
     def geometry(self) -> IdentityGeometry:
