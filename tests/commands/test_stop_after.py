@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import nir
+import numpy as np
 import pytest
 
 import deploy
+import graphs
 from deploy import run_lava
 from deploy.passes.defaults import STEP_NAMES
 from deploy.pipeline import STEPS
@@ -62,4 +65,35 @@ def test_the_chip_form_shows_what_it_adds(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize("also", ["--json", "--estimate"])
 def test_a_draft_is_neither_a_report_nor_an_estimate(also: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(run_lava.main, ["--stop-after", "lower", also]) == 2
+    assert "allowed" in capsys.readouterr().err
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> list[object]:
+    """A file of two dense layers of neurons, and a clip for it."""
+    rng = np.random.default_rng(0)
+    nodes = {"in": graphs.entry(4), "first": nir.Linear(rng.normal(0, 1, (6, 4))), "a": graphs.lif(6)}
+    nodes |= {"second": nir.Linear(rng.normal(0.2, 1, (3, 6))), "b": graphs.lif(3), "out": graphs.result(3)}
+    deploy.write_nir(graphs.chain(nodes), tmp_path / "small.nir")
+    np.save(tmp_path / "clip.npy", rng.random((8, 4)))
+    return ["--nir", tmp_path / "small.nir", "--clip", tmp_path / "clip.npy", "--out", tmp_path / "out"]
+
+
+def test_why_shows_what_each_part_costs_and_writes_nothing(
+    small: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = shown(capsys, *small, "--why")
+    for expected in ("everything, in integers", "all but this", "weights", "thresholds", "leaks", "input"):
+        assert expected in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_fine_layers_are_said(small: list[object], capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, *small, "--fine-layers", 1, "--stop-after", "quantize")
+    assert "two synapses for each of 24 weights of 42: those of a" in text
+
+
+@pytest.mark.parametrize("also", [["--why", "--json"], ["--why", "--estimate"], ["--fine-layers", "0"]])
+def test_why_is_no_report_and_fine_layers_are_some(also: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(run_lava.main, also) == 2
     assert "allowed" in capsys.readouterr().err
