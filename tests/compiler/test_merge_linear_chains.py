@@ -26,6 +26,7 @@ from deploy.ir.populations.relay import Relay
 from deploy.ir.types import Shape
 from deploy.passes import chain_choice, compose
 from deploy.passes.chain_choice import RATE, Merge, most_weights
+from deploy.passes.compose import composable, composed_geometry
 from deploy.passes.compose import compose as of
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower
@@ -181,6 +182,21 @@ def test_two_convolutions_merge_only_where_the_border_stays_exact(second: dict[s
     shape = (2, 6, 6)
     network = behind_neurons(conv(shape, 2, 3, padding=1), conv(shape, 2, **second))
     assert kept(merged(network)) == (["relay0"] if keeps else [])
+
+
+def test_the_dilation_of_one_weight_says_nothing() -> None:
+    """A 1x1 kernel with a dilation of 3 in front of one of two neighbours, 1 pixel apart."""
+    first = reals.conv(np.ones((2, 1, 1, 1)), (2, 1, 2), groups=2, dilation=(1, 3))
+    second = reals.conv(np.ones((1, 2, 1, 2)), (2, 1, 2))
+    assert composable(reals.link("a", "b", first), reals.link("b", "c", second))
+    assert composed_geometry([first, second]).out_shape == of(first, second).out_shape == (1, 1, 1)
+
+
+def test_a_kernel_with_a_border_is_no_dense_layer_of_a_flattened_image() -> None:
+    """Its border gives two values more, which no kernel as large as the image does."""
+    flattened, border = reals.same((2, 1, 2), (4, 1, 1)), reals.conv(np.ones((1, 4, 1, 1)), (4, 1, 1), padding=(0, 1))
+    assert border.out_shape == (1, 1, 3)
+    assert not composable(reals.link("a", "b", flattened), reals.link("b", "c", border))
 
 
 def test_a_chain_that_merges_in_pairs_but_not_as_a_whole_keeps_a_relay() -> None:
