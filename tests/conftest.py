@@ -61,6 +61,7 @@ COMPILER_WITH_TORCH = (
     ),
     *(
         "linear_sums",
+        "precision",
         "refine_first_layers",
         "shift_losses",
         "split_streams",
