@@ -16,7 +16,7 @@ from deploy.ir.interpreter import interpret
 from deploy.ir.types import Array
 
 TIE_MARGINS = {torch.float64: TIE_MARGIN}
-NOISE = 2.0**-4  # at the input of neurons: small beside most thresholds, large beside what rounding does
+NOISE = 1.0  # largest, at the input of neurons: as large as most thresholds, so that every neuron decides anew
 SINGLE_TIE_MARGIN = 2.0**-16  # of models in float32 and below: their sums are off by some of their last bits
 
 
