@@ -144,9 +144,18 @@ def test_a_state_that_the_model_writes_is_refused() -> None:
     assert line.startswith("lif1 (Leaky): its state is given by the model; allowed: the state of its own last call")
 
 
-def test_a_branch_on_values_is_refused() -> None:
+def test_a_branch_on_values_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    """And torch, which prints the whole graph then, keeps it to itself."""
     net = Net(lambda net, s: s if s.sum() > 0 else -s).double().eval()
-    assert "forward branches on values of its input or of its signals" in refused(net, FRAMES, "TBCHW")
+    assert "forward branches on values of its input, its signals or its weights" in refused(net, FRAMES, "TBCHW")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_number_that_is_read_from_weights_is_a_constant_and_one_from_signals_is_refused() -> None:
+    net = Net(lambda net, s: s * net.head.weight.abs().max().item()).double().eval()
+    assert deploy.from_torch(net, FRAMES, axes="TBCHW").check(FRAMES).ties == 0
+    net = Net(lambda net, s: s * s.abs().max().item()).double().eval()
+    assert "has no counterpart" in refused(net, FRAMES, "TBCHW")
 
 
 def test_a_neuron_of_several_levels_is_refused() -> None:

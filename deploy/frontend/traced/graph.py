@@ -1,5 +1,6 @@
 """A traced graph becomes a draft, operation by operation; what is refused is collected, and told at once."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -12,7 +13,7 @@ from torch.export.graph_signature import OutputKind
 
 from deploy.frontend.traced.axes import Axis, Dim, ModelError, Refused, new_dim
 from deploy.frontend.traced.draft import Draft
-from deploy.frontend.traced.hints import hint
+from deploy.frontend.traced.hints import OTHERS, hint
 from deploy.frontend.traced.known import Kind
 from deploy.frontend.traced.rules import RULES
 from deploy.frontend.traced.rules.table import Rule
@@ -100,7 +101,12 @@ class Reader:
         value = node.meta["val"]
         first = value[0] if isinstance(value, (list, tuple)) else value
         at = At(name=_path(node) or node.name, shape=tuple(int(size) for size in first.shape))
-        return _rule(node)(self.walk, at, *args, **named)
+        rule = _rule(node)
+        try:
+            inspect.signature(rule).bind(self.walk, at, *args, **named)
+        except TypeError as error:
+            raise Refused(f"operation {node.target} in a form that has no rule ({error}); {OTHERS}") from error
+        return rule(self.walk, at, *args, **named)
 
     def _refuse(self, node: torch.fx.Node, why: str) -> None:
         path = str(node.args[-1]) if str(node.target) == NEURON else _path(node)

@@ -85,7 +85,7 @@ def _unknown(module: nn.Module) -> Neuron:
 
 def _jelly(module: Any, *, rate: Array | float | None) -> Neuron:
     """`v <- v + rate (x - (v - v_reset))`, or `+ x` without decay_input; a spike at v >= v_threshold."""
-    if not getattr(module.surrogate_function, "spiking", True):
+    if not getattr(getattr(module, "surrogate_function", None), "spiking", True):
         raise Refused("its surrogate function is not in spiking mode; call set_spiking_mode(True)")
     rest = 0.0 if module.v_reset is None else float(module.v_reset)
     threshold = numbers(module.v_threshold)

@@ -6,6 +6,7 @@ The model runs once as it is, so that it is known what its neurons return; then 
 
 import contextlib
 import inspect
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -83,18 +84,30 @@ def trace(model: nn.Module, example: Tensor, neurons: Mapping[str, nn.Module]) -
     for operation in KEPT_WHOLE:
         table.pop(operation, None)
     calls = run_as_it_is(model, example, neurons).calls
-    with unchanged(model), torch.no_grad(), opaque(neurons, calls), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated", FutureWarning)  # its own
+    with unchanged(model), torch.no_grad(), opaque(neurons, calls), _silent():
         try:
             program = torch.export.export(model, (example.clone(),), strict=False).run_decompositions(table)
         except GuardOnDataDependentSymNode as error:
             raise ModelError(
-                "forward branches on values of its input or of its signals, so no graph holds for all clips "
+                "forward branches on values of its input, its signals or its weights, so no graph holds for all clips "
                 f"({_first_line(error)}); allowed: branches on shapes and settings"
             ) from error
         except RuntimeError as error:
             raise ModelError(f"torch.export cannot follow this model: {_first_line(error)}") from error
     return Traced(program=program, calls=calls)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Inside the block torch keeps to itself what it prints of a model that it cannot follow; the error says it."""
+    before, nowhere = logging.root.manager.disable, io.StringIO()
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated", FutureWarning)
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _first_line(error: Exception) -> str:
