@@ -19,7 +19,7 @@ from deploy.ir.network import run_float
 from deploy.ir.nodes import MaxPool2d, SpikingAttention
 from deploy.ir.populations.lif import Lif
 from deploy.ir.soft_reset import SubtractLIF
-from foreign_models import CLIPS, PerFrame, T, images, models, ready
+from foreign_models import CLIPS, PerFrame, T, conv_norm, images, models, ready
 from svformer import SVFormer, SVFormerConfig
 
 NAMES = list(models())
@@ -247,6 +247,23 @@ def test_neurons_of_their_own_parameters() -> None:
     imported = deploy.from_torch(given.model, given.x, axes="TBN", neurons={Learned: describe})
     assert imported.check(given.x).ties == 0
     assert len(np.unique(imported.graph.nodes["neuron"].v_threshold)) == 20
+
+
+def test_an_image_that_is_repeated_over_channels_before_it_is_over_time() -> None:
+    """Grey becomes three channels, then four time steps; neurons of one's own do not say which is time."""
+
+    class Grey(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.own = conv_norm(3, 4), Own()
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.own(self.stem(image.expand(-1, 3, -1, -1).unsqueeze(0).repeat(T, 1, 1, 1, 1)))
+
+    given = ready(Grey(), images(CLIPS, 1, 6, 6), "BCHW")
+    imported = deploy.from_torch(given.model, given.x, axes="BCHW", neurons={Own: own})
+    assert imported.graph.metadata["T"] == T
+    assert imported.check(given.x).ties == 0
 
 
 @pytest.mark.parametrize("norm", ["shared", "per_step"])

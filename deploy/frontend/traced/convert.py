@@ -1,5 +1,6 @@
 """A spiking PyTorch model becomes a NIR graph, and a record of where its tensors lie in it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,12 @@ from torch import Tensor, nn
 from deploy.frontend.builder import DT_S
 from deploy.frontend.traced.axes import Axis, ModelError, Refused
 from deploy.frontend.traced.draft import OUTPUT
-from deploy.frontend.traced.graph import INPUT, Reader, reader
-from deploy.frontend.traced.known import OWN, Describe, kind_of
+from deploy.frontend.traced.graph import INPUT, Reader, possible_steps, reader
+from deploy.frontend.traced.known import OWN, Describe, Kind, kind_of
 from deploy.frontend.traced.passes import as_graph, finish
 from deploy.frontend.traced.signals import Potential, Signal
-from deploy.frontend.traced.trace import trace
-from deploy.frontend.traced.walk import Place
+from deploy.frontend.traced.trace import Traced, trace
+from deploy.frontend.traced.walk import Place, Walk
 from deploy.ir.readout import READOUT
 from deploy.ir.types import Array
 
@@ -71,9 +72,7 @@ def convert(
         raise ModelError(f"no module of this model is a neuron that is known; {OWN}")
     modules = {name: module for name, (module, _) in found.items()}
     traced = trace(model, example, modules)
-    read = reader(traced, example, axes, found)
-    last = _output(read, output)
-    walk = read.walk
+    walk, last = _walked(traced, example, axes, found, output)
     layers = finish(walk.draft, walk.layers, last.node)
     steps = walk.steps or 1
     ends_last = {READOUT: "last"} if last.step is not None else {}
@@ -89,6 +88,20 @@ def convert(
         shape=tuple(example.shape),
         steps=steps,
     )
+
+
+def _walked(
+    traced: Traced, example: Tensor, axes: str, neurons: Mapping[str, tuple[nn.Module, Kind]], output: int
+) -> tuple[Walk, Place]:
+    """The walk through a traced graph, and where it ends; where T is not sure, with the first that the graph bears."""
+    said = dict(zip(axes, example.shape, strict=True)).get("T")
+    *likely, last = possible_steps(traced, neurons) if said is None else [said]
+    for steps in likely:
+        read = reader(traced, example, axes, neurons, steps)
+        with contextlib.suppress(ModelError):
+            return read.walk, _output(read, output)
+    read = reader(traced, example, axes, neurons, last)
+    return read.walk, _output(read, output)
 
 
 def _check(model: nn.Module, example: Tensor, axes: str) -> None:

@@ -170,10 +170,11 @@ def _kind(node: torch.fx.Node) -> str:
     return str(getattr(name, "__name__", name)).rsplit(".", 1)[-1]
 
 
-def reader(traced: Traced, example: Tensor, axes: str, neurons: Mapping[str, tuple[nn.Module, Kind]]) -> Reader:
-    """A reader at the beginning of a traced graph."""
+def reader(
+    traced: Traced, example: Tensor, axes: str, neurons: Mapping[str, tuple[nn.Module, Kind]], steps: int | None
+) -> Reader:
+    """A reader at the beginning of a traced graph, of a model of so many time steps (None: not known yet)."""
     sizes = dict(zip(axes, example.shape, strict=True))
-    steps = sizes.get("T") or _steps(traced, neurons)
     walk = Walk(
         draft=Draft(),
         neurons=neurons,
@@ -188,15 +189,21 @@ def reader(traced: Traced, example: Tensor, axes: str, neurons: Mapping[str, tup
     return Reader(traced=traced, walk=walk, entry=Signal(node=INPUT, dims=dims, image=image))
 
 
-def _steps(traced: Traced, neurons: Mapping[str, tuple[nn.Module, Kind]]) -> int | None:
-    """Time steps of a clip, as the calls of neurons show them; None where they do not."""
-    found = set()
+def possible_steps(traced: Traced, neurons: Mapping[str, tuple[nn.Module, Kind]]) -> list[int | None]:
+    """Time steps of a clip, as the calls of neurons show them; the likely ones first where they do not say it.
+
+    A neuron of the user's own that is called once got all time steps, or the only one.
+    """
+    known, likely = set[int](), set[int]()
     for name, calls in traced.calls.items():
         module, kind = neurons[name]
-        many = kind.time(module) == "all" and len(calls) == 1
-        if many or len(calls) > 1 or kind.time(module) == "one":
-            found.add(int(calls[0].spikes.shape[0]) if many else len(calls))
-    return max(found, default=None)
+        first = int(calls[0].spikes.shape[0]) if calls[0].spikes.ndim else 1
+        time = kind.time(module)
+        if len(calls) > 1 or time == "one":
+            known.add(len(calls))
+        else:
+            (known if time == "all" else likely).add(first)
+    return [max(known)] if known else [*sorted(likely), None]
 
 
 def _entry(walk: Walk, axes: str, sizes: Mapping[str, int]) -> tuple[Image, tuple[Dim, ...]]:
