@@ -5,8 +5,7 @@
     python deploy/run_lava.py --clip my.mp4 --out runs/my          # ... on a video of yours
     python deploy/run_lava.py --dataset folder --root DIR --workers 8     # the same again with --resume goes on
     python deploy/run_lava.py --nir FILE.nir --clip FILE.npz --dt 1e-4       # a network of another framework
-    python deploy/run_lava.py --estimate                           # does it fit? nothing is simulated
-    python deploy/run_lava.py --why                                # which rounding flips spikes, layer by layer
+    python deploy/run_lava.py --estimate                           # does it fit? --why: which rounding flips spikes?
 
 The out folder receives report.json, report.html, report.md, spikes.h5 and model.nir. A run of many clips keeps its
 finished batches in OUT/parts until it ends well; --resume goes on from them after Ctrl-C or a crash. Results that lie
