@@ -76,7 +76,7 @@ def test_what_would_change_integers_is_refused(small_run: Path, tmp_path: Path, 
     ):
         assert run(*words) == 2
         assert message in capsys.readouterr().err
-    with pytest.raises(InputError, match="--stop-after writes nothing"):
+    with pytest.raises(InputError, match="--stop-after shows tables and writes nothing"):
         run_lava.parse_arguments(["--stop-after", "read", "--write-integer", "x.nir"])
 
 

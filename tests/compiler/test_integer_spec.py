@@ -49,10 +49,23 @@ def attended(s_CHW: Ints, g: Group) -> Ints:
     return np.einsum("hcn,hcm,hdm->hdn", q, k, v).reshape(len(s_CHW) // 3, *s_CHW.shape[1:])
 
 
+def largest(x_CHW: Ints, g: Group) -> Ints:
+    """What lies outside the image is never the largest."""
+    (kh, kw), (sy, sx), (py, px) = (g[name][()] for name in ("kernel", "stride", "padding"))
+    padded = np.pad(x_CHW, [(0, 0), (py, py), (px, px)], constant_values=np.iinfo(np.int64).min)
+    rows, columns = ((padded.shape[i] - k) // s + 1 for i, k, s in ((1, kh, sy), (2, kw, sx)))
+    windows = [
+        [padded[:, y * sy :, x * sx :][:, :kh, :kw].max(axis=(1, 2)) for x in range(columns)] for y in range(rows)
+    ]
+    return np.moveaxis(np.array(windows), -1, 0)
+
+
 def operated(x_CHW: Ints, operation: Group) -> Ints:
     match operation["kind"][()]:
         case b"IntConvolution":
             total = correlated(x_CHW, operation["mantissa"][()].astype(np.int64), operation["geometry"])
+        case b"IntMaxPool":
+            total = largest(x_CHW.astype(np.int64), operation["geometry"]) * operation["multiplier"][()]
         case b"IntAttention":
             total = attended(x_CHW, operation["geometry"]) * operation["multiplier"][()]
         case _:
