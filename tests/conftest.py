@@ -48,6 +48,7 @@ COMPILER_WITH_TORCH = (
         "dialects",
         "silent_neurons",
         "units",
+        "long_sums",
         "loop_delay",
         "group_rows",
         "whole_graphs",

@@ -22,7 +22,9 @@ from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
 from deploy.gates.agreement import agreement, require_equal
 from deploy.ir.integer import IntNetwork
 from deploy.ir.plan import Plan
+from deploy.ir.populations.integrator import IntIntegrator
 from deploy.ir.readout import read_out
+from deploy.ir.types import Signals
 from deploy.passes.schedule import schedule
 
 
@@ -147,6 +149,16 @@ def _tally(
         travelled=travelled,
         clipped_inputs=spec.integer.input.clipped(frames),
         inputs=frames.size,
+        saturated=_saturated(spec.integer, judged.signals),
+    )
+
+
+def _saturated(network: IntNetwork, signals: Signals) -> int:
+    """Messages of readouts whose potential left its register and stands at its end."""
+    return sum(
+        population.saturated(signals[name])
+        for name, population in network.populations.items()
+        if isinstance(population, IntIntegrator)
     )
 
 

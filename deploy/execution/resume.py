@@ -29,10 +29,10 @@ from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
 from svformer.common.terminal import counted
 
-FORMAT = "svformer-part/2"
+FORMAT = "svformer-part/3"
 FOLDER = "parts"  # in the out folder
 OPS = [field.name for field in dataclasses.fields(OpCounts)]
-PLAIN = ("float_spikes", "build_s", "run_s", "peak_rss_mb", "time_steps", "clipped_inputs", "inputs")
+PLAIN = ("float_spikes", "build_s", "run_s", "peak_rss_mb", "time_steps", "clipped_inputs", "inputs", "saturated")
 LOGITS = ("float_logits", "integer_logits", "logits")
 DAMAGED = (ValueError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 

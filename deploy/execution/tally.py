@@ -51,6 +51,7 @@ class Tally:
     travelled: Travelled | None = None  # the run of the most processes
     clipped_inputs: int = 0  # values outside the calibrated range
     inputs: int = 0
+    saturated: int = 0  # messages of readouts at an end of their register
 
     @property
     def counts(self) -> dict[str, OpCounts]:
@@ -83,6 +84,7 @@ class Tally:
             travelled=_larger(self.travelled, other.travelled),
             clipped_inputs=self.clipped_inputs + other.clipped_inputs,
             inputs=self.inputs + other.inputs,
+            saturated=self.saturated + other.saturated,
         )
 
     def ordered(self, places: Sequence[int]) -> "Tally":

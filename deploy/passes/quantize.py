@@ -29,6 +29,7 @@ from deploy.ir.network import Connection, Network
 from deploy.ir.operations.base import IntOperation
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.populations.base import IntPopulation
+from deploy.ir.populations.integrator import Integrator
 from deploy.ir.populations.membrane import IntMembrane
 from deploy.ir.populations.relay import IntRelay
 from deploy.ir.rounding import round_decay, round_gain
@@ -66,7 +67,7 @@ def quantize_calibrated(
         allowed = f"{LEAST_WEIGHT_BITS} to {WEIGHT_BITS} (Loihi stores {WEIGHT_BITS} with a sign)"
         raise InputError(f"weight_bits={weight_bits}; allowed: {allowed}")
     _refuse_lost_decays(network)
-    network = mark_silent(network, float_ranges(network, calibration.input_range))
+    network = mark_silent(_mark_readouts(network), float_ranges(network, calibration.input_range))
     candidates, refusals = list[IntNetwork](), list[InputError]()
     for fill in FILLS:
         try:
@@ -78,6 +79,17 @@ def quantize_calibrated(
     if not candidates:
         raise refusals[-1]
     return min(candidates, key=lambda candidate: result_error(candidate, calibration))
+
+
+def _mark_readouts(network: Network) -> Network:
+    """Integrators that no population reads may saturate: their scale is that of the calibration clips."""
+    read = {c.source for c in network.connections}
+    marked = {
+        name: replace(population, may_saturate=True)
+        for name, population in network.populations.items()
+        if isinstance(population, Integrator) and name not in read
+    }
+    return replace(network, populations=network.populations | marked)
 
 
 def result_error(network: IntNetwork, calibration: Calibration) -> float:

@@ -187,6 +187,7 @@ def _parity(tally: Tally) -> Parity:
             spike_match=total.share,
             logit_rmse=float(np.sqrt(np.mean(errors**2))),
             inputs_clipped=tally.clipped_inputs / tally.inputs,
+            readouts_saturated=tally.saturated,
         ),
     )
 

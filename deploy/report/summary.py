@@ -104,6 +104,11 @@ def _print_parity(report: Report, console: Console) -> None:
         f"float and integer: {100 * rounded.spike_match:.2f} % of the spikes match, same prediction on "
         f"{100 * rounded.top1_agreement:.1f} % of the clips"
     )
+    if rounded.readouts_saturated:
+        console.print(
+            f"warning: {rounded.readouts_saturated:,} messages of the readout stand at the end of its register, so "
+            "results are too small; choose scales by clips that reach as far (--calibrate FILES)"
+        )
     if rounded.inputs_clipped:
         console.print(f"{100 * rounded.inputs_clipped:.3g} % of the input lay outside the calibrated range, clipped")
 

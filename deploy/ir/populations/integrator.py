@@ -8,16 +8,24 @@ import numpy as np
 
 from deploy.ir.chip import ChipPart
 from deploy.ir.intervals import POTENTIAL, Headroom, Interval, ratio
-from deploy.ir.machine import GRADED_BITS, POTENTIAL_LIMIT, STATE_SHIFT
+from deploy.ir.machine import CURRENT_LIMIT, GRADED_BITS, POTENTIAL_LIMIT, STATE_SHIFT
 from deploy.ir.populations.base import Kind
 from deploy.ir.populations.membrane import NOTHING, IntMembrane, Membrane, RunningIntMembrane, RunningMembrane
 from deploy.ir.running import Running
 from deploy.ir.types import Array, IntArray, Values
 
+ROOM = 8.0  # times the furthest potential of the calibration clips, for those that reach further
+
 
 @dataclass(frozen=True, kw_only=True)
 class Integrator(Membrane):
-    """Sends v, a real number, in every time step, and never resets it within a clip."""
+    """Sends v, a real number, in every time step, and never resets it within a clip.
+
+    One that `may_saturate` has a scale for the potentials that the calibration clips show, not for the worst case,
+    which a sum over a whole clip hardly ever comes near: the register saturates, and a run counts where it does.
+    """
+
+    may_saturate: bool = False  # only where no population reads it (`deploy.passes.quantize`)
 
     kind: ClassVar[Kind] = "integrator"
     spiking: ClassVar[bool] = False
@@ -26,14 +34,16 @@ class Integrator(Membrane):
         return RunningIntegrator(self, clips, frames)
 
     def interval(self, current: Interval, frames: int) -> Interval:
-        """Range of the potential, which it sends."""
+        """Range of the potential, which it sends; of what it takes in a time step, where the potential may saturate."""
+        if self.may_saturate:
+            return self.charging(current, frames)
         return self.charging(current, frames).accumulated(self.decay, frames).begun(self.start)
 
     def largest_scale(self, found: Interval) -> float:
-        return ratio(POTENTIAL_LIMIT, found.magnitude)
+        return ratio(CURRENT_LIMIT if self.may_saturate else POTENTIAL_LIMIT, found.magnitude)
 
     def unsaturated_scale(self, lowest: float, highest: float) -> float:
-        return float("inf")
+        return ratio(POTENTIAL_LIMIT, ROOM * max(-lowest, highest)) if self.may_saturate else float("inf")
 
     def least_currents(self, frames: int) -> None:
         """There is no threshold to reach."""
@@ -45,7 +55,8 @@ class Integrator(Membrane):
         """An integrator has no threshold."""
 
     def rounded(self, scale: float, drift: Array, frames: int) -> "IntIntegrator":
-        return IntIntegrator(**vars(self.rounded_membrane(scale, drift, NOTHING, frames)))
+        membrane = self.rounded_membrane(scale, drift, NOTHING, frames)
+        return IntIntegrator(**vars(membrane), may_saturate=self.may_saturate)
 
 
 class RunningIntegrator(RunningMembrane):
@@ -60,6 +71,8 @@ class RunningIntegrator(RunningMembrane):
 class IntIntegrator(IntMembrane):
     """Sends v as a graded message, rounded to the unit of the weights, and does not reset."""
 
+    may_saturate: bool = False  # whether a potential beyond its 24 bits is cut off there; else it is proven to fit
+
     kind: ClassVar[Kind] = "integrator"
     spiking: ClassVar[bool] = False
     message_bits: ClassVar[int] = GRADED_BITS
@@ -72,13 +85,20 @@ class IntIntegrator(IntMembrane):
         """What it sends depends on what it receives."""
 
     def exact(self, unit: float) -> Integrator:
-        return Integrator(**vars(self.exact_membrane(unit)))
+        return Integrator(**vars(self.exact_membrane(unit)), may_saturate=self.may_saturate)
+
+    def saturated(self, messages: IntArray) -> int:
+        """How many messages stand at an end of the register."""
+        return int((np.abs(messages.astype(np.int64)) >= POTENTIAL_LIMIT).sum()) if self.may_saturate else 0
 
     def begin(self, clips: int, frames: int) -> Running:
         return RunningIntIntegrator(self, clips, frames)
 
     def registers(self, name: str, current: Interval, frames: int) -> tuple[list[Headroom], Interval]:
         found, charge = self.charging(name, current, frames)
+        if self.may_saturate:
+            ends = np.full(self.shape[0], float(POTENTIAL_LIMIT))
+            return found, Interval(low=-ends, high=ends)
         potential = self.potential(charge, frames)
         found.append(Headroom(where=name, what=POTENTIAL, worst=potential.magnitude, limit=POTENTIAL_LIMIT - 1))
         return found, potential.rounded_out()

@@ -55,6 +55,7 @@ class FloatParity:
     spike_match: float = field(metadata=key("share of equal neuron states (spike or none, each time step)"))
     logit_rmse: float = field(metadata=key("root mean square of the difference of logits"))
     inputs_clipped: float = field(metadata=key("share of input values outside the calibrated range"))
+    readouts_saturated: int = field(metadata=key("messages of readouts whose potential left its register"))
 
 
 @dataclass(frozen=True, kw_only=True)
