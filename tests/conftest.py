@@ -80,7 +80,7 @@ MARKED = {
             for name in ("commands", "data", "engine", "execution", "lava", "model", "report", "training")
         ),
         *(f"tests/compiler/test_{name}.py" for name in COMPILER_WITH_TORCH),
-        *(f"tests/costs/test_{name}.py" for name in ("chips", "crosscheck", "full_geometry", "variants")),
+        *(f"tests/costs/test_{name}.py" for name in ("chips", "crosscheck", "full_geometry", "variants", "zoo")),
         *(f"tests/frontend/test_{name}.py" for name in ("import_check", "import_refusals", "imported_models")),
         "tests/project/test_benchmark_neuron.py",
         "notebooks",
