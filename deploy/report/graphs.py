@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TypedDict
 
 import nir
@@ -41,6 +42,7 @@ OTHER = (BROWN, SQUARE)
 EDGES = {"Convolution": BLUE, "Attention": ORANGE}  # by operation of a connection; all others pass values on
 
 BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # the box behind a name that lines may cross
+LETTER = 0.09  # width of a letter of a block's name, in columns
 STUB = 0.12  # how far the beginning of a line that goes on elsewhere leads up, in rows
 
 
@@ -105,17 +107,29 @@ def _draw(kinds: Mapping[str, str], edges: Sequence[Edge], ax: Axes | None) -> A
 
 
 def _label(ax: Axes, places: Mapping[str, NodePlace], multiples: Mapping[str, int]) -> None:
-    """The last part of a name stands below its node; what comes before it, the block, at the block's first node."""
+    """The last part of a name stands below its node; what comes before it, the block, at the block's first node.
+
+    In the top line of a row a block's name is left out where the one before it is still being read.
+    """
     blocks: dict[int, str] = {}
+    ends: dict[int, float] = {}  # by row: where the last block's name ends
     for name, place in places.items():
-        block, _, last = name.rpartition(".")
+        block, last = _split(name)
         label = f"{last} x{multiples[name]}" if multiples[name] > 1 else last
         if blocks.get(place.lane) != block and place.lane:
             label += f"\n{block}"
-        elif blocks.get(place.lane) != block:
+        elif blocks.get(place.lane) != block and ends.get(place.row, 0.0) <= place.x:
+            ends[place.row] = place.x + LETTER * len(block)
             ax.text(place.x - 0.1, place.y + 0.33, block, fontsize=SMALL, color=SOFT, bbox=BEHIND)
         blocks[place.lane] = block
         ax.text(place.x, place.y - 0.1, label, ha="center", va="top", fontsize=SMALL - 1, color=INK)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Block and last part of a name; of a layer that is several ("a.q.lif+a.v.lif"), the block of all."""
+    blocks, lasts = zip(*(part.rpartition(".")[::2] for part in name.split("+")), strict=True)
+    common = takewhile(lambda parts: len(set(parts)) == 1, zip(*(block.split(".") for block in blocks), strict=False))
+    return ".".join(parts[0] for parts in common), "+".join(dict.fromkeys(lasts))
 
 
 def _folded(kinds: Mapping[str, str], edges: Sequence[Edge]) -> tuple[dict[str, str], list[Edge], Counter[str]]:

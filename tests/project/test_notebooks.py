@@ -25,7 +25,7 @@ def code_cells(path: Path) -> list[dict[str, Any]]:
 
 
 def test_they_are_numbered() -> None:
-    assert [path.name[:3] for path in NOTEBOOKS] == [f"0{i}_" for i in range(1, 7)]
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"0{i}_" for i in range(1, 8)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

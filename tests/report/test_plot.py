@@ -249,6 +249,20 @@ def test_numbered_layers_in_a_row_stay_apart(ax: Axes) -> None:
     assert list(nodes.get_xdata()) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("name", "block", "last"),
+    [
+        ("conv", "", "conv"),
+        ("blocks.0.mlp.lif", "blocks.0.mlp", "lif"),
+        ("blocks.0.q.lif+blocks.0.k.lif+blocks.0.v.lif", "blocks.0", "lif"),
+        ("q_lif+k_lif", "", "q_lif+k_lif"),
+        ("a.0.q.lif+b.0.k.lif", "", "lif"),
+    ],
+)
+def test_a_layer_that_is_several_stands_in_the_block_of_all(name: str, block: str, last: str) -> None:
+    assert plot_graph._split(name) == (block, last)
+
+
 def test_what_comes_later_stands_further_right_or_below() -> None:
     order = [f"n{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(2 * COLUMNS + 3)]
     edges = [(a, b, "") for a, b in itertools.pairwise(order)]
