@@ -44,7 +44,12 @@ CAPTION = (
 def priced(at: Deployed, chip: str) -> str:
     """Energy on a chip, and the share of it that stands in for figures that the chip has not."""
     share = at.stand_in[chip]
-    return f"{at.whole_mj[chip]:.3f}" + (f" ({share:.0%} stand-in)" if share else "")
+    return f"{at.whole_mj[chip]:.3f}" + (f" ({share:.0%})" if share else "")
+
+
+def formed(at: Deployed, figure: str) -> str:
+    """A figure of the chip form, where there is one."""
+    return "none" if at.chip_form.size is None else f"{getattr(at.chip_form.size, figure):,}"
 
 
 COLUMNS: dict[str, Cell] = {
@@ -55,12 +60,14 @@ COLUMNS: dict[str, Cell] = {
     "MACs, M": lambda at: f"{at.macs / 1e6:.2f}",
     "attention, M": lambda at: f"{at.attention_ops / 1e6:.2f}",
     f"{WEIGHTED}, weighted layers, mJ": lambda at: f"{at.weighted_mj:.4f}",
-    **{f"{name}, all, mJ": partial(priced, chip=name) for name in WHOLE},
+    **{f"{name}, all, mJ (stand-in)": partial(priced, chip=name) for name in WHOLE},
     "Lava: messages that differ": lambda at: f"{at.lava.different} of {at.lava.compared:,}",
-    "Loihi 2: form, obstacles": lambda at: f"{at.on_chip.form}, {at.on_chip.obstacles}",
-    "neurons and relays": lambda at: f"{at.on_chip.size.neurons:,}",
-    "cores": lambda at: f"{at.on_chip.size.cores:,}",
-    "chip steps": lambda at: f"{at.on_chip.size.chip_steps:,}",
+    "Loihi 2, as quantised: obstacles": lambda at: str(at.obstacles),
+    "cores": lambda at: f"{at.quantised.cores:,}",
+    "chip steps": lambda at: f"{at.quantised.chip_steps:,}",
+    "chip form: neurons and relays": partial(formed, figure="neurons"),
+    "its cores": partial(formed, figure="cores"),
+    "its chip steps": partial(formed, figure="chip_steps"),
 }
 
 
@@ -76,10 +83,10 @@ def table(found: Iterable[Measured]) -> Table:
 def proven(found: Measured) -> str:
     """What was compared of a family, in a line."""
     lava = sum((at.lava for at in found.deployed), Agreement())
-    why = found.deployed[0].on_chip.why
+    why_not = found.deployed[0].chip_form.why_not
     return (
         f"{found.family}: PyTorch = NIR on {found.check.spikes_compared:,} spikes, {found.check.ties} differ at ties; "
-        f"integers = Lava on {lava.compared:,} messages, {lava.different} differ" + (f"; {why}" if why else "")
+        f"integers = Lava on {lava.compared:,} messages, {lava.different} differ" + (f"; {why_not}" if why_not else "")
     )
 
 

@@ -21,7 +21,6 @@ from deploy.execution.deployment import Deployment
 from deploy.gates.agreement import Agreement, require_equal
 from deploy.gates.imported import ImportCheck
 from deploy.passes.chip_form import chip_form
-from deploy.passes.defaults import Form
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
 from deploy.report.keys.report import Report
@@ -36,13 +35,11 @@ CHECKED_CLIPS = 2  # of PyTorch and NIR
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnChip:
-    """What a network takes of Loihi 2: in chip form, or as quantised where it has none."""
+class ChipForm:
+    """What the parts take of Loihi 2 that a chip holds, with everything in them."""
 
-    form: Form
-    why: str  # it has no chip form; empty where it has one
-    obstacles: int  # parts that need microcode, which the size below takes for granted
-    size: ChipSize
+    size: ChipSize | None
+    why_not: str  # why there is none; empty where there is one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +57,9 @@ class Deployed:
     whole_mj: Mapping[str, float]  # by the name of the chip, of `WHOLE`
     stand_in: Mapping[str, float]  # by the same: the share that is priced as synaptic operations for want of a figure
     lava: Agreement  # one clip, every population and time step, against the integer interpreter
-    on_chip: OnChip
+    obstacles: int  # parts that need microcode on Loihi 2, as quantised
+    quantised: ChipSize  # as if microcode took nothing
+    chip_form: ChipForm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +157,9 @@ def deployed(outcome: deploy.Outcome, clip: np.ndarray) -> Deployed:
         whole_mj=whole,
         stand_in={name: (models[name].stand_in_mj or 0.0) / mj for name, mj in whole.items()},
         lava=on_lava(deployment, clip),
-        on_chip=on_chip(deployment),
+        obstacles=len(obstacles(mapping(deployment.integer, deployment.plan))),
+        quantised=size_of(report),
+        chip_form=chip_size(deployment),
     )
 
 
@@ -169,13 +170,11 @@ def on_lava(deployment: Deployment, clip: np.ndarray) -> Agreement:
     return require_equal(judged, found, names=list(network.populations), between="integer interpreter and Lava")
 
 
-def on_chip(deployment: Deployment) -> OnChip:
-    """The same integers in parts that a Loihi 2 holds, as far as there are such."""
-    why = ""
+def chip_size(deployment: Deployment) -> ChipForm:
+    """The same integers in chip form, placed; some operations have no such form."""
     try:
         formed = chip_form(deployment.fused).network
-        deployment = dataclasses.replace(deployment, integer=formed, plan=schedule(formed), form="chip")
     except InputError as error:
-        why = str(error).removesuffix("; use --form fused")
-    missing = obstacles(mapping(deployment.integer, deployment.plan))
-    return OnChip(form=deployment.form, why=why, obstacles=len(missing), size=size_of(estimate(deployment)))
+        return ChipForm(size=None, why_not=str(error).removesuffix("; use --form fused"))
+    placed = dataclasses.replace(deployment, integer=formed, plan=schedule(formed), form="chip")
+    return ChipForm(size=size_of(estimate(placed)), why_not="")

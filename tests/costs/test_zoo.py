@@ -51,6 +51,42 @@ def test_every_spike_of_a_family_is_in_its_graph(models: ModuleType, family: str
     assert imported.check(x_TBCHW).ties == 0
 
 
+def product(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Indices: t time, b clip, h head, i and j channels of a head, n and m tokens."""
+    return 0.125 * np.einsum("tbhin,tbhim,tbhjm->tbhjn", q, k, v)
+
+
+SUMS = {  # what the neurons behind attention receive
+    ("spikformer", "SpikingSelfAttention", "attention"): product,
+    ("spikingformer", "PreActivationAttention", "attention"): product,
+    ("spike_driven", "SpikeDrivenAttention", "mask"): lambda q, k, v: np.einsum("tbhin,tbhin->tbhi", k, v),
+    ("qkformer", "TokenAttention", "mask"): lambda q, k: np.einsum("tbhin->tbhn", q),
+}
+
+
+@pytest.mark.parametrize("of", SUMS, ids=lambda of: of[1])
+def test_attention_is_the_sum_of_its_paper(models: ModuleType, of: tuple[str, str, str]) -> None:
+    module, name, neurons = of
+    torch.manual_seed(0)
+    arguments = (8,) if name == "SpikeDrivenAttention" else (8, 2)
+    attention = getattr(importlib.import_module(f"zoo_models.{module}"), name)(*arguments)
+    x_TBCHW = 2 * torch.rand(3, 2, 8, 4, 4, dtype=torch.float64)
+    attention = models.settle(attention, x_TBCHW)
+    sent: dict[str, np.ndarray] = {}
+    for letter in "qkv":
+        if hasattr(attention, letter):
+            getattr(attention, letter).register_forward_hook(
+                lambda _, __, spikes, letter=letter: sent.update({letter: spikes.reshape(3, 2, 2, 4, 16).numpy()})
+            )
+    received: list[np.ndarray] = []
+    getattr(attention, neurons).register_forward_pre_hook(lambda _, given: received.append(given[0].numpy()))
+    with torch.no_grad():
+        attention(x_TBCHW)
+    expected = SUMS[of](**sent)
+    assert expected.any()
+    np.testing.assert_allclose(received[0].reshape(expected.shape), expected)
+
+
 def test_a_dense_forward_by_hand(benchmark: ModuleType, models: ModuleType) -> None:
     """Two time steps of a 3x3 convolution of 3 to 4 channels on 8 x 8 pixels: 2 x 27 x 4 x 64 products."""
     layer = importlib.import_module("zoo_models.layers").conv_norm(3, 4).eval()
@@ -72,12 +108,16 @@ def test_the_table_says_what_the_runs_found(benchmark: ModuleType, models: Modul
     assert found[0].deployed[0].rate == pytest.approx(mean)
     model = first.energy.models["loihi1"]
     assert model.mj_per_view is not None
-    assert f"{model.mj_per_view:.3f}" in row["loihi1, all, mJ"]
-    assert "stand-in" in row["loihi1, all, mJ"]
+    assert f"{model.mj_per_view:.3f}" in row["loihi1, all, mJ (stand-in)"]
+    assert "%" in row["loihi1, all, mJ (stand-in)"]
     compared = sum(int(np.prod(layer.shape)) for layer in first.plan.layers) * size.frames
     assert row["Lava: messages that differ"].split(" / ")[0] == f"0 of {compared:,}"
-    assert found[0].deployed[0].on_chip.form == "chip"
+    size_there = found[0].deployed[0].chip_form.size
+    assert size_there is not None
+    assert row["its cores"].split(" / ")[0] == str(size_there.cores)
+    assert size_there.neurons > found[0].deployed[0].quantised.neurons, "coincidences, counts and gates"
     assert "PyTorch = NIR" in benchmark.proven(found[0])
-    assert found[1].deployed[0].on_chip.form == "fused", "a max pool of graded currents is nothing that Loihi 2 holds"
+    assert found[1].deployed[0].chip_form.size is None, "a max pool of graded currents is nothing that Loihi 2 holds"
+    assert [list(column.cells)[1] for column in table.columns][-3:] == ["none"] * 3
     assert "max pool" in benchmark.proven(found[1])
-    assert found[1].deployed[0].on_chip.obstacles > 0
+    assert found[1].deployed[0].obstacles > 0
