@@ -6,9 +6,9 @@
     python benchmarks/zoo.py --bits 8 4 3 --json | jq '.families[].deployed[].spike_match'
 
 A small network of each family, written from the formulas of its paper (`zoo_models/`), with one neuron, one input and
-about the same dense work. Each goes from PyTorch to NIR (every spike equal), to integers of each width, to Lava (every
-message of a clip equal), and is counted and priced on half of the videos that ship. Weights are random, norms have the
-statistics of the other half: nothing is said about accuracy. Reports of all runs lie in --out.
+one class of width and depth. Each goes from PyTorch to NIR (every spike equal), to integers of each width, to Lava
+(every message of a clip equal), and is counted and priced on half of the videos that ship. Weights are random, norms
+have the statistics of the other half: nothing is said about accuracy. Reports of all runs lie in --out.
 """
 
 import argparse
