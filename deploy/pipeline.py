@@ -1,9 +1,7 @@
-"""The deployment of a network, from NIR graph to plan, as one list of steps; and a run of clips through it.
+"""The deployment of a network, from NIR graph to integers and plan, as one list of steps.
 
-STEPS     graph -> network -> integers -> plan: `deploy` executes the list, and `advance` stops after any of its steps
-run       clips in batches through three executions (float NIR interpreter, integer interpreter, a backend), each
-          compared with the one before (`deploy.execution.batch`), here or on workers; what a batch leaves is added
-          up (`deploy.execution.collect`), so memory does not grow with the data set
+`deploy` executes `STEPS`, and `advance` stops after any of them. `deploy.execution.run` runs clips through what comes
+of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,27 +10,17 @@ import nir
 import numpy as np
 
 from deploy.clips.read import known_range, load_clips
-from deploy.clips.source import ClipSource, check_fits, input_format
+from deploy.clips.source import ClipSource, input_format
 from deploy.costs.budget import require_cores, require_neurons
 from deploy.costs.resources import layer_resources
 from deploy.exchange.integers import holds_integers
 from deploy.exchange.netx.holds import LARGEST, require_held
 from deploy.execution import given
-from deploy.execution.backends import RunOptions, backend_of
-from deploy.execution.batch import BATCH, RunSpec
-from deploy.execution.collect import InProcess, Runner, collect
 from deploy.execution.deployment import Deployment
 from deploy.execution.draft import Draft
 from deploy.execution.memory import (
-    MemoryNeed,
-    available_bytes,
     clips_at_once,
-    float_need,
-    message_bytes,
-    require_memory,
 )
-from deploy.execution.resume import ResultFolder
-from deploy.execution.tally import KEPT_CLIPS, Tally
 from deploy.gates.fidelity import fidelity, summary, warnings
 from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntNetwork, as_images
@@ -55,15 +43,11 @@ from deploy.passes.quantize import quantize_calibrated
 from deploy.passes.schedule import schedule
 from deploy.passes.statistics import chunks
 from hardware import Chip
-from svformer.common.errors import InputError
-from svformer.common.terminal import size, working
+from svformer.common.terminal import working
 
 RATED_CLIPS = 2  # calibration clips that show the firing rates by which forms of the network are chosen
 
 Say = Callable[[str], None]
-
-
-# Deployment
 
 
 def _read(draft: Draft) -> Iterator[str]:
@@ -282,80 +266,3 @@ def quantize(
     quantized = quantize_calibrated(network, calibration, weight_bits=weight_bits, search=search)
     check_integer(quantized, after="quantize")
     return quantized
-
-
-# Runs
-
-
-def run(
-    deployment: Deployment,
-    sources: Sequence[ClipSource],
-    *,
-    backend: str,
-    options: RunOptions | None = None,
-    runner: Runner | None = None,
-    results: ResultFolder | None = None,
-    largest_batch: int = BATCH,
-    on_clips: Callable[[float], None] = lambda clips: None,
-) -> Tally:
-    """Run clips, as many at the same time as there is memory for, at most `largest_batch`; `on_clips` is called with
-    how many are done.
-
-    `runner` says where (default: in this process); what comes out depends on it in its times alone. What finished
-    batches leave is kept in `results`, as long as there is more than one of them, and what lies there is not run again.
-
-    Raises `GateError` when a backend and the integers differ, `InputError` when not even one clip fits into the memory.
-    """
-    spec = RunSpec(
-        graph=deployment.graph,
-        integer=deployment.integer,
-        plan=deployment.plan,
-        wanted=deployment.input_format,
-        backend=backend,
-        options=options or RunOptions(),
-        fused=deployment.fused if deployment.form == "chip" else None,
-    )
-    for source in sources:
-        check_fits(source, spec.wanted)
-    runner = runner or InProcess()
-    at_once = batch_size(
-        spec.integer,
-        len(sources),
-        backend=backend,
-        options=spec.options,
-        workers=runner.workers,
-        largest=largest_batch,
-        available=runner.available_bytes,
-    )
-    return collect(spec, sources, size=at_once, runner=runner, results=results, on_clips=on_clips)
-
-
-def batch_size(
-    network: IntNetwork,
-    clips: int,
-    *,
-    backend: str = "lava",
-    options: RunOptions | None = None,
-    workers: int = 1,
-    largest: int = BATCH,
-    available: int | None = None,
-) -> int:
-    """Clips that stream through all executions at a time; they are independent, so results do not depend on it.
-
-    `available` bytes are what each of the workers may take (default: what there is here); a batch has at most `largest`
-    clips.
-    """
-    messages = MemoryNeed(
-        fixed=min(clips, KEPT_CLIPS) * message_bytes(network), per_clip=message_bytes(network)
-    )  # those for spikes.h5, and those of the integer interpreter while the backend runs
-    by_layer = (options or RunOptions()).by_layer(network)  # the most processes that a run has, for its first clip
-    need = float_need(network) + messages + backend_of(backend).need(network, by_layer)
-    if available is None:
-        require_memory(need, 1, "one clip in all executions")
-        available = available_bytes()
-    if not (fit := need.clips_in(available)):
-        raise InputError(
-            f"{workers} workers: one clip in each needs about {size(need.of(1))} of memory, {size(available)} are free "
-            "for each; start fewer of them, or take a machine or container with more"
-        )
-    return min(largest, -(-clips // workers), fit)

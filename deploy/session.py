@@ -16,6 +16,7 @@ from deploy.execution.deployment import Deployment
 from deploy.execution.draft import Draft
 from deploy.execution.on_loihi2 import run_chip
 from deploy.execution.resume import ResultFolder
+from deploy.execution.run import run as run_clips
 from deploy.execution.tally import KEPT_CLIPS, Tally
 from deploy.gates.precision import Agreement, precision
 from deploy.gates.reference import compare
@@ -172,7 +173,7 @@ def _tally(request: Request, prepared: Prepared, deployment: Deployment, results
         blocks=request.chosen_blocks, models=request.models, processes=request.processes, timeout_s=request.timeout_s
     )
     with _runner(request) as runner, counting(len(prepared.clips), _described(request, prepared, runner)) as on_clips:
-        return pipeline.run(
+        return run_clips(
             deployment,
             prepared.clips,
             backend=request.backend,

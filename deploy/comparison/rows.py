@@ -12,11 +12,12 @@ from deploy.clips.source import ClipSource, InputFormat
 from deploy.comparison.relu import ReluRun, run_relu
 from deploy.comparison.request import ComparisonRequest
 from deploy.execution.deployment import Deployment
+from deploy.execution.run import run
 from deploy.frontend.export import class_names, export_checkpoint
 from deploy.gates.export import check_export
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.passes.merge_linear_chains import read_merge
-from deploy.pipeline import Say, deploy, run
+from deploy.pipeline import Say, deploy
 from deploy.report.keys.report import Report
 from deploy.report.record import record
 from hardware import EnergyModel, energy_models, load_chip

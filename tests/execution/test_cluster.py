@@ -20,7 +20,7 @@ from deploy.errors import SimulatorError
 from deploy.execution.backends import RunOptions
 from deploy.execution.cluster import Patience, workers_of
 from deploy.execution.deployment import Deployment
-from deploy.pipeline import run
+from deploy.execution.run import run
 from processes import HANG_S, ROOT, wait_until
 from results import assert_same, read_report
 from svformer.common.cli import run_cli

@@ -19,11 +19,12 @@ from deploy.clips.source import ClipSource, input_format
 from deploy.execution.collect import InProcess, batches_left
 from deploy.execution.deployment import Deployment
 from deploy.execution.resume import ResultFolder
+from deploy.execution.run import run
 from deploy.execution.tally import Tally
 from deploy.ir.integer import run_integer
 from deploy.ir.nodes import GainBias
 from deploy.passes.defaults import Form
-from deploy.pipeline import deploy, run
+from deploy.pipeline import deploy
 from deploy.report.record import record
 from results import assert_same
 from svformer.common.errors import InputError

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import ints
-from deploy import pipeline, simulate
+from deploy import simulate
 from deploy.execution import memory
+from deploy.execution.batch import BATCH
 from deploy.execution.memory import (
     MemoryNeed,
     available_bytes,
@@ -22,6 +23,7 @@ from deploy.execution.memory import (
     message_bytes,
     require_memory,
 )
+from deploy.execution.run import batch_size
 from deploy.gates.fidelity import fidelity
 from deploy.ir.integer import run_integer
 from deploy.passes.bounds import prove
@@ -194,13 +196,13 @@ def test_a_data_set_runs_in_batches_that_fit() -> None:
     fixed = float_need(net).fixed + lava_need(net, processes=layers).fixed + 8 * message_bytes(net)
     for free, expected in (
         (fixed + 5 * per_clip, 5),
-        (fixed + 99 * per_clip, pipeline.BATCH),
-        (10**12, pipeline.BATCH),
+        (fixed + 99 * per_clip, BATCH),
+        (10**12, BATCH),
     ):
-        assert pipeline.batch_size(net, 1000, available=free) == expected
-    assert pipeline.batch_size(net, 1000, largest=7, available=10**12) == 7
-    assert pipeline.batch_size(net, 3) == 3
+        assert batch_size(net, 1000, available=free) == expected
+    assert batch_size(net, 1000, largest=7, available=10**12) == 7
+    assert batch_size(net, 3) == 3
     with pytest.raises(InputError, match="2 workers: one clip in each needs"):
-        pipeline.batch_size(net, 1000, workers=2, available=fixed)
+        batch_size(net, 1000, workers=2, available=fixed)
     with pytest.raises(InputError, match="one clip in all executions"):
-        pipeline.batch_size(ints.image_to_value(frames=10**12), 1000)
+        batch_size(ints.image_to_value(frames=10**12), 1000)

@@ -19,9 +19,9 @@ from deploy.execution.collect import InProcess, batches_left, collect
 from deploy.execution.deployment import Deployment
 from deploy.execution.fingerprint import fingerprint, of_clips, of_spec
 from deploy.execution.resume import ResultFolder, decode, encode
+from deploy.execution.run import run
 from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
 from deploy.ir.populations.lif import IntLif
-from deploy.pipeline import run
 from hardware import OpCounts
 from processes import HANG_S, run_python
 from results import assert_same, read_report, without_times

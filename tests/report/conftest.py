@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from deploy.clips.files import from_files, shipped
 from deploy.execution.deployment import Deployment
+from deploy.execution.run import run
 from deploy.execution.tally import Tally
 from deploy.frontend.export import export_checkpoint
-from deploy.pipeline import deploy, run
+from deploy.pipeline import deploy
 from deploy.report.keys.report import Report
 from deploy.report.record import record
 from svformer.assets import DEMO_CLIPS, TINY_CHECKPOINT
