@@ -7,7 +7,7 @@ import nir
 from torch import Tensor, nn
 
 from deploy.frontend.traced.convert import Converted, Lies, convert, frames_of
-from deploy.frontend.traced.known import Describe
+from deploy.frontend.traced.known import Described
 from deploy.gates.imported import ImportCheck, check_import
 from deploy.ir.types import Array
 
@@ -49,14 +49,15 @@ def from_torch(
     example: Tensor,
     *,
     axes: str,
-    neurons: Mapping[type, Describe] | None = None,
+    neurons: Mapping[type, Described] | None = None,
     output: int = 0,
 ) -> Imported:
     """The NIR graph of a spiking model in evaluation mode.
 
     `example` is an input as the model takes it, `axes` what its dimensions are: T time, B batch, C channels, H rows,
     W columns, N values of a vector. Without T the model itself repeats an image over time. `neurons` says what classes
-    of the user's own are: a function from a module to a `Neuron`. `output` chooses among several tensors returned.
+    of the user's own are: a `Neuron`, or a function from a module to one. `output` chooses among several tensors that
+    the model returns.
 
     The model is left as it was. Raises `InputError` that names every module without a counterpart.
     """

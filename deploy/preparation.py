@@ -235,6 +235,11 @@ def read_network(path: str | Path, metadata: Mapping[str, object]) -> nir.NIRGra
     """
     graph = read_nir(path)
     class_names(graph.metadata)
+    said = metadata.get("dt")
+    own = np.asarray(graph.metadata.get("dt", said))
+    if said is not None and own.size == 1 and own.item() != said:
+        text = f"it was written for time steps of {own.item()} s, and --dt {said} makes it another network"
+        remark(path, "dt", text)
     graph.metadata |= metadata
     if holds_integers(graph):
         integers_of(graph)  # refuses here what is damaged

@@ -132,6 +132,7 @@ class Request:
             "--reset": self.reset is not None,
             "--output": self.result is not None,
             "--loop-delay": self.loop_delay,
+            "--fine-layers": bool(self.fine_layers),
         }
         if refused := [option for option, said in given.items() if said]:
             raise InputError(f"{', '.join(refused)}: {file} holds integers, taken as they are; leave it out")

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from deploy.frontend.traced.known import Describe
+from deploy.frontend.traced.known import Described
 from svformer.common.errors import InputError
 
 HOLDERS = ("model", "state_dict", "model_state_dict", "net")  # keys under which checkpoints hold the weights
@@ -33,7 +33,7 @@ class Built:
 
     model: nn.Module
     example: Tensor
-    neurons: Mapping[type, Describe]
+    neurons: Mapping[type, Described]
 
 
 def load_model(factory: str, *, weights: Path | None, example: Path | None) -> Built:
@@ -51,9 +51,13 @@ def load_model(factory: str, *, weights: Path | None, example: Path | None) -> B
         raise InputError(f"{factory} returns {type(built).__name__}; allowed: a torch.nn.Module, or one and an example")
     if weights is not None:
         _load_weights(model, weights)
+    if neurons is not None and not isinstance(neurons, Mapping):
+        raise InputError(f"{factory} returns neurons as {type(neurons).__name__}; allowed: {{Class: function}}")
     found = given if example is None else _tensor(example)
     if not isinstance(found, Tensor):
-        raise InputError(f"{factory} returns no example; give one with --example FILE, or return (model, example)")
+        where = f"{factory} returns" if example is None else f"--example {example} holds"
+        what = "no example" if found is None else f"{type(found).__name__}, no tensor"
+        raise InputError(f"{where} {what}; give one with --example FILE (.npy or .pt), or return (model, example)")
     floating = next((p.dtype for p in model.parameters() if p.dtype.is_floating_point), found.dtype)
     return Built(model=model.eval(), example=found.to(floating), neurons=neurons or {})
 
@@ -68,7 +72,10 @@ def _built(factory: str) -> Any:
         function = getattr(module, name, None)
         if not callable(function):
             raise InputError(f"--model {factory}: {place} has no function {name}")
-        return function()
+        try:
+            return function()
+        except Exception as error:  # whatever the user's own code raises
+            raise InputError(f"--model {factory}: {name}() raised {type(error).__name__}: {error}") from error
 
 
 def _file(path: Path) -> ModuleType:

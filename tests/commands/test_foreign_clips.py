@@ -194,3 +194,14 @@ def test_a_run_needs_one(capsys: pytest.CaptureFixture[str]) -> None:
     for network, shape in (("line.nir", "[T, 3]"), ("rgb.nir", "[T, 3, 4, 4]")):
         said = refused(capsys, "--nir", network)
         assert f"those that ship are for SVFormer; give --clip FILE.npy of shape {shape}" in said
+
+
+def test_another_time_step_than_that_of_the_file_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is run as asked, since a file may say a wrong one; the same step is not worth a word."""
+    np.save("clip.npy", spikes(1)[0])
+    ran("--nir", "line.nir", "--clip", "clip.npy", "--dt", graphs.DT_S)
+    assert "time steps of" not in capsys.readouterr().err
+    assert run_cli(run_lava.main, ["--nir", "line.nir", "--clip", "clip.npy", "--dt", "1e-4", "--estimate"]) == 0
+    assert "line.nir: it was written for time steps of 0.001 s, and --dt 0.0001 makes it another network" in (
+        capsys.readouterr().err
+    )

@@ -130,7 +130,8 @@ def test_training_mode_is_refused() -> None:
 def test_a_potential_is_no_output() -> None:
     given = models()["loop over an image"]
     line = refused(given.model, given.x, "BN", output=1)
-    assert line == "output 1 is the potential of lif2; allowed: spikes, or layers behind spikes"
+    what = "output 1 is the potential of lif2; allowed: spikes, or layers behind spikes"
+    assert line == f"{what}; choose another of the outputs: output=.."
     assert "output 2 of a model that returns 2 tensors" in refused(given.model, given.x, "BN", output=2)
 
 

@@ -13,7 +13,7 @@ from deploy.frontend.builder import DT_S
 from deploy.frontend.traced.axes import Axis, ModelError, Refused
 from deploy.frontend.traced.draft import OUTPUT
 from deploy.frontend.traced.graph import INPUT, Reader, possible_steps, reader
-from deploy.frontend.traced.known import OWN, Describe, Kind, kind_of
+from deploy.frontend.traced.known import OWN, Described, Kind, kind_of
 from deploy.frontend.traced.passes import as_graph, finish
 from deploy.frontend.traced.signals import Potential, Signal
 from deploy.frontend.traced.trace import Traced, trace
@@ -63,7 +63,7 @@ class Converted:
 
 
 def convert(
-    model: nn.Module, example: Tensor, *, axes: str, neurons: Mapping[type, Describe], output: int
+    model: nn.Module, example: Tensor, *, axes: str, neurons: Mapping[type, Described], output: int
 ) -> Converted:
     """See `deploy.from_torch`."""
     _check(model, example, axes)
@@ -124,7 +124,8 @@ def _output(read: Reader, index: int) -> Place:
         raise ModelError(f"output {index} of a model that returns {len(outputs)} tensors")
     value = outputs[index]
     if isinstance(value, Potential):
-        raise ModelError(f"output {index} is the potential of {value.neuron}; allowed: spikes, or layers behind spikes")
+        what = f"output {index} is the potential of {value.neuron}"
+        raise ModelError(f"{what}; allowed: spikes, or layers behind spikes{_others(outputs)}")
     if value is None or isinstance(value, (Tensor, int, float)):
         raise ModelError(f"output {index} does not depend on the input; choose another: output=..")
     try:
@@ -132,6 +133,11 @@ def _output(read: Reader, index: int) -> Place:
     except Refused as why:
         raise ModelError(f"output {index}: {why}") from why
     return _ended(read, s)
+
+
+def _others(outputs: list[Any]) -> str:
+    """How to take another of several outputs."""
+    return "; choose another of the outputs: output=.." if len(outputs) > 1 else ""
 
 
 def _ended(read: Reader, s: Signal) -> Place:

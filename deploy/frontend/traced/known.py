@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from deploy.frontend.traced.axes import Refused
+from deploy.frontend.traced.axes import ModelError, Refused
 from deploy.frontend.traced.neuron import Neuron
 from deploy.ir.types import Array
 
 Describe = Callable[[Any], Neuron]
+Described = Describe | Neuron  # what a user says of a class: a function of its modules, or the same for all of them
 Time = Literal["all", "one", "either"]  # steps of a call: all, in the first dimension; one; as the input has them
 OWN = "say what it is: neurons={ItsClass: lambda module: deploy.Neuron(tau=.., threshold=..)}"
 
@@ -29,10 +30,10 @@ class Kind:
     time: Callable[[Any], Time]
 
 
-def kind_of(module: nn.Module, own: Mapping[type, Describe]) -> Kind | None:
+def kind_of(module: nn.Module, own: Mapping[type, Described]) -> Kind | None:
     """How to read a module that is a neuron; None for what is none."""
     if (describe := own.get(type(module))) is not None:
-        return Kind(describe=describe, time=lambda module: "either")
+        return Kind(describe=_described(type(module), describe), time=lambda module: "either")
     if type(module).__name__ == "MultiSpike":  # in the files of E-SpikeFormer, of no library
         return LEVELS
     if not _is_neuron(type(module)):
@@ -42,6 +43,22 @@ def kind_of(module: nn.Module, own: Mapping[type, Describe]) -> Kind | None:
         if known is not None and not _changed(type(module), kind):
             return known
     return UNKNOWN
+
+
+def _described(kind: type, own: Any) -> Describe:
+    """What the user says of a class, which may be anything; raises `ModelError` for what is no `Described`."""
+
+    def describe(module: Any) -> Neuron:
+        found = own if isinstance(own, Neuron) else own(module)
+        if not isinstance(found, Neuron):
+            what = f"neurons[{kind.__name__}] gives {type(found).__name__}"
+            raise ModelError(f"{what}; allowed: deploy.Neuron, or a function from a module to one")
+        return found
+
+    if not callable(own) and not isinstance(own, Neuron):
+        what = f"neurons[{kind.__name__}] is {type(own).__name__}"
+        raise ModelError(f"{what}; allowed: deploy.Neuron, or a function from a module to one")
+    return describe
 
 
 def _library(kind: type) -> str:

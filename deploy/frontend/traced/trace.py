@@ -127,6 +127,11 @@ def run_as_it_is(model: nn.Module, x: Tensor, neurons: Mapping[str, nn.Module], 
             handles += [_disturbed(name, module, added, noise, source) for name, module in neurons.items()]
         try:
             outputs = model(x.clone())
+        except ModelError:
+            raise
+        except Exception as error:  # whatever the user's own code raises
+            what = f"the model does not run on an input of shape {list(x.shape)}, {x.dtype}"
+            raise ModelError(f"{what}: {type(error).__name__}: {_first_line(error)}") from error
         finally:
             for handle in handles:
                 handle.remove()
