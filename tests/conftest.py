@@ -81,7 +81,10 @@ MARKED = {
         ),
         *(f"tests/compiler/test_{name}.py" for name in COMPILER_WITH_TORCH),
         *(f"tests/costs/test_{name}.py" for name in ("chips", "crosscheck", "full_geometry", "variants", "zoo")),
-        *(f"tests/frontend/test_{name}.py" for name in ("import_check", "import_refusals", "imported_models")),
+        *(
+            f"tests/frontend/test_{name}.py"
+            for name in ("import_check", "import_refusals", "imported_models", "refused_inputs")
+        ),
         "tests/project/test_benchmark_neuron.py",
         "notebooks",
     ),

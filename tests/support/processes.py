@@ -4,6 +4,7 @@ A wait is for an event. Its limit, HANG_S, only ends a hang: it is far above wha
 and no test may depend on it.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -37,7 +38,11 @@ def run_python(code: str, *arguments: object, **variables: str) -> "subprocess.C
 
 def children() -> set[int]:
     """Processes that this one has started and that have not ended."""
-    return {int(pid) for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()}
+    found = set[int]()
+    for task in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended since it was listed
+            found |= {int(pid) for pid in task.read_text().split()}
+    return found
 
 
 def is_running(pid: int) -> bool:
