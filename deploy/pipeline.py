@@ -5,6 +5,7 @@ of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypedDict, Unpack
 
 import nir
 import numpy as np
@@ -162,36 +163,31 @@ def steps(draft: Draft) -> Iterator[tuple[Step, list[str]]]:
         yield name, list(step(draft))
 
 
+class DraftOptions(TypedDict, total=False):
+    """Keyword arguments of `drafted`, which has the defaults."""
+
+    weight_bits: int
+    fine_layers: int
+    merge: Merge | None
+    search: bool
+    form: Form
+    max_cores: int | None
+    for_netx: bool
+
+
 def deploy(
     graph: nir.NIRGraph,
     calibration: Sequence[ClipSource] | Frames,
     say: Say,
-    *,
-    weight_bits: int = WEIGHT_BITS,
-    fine_layers: int = 0,
-    merge: Merge | None = None,
-    search: bool = True,
-    form: Form = "fused",
-    max_cores: int | None = None,
-    for_netx: bool = False,
+    **options: Unpack[DraftOptions],
 ) -> Deployment:
     """Lower, quantise and schedule a graph by `STEPS`; each says what it did.
 
-    Raises `InputError`, before anything runs, when not even one clip fits into the memory, and when the network takes
-    more than `max_cores` of Loihi 2: as soon as its neurons are known, or else when it is scheduled.
+    The options are those of `drafted`. Raises `InputError`, before anything runs, when not even one clip fits into the
+    memory, and when the network takes more than `max_cores` of Loihi 2: as soon as its neurons are known, or else when
+    it is scheduled.
     """
-    draft = drafted(
-        graph,
-        calibration,
-        weight_bits=weight_bits,
-        fine_layers=fine_layers,
-        merge=merge,
-        search=search,
-        form=form,
-        max_cores=max_cores,
-        for_netx=for_netx,
-    )
-    return advance(draft, say).finished()
+    return advance(drafted(graph, calibration, **options), say).finished()
 
 
 def advance(draft: Draft, say: Say, *, last: Step | None = None) -> Draft:

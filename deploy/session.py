@@ -24,7 +24,7 @@ from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.integer import as_images
 from deploy.ir.interpreter import graph_dt_s
 from deploy.passes.defaults import Step
-from deploy.pipeline import Say
+from deploy.pipeline import DraftOptions, Say
 from deploy.preparation import Prepared, claim_folder, prepare
 from deploy.report.files import write_markdown
 from deploy.report.keys.loihi2 import BoardReport
@@ -60,17 +60,7 @@ def run(request: Request, say: Say = lambda line: None) -> Outcome:
     results = claim_folder(request)
     prepared = prepare(request)
     graph = _network(request, prepared, say)
-    deployment = pipeline.deploy(
-        graph,
-        prepared.calibration,
-        say,
-        weight_bits=request.weight_bits,
-        fine_layers=request.fine_layers,
-        merge=prepared.merge,
-        form=request.chosen_form,
-        max_cores=request.max_cores,
-        for_netx=request.for_netx,
-    )
+    deployment = pipeline.deploy(graph, prepared.calibration, say, **_options(request, prepared))
     if request.write_integer is not None:
         _write(request.write_integer, deployment, say)
     if request.estimate:
@@ -86,15 +76,7 @@ def draft(request: Request, last: Step, say: Say = lambda line: None) -> Draft:
     Raises `InputError` for what cannot be read, does not fit, or cannot be mapped exactly.
     """
     prepared = prepare(request, runs=False)
-    begun = pipeline.drafted(
-        prepared.graph,
-        prepared.calibration,
-        weight_bits=request.weight_bits,
-        fine_layers=request.fine_layers,
-        merge=prepared.merge,
-        form=request.chosen_form,
-        max_cores=request.max_cores,
-    )
+    begun = pipeline.drafted(prepared.graph, prepared.calibration, **_options(request, prepared))
     return pipeline.advance(begun, say, last=last)
 
 
@@ -107,6 +89,18 @@ def why(request: Request, say: Say = lambda line: None) -> dict[str, Agreement]:
     frames = as_images(made.clips, made.network)
     with working("rounding one part at a time"):
         return precision(made.network, made.integer, frames, at_once=made.at_once)
+
+
+def _options(request: Request, prepared: Prepared) -> DraftOptions:
+    """What a request says of the deployment."""
+    return DraftOptions(
+        weight_bits=request.weight_bits,
+        fine_layers=request.fine_layers,
+        merge=prepared.merge,
+        form=request.chosen_form,
+        max_cores=request.max_cores,
+        for_netx=request.for_netx,
+    )
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
