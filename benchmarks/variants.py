@@ -42,7 +42,7 @@ from svformer.common.options import positive_int
 from svformer.common.terminal import new_console, print_wide
 from svformer.config import PRESETS, SVFormerConfig
 from svformer.data.choice import DatasetChoice
-from svformer.model.checkpoint import load_checkpoint
+from svformer.networks.checkpoint import load_checkpoint
 
 CHECKPOINT, REPORT = "checkpoint.safetensors", "report.json"
 PAPERS, MEMORY = "cmos45_fp32", "cmos45_lemaire"

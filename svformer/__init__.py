@@ -22,13 +22,13 @@ if TYPE_CHECKING:
         record_membranes,
         record_spikes,
     )
-    from svformer.model.checkpoint import load_checkpoint, save_checkpoint
     from svformer.model.svformer import SVFormer
+    from svformer.networks.checkpoint import load_checkpoint, save_checkpoint
 else:
     __getattr__ = exported(
         __name__,
         {
-            "svformer.model.checkpoint": ("load_checkpoint", "save_checkpoint"),
+            "svformer.networks.checkpoint": ("load_checkpoint", "save_checkpoint"),
             "svformer.config": ("PRESETS", "SVFormerConfig"),
             "svformer.common.errors": ("InputError",),
             "svformer.data.catalogue": ("open_dataset",),

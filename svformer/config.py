@@ -11,10 +11,17 @@ Norm = Literal["shared", "per_step"]
 Attention = Literal["qkv", "sdsa", "qkta"]
 AttentionOrder = Literal["kv_first", "qk_first"]
 Activation = Literal["spiking", "relu"]
+Model = Literal["svformer", "tsm", "r2plus1d", "timesformer", "rsnn"]
 Stages = tuple[int, int, int, int]
 
 STEM_KERNEL, STEM_STRIDE, STEM_PADDING = 6, 4, 1
 DOWN_KERNEL, DOWN_STRIDE, DOWN_PADDING = 4, 2, 1
+ACTIVATIONS: dict[Model, Activation] = {  # of the networks that SVFormer is compared with (svformer/baselines/)
+    "tsm": "relu",
+    "r2plus1d": "relu",
+    "timesformer": "relu",
+    "rsnn": "spiking",
+}
 WEIGHT_BITS = range(2, 9)  # sign included: with 1 bit the weight 0 alone is left, and Loihi stores 8 bits
 
 
@@ -45,6 +52,7 @@ class SVFormerConfig:
     attention_order: AttentionOrder = "kv_first"  # of "qkv": q (k^T v) or (q k^T) v: equal results, other counts
     activation: Activation = "spiking"  # "relu": the ANN counterpart, ReLU for every neuron and softmax attention
     weight_bits: int | None = None  # weights, decays and thresholds are rounded to those of a chip (qat.py); None: real
+    model: Model = "svformer"  # or a network that it is compared with, of these widths and depths (svformer/baselines/)
 
     def __post_init__(self) -> None:
         problems = [rule for holds, rule in self._rules() if not holds]
@@ -109,6 +117,17 @@ class SVFormerConfig:
             (
                 bits is None or (self.norm, self.activation) == ("shared", "spiking"),
                 f"weight_bits needs norm='shared' and activation='spiking', found {self.norm!r}, {self.activation!r}",
+            ),
+            (self.model in get_args(Model), f"model must be {', '.join(get_args(Model))}, found {self.model!r}"),
+            (
+                self.activation == ACTIVATIONS.get(self.model, self.activation),
+                f"model={self.model!r} has its own activation, {ACTIVATIONS.get(self.model)!r}, found "
+                f"{self.activation!r}",
+            ),
+            (
+                self.model == "svformer"
+                or (self.norm, self.attention, self.local_neurons, bits) == ("shared", "qkv", False, None),
+                f"norm, attention, local_neurons and weight_bits are choices of model='svformer', found {self.model!r}",
             ),
         ]
 

@@ -22,7 +22,7 @@ from svformer.common.terminal import say
 
 def convert(source: Path, target: Path, *, head_dim: int, force: bool) -> dict[str, Any]:
     """Write `target` and return what it holds; raises `InputError` rather than overwrite without `force`."""
-    from svformer.model.checkpoint import load_checkpoint, save_checkpoint
+    from svformer.networks.checkpoint import load_checkpoint, save_checkpoint
 
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: allowed: a name that ends in .safetensors")

@@ -30,7 +30,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
 
-    from svformer.model.dense_counts import Sizes, sizes
+    from svformer.networks.dense_counts import Sizes, sizes
 
     chosen = arguments.preset
     counted = {name: sizes(PRESETS[name]) for name in ([chosen] if chosen else PRESETS)}

@@ -3,6 +3,7 @@
 
     python -m svformer.train                                  # the tiny preset, to runs/tiny
     python -m svformer.train --dataset folder --root DIR --out runs/mine --dry-run     # memory and time first
+    python -m svformer.train --model tsm --dataset ucf101 --root DIR                  # a network to compare with
     python -m svformer.train --qat --weight-bits 4 --checkpoint runs/tiny/checkpoint.safetensors
     torchrun --nproc-per-node 4 -m svformer.train --preset ucf101 --dataset ucf101 --root DIR --resume
 
@@ -19,7 +20,7 @@ from typing import get_args
 
 from svformer.common.cli import ArgumentParser, add_device_argument, command_line, run_cli
 from svformer.common.options import at_least, fields_of, positive_int
-from svformer.config import PRESETS, WEIGHT_BITS, Activation, Attention, Norm
+from svformer.config import PRESETS, WEIGHT_BITS, Activation, Attention, Model, Norm
 from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, chosen_dataset
 from svformer.training.recipe import RECIPE_OPTIONS, add_recipe_arguments, overridden, preset_recipe
 from svformer.training.request import WIDTHS, TrainingRequest
@@ -30,6 +31,9 @@ PROGRAM = "python -m svformer.train"
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="geometry and recipe")
+    model_help = "svformer (default), or a network that it is compared with, of the preset's widths: 2-D convolutions "
+    model_help += "with a temporal shift, (2+1)-D ones, divided attention, recurrent spiking neurons"
+    parser.add_argument("--model", choices=get_args(Model), default="svformer", help=model_help)
     parser.add_argument("--norm", choices=get_args(Norm), help="norm statistics over time (default: the preset's)")
     parser.add_argument("--activation", choices=get_args(Activation), help="relu: the ANN counterpart, without spikes")
     attention_help = "sdsa: spike-driven self-attention; qkta: Q-K token attention (default: the preset's)"
@@ -49,7 +53,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what changes where and how fast a run goes, not what comes out."""
     group = parser.add_argument_group("run")
-    group.add_argument("--out", type=Path, help="folder for the results (default: runs/PRESET, runs/PRESET_qatN)")
+    group.add_argument("--out", type=Path, help="folder for the results (default: runs/PRESET, runs/PRESET_MODEL, ..)")
     group.add_argument("--resume", action="store_true", help="go on where an earlier run in --out stopped")
     group.add_argument("--force", action="store_true", help="start anew in an --out that holds a run")
     save_help = "save the state after every STEPS steps, besides after every epoch"

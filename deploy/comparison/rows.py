@@ -24,8 +24,8 @@ from hardware import EnergyModel, energy_models, load_chip
 from hardware.resources import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
 from svformer.common.terminal import counting
-from svformer.model.checkpoint import load_checkpoint, read_notes
 from svformer.model.svformer import SVFormer
+from svformer.networks.checkpoint import load_checkpoint, read_notes
 
 CHIPS = shown_in("comparison")
 CHECKED_CLIPS = 2

@@ -10,8 +10,8 @@ import numpy as np
 
 from deploy.frontend import from_svformer
 from svformer.common.errors import InputError
-from svformer.model.checkpoint import load_checkpoint, read_notes
 from svformer.model.svformer import SVFormer
+from svformer.networks.checkpoint import load_checkpoint, read_notes
 
 
 def export_checkpoint(path: Path, *, head_dim: int = 64) -> tuple[SVFormer, nir.NIRGraph]:

@@ -18,7 +18,7 @@ from svformer.evaluation import accuracy
 from svformer.evaluation.accuracy import Evaluation
 from svformer.evaluation.confusion import draw_confusion, per_class
 from svformer.evaluation.views import DEFAULT_VIEWS, ViewGrid, Views
-from svformer.model.checkpoint import load_checkpoint, read_notes
+from svformer.networks.checkpoint import load_network, read_notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def evaluate_checkpoint(
     was made for, and where memory does not suffice.
     """
     chosen = choose_device(device)
-    model = load_checkpoint(checkpoint, head_dim=head_dim).to(chosen)
+    model = load_network(checkpoint, head_dim=head_dim).to(chosen)
     dataset = with_stride(dataset, read_notes(checkpoint))
     data = open_dataset(dataset, size=model.config.image_size, frames=model.config.frames, train=False)
     _check_fit(model.config, data)

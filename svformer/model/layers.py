@@ -16,10 +16,35 @@ class Conv(nn.Conv2d):
     A linear layer over tokens is a 1 x 1 convolution, so tokens keep their (C, H, W) shape.
     """
 
+    @staticmethod
+    def images(x_TBCHW: Tensor) -> Tensor:
+        """What the 2-D convolution takes: [T * B, C, H, W]."""
+        return x_TBCHW.flatten(0, 1)
+
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         """The convolution of every frame, [T, B, C', H', W']."""
         frames, batch = x_TBCHW.shape[:2]
-        return super().forward(x_TBCHW.flatten(0, 1)).unflatten(0, (frames, batch))
+        return super().forward(self.images(x_TBCHW)).unflatten(0, (frames, batch))
+
+
+class TemporalConv(nn.Conv2d):
+    """A convolution over three frames at every place: [T, B, C, H, W] -> [T, B, C', H, W].
+
+    It is a 2-D one, with a kernel of one column, on images that have frames for rows and places for columns.
+    """
+
+    def __init__(self, in_width: int, width: int) -> None:
+        super().__init__(in_width, width, (3, 1), padding=(1, 0))
+
+    def forward(self, x_TBCHW: Tensor) -> Tensor:
+        """The convolution over time, [T, B, C', H, W]."""
+        size = x_TBCHW.shape[3:]
+        return super().forward(self.images(x_TBCHW)).unflatten(3, size).permute(2, 0, 1, 3, 4)
+
+    @staticmethod
+    def images(x_TBCHW: Tensor) -> Tensor:
+        """What the 2-D convolution takes: [B, C, T, H * W]."""
+        return x_TBCHW.permute(1, 2, 0, 3, 4).flatten(3)
 
 
 class TimeNorm(nn.BatchNorm2d):

@@ -4,9 +4,9 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from svformer.common.errors import InputError
 from svformer.config import SVFormerConfig
 from svformer.model.blocks import Down, GlobalBlock, Head, LocalBlock, LocalPath, Stem
+from svformer.model.network import Network
 
 
 def _stage(block: type[LocalBlock] | type[GlobalBlock], index: int, config: SVFormerConfig) -> nn.Sequential:
@@ -14,7 +14,7 @@ def _stage(block: type[LocalBlock] | type[GlobalBlock], index: int, config: SVFo
     return nn.Sequential(OrderedDict((f"block{i}", block(width, config)) for i in range(depth)))
 
 
-class SVFormer(nn.Module):
+class SVFormer(Network):
     """Spiking video transformer: clip [B, C, T, H, W] -> logits [B, K] (arXiv 2406.15034, figure 2).
 
     The clip is normalised (`svformer.data.clips.normalise`), float32 or float64 as the weights; one frame is one time
@@ -22,8 +22,7 @@ class SVFormer(nn.Module):
     """
 
     def __init__(self, config: SVFormerConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         widths = config.embed_dims
         self.stem = Stem(config)
         self.stage1 = _stage(LocalBlock, 0, config)
@@ -38,17 +37,9 @@ class SVFormer(nn.Module):
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """Logits [B, K]; inside, all signals are [T, B, C, H, W]."""
-        self._check(clip_BCTHW)
-        x = self.stem(clip_BCTHW.permute(2, 0, 1, 3, 4))
+        x = self.stem(self.frames_first(clip_BCTHW))
         x = self.down2(self.stage1(x))
         x = self.down3(self.stage2(x))
         local = self.localpath(x)
         x = self.down4(self.stage3(x))
         return self.head(local, self.stage4(x))
-
-    def _check(self, clip_BCTHW: Tensor) -> None:
-        c = self.config
-        expected = (c.in_channels, c.frames, c.image_size, c.image_size)
-        if clip_BCTHW.ndim != 5 or tuple(clip_BCTHW.shape[1:]) != expected:
-            wanted = "[B, " + ", ".join(map(str, expected)) + "]"
-            raise InputError(f"clip has shape {list(clip_BCTHW.shape)}, this model takes {wanted} (B, C, T, H, W)")

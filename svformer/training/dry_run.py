@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from svformer.common.terminal import duration, size
 from svformer.config import SVFormerConfig
-from svformer.model.dense_counts import Sizes, sizes
-from svformer.model.svformer import SVFormer
+from svformer.networks import build
+from svformer.networks.dense_counts import Sizes, sizes
 from svformer.training.loop import SPACE_FOR_STATES, state_bytes
 from svformer.training.record import machine
 from svformer.training.samples import Key
@@ -105,7 +105,7 @@ def shapes(config: SVFormerConfig) -> dict[str, list[int]]:
     """The output shape of every part of the network for one clip: [T, C, H, W], of the head [classes]."""
     found = dict[str, list[int]]()
     with torch.device("meta"):
-        model = SVFormer(dataclasses.replace(config, weight_bits=None)).eval()
+        model = build(dataclasses.replace(config, weight_bits=None)).eval()
         clip = torch.empty(1, config.in_channels, config.frames, config.image_size, config.image_size)
     names = {module: name for name, module in model.named_children()}
 

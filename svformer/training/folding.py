@@ -21,8 +21,8 @@ from svformer.data.choice import with_stride
 from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import as_batch
 from svformer.evaluation.agreement import Measured, compare_networks
-from svformer.model.checkpoint import load_checkpoint, read_notes, save_checkpoint
 from svformer.model.svformer import SVFormer
+from svformer.networks.checkpoint import load_checkpoint, read_notes, save_checkpoint
 from svformer.training.recipe import Recipe
 from svformer.training.request import FoldingRequest
 from svformer.training.shared_norms import fold
@@ -84,7 +84,8 @@ def fine_tune(trainer: Trainer, folded: SVFormer) -> SVFormer:
     with progress() as bars:
         for _ in range(trainer.recipe.epochs):
             trainer.run_epoch(bars)
-    return trainer.model.eval()
+    folded.load_state_dict(trainer.model.state_dict())
+    return folded.eval()
 
 
 def _facts(trainer: Trainer) -> dict[str, Any]:

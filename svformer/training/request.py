@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
 from svformer.common.options import at_least, between, positive_float, positive_int
-from svformer.config import PRESETS, WEIGHT_BITS, Activation, Attention, Norm
+from svformer.config import PRESETS, WEIGHT_BITS, Activation, Attention, Model, Norm
 from svformer.data.choice import DatasetChoice
 from svformer.training.recipe import Recipe, preset_recipe
 
@@ -24,6 +25,7 @@ class TrainingRequest:
 
     preset: str = "tiny"  # of geometry and recipe
     recipe: Recipe | None = None  # None: the preset's, or that of fine-tuning with `qat`
+    model: Model = "svformer"  # or a network that it is compared with, of the preset's widths (svformer/baselines/)
     norm: Norm | None = None  # None: the preset's
     activation: Activation | None = None  # None: the preset's
     attention: Attention | None = None  # None: the preset's
@@ -32,7 +34,7 @@ class TrainingRequest:
     weight_bits: int | None = None  # with sign, with `qat` only; None: the widest
     checkpoint: Path | None = None  # where `qat` starts; None: the network that ships
     dataset: DatasetChoice = field(default_factory=DatasetChoice)
-    out: Path | None = None  # folder for the results; None: runs/PRESET, or runs/PRESET_qatN
+    out: Path | None = None  # folder for the results; None: runs/PRESET, PRESET_MODEL or PRESET_qatN there
     resume: bool = False  # go on where an earlier run in `out` stopped
     force: bool = False  # start anew in an `out` that holds a run
     save_every: int = 0  # steps after which the state is saved, besides after every epoch; 0: never
@@ -46,6 +48,9 @@ class TrainingRequest:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise InputError(f"--preset {self.preset}: no such preset; allowed: {', '.join(sorted(PRESETS))}")
+        if self.model not in get_args(Model):
+            raise InputError(f"--model {self.model}: no such network; allowed: {', '.join(get_args(Model))}")
+        self._check_model()
         WIDTHS.check("--weight-bits", self.weight_bits)
         positive_int.check("--head-dim", self.head_dim)
         COUNTS.check("--save-every", self.save_every)
@@ -53,6 +58,19 @@ class TrainingRequest:
         COUNTS.check("--loaders", self.loaders)
         self._check_qat()
         self._check_out()
+
+    def _check_model(self) -> None:
+        if self.model == "svformer":
+            return
+        given = {
+            "--norm": self.norm,
+            "--activation": self.activation,
+            "--attention": self.attention,
+            "--qat": self.qat,
+            "--checkpoint-activations": self.checkpoint_activations,
+        }
+        if found := [option for option, value in given.items() if value]:
+            raise InputError(f"{', '.join(found)}: of SVFormer alone; leave it out with --model {self.model}")
 
     def _check_qat(self) -> None:
         if not self.qat and (self.weight_bits is not None or self.checkpoint):
@@ -84,7 +102,8 @@ class TrainingRequest:
 
     @property
     def folder(self) -> Path:
-        return self.out or Path("runs") / (self.preset + (f"_qat{self.bits}" if self.qat else ""))
+        ending = "" if self.model == "svformer" else f"_{self.model}"
+        return self.out or Path("runs") / (self.preset + ending + (f"_qat{self.bits}" if self.qat else ""))
 
     @property
     def chosen_recipe(self) -> Recipe:

@@ -12,13 +12,14 @@ import torch
 from svformer.assets import TINY_CHECKPOINT
 from svformer.common.errors import InputError
 from svformer.common.terminal import SCREEN, new_console, say
-from svformer.config import PRESETS, SVFormerConfig
+from svformer.config import ACTIVATIONS, PRESETS, SVFormerConfig
 from svformer.data.catalogue import open_dataset
 from svformer.data.choice import with_stride
 from svformer.data.clip_dataset import ClipDataset
 from svformer.evaluation.accuracy import accuracy_line, evaluate
-from svformer.model.checkpoint import StateDict, load_checkpoint, read_notes, save_checkpoint
-from svformer.model.svformer import SVFormer
+from svformer.model.network import Network
+from svformer.networks import build
+from svformer.networks.checkpoint import StateDict, load_checkpoint, read_notes, save_checkpoint
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
 from svformer.training.held_out import evaluation_batch_size
@@ -39,7 +40,7 @@ def run(request: TrainingRequest) -> None:
             data, held_out = open_parts(request, config)
         torch.manual_seed(recipe.seed)
         trainer = Trainer(
-            build(config, state, classes=len(data.classes), channels=data.channels),
+            new_network(config, state, classes=len(data.classes), channels=data.channels),
             data,
             recipe,
             processes=processes,
@@ -70,7 +71,7 @@ def starting_point(request: TrainingRequest) -> tuple[SVFormerConfig, StateDict 
         trained = load_checkpoint(request.checkpoint or TINY_CHECKPOINT)
         return dataclasses.replace(trained.config, weight_bits=request.bits), trained.state_dict()
     preset = PRESETS[request.preset]
-    activation = request.activation or preset.activation
+    activation = request.activation or ACTIVATIONS.get(request.model, preset.activation)
     order = "qk_first" if activation == "relu" else preset.attention_order
     return dataclasses.replace(
         preset,
@@ -79,22 +80,23 @@ def starting_point(request: TrainingRequest) -> tuple[SVFormerConfig, StateDict 
         attention=request.attention or preset.attention,
         head_dim=request.head_dim or preset.head_dim,
         attention_order=order,
+        model=request.model,
     ), None
 
 
-def build(config: SVFormerConfig, state: StateDict | None, *, classes: int, channels: int) -> SVFormer:
+def new_network(config: SVFormerConfig, state: StateDict | None, *, classes: int, channels: int) -> Network:
     """A new network for the classes and channels of the data, or the trained one of `state`.
 
     Raises `InputError` where a trained network has another number of classes than the data.
     """
     if state is None:
-        return SVFormer(dataclasses.replace(config, num_classes=classes, in_channels=channels))
+        return build(dataclasses.replace(config, num_classes=classes, in_channels=channels))
     if config.num_classes != classes:
         raise InputError(
             f"the checkpoint tells {config.num_classes} classes apart, the data have {classes}; "
             "fine-tune on the data that it was trained on"
         )
-    model = SVFormer(config)
+    model = build(config)
     model.load_state_dict(state)
     return model
 

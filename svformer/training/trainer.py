@@ -21,7 +21,7 @@ from svformer.common.errors import InputError
 from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import as_batch
 from svformer.evaluation.curve import Point
-from svformer.model.svformer import SVFormer
+from svformer.model.network import Network
 from svformer.training.activations import recompute_activations
 from svformer.training.checks import check_fit, check_shares
 from svformer.training.distributed import Processes, synchronise_norms
@@ -45,7 +45,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: SVFormer,
+        model: Network,
         data: ClipDataset,
         recipe: Recipe,
         *,
@@ -79,17 +79,17 @@ class Trainer:
         return DistributedDataParallel(self.model, forward_sync_buffers=False)
 
     @property
-    def result(self) -> SVFormer:
+    def result(self) -> Network:
         """The network to save and to evaluate: the running mean of the weights where the recipe keeps one."""
         if self.average is None:
             return self.model
-        assert isinstance(self.average.module, SVFormer)
+        assert isinstance(self.average.module, Network)
         return self.average.module
 
     @property
     def dtype(self) -> torch.dtype:
         """The type of the weights."""
-        return self.model.stem.conv.weight.dtype
+        return next(self.model.parameters()).dtype
 
     @property
     def steps_done(self) -> int:
@@ -256,7 +256,7 @@ class Trainer:
         }
 
 
-def _running_mean(model: SVFormer, recipe: Recipe) -> AveragedModel | None:
+def _running_mean(model: Network, recipe: Recipe) -> AveragedModel | None:
     """A copy whose parameters and statistics are running means of the model's; None where the recipe has no `ema`.
 
     It is made before the model gets other forward passes.

@@ -21,8 +21,8 @@ from svformer import SVFormer, SVFormerConfig
 from svformer.common.cli import run_cli
 from svformer.data.procedural import generate
 from svformer.data.synthetic.scenes import CLASSES
-from svformer.model.checkpoint import save_checkpoint
-from svformer.model.dense_counts import sizes
+from svformer.networks.checkpoint import save_checkpoint
+from svformer.networks.dense_counts import sizes
 
 SMALL = SVFormerConfig(
     num_classes=12, image_size=32, frames=4, embed_dims=(4, 8, 8, 8), depths=(1, 1, 1, 1), head_dim=4

@@ -28,7 +28,7 @@ from svformer.assets import DEMO_CLIPS
 from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
 from svformer.data.choice import DatasetChoice
-from svformer.model.checkpoint import save_checkpoint
+from svformer.networks.checkpoint import save_checkpoint
 
 DOCS = Path(__file__).parents[2] / "docs"
 DATA = DatasetChoice(name="procedural")

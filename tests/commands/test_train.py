@@ -34,7 +34,7 @@ from svformer.training import session
 from svformer.training.loop import train
 from svformer.training.recipe import AUGMENTATIONS, FINE_TUNING, RECIPES, Recipe
 from svformer.training.request import TrainingRequest
-from svformer.training.session import build, starting_point
+from svformer.training.session import new_network, starting_point
 from svformer.training.trainer import Trainer
 
 CONFIG = SVFormerConfig(
@@ -510,7 +510,7 @@ def test_fine_tuning_starts_from_the_network_that_ships() -> None:
     config, state = starting_point(TrainingRequest(qat=True))
     assert config == dataclasses.replace(shipped.config, weight_bits=8)
     assert state is not None
-    assert_equal_state(build(config, state, classes=12, channels=3), shipped)
+    assert_equal_state(new_network(config, state, classes=12, channels=3), shipped)
     assert starting_point(TrainingRequest(qat=True, weight_bits=4))[0].weight_bits == 4
     assert starting_point(TrainingRequest()) == (PRESETS["tiny"], None)
 
@@ -518,7 +518,7 @@ def test_fine_tuning_starts_from_the_network_that_ships() -> None:
 def test_a_network_of_other_classes_is_not_fine_tuned() -> None:
     state = SVFormer(CONFIG).state_dict()
     with pytest.raises(InputError, match="the checkpoint tells 12 classes apart, the data have 11; fine-tune on"):
-        build(CONFIG, state, classes=11, channels=3)
+        new_network(CONFIG, state, classes=11, channels=3)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from deploy.report.nodes import node_table
 from svformer import SVFormer, SVFormerConfig
 from svformer.common.errors import InputError
 from svformer.evaluation.recording import run_recorded
-from svformer.model.checkpoint import save_checkpoint
+from svformer.networks.checkpoint import save_checkpoint
 
 SMALLEST = SVFormerConfig(
     num_classes=2, image_size=32, frames=2, embed_dims=(4, 4, 4, 4), depths=(1, 1, 1, 1), head_dim=4

@@ -30,7 +30,7 @@ from hardware import ConvGeometry
 from svformer import SVFormer, SVFormerConfig
 from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
-from svformer.model.checkpoint import save_checkpoint
+from svformer.networks.checkpoint import save_checkpoint
 
 SMALL = SVFormerConfig(num_classes=2, image_size=64, frames=3, embed_dims=(4, 4, 4, 8), depths=(1, 1, 1, 1), head_dim=4)
 

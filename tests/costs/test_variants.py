@@ -15,7 +15,7 @@ from svformer import SVFormer, SVFormerConfig
 from svformer.common.errors import InputError
 from svformer.data.choice import DatasetChoice
 from svformer.data.procedural import CLASSES, generate
-from svformer.model.checkpoint import save_checkpoint
+from svformer.networks.checkpoint import save_checkpoint
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = SVFormerConfig(

@@ -16,7 +16,7 @@ from svformer.assets import DEMO_CLIPS
 from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
 from svformer.data.folder import VideoFolder, folder_parts, is_test_clip
-from svformer.model.checkpoint import save_checkpoint
+from svformer.networks.checkpoint import save_checkpoint
 
 
 def touch(root: Path, names: Iterable[str]) -> Path:

@@ -16,8 +16,8 @@ from svformer.data.choice import DatasetChoice, with_stride
 from svformer.data.clips import Sampling, load_clip, normalise
 from svformer.data.procedural import generate
 from svformer.evaluation.figures import evaluate_checkpoint
-from svformer.model.checkpoint import read_notes, save_checkpoint
 from svformer.model.svformer import SVFormer
+from svformer.networks.checkpoint import read_notes, save_checkpoint
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from svformer.config import PRESETS, Attention
 from svformer.model.attention import ATTENTIONS, SelfAttention, SpikeDrivenAttention, TokenAttention
 from svformer.model.attention.qkta import head_sums
 from svformer.model.attention.sdsa import coincidences
-from svformer.model.dense_counts import sizes
+from svformer.networks.dense_counts import sizes
 from svformer.training.request import TrainingRequest
 from svformer.training.session import starting_point
 from tensors import random_clips

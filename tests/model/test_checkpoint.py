@@ -13,7 +13,7 @@ from torch import Tensor
 
 from svformer import InputError, SVFormer, SVFormerConfig, load_checkpoint, save_checkpoint
 from svformer.config import Norm
-from svformer.model.checkpoint import FORMAT
+from svformer.networks.checkpoint import FORMAT
 
 SMALL = SVFormerConfig(
     num_classes=5,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from svformer.config import PRESETS, SVFormerConfig
-from svformer.model.dense_counts import sizes
+from svformer.networks.dense_counts import sizes
 
 RATES = Path(__file__).parents[2] / "hardware" / "data" / "svformer_ucf101_layers.csv"
 

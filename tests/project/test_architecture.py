@@ -30,7 +30,8 @@ ONLY_IN = {
 # that lies directly in the package; `python tools/structure.py` draws what imports what.
 ROOMS = {
     "svformer": (
-        *("common", "assets", "config", "data", "model", "evaluation", "pictures", "training"),
+        *("common", "assets", "config", "data", "model", "baselines", "networks"),
+        *("evaluation", "pictures", "training"),
         *("sizes", "convert", "evaluate", "train", "fold_time"),
     ),
     "hardware": (

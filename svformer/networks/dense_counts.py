@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from svformer.config import SVFormerConfig
 from svformer.model.attention import SelfAttention
+from svformer.model.attention.product import SoftmaxProduct
 from svformer.model.neurons import PLIF
 from svformer.model.svformer import SVFormer
+from svformer.networks import build
 
 Convolution = (nn.Conv2d, nn.Conv3d, nn.Linear)
 Norm = (nn.BatchNorm2d, nn.BatchNorm3d)
@@ -38,6 +40,8 @@ class _Counter:
             self.norm_elements += output.numel()
         elif isinstance(module, PLIF):
             self.neurons += output[0].numel()
+        elif isinstance(module, SoftmaxProduct):
+            self.attention_macs += module.macs(inputs[0])
         elif isinstance(module, SelfAttention):
             frames, clips, channels = output.shape[:3]
             self.attention_macs += frames * clips * module.macs(channels, output[0, 0, 0].numel())
@@ -47,16 +51,17 @@ def sizes(config: SVFormerConfig) -> Sizes:
     """The counts of a geometry; rounded weights (`weight_bits`) change none of them."""
     config = dataclasses.replace(config, weight_bits=None)
     with torch.device("meta"):
-        model = SVFormer(config).eval()
+        model = build(config).eval()
         clip = torch.empty(1, config.in_channels, config.frames, config.image_size, config.image_size)
     counter = _Counter()
     for module in model.modules():
-        if isinstance(module, (*Convolution, *Norm, PLIF, SelfAttention)):
+        if isinstance(module, (*Convolution, *Norm, PLIF, SelfAttention, SoftmaxProduct)):
             module.register_forward_hook(counter)
     with torch.no_grad():
         model(clip)
     # The readout is called as a function and has no hook: one output position, so one product for every weight.
-    counter.dense_macs += model.head.conv3d.weight.numel()
+    if isinstance(model, SVFormer):
+        counter.dense_macs += model.head.conv3d.weight.numel()
     return Sizes(
         parameters=sum(p.numel() for p in model.parameters()),
         neurons=counter.neurons,

@@ -12,7 +12,9 @@ from torch import Tensor
 from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
 from svformer.config import SVFormerConfig
+from svformer.model.network import Network
 from svformer.model.svformer import SVFormer
+from svformer.networks import build
 
 FORMAT = "svformer-checkpoint/1"
 StateDict = dict[str, Tensor]
@@ -42,7 +44,7 @@ _AUTHOR_NAMES = (
 )
 
 
-def save_checkpoint(model: SVFormer, path: str | Path, notes: dict[str, str] | None = None) -> None:
+def save_checkpoint(model: Network, path: str | Path, notes: dict[str, str] | None = None) -> None:
     """Write weights and configuration to one safetensors file, with `notes` as further metadata."""
     metadata = {**(notes or {}), "format": FORMAT, "config": model.config.to_json()}
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -50,7 +52,15 @@ def save_checkpoint(model: SVFormer, path: str | Path, notes: dict[str, str] | N
 
 
 def load_checkpoint(path: str | Path, *, head_dim: int = 64) -> SVFormer:
-    """The model of a checkpoint, in evaluation mode, float32.
+    """The SVFormer of a checkpoint, as `load_network` reads it; raises `InputError` for another network, too."""
+    model = load_network(path, head_dim=head_dim)
+    if not isinstance(model, SVFormer):
+        raise InputError(f"{path}: holds model={model.config.model!r}; allowed here: an SVFormer")
+    return model
+
+
+def load_network(path: str | Path, *, head_dim: int = 64) -> Network:
+    """The network of a checkpoint, SVFormer or one that it is compared with, in evaluation mode, float32.
 
     Our `.safetensors` hold their configuration. For the authors' `.pyth` the geometry follows from the shapes of the
     weights, except `head_dim`, the channels of an attention head. No code of a file is executed. Raises `InputError`
@@ -60,7 +70,7 @@ def load_checkpoint(path: str | Path, *, head_dim: int = 64) -> SVFormer:
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; allowed: a .safetensors of ours or the authors' .pyth")
     config, state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pyth(path, head_dim)
-    model = SVFormer(config)
+    model = build(config)
     _check_keys(path, state, model.state_dict())
     model.load_state_dict(state)
     return model.eval()
