@@ -4,12 +4,13 @@
     python -m svformer.train                                  # the tiny preset, to runs/tiny
     python -m svformer.train --dataset folder --root DIR --out runs/mine --dry-run     # memory and time first
     python -m svformer.train --model tsm --dataset ucf101 --root DIR                  # a network to compare with
-    python -m svformer.train --qat --weight-bits 4 --checkpoint runs/tiny/checkpoint.safetensors
+    python -m svformer.train --qat --weight-bits 4 --init runs/tiny/checkpoint.safetensors
     torchrun --nproc-per-node 4 -m svformer.train --preset ucf101 --dataset ucf101 --root DIR --resume
 
-`--qat` fine-tunes a trained network with rounded weights, decays and thresholds in the loop (qat.py). Several processes
-share every batch. The out folder receives checkpoint.safetensors, curve.csv, curve.png,
-run.json, tensorboard/ and state.pt (what --resume needs).
+`--init` starts from a trained network; data of other classes get a new classifier. `--qat` fine-tunes it with rounded
+weights, decays and thresholds in the loop (qat.py) and says what that changes. Several processes share every batch. The
+out folder receives checkpoint.safetensors, curve.csv, curve.png, run.json, tensorboard/ and state.pt (what --resume
+needs).
 """
 
 import argparse
@@ -43,7 +44,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--qat", action="store_true", help="fine-tune a trained network with rounded weights")
     bits_help = f"of --qat, sign included: 2 to 8 (default: {WEIGHT_BITS[-1]})"
     parser.add_argument("--weight-bits", type=WIDTHS, metavar="BITS", help=bits_help)
-    parser.add_argument("--checkpoint", type=Path, help="where --qat starts (default: the tiny one that ships)")
+    init_help = "trained network to start from (default: random weights; of --qat the tiny one that ships)"
+    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help=init_help)
     add_dataset_arguments(parser)
     add_recipe_arguments(parser)
     add_run_arguments(parser)

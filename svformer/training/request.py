@@ -32,7 +32,7 @@ class TrainingRequest:
     head_dim: int | None = None  # channels of an attention head; None: the preset's
     qat: bool = False  # fine-tune a trained network with rounded weights
     weight_bits: int | None = None  # with sign, with `qat` only; None: the widest
-    checkpoint: Path | None = None  # where `qat` starts; None: the network that ships
+    init: Path | None = None  # trained network to start from; None: random weights, with `qat` the one that ships
     dataset: DatasetChoice = field(default_factory=DatasetChoice)
     out: Path | None = None  # folder for the results; None: runs/PRESET, PRESET_MODEL or PRESET_qatN there
     resume: bool = False  # go on where an earlier run in `out` stopped
@@ -56,8 +56,20 @@ class TrainingRequest:
         COUNTS.check("--save-every", self.save_every)
         COUNTS.check("--evaluate-every", self.evaluate_every)
         COUNTS.check("--loaders", self.loaders)
+        self._check_start()
         self._check_qat()
         self._check_out()
+
+    def _check_start(self) -> None:
+        geometry = {
+            "--norm": self.norm,
+            "--activation": self.activation,
+            "--attention": self.attention,
+            "--head-dim": self.head_dim,
+        }
+        given = [option for option, value in geometry.items() if value]
+        if given and (self.qat or self.init):
+            raise InputError(f"{', '.join(given)}: a trained network has its geometry; leave it out")
 
     def _check_model(self) -> None:
         if self.model == "svformer":
@@ -67,22 +79,20 @@ class TrainingRequest:
             "--activation": self.activation,
             "--attention": self.attention,
             "--qat": self.qat,
+            "--init": self.init,
             "--checkpoint-activations": self.checkpoint_activations,
         }
         if found := [option for option, value in given.items() if value]:
             raise InputError(f"{', '.join(found)}: of SVFormer alone; leave it out with --model {self.model}")
 
     def _check_qat(self) -> None:
-        if not self.qat and (self.weight_bits is not None or self.checkpoint):
-            raise InputError("--weight-bits and --checkpoint belong to --qat; add it, or leave them out")
-        if self.qat and (self.norm or self.activation or self.attention or self.head_dim):
-            options = "--norm, --activation, --attention and --head-dim"
-            raise InputError(f"--qat takes the geometry of its checkpoint; leave out {options}")
+        if not self.qat and self.weight_bits is not None:
+            raise InputError(f"--weight-bits {self.weight_bits} belongs to --qat; add it, or leave this out")
         ships = (self.preset, self.dataset.name) == ("tiny", "procedural")
-        if self.qat and self.checkpoint is None and not ships:
+        if self.qat and self.init is None and not ships:
             raise InputError(
                 f"--qat starts from a trained network, and none ships for preset {self.preset} on "
-                f"{self.dataset.name}; train one without --qat, then give it as --checkpoint FILE"
+                f"{self.dataset.name}; train one without --qat, then give it as --init FILE"
             )
 
     def _check_out(self) -> None:

@@ -5,21 +5,18 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from svformer.assets import TINY_CHECKPOINT
-from svformer.common.errors import InputError
 from svformer.common.terminal import SCREEN, new_console, say
-from svformer.config import ACTIVATIONS, PRESETS, SVFormerConfig
+from svformer.config import SVFormerConfig
 from svformer.data.catalogue import open_dataset
 from svformer.data.choice import with_stride
 from svformer.data.clip_dataset import ClipDataset
 from svformer.evaluation.accuracy import accuracy_line, evaluate
-from svformer.model.network import Network
-from svformer.networks import build
-from svformer.networks.checkpoint import StateDict, load_checkpoint, read_notes, save_checkpoint
+from svformer.networks.checkpoint import read_notes, save_checkpoint
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
 from svformer.training.held_out import evaluation_batch_size
@@ -27,20 +24,33 @@ from svformer.training.loop import memory_explained, train
 from svformer.training.recipe import Recipe
 from svformer.training.record import RunFacts, begin_record, end_record
 from svformer.training.request import STATE, TrainingRequest
+from svformer.training.start import Start, new_network, starting_point, trained_file
 from svformer.training.trainer import Trainer
 
 MOST_LOADERS = 8
 
 
+@dataclass(frozen=True, kw_only=True)
+class BeforeRounding:
+    """Held-out accuracy of the network that `--qat` started from; shares of clips, from 0 to 1."""
+
+    real_top1: float  # in real numbers
+    rounded_top1: float  # rounded without training
+
+    def __str__(self) -> str:
+        real, rounded = 100 * self.real_top1, 100 * self.rounded_top1
+        return f"top-1 {real:.2f} % in real numbers, {rounded:.2f} % rounded without training"
+
+
 def run(request: TrainingRequest) -> None:
     """Train, or estimate, what is asked for; raises `InputError` for what the data or the machine cannot give."""
-    recipe, out, (config, state) = request.chosen_recipe, request.folder, starting_point(request)
+    recipe, out, start = request.chosen_recipe, request.folder, starting_point(request)
     with joined(request.device) as processes:
         with processes.first_alone():
-            data, held_out = open_parts(request, config)
+            data, held_out = open_parts(request, start.config)
         torch.manual_seed(recipe.seed)
         trainer = Trainer(
-            new_network(config, state, classes=len(data.classes), channels=data.channels),
+            new_network(start, classes=data.classes, channels=data.channels),
             data,
             recipe,
             processes=processes,
@@ -62,43 +72,8 @@ def run(request: TrainingRequest) -> None:
                 evaluate_every=request.evaluate_every,
             )
     if processes.writes:
-        finish(trainer, held_out, record, out)
-
-
-def starting_point(request: TrainingRequest) -> tuple[SVFormerConfig, StateDict | None]:
-    """The geometry, and with `qat` the trained parameters, which the new network rounds."""
-    if request.qat:
-        trained = load_checkpoint(request.checkpoint or TINY_CHECKPOINT)
-        return dataclasses.replace(trained.config, weight_bits=request.bits), trained.state_dict()
-    preset = PRESETS[request.preset]
-    activation = request.activation or ACTIVATIONS.get(request.model, preset.activation)
-    order = "qk_first" if activation == "relu" else preset.attention_order
-    return dataclasses.replace(
-        preset,
-        norm=request.norm or preset.norm,
-        activation=activation,
-        attention=request.attention or preset.attention,
-        head_dim=request.head_dim or preset.head_dim,
-        attention_order=order,
-        model=request.model,
-    ), None
-
-
-def new_network(config: SVFormerConfig, state: StateDict | None, *, classes: int, channels: int) -> Network:
-    """A new network for the classes and channels of the data, or the trained one of `state`.
-
-    Raises `InputError` where a trained network has another number of classes than the data.
-    """
-    if state is None:
-        return build(dataclasses.replace(config, num_classes=classes, in_channels=channels))
-    if config.num_classes != classes:
-        raise InputError(
-            f"the checkpoint tells {config.num_classes} classes apart, the data have {classes}; "
-            "fine-tune on the data that it was trained on"
-        )
-    model = build(config)
-    model.load_state_dict(state)
-    return model
+        before = before_rounding(start, trainer, held_out) if request.qat else None
+        finish(trainer, held_out, record, out, before)
 
 
 def open_parts(request: TrainingRequest, config: SVFormerConfig) -> tuple[ClipDataset, ClipDataset]:
@@ -106,8 +81,8 @@ def open_parts(request: TrainingRequest, config: SVFormerConfig) -> tuple[ClipDa
     size, frames, cache = config.image_size, config.frames, not request.dry_run
     augmentation = request.chosen_recipe.augmentation
     source = augmentation.source_size(size) if augmentation else size
-    notes = read_notes(request.checkpoint or TINY_CHECKPOINT) if request.qat else {}
-    dataset = with_stride(request.dataset, notes)
+    trained = trained_file(request)
+    dataset = with_stride(request.dataset, read_notes(trained) if trained else {})
     data = open_dataset(dataset, size=source, frames=frames, train=True, cache=cache)
     return data, open_dataset(dataset, size=size, frames=frames, train=False, cache=cache)
 
@@ -140,11 +115,28 @@ def dry_run(trainer: Trainer) -> None:
             print(json.dumps(dataclasses.asdict(estimated)))
 
 
-def finish(trainer: Trainer, held_out: ClipDataset, record: RunFacts, out: Path) -> None:
+def before_rounding(start: Start, trainer: Trainer, held_out: ClipDataset) -> BeforeRounding:
+    """Held-out accuracy of the network that `--qat` started from."""
+
+    def top1(bits: int | None) -> float:
+        begun = dataclasses.replace(start, config=dataclasses.replace(start.config, weight_bits=bits))
+        network = new_network(begun, classes=held_out.classes, channels=held_out.channels)
+        device, size = trainer.processes.device, evaluation_batch_size(trainer)
+        return evaluate(network.to(device), held_out, batch_size=size).accuracy.top1
+
+    return BeforeRounding(real_top1=top1(None), rounded_top1=top1(start.config.weight_bits))
+
+
+def finish(
+    trainer: Trainer, held_out: ClipDataset, record: RunFacts, out: Path, before: BeforeRounding | None = None
+) -> None:
     """Evaluate the trained network; write its checkpoint and complete the record of the run."""
     accuracy = evaluate(trainer.result, held_out, batch_size=evaluation_batch_size(trainer)).accuracy
-    save_checkpoint(trainer.result, out / "checkpoint.safetensors", end_record(record, trainer, accuracy, out))
+    facts = record | ({"before": dataclasses.asdict(before)} if before else {})
+    save_checkpoint(trainer.result, out / "checkpoint.safetensors", end_record(facts, trainer, accuracy, out))
     if SCREEN.json:
         print(json.dumps({"out": str(out), **dataclasses.asdict(accuracy)}))
+    if before:
+        say(f"before: {before}")
     say(accuracy_line(accuracy))
     say(f"checkpoint, curve and record in {out}")

@@ -32,7 +32,7 @@ from svformer.model.attention.qkta import head_sums
 from svformer.model.attention.sdsa import coincidences
 from svformer.networks.dense_counts import sizes
 from svformer.training.request import TrainingRequest
-from svformer.training.session import starting_point
+from svformer.training.start import starting_point
 from tensors import random_clips
 
 SMALL = SVFormerConfig(num_classes=3, image_size=64, embed_dims=(4, 4, 8, 8), depths=(1, 1, 1, 1), head_dim=4, frames=4)
@@ -292,10 +292,10 @@ def test_what_does_not_go_together_is_refused_in_one_line(wrong: dict[str, str],
 
 
 def test_a_training_starts_with_the_attention_and_heads_that_were_asked_for() -> None:
-    config, state = starting_point(TrainingRequest(attention="qkta", head_dim=4))
-    assert config == dataclasses.replace(PRESETS["tiny"], attention="qkta", head_dim=4)
-    assert state is None
-    assert starting_point(TrainingRequest(preset="chip"))[0] == PRESETS["chip"]
+    start = starting_point(TrainingRequest(attention="qkta", head_dim=4))
+    assert start.config == dataclasses.replace(PRESETS["tiny"], attention="qkta", head_dim=4)
+    assert start.state is None
+    assert starting_point(TrainingRequest(preset="chip")).config == PRESETS["chip"]
     with pytest.raises(InputError, match="attention='sdsa' has no counterpart without spikes"):
         starting_point(TrainingRequest(attention="sdsa", activation="relu"))
     with pytest.raises(InputError, match="head_dim=5 must divide"):

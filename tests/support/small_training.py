@@ -4,10 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from svformer import SVFormer, SVFormerConfig
+from svformer import PRESETS, SVFormer, SVFormerConfig
+from svformer import train as train_module
+from svformer.common.cli import run_cli
 from svformer.data.clips import Sampling
 from svformer.data.procedural import CLASSES
 from svformer.data.ucf101 import Ucf101
@@ -39,8 +42,15 @@ def new_trainer(
     return Trainer(SVFormer(config).to(dtype), data, recipe, **options)
 
 
-def assert_equal_state(found: SVFormer, expected: SVFormer) -> None:
+def assert_equal_state(found: nn.Module, expected: nn.Module) -> None:
     """The same weights, bit for bit."""
     state: dict[str, Tensor] = found.state_dict()
     for name, tensor in expected.state_dict().items():
         assert torch.equal(state[name], tensor), name
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, root: Path, out: Path, *arguments: str) -> int:
+    """The command on these clips with the small geometry as the preset; returns its exit code."""
+    monkeypatch.setitem(PRESETS, "tiny", dataclasses.replace(CONFIG, num_classes=3))  # the data has the last word
+    options = ["--dataset", "ucf101", "--root", str(root), "--out", str(out), "--batch-size", "8", "--device", "cpu"]
+    return run_cli(train_module.main, [*options, *arguments])

@@ -1,7 +1,6 @@
 """Held-out accuracy while a run is under way."""
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -26,15 +25,6 @@ CONFIG = SVFormerConfig(
     num_classes=2, image_size=32, embed_dims=(4, 4, 4, 4), depths=(1, 1, 1, 1), head_dim=4, frames=2
 )
 RECIPE = Recipe(epochs=4, batch_size=2, warm_up=0.5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small are slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
