@@ -23,10 +23,12 @@ from deploy.execution.memory import (
     clips_at_once,
 )
 from deploy.gates.fidelity import fidelity, summary, warnings
+from deploy.gates.remedies import remedies
 from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntNetwork, as_images
 from deploy.ir.interpreter import interpret
 from deploy.ir.machine import WEIGHT_BITS
+from deploy.ir.model import is_svformer
 from deploy.ir.network import Network
 from deploy.ir.storage import widest_weight_bits
 from deploy.ir.types import Frames
@@ -109,8 +111,11 @@ def _compare(draft: Draft) -> Iterator[str]:
     frames = as_images(draft.clips, draft.network)
     with working("measuring what rounding costs"):
         draft.fixed_point = fidelity(draft.network, draft.integer, draft.headroom, frames, at_once=draft.at_once)
-    yield f"  {summary(draft.fixed_point)}"
-    yield from (f"  warning: {warning}" for warning in warnings(draft.fixed_point))
+    layers, kept = draft.fixed_point.layers, draft.fixed_point.predictions
+    yield f"  {summary(layers)}"
+    yield f"  {kept}"
+    found = [*warnings(layers), *([] if kept.enough else [remedies(layers, svformer=is_svformer(draft.graph))])]
+    yield from (f"  warning: {warning}" for warning in found)
 
 
 def _form(draft: Draft) -> Iterator[str]:

@@ -41,6 +41,7 @@ COMPILER_WITH_TORCH = (
         "netx_writing",
         "nir_graph",
         "nir_versions",
+        "predictions",
         "per_step",
         "portable",
         "quantize",

@@ -1,13 +1,13 @@
 """A network ready to run: every level of it, and what was computed on the way, once."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import nir
 
 from deploy.clips.source import InputFormat, input_format
 from deploy.costs.resources import layer_resources
-from deploy.gates.fidelity import LayerFidelity
+from deploy.gates.fidelity import Fidelity
 from deploy.ir.integer import IntNetwork
 from deploy.ir.intervals import Headroom
 from deploy.ir.machine import WEIGHT_BITS
@@ -31,7 +31,7 @@ class Deployment:
         classes: Names of the classes, where the graph says them.
         calibration_clips: How many clips the scales were chosen on; 0 for integers of a file.
         weight_bits: The width that was asked for, sign included.
-        fixed_point: What rounding costs every layer, on the calibration clips.
+        fixed_point: What rounding costs every layer and the predictions, on the calibration clips; None: not measured.
         form: "fused", or "chip" (`deploy.passes.chip_form`).
     """
 
@@ -45,7 +45,7 @@ class Deployment:
     classes: tuple[str, ...]
     calibration_clips: int
     weight_bits: int = WEIGHT_BITS
-    fixed_point: list[LayerFidelity] = field(default_factory=list)
+    fixed_point: Fidelity | None = None
     form: Form = "fused"
 
     @property

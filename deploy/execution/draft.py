@@ -8,7 +8,7 @@ from deploy.exchange.integers import holds_integers
 from deploy.execution.deployment import Deployment
 from deploy.execution.memory import clips_at_once
 from deploy.frontend.export import class_names
-from deploy.gates.fidelity import LayerFidelity
+from deploy.gates.fidelity import Fidelity
 from deploy.ir.integer import IntNetwork
 from deploy.ir.intervals import Headroom
 from deploy.ir.machine import WEIGHT_BITS
@@ -56,7 +56,7 @@ class Draft:
     integer: IntNetwork = field(init=False)
     fused: IntNetwork = field(init=False)
     headroom: list[Headroom] = field(init=False)
-    fixed_point: list[LayerFidelity] = field(init=False)
+    fixed_point: Fidelity = field(init=False)
     plan: Plan = field(init=False)
 
     @property

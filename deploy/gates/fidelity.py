@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from deploy.gates.predictions import KeptPredictions, Results
 from deploy.ir.integer import IntConnection, IntNetwork, run_integer
 from deploy.ir.intervals import CURRENT, OF_24_BITS, Headroom
 from deploy.ir.machine import STATE_LIMIT
@@ -19,7 +20,7 @@ from deploy.ir.network import Connection, Network, run_float
 from deploy.ir.populations.base import IntReceiver, Receiver
 from deploy.ir.rounding import RoundingError, round_gain
 from deploy.ir.types import Array, BoolArray, IntArray, Values
-from deploy.passes.probes import PotentialProbe, SpikeCounts
+from deploy.passes.probes import PotentialProbe, SpikeCounts, SpikeMatch
 from deploy.passes.statistics import MessageSums, chunks
 
 POOR_DECAY = 0.05  # a time constant 5 % off
@@ -61,11 +62,21 @@ class LayerFidelity:
     shifted_spikes: int | None
     peak: float | None  # largest potential on the calibration clips, as a share of the threshold
     float_peak: float | None
+    spike_match: float | None  # share of neurons and time steps with the same message, spike or none
+    heard_match: float | None  # the mean of it over the layers whose spikes it hears; 1 where it hears none
 
     @property
     def silenced(self) -> bool:
         """Whether it fires in real numbers, but never in integers."""
         return self.rate == 0 and bool(self.float_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """What fixed point costs a network, on the calibration clips."""
+
+    layers: list[LayerFidelity]
+    predictions: KeptPredictions
 
 
 def fidelity(
@@ -75,26 +86,33 @@ def fidelity(
     frames_NTCHW: Values,
     *,
     at_once: int | None = None,
-) -> list[LayerFidelity]:
+) -> Fidelity:
     """Compare a network with what `quantize` made of it, on calibration clips, at most `at_once` at a time (None: all).
 
     `headroom` is what `deploy.passes.bounds.prove` found of `rounded`.
     """
     float_probe, float_spikes = PotentialProbe(exact.begin), SpikeCounts(rounded.neuron_layers)
     probe, spikes = PotentialProbe(rounded.begin, limit=STATE_LIMIT - 1), SpikeCounts(rounded.neuron_layers)
+    match, results = SpikeMatch(rounded.neuron_layers), Results(exact=exact, rounded=rounded)
     sent = dict[str, MessageSums]()
 
     def add(name: str, messages: Values) -> None:
         float_spikes.add(name, messages)
+        match.add_first(name, messages)
         for clip in map(MessageSums.of, messages):
             sent[name] = sent[name] + clip if name in sent else clip
 
+    def compare(name: str, messages: Values) -> None:
+        spikes.add(name, messages)
+        match.add_second(name, messages)
+
+    record = (exact.output,)
     for part in chunks(frames_NTCHW, at_once):
-        run_float(exact, part, float_probe.begin, record=(), on_population=add)
-        run_integer(rounded, part, probe.begin, record=(), on_population=spikes.add)
+        wanted = run_float(exact, part, float_probe.begin, record=record, on_population=add)
+        results.add(wanted, run_integer(rounded, part, probe.begin, record=record, on_population=compare))
     originals = exact.receivers
     mean_square = {name: sums.mean_square for name, sums in sent.items()}
-    return [
+    layers = [
         LayerFidelity(
             name=name,
             kind=receiver.kind,
@@ -108,9 +126,12 @@ def fidelity(
             **_shifted(float_spikes.by_channel.get(name), spikes.by_channel.get(name)),
             peak=_peak(receiver.share_of_threshold, probe, name),
             float_peak=_peak(originals[name].share_of_threshold, float_probe, name),
+            spike_match=match.shares.get(name),
+            heard_match=_heard_match(exact, name, match.shares) if name in match.shares else None,
         )
         for name, receiver in rounded.receivers.items()
     ]
+    return Fidelity(layers=layers, predictions=results.kept())
 
 
 def summary(layers: Iterable[LayerFidelity]) -> str:
@@ -205,6 +226,18 @@ def _rounding_of(exact: Connection, rounded: IntConnection, network: IntNetwork,
         exponent = rounded.gain.exponent - round_gain(exact.gain)[1]
     step = 2.0**exponent * source.message_unit / target.scale
     return exact.operation.rounding_error(rounded.operation, step, mean_square)
+
+
+def _heard_match(network: Network, name: str, shares: Mapping[str, float]) -> float:
+    """Share of equal spikes of the layers that a layer hears, also through sums that pass on without a threshold."""
+    heard, asked = set[str](), [name]
+    while asked:
+        here = asked.pop()
+        new = {c.source for c in network.connections if c.target == here} - heard
+        heard |= new
+        asked += [source for source in new if source not in shares]
+    found = [shares[source] for source in heard if source in shares and source != name]
+    return float(np.mean(found)) if found else 1.0
 
 
 def _largest(by_channel: Array) -> tuple[float, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.ir.running import Begin, Running
 from deploy.ir.types import IntArray, Values
@@ -31,6 +32,30 @@ class SpikeCounts:
     def rates(self) -> dict[str, float]:
         """Spikes of a neuron in a time step, of every layer."""
         return {name: count.share for name, count in self._counts.items()}
+
+
+class SpikeMatch:
+    """Equal spikes of two runs of the same clips; their `add` are what `on_population` takes, one after the other."""
+
+    def __init__(self, layers: Iterable[str]) -> None:
+        self._equal = dict.fromkeys(layers, Count())
+        self._first: dict[str, NDArray[np.uint8]] = {}
+
+    def add_first(self, name: str, messages: Values) -> None:
+        """Keep the spikes of the first run, a bit each, until the second has them."""
+        if name in self._equal:
+            self._first[name] = np.packbits(messages != 0)
+
+    def add_second(self, name: str, messages: Values) -> None:
+        """Count those of the second run that are equal; [N, T, C, H, W] in both."""
+        if name in self._equal:
+            differ = int(np.bitwise_count(self._first.pop(name) ^ np.packbits(messages != 0)).sum())
+            self._equal[name] += Count(found=messages.size - differ, of=messages.size)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of neurons and time steps that are equal, of every layer."""
+        return {name: count.share for name, count in self._equal.items()}
 
 
 class PotentialProbe:

@@ -66,7 +66,7 @@ def _headroom(draft: Draft, name: str) -> str:
 
 
 def _shift(draft: Draft, name: str) -> str:
-    for layer in draft.fixed_point:
+    for layer in draft.fixed_point.layers:
         if layer.name == name and layer.rate is not None and layer.float_rate is not None:
             return "falls silent" if layer.silenced else f"{layer.rate - layer.float_rate:+.4f}"
     return ""

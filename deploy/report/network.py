@@ -1,10 +1,10 @@
 """The parts of report.json that are known before anything runs: network, plan, proof, fit, fixed point."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from deploy.execution.deployment import Deployment
-from deploy.gates.fidelity import LayerFidelity
+from deploy.gates.fidelity import Fidelity
 from deploy.ir.integer import IntNetwork
 from deploy.ir.intervals import Headroom
 from deploy.ir.model import name_of
@@ -19,7 +19,7 @@ from deploy.report.keys.network import (
     NetworkSummary,
     PlanSummary,
 )
-from deploy.report.keys.run import FixedPointLayer
+from deploy.report.keys.run import CalibrationPredictions, FixedPointLayer
 from deploy.report.kinds import NEURONS
 from deploy.report.placement import placed
 from deploy.report.plan import planned_layers
@@ -96,8 +96,9 @@ def _fitted(
     return FittedChip(**vars(found), needs=asked, advice=found.advice, placement=placement, unplaced=unplaced)
 
 
-def fixed_point(layers: Iterable[LayerFidelity]) -> tuple[FixedPointLayer, ...]:
-    """What fixed point costs every layer, as `deploy.gates.fidelity` measured it."""
+def fixed_point(found: Fidelity | None) -> tuple[FixedPointLayer, ...]:
+    """What fixed point costs every layer, as `deploy.gates.fidelity` measured it; nothing where it did not."""
+    layers = found.layers if found else []
     return tuple(
         FixedPointLayer(
             **vars(layer),
@@ -105,3 +106,8 @@ def fixed_point(layers: Iterable[LayerFidelity]) -> tuple[FixedPointLayer, ...]:
         )
         for layer in layers
     )
+
+
+def kept_predictions(found: Fidelity | None) -> CalibrationPredictions | None:
+    """How many predictions rounding keeps, as `deploy.gates.predictions` measured it."""
+    return CalibrationPredictions(**vars(found.predictions)) if found else None

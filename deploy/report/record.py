@@ -32,6 +32,7 @@ from deploy.report.network import (
     filled_register,
     fitted_chips,
     fixed_point,
+    kept_predictions,
     mapped_parts,
     network_summary,
     plan_summary,
@@ -57,6 +58,7 @@ def estimate(
         headroom=tuple(map(filled_register, deployment.headroom)),
         fit=fitted_chips(deployment, _all_chips(chips), sent),
         fixed_point=fixed_point(deployment.fixed_point),
+        kept_predictions=kept_predictions(deployment.fixed_point),
         provenance=provenance(LIBRARIES),
     )
 

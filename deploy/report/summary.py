@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.costs.overheads import CHAINS
+from deploy.gates.predictions import ENOUGH
+from deploy.gates.remedies import remedies
 from deploy.report import rows, typeset
 from deploy.report.fixed_point import fixed_point_table
 from deploy.report.keys.report import Estimate, Report
@@ -104,6 +106,11 @@ def _print_parity(report: Report, console: Console) -> None:
         f"float and integer: {100 * rounded.spike_match:.2f} % of the spikes match, same prediction on "
         f"{100 * rounded.top1_agreement:.1f} % of the clips"
     )
+    if rounded.top1_agreement < ENOUGH:
+        console.print(
+            f"warning: {100 * (1 - rounded.top1_agreement):.1f} % of the predictions are others than in real numbers; "
+            f"{remedies(report.fixed_point, svformer=report.is_svformer)}"
+        )
     if rounded.readouts_saturated:
         console.print(
             f"warning: {rounded.readouts_saturated:,} messages of the readout stand at the end of its register, so "

@@ -91,7 +91,7 @@ def test_weights_are_many_times_closer_and_more_spikes_are_equal() -> None:
     exact, layers = network(), {count: rounded(count) for count in (0, 3)}
     errors, same = {}, {}
     for count, found in layers.items():
-        by_name = {layer.name: layer for layer in fidelity(network(count), found, prove(found), CLIPS)}
+        by_name = {layer.name: layer for layer in fidelity(network(count), found, prove(found), CLIPS).layers}
         errors[count] = by_name["stage0.0.b"].weight_error
         before, after = run_float(exact, CLIPS), run_integer(found, CLIPS)
         same[count] = np.mean([(before[name] == after[name]).mean() for name in exact.neuron_layers])

@@ -86,7 +86,7 @@ def test_that_it_never_fires_is_proven_and_no_warning() -> None:
     headroom = prove(integers)
     (never,) = (found for found in headroom if found.what == "potential of neurons that never fire")
     assert 0 < never.share < 1
-    assert warnings(fidelity(net, integers, headroom, spikes())) == []
+    assert warnings(fidelity(net, integers, headroom, spikes()).layers) == []
 
 
 def test_a_silent_neuron_whose_current_could_fire_it_is_refused() -> None:
@@ -105,7 +105,7 @@ def test_a_layer_that_never_fires_at_all_is_quantised() -> None:
     net = layer([1e6, 1e9])
     integers, _ = quantized(net)
     assert not run_integer(integers, spikes())["lif"].any()
-    assert warnings(fidelity(net, integers, prove(integers), spikes())) == []
+    assert warnings(fidelity(net, integers, prove(integers), spikes()).layers) == []
 
 
 def test_a_threshold_is_never_rounded_to_nothing() -> None:
@@ -113,6 +113,6 @@ def test_a_threshold_is_never_rounded_to_nothing() -> None:
     net = layer([1.0, 1e-7])
     integers, lif = quantized(net)
     assert lif.threshold.min() == 1
-    layers = fidelity(net, integers, prove(integers), spikes())
+    layers = fidelity(net, integers, prove(integers), spikes()).layers
     assert all(np.isfinite(found.peak) for found in layers if found.peak is not None)
     assert any(line.startswith("lif: threshold off by") for line in warnings(layers))

@@ -8,6 +8,7 @@ from deploy.report.keys.energy import EnergySummary
 from deploy.report.keys.network import FilledRegister, FittedChip, MappedPart, NetworkSummary, PlanSummary
 from deploy.report.keys.run import (
     AccuracySummary,
+    CalibrationPredictions,
     ClipSummary,
     FixedPointLayer,
     LayerSummary,
@@ -35,6 +36,9 @@ class Estimate(Stored):
     fit: dict[str, FittedChip] = field(metadata=key("by chip with published limits: cores, chips, obstacles"))
     fixed_point: tuple[FixedPointLayer, ...] = field(
         metadata=key("what fixed point costs every layer, on the calibration clips")
+    )
+    kept_predictions: CalibrationPredictions | None = field(
+        metadata=key("how many predictions rounding keeps, on the calibration clips; null: not measured")
     )
     provenance: Provenance = field(metadata=key("what ran, where and when"))
 

@@ -139,6 +139,24 @@ class FixedPointLayer:
     peak: float | None = field(metadata=key("largest potential in integers, as a share of the threshold"))
     float_peak: float | None = field(metadata=key("the same in real numbers"))
     silenced: bool = field(metadata=key("it fires in real numbers and never in integers"))
+    spike_match: float | None = field(metadata=key("share of equal neuron states; null: it sends no spikes"))
+    heard_match: float | None = field(
+        metadata=key("the same of the layers whose spikes it hears, their mean; 1 where it hears none")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationPredictions:
+    """Predictions of the calibration clips in real numbers and in integers."""
+
+    clips: int = field(metadata=key("calibration clips"))
+    same: int = field(metadata=key("those with the same prediction"))
+    lead: float | None = field(
+        metadata=key("result of the best class less that of the second, median; null: one output")
+    )
+    error: float | None = field(
+        metadata=key("root mean square of what rounding changes in the difference of two classes; null as `lead`")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
