@@ -17,12 +17,13 @@ from deploy.costs.resources import layer_resources
 from deploy.exchange.integers import holds_integers
 from deploy.exchange.netx.holds import LARGEST, require_held
 from deploy.execution import given
+from deploy.execution.cached import QuantisationCache
 from deploy.execution.deployment import Deployment
 from deploy.execution.draft import Draft
 from deploy.execution.memory import (
     clips_at_once,
 )
-from deploy.gates.fidelity import fidelity, summary, warnings
+from deploy.gates.fidelity import Fidelity, fidelity, summary, warnings
 from deploy.gates.remedies import remedies
 from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntNetwork, as_images
@@ -60,8 +61,8 @@ def _read(draft: Draft) -> Iterator[str]:
 
 
 def _rate(draft: Draft) -> Iterator[str]:
-    draft.rates = {}
-    if isinstance(draft.merge, Chip) and has_chains(draft.unmerged):
+    draft.rates = {} if draft.known is None else draft.known.rates
+    if draft.known is None and isinstance(draft.merge, Chip) and has_chains(draft.unmerged):
         draft.rates = firing_rates(draft.graph, draft.unmerged, draft.clips[:RATED_CLIPS])
     yield from ()
 
@@ -81,6 +82,8 @@ def _lower(draft: Draft) -> Iterator[str]:
 
 def _calibrate(draft: Draft) -> Iterator[str]:
     require_time(draft.network.connections)
+    if draft.known is not None:
+        return
     frames = as_images(draft.clips, draft.network)
     with working(f"running {len(draft.clips)} calibration clips"):
         draft.calibration = calibrate(draft.network, frames, input_range=draft.input_range, at_once=draft.at_once)
@@ -88,6 +91,10 @@ def _calibrate(draft: Draft) -> Iterator[str]:
 
 
 def _quantize(draft: Draft) -> Iterator[str]:
+    if draft.known is not None:
+        draft.integer = draft.known.integer
+        yield "an earlier run has quantised this network with these clips and options: taken as it was"
+        return
     with working(f"choosing scales and exponents on {len(draft.clips)} clips"):
         draft.integer = quantize_calibrated(
             draft.network,
@@ -108,14 +115,18 @@ def _prove(draft: Draft) -> Iterator[str]:
 
 
 def _compare(draft: Draft) -> Iterator[str]:
-    frames = as_images(draft.clips, draft.network)
-    with working("measuring what rounding costs"):
-        draft.fixed_point = fidelity(draft.network, draft.integer, draft.headroom, frames, at_once=draft.at_once)
+    draft.fixed_point = draft.known.fixed_point if draft.known else _measured(draft)
     layers, kept = draft.fixed_point.layers, draft.fixed_point.predictions
     yield f"  {summary(layers)}"
     yield f"  {kept}"
     found = [*warnings(layers), *([] if kept.enough else [remedies(layers, svformer=is_svformer(draft.graph))])]
     yield from (f"  warning: {warning}" for warning in found)
+
+
+def _measured(draft: Draft) -> Fidelity:
+    frames = as_images(draft.clips, draft.network)
+    with working("measuring what rounding costs"):
+        return fidelity(draft.network, draft.integer, draft.headroom, frames, at_once=draft.at_once)
 
 
 def _form(draft: Draft) -> Iterator[str]:
@@ -184,15 +195,25 @@ def deploy(
     graph: nir.NIRGraph,
     calibration: Sequence[ClipSource] | Frames,
     say: Say,
+    *,
+    cache: QuantisationCache | None = None,
     **options: Unpack[DraftOptions],
 ) -> Deployment:
     """Lower, quantise and schedule a graph by `STEPS`; each says what it did.
 
-    The options are those of `drafted`. Raises `InputError`, before anything runs, when not even one clip fits into the
+    What `cache` has of the same graph, clips and options is taken from it; else it keeps what was found. The options
+    are those of `drafted`. Raises `InputError`, before anything runs, when not even one clip fits into the
     memory, and when the network takes more than `max_cores` of Loihi 2: as soon as its neurons are known, or else when
     it is scheduled.
     """
-    return advance(drafted(graph, calibration, **options), say).finished()
+    draft = drafted(graph, calibration, **options)
+    if cache is None or holds_integers(graph):
+        return advance(draft, say).finished()
+    draft.known = cache.find(draft)
+    advance(draft, say)
+    if draft.known is None:
+        cache.keep(draft)
+    return draft.finished()
 
 
 def advance(draft: Draft, say: Say, *, last: Step | None = None) -> Draft:

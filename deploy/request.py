@@ -64,6 +64,7 @@ class Request:
     reference: str | Path | None = None  # spikes of another simulator to compare with
     max_cores: int | None = None  # of Loihi 2, by placement; a network that takes more is refused. None: any number
     write_integer: str | Path | None = None  # file for the integer network: .nir, or .net for lava-dl's netx
+    cache: bool = True  # take what an earlier run has quantised with the same clips, options and code; keep it if not
     estimate: bool = False  # plan and fit alone, nothing is simulated
     out: str | Path | None = None  # folder for the results; None: runs/demo, /clips, /DATASET or /estimate
     resume: bool = False  # go on where an earlier run in `out` stopped

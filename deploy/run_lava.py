@@ -27,7 +27,7 @@ from deploy.ir.readout import READOUTS
 from deploy.passes.defaults import FORMS, STEP_NAMES
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.options import fields_of, pixels, positive_int, positive_ms, positive_seconds, views
-from svformer.common.terminal import new_console
+from svformer.common.terminal import counted, new_console
 from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, optional_dataset
 
 if TYPE_CHECKING:
@@ -103,6 +103,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET, /estimate)")
     add("--resume", action="store_true", help="go on where an earlier run in --out stopped")
     add("--force", action="store_true", help="replace what an earlier run has left in --out")
+    cache_help = "quantise anew, also what an earlier run has quantised with the same clips and options"
+    add("--no-cache", dest="cache", action="store_false", help=cache_help)
+    add("--clear-cache", action="store_true", help="remove the quantised networks of earlier runs, and do nothing else")
     add("--json", action="store_true", help="print report.json instead of the summary")
     arguments = parser.parse_args(argv)
     shown_alone = next((o for o in ("stop_after", "why") if getattr(arguments, o)), None)
@@ -118,7 +121,7 @@ def asked_for(arguments: argparse.Namespace) -> "Request":
 
     dataset = optional_dataset(arguments)
     events_by = None if dataset else arguments.events_by  # a data set has its own
-    options = fields_of(Request, arguments, apart=(*DATASET_OPTIONS, "stop_after", "why", "json"))
+    options = fields_of(Request, arguments, apart=(*DATASET_OPTIONS, "stop_after", "why", "clear_cache", "json"))
     return Request(dataset=dataset, events_by=events_by, **options)
 
 
@@ -136,11 +139,20 @@ def show_why(request: "Request", console: "Console") -> None:
     print_precision(why(request, console.print), console)
 
 
+def clear_cache(console: "Console") -> None:
+    from deploy.execution.cached import QuantisationCache
+
+    cache = QuantisationCache()
+    console.print(f"{cache.folder}: removed {counted(cache.clear(), 'quantised network')}")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    request = asked_for(arguments)
-
     console = new_console()
+    if arguments.clear_cache:
+        clear_cache(console)
+        return
+    request = asked_for(arguments)
     if arguments.stop_after:
         show_draft(request, arguments.stop_after, console)
         return

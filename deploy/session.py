@@ -11,6 +11,7 @@ from deploy import pipeline
 from deploy.clips.read import load_clips
 from deploy.exchange.files import write_integers
 from deploy.execution.backends import BOARDS, RunOptions
+from deploy.execution.cached import QuantisationCache
 from deploy.execution.collect import InProcess, Runner
 from deploy.execution.deployment import Deployment
 from deploy.execution.draft import Draft
@@ -60,7 +61,8 @@ def run(request: Request, say: Say = lambda line: None) -> Outcome:
     results = claim_folder(request)
     prepared = prepare(request)
     graph = _network(request, prepared, say)
-    deployment = pipeline.deploy(graph, prepared.calibration, say, **_options(request, prepared))
+    cache = QuantisationCache() if request.cache else None
+    deployment = pipeline.deploy(graph, prepared.calibration, say, cache=cache, **_options(request, prepared))
     if request.write_integer is not None:
         _write(request.write_integer, deployment, say)
     if request.estimate:

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from threadpoolctl import ThreadpoolController
 
 from deploy.engine.ranges import MessageRange
 from deploy.ir.types import Shape
+from svformer.common.cache import cache_folder
 from svformer.common.digest import source_digest
 from svformer.common.errors import InputError
 from svformer.common.files import atomic_path
@@ -113,8 +113,7 @@ def cost_of(key: str, make: Callable[[], Kernel], messages: MessageRange, shape:
 
 @functools.cache
 def _table() -> CostTable:
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return CostTable(Path(folder) / "svformer-loihi" / f"kernels-{_machine()}.json")
+    return CostTable(cache_folder() / f"kernels-{_machine()}.json")
 
 
 def _measure(kernel: Kernel, messages: MessageRange, shape: Shape) -> Cost:

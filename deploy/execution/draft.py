@@ -21,6 +21,15 @@ from deploy.passes.defaults import Form
 from deploy.passes.lowering import LoweringStep
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What takes long to find out of a network: firing rates, the integers, and what rounding changed."""
+
+    rates: dict[str, float]
+    integer: IntNetwork
+    fixed_point: Fidelity
+
+
 @dataclass(kw_only=True)
 class Draft:
     """A deployment that is being made: what is given, and what the steps so far have added.
@@ -36,6 +45,7 @@ class Draft:
         form: Whether attention and biases of relays stay as they are ("fused") or become what a Loihi 2 holds.
         max_cores: Cores of Loihi 2 that the network may take; None: any number.
         for_netx: Whether it is written as a file for lava-dl's netx, which stores no exponents of weights and biases.
+        known: What an earlier run has made of the same (`deploy.execution.cached`); None: it is made here.
     """
 
     graph: nir.NIRGraph
@@ -48,6 +58,7 @@ class Draft:
     form: Form = "fused"
     max_cores: int | None = None
     for_netx: bool = False
+    known: Known | None = None
 
     unmerged: Network = field(init=False)
     rates: dict[str, float] = field(init=False)

@@ -1,0 +1,122 @@
+"""Quantised networks of earlier runs, in the user's cache folder: the same network, clips, options and code again.
+
+An entry is a NIR file that holds the integers (docs/integer_files.md) and, as JSON, what was measured on the
+calibration clips. It is read with all checks of such a file; one that cannot be read is removed, and the network is
+quantised anew. Entries that were not used for longest are removed when all together take more than `LIMIT` bytes.
+"""
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.exchange.integers import graph_of, integers_of, same_networks
+from deploy.execution import fingerprint
+from deploy.execution.draft import Draft, Known
+from deploy.gates.fidelity import Fidelity, LayerFidelity
+from deploy.gates.predictions import KeptPredictions
+from deploy.ir.graph import read_nir, write_nir
+from deploy.ir.interpreter import graph_dt_s
+from deploy.ir.shapes import infer_shapes
+from hardware import Chip
+from svformer.common.cache import cache_folder
+from svformer.common.errors import InputError
+
+LIMIT = 500_000_000  # bytes
+MEASURED = "measured"  # key of the metadata
+UNREADABLE = (InputError, KeyError, ValueError, TypeError, OSError)
+
+
+class QuantisationCache:
+    """Entries in a folder; default: `quantised` in the user's cache folder."""
+
+    def __init__(self, folder: Path | None = None, *, limit: int = LIMIT) -> None:
+        self.folder = folder or cache_folder() / "quantised"
+        self.limit = limit
+
+    def find(self, draft: Draft) -> Known | None:
+        """What an earlier run made of the same; None where there was none, or its file is damaged."""
+        path = self._path(draft)
+        if not path.is_file():
+            return None
+        try:
+            known = _known(path)
+            path.touch()
+        except UNREADABLE:
+            path.unlink(missing_ok=True)
+            return None
+        return known
+
+    def keep(self, draft: Draft) -> None:
+        """Keep what a draft has come to; where nothing can be written, the next run quantises anew."""
+        path = self._path(draft)
+        with contextlib.suppress(*UNREADABLE):
+            shape, dt_s = infer_shapes(draft.graph)[next(iter(draft.graph.inputs))], graph_dt_s(draft.graph)
+            graph = graph_of(draft.integer, dt_s=dt_s, input_shape=shape, metadata=draft.graph.metadata)
+            graph.metadata[MEASURED] = json.dumps(_measured(draft), default=_plain)
+            write_nir(graph, path)
+            if not same_networks(draft.integer, _known(path).integer):
+                path.unlink()
+            self._shrink()
+
+    def clear(self) -> int:
+        """Remove all entries; returns how many there were."""
+        entries = self._entries()
+        for entry in entries:
+            entry.unlink(missing_ok=True)
+        return len(entries)
+
+    def _path(self, draft: Draft) -> Path:
+        return self.folder / f"{_key(draft)}.nir"
+
+    def _entries(self) -> list[Path]:
+        """The one that was not used for longest is the first."""
+        return sorted(self.folder.glob("*.nir"), key=lambda path: path.stat().st_mtime_ns)
+
+    def _shrink(self) -> None:
+        entries = self._entries()
+        total = sum(entry.stat().st_size for entry in entries)
+        for entry in entries:
+            if total <= self.limit:
+                return
+            total -= entry.stat().st_size
+            entry.unlink(missing_ok=True)
+
+
+def _key(draft: Draft) -> str:
+    """Of all that decides what quantisation makes of a network."""
+    merge = draft.merge.model_dump_json() if isinstance(draft.merge, Chip) else draft.merge
+    graph, options = draft.graph, (draft.weight_bits, draft.fine_layers, merge, draft.search, draft.for_netx)
+    metadata = {name: str(value) for name, value in graph.metadata.items()}
+    return fingerprint.fingerprint(
+        [fingerprint.versions(), graph.nodes, graph.edges, metadata, draft.clips, draft.input_range, options]
+    )
+
+
+def _measured(draft: Draft) -> dict[str, Any]:
+    found = draft.fixed_point
+    return {
+        "rates": draft.rates,
+        "layers": [dataclasses.asdict(layer) for layer in found.layers],
+        "predictions": dataclasses.asdict(found.predictions),
+    }
+
+
+def _plain(value: np.generic) -> bool | int | float:
+    return value.item()
+
+
+def _known(path: Path) -> Known:
+    graph = read_nir(path)
+    measured = json.loads(graph.metadata[MEASURED])
+    return Known(
+        rates=measured["rates"],
+        integer=integers_of(graph),
+        fixed_point=Fidelity(
+            layers=[LayerFidelity(**layer) for layer in measured["layers"]],
+            predictions=KeptPredictions(**measured["predictions"]),
+        ),
+    )

@@ -1,0 +1,143 @@
+"""Quantised networks of earlier runs: taken where everything is the same, and never anything else."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+
+import graphs
+from deploy import pipeline
+from deploy.exchange.integers import same_networks
+from deploy.execution import fingerprint
+from deploy.execution.cached import QuantisationCache
+from deploy.execution.deployment import Deployment
+from svformer.common.cache import cache_folder
+
+T = 20
+
+
+def network(seed: int = 0) -> nir.NIRGraph:
+    rng = np.random.default_rng(seed)
+    nodes = {
+        "input": graphs.entry(4),
+        "first": nir.Affine(rng.normal(size=(6, 4)), rng.normal(size=6)),
+        "hidden": graphs.lif(6),
+        "second": nir.Linear(rng.normal(size=(3, 6))),
+        "lif": graphs.lif(3),
+        "output": graphs.result(3),
+    }
+    return graphs.chain(nodes, T=T)
+
+
+def clips(seed: int = 0) -> Any:
+    return (np.random.default_rng(seed).random((3, T, 4)) < 0.3).astype(float)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> QuantisationCache:
+    return QuantisationCache(tmp_path / "quantised")
+
+
+def deployed(cache: QuantisationCache, graph: nir.NIRGraph, **options: Any) -> tuple[Deployment, list[str]]:
+    said: list[str] = []
+    return pipeline.deploy(graph, options.pop("clips", clips()), said.append, cache=cache, **options), said
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let everything fail that takes long."""
+
+    def called(*_args: Any, **_options: Any) -> None:
+        raise AssertionError("this was to be known")
+
+    for name in ("calibrate", "quantize_calibrated", "fidelity", "firing_rates"):
+        monkeypatch.setattr(pipeline, name, called)
+
+
+def test_the_second_deployment_is_the_first_and_takes_nothing_that_is_long(
+    cache: QuantisationCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, said = deployed(cache, network())
+    forbid(monkeypatch)
+    second, said_again = deployed(cache, network())
+    assert same_networks(first.integer, second.integer)
+    assert first.integer.notes == second.integer.notes
+    assert (first.fixed_point, first.headroom) == (second.fixed_point, second.headroom)
+    taken = [line for line in said_again if line not in said]
+    assert taken == ["an earlier run has quantised this network with these clips and options: taken as it was"]
+    assert [line for line in said_again if line not in taken] == said
+
+
+def test_a_form_for_a_chip_is_made_of_what_is_known(cache: QuantisationCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed(cache, network())
+    forbid(monkeypatch)
+    formed, _ = deployed(cache, network(), form="chip")
+    assert formed.form == "chip"
+    assert same_networks(formed.integer, pipeline.chip_form(formed.fused).network)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"clips": clips(1)}, {"weight_bits": 4}, {"fine_layers": 1}, {"merge": "never"}, {"search": False}]
+)
+def test_anything_else_is_quantised_anew(changes: dict[str, Any], cache: QuantisationCache) -> None:
+    deployed(cache, network())
+    deployed(cache, network(), **changes)
+    assert len(list(cache.folder.iterdir())) == 2
+
+
+def test_another_network_and_other_code_are_quantised_anew(
+    cache: QuantisationCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = deployed(cache, network())
+    other, _ = deployed(cache, network(1))
+    assert not same_networks(first.integer, other.integer)
+    monkeypatch.setattr(fingerprint, "versions", lambda: {"this project": "changed"})
+    deployed(cache, network())
+    assert len(list(cache.folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x89HDF\r\n\x1a\n nothing", None])
+def test_a_damaged_entry_is_made_anew(damage: bytes | None, cache: QuantisationCache) -> None:
+    first, _ = deployed(cache, network())
+    (entry,) = cache.folder.iterdir()
+    content = entry.read_bytes()
+    entry.write_bytes(content[: len(content) // 2] if damage is None else damage)
+    again, said = deployed(cache, network())
+    assert same_networks(first.integer, again.integer)
+    assert not any("earlier run" in line for line in said)
+    assert entry.stat().st_size > len(content) // 2
+
+
+def test_the_entry_that_was_not_used_for_longest_makes_room(cache: QuantisationCache) -> None:
+    for seed in (0, 1):
+        deployed(cache, network(seed))
+    first, second = sorted(cache.folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    os.utime(first, ns=(0, 0))
+    os.utime(second, ns=(1, 1))
+    deployed(cache, network(0))  # uses the first again
+    small = QuantisationCache(cache.folder, limit=2 * first.stat().st_size + 100)
+    deployed(small, network(2))
+    left = set(cache.folder.iterdir())
+    assert len(left) == 2
+    assert first in left
+    assert second not in left
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = QuantisationCache(tmp_path / "file" / "quantised")
+    for _ in range(2):
+        deployed(cache, network())
+    assert cache.clear() == 0
+
+
+def test_entries_are_cleared_and_lie_in_the_users_cache(
+    cache: QuantisationCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed(cache, network())
+    assert cache.clear() == 1
+    assert list(cache.folder.iterdir()) == []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert QuantisationCache().folder == cache_folder() / "quantised" == tmp_path / "svformer-loihi" / "quantised"
