@@ -29,7 +29,7 @@ from deploy.arguments import add_merge_argument
 from deploy.clips.files import shipped
 from deploy.clips.read import load
 from deploy.clips.source import ClipSource, InputFormat
-from deploy.costs.counting import count_by_step
+from deploy.costs.counting import count_by_clip, count_by_step
 from deploy.execution.deployment import Deployment
 from deploy.execution.tally import ClipResult, Tally
 from deploy.frontend.from_svformer import export
@@ -83,7 +83,10 @@ def measure(config: SVFormerConfig, merge: Merge, console: Console) -> Measured:
     deployment, frames = deployed(config, source, merge, console)
     signals = run_integer(deployment.integer, frames)
     logits = deployment.integer.logits(signals)[0]
-    clip = ClipResult(source=source, float_logits=logits, integer_logits=logits, logits=logits, seconds=0.0)
+    (counts,) = count_by_clip(deployment.integer, deployment.plan, signals)
+    clip = ClipResult(
+        source=source, float_logits=logits, integer_logits=logits, logits=logits, seconds=0.0, counts=counts
+    )
     tally = Tally(clips=[clip], steps=count_by_step(deployment.integer, deployment.plan, signals))
     found = energy(deployment, tally, [load_chip(name) for name in shipped_chips()])
     return Measured(estimate=estimate(deployment), energy=found, counts=tally.counts)

@@ -1,13 +1,15 @@
 """What the commands of this folder share on their command lines; nothing here takes long to import."""
 
 import argparse
+from typing import Literal
 
 from deploy.ir.machine import LEAST_WEIGHT_BITS, WEIGHT_BITS
 from deploy.passes.defaults import DEFAULT_MERGE
 from svformer.common.cli import complete_with
-from svformer.common.options import between
+from svformer.common.options import between, positive_int
 
 MAX_NEURONS = 1_000_000  # of a portable file: some minutes of a stock simulator for a clip
+KEPT_CLIPS = 8  # clips whose spikes are kept for spikes.h5, where nobody says another number
 WIDTHS = between(LEAST_WEIGHT_BITS, WEIGHT_BITS)  # of weights, sign included
 
 
@@ -21,6 +23,11 @@ def add_merge_argument(parser: argparse.ArgumentParser) -> None:
         f"always, or never (default: {DEFAULT_MERGE})",
     )
     complete_with(merge, _merges)
+
+
+def clips_to_keep(text: str) -> int | Literal["all"]:
+    """The value of `--keep-clips`: a whole number from 1, or all."""
+    return "all" if text == "all" else positive_int(text)
 
 
 def _merges() -> list[str]:

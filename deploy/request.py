@@ -9,8 +9,9 @@ A path may be a string. `deploy.session` carries a request out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from deploy.arguments import WIDTHS
+from deploy.arguments import KEPT_CLIPS, WIDTHS
 from deploy.exchange.endings import ENDINGS, NETX
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS, Blocks, Models
 from deploy.ir.dialects import CHOICES, DIALECT, DIALECTS
@@ -65,6 +66,7 @@ class Request:
     max_cores: int | None = None  # of Loihi 2, by placement; a network that takes more is refused. None: any number
     write_integer: str | Path | None = None  # file for the integer network: .nir, or .net for lava-dl's netx
     cache: bool = True  # take what an earlier run has quantised with the same clips, options and code; keep it if not
+    keep_clips: int | Literal["all"] | None = None  # whose spikes spikes.h5 holds, the first; None: KEPT_CLIPS
     estimate: bool = False  # plan and fit alone, nothing is simulated
     out: str | Path | None = None  # folder for the results; None: runs/demo, /clips, /DATASET or /estimate
     resume: bool = False  # go on where an earlier run in `out` stopped
@@ -88,9 +90,9 @@ class Request:
             raise InputError("--events-by is given without recordings of events; leave it out")
         if self.workers is not None and self.scheduler is not None:
             raise InputError("--workers and --scheduler are both given; choose one")
-        for name in ("workers", "scheduler", "resume"):
+        for name in ("workers", "scheduler", "resume", "keep_clips"):
             if getattr(self, name) and not self.simulates:
-                raise InputError(f"--{name} is for runs on Lava or the integers; leave it out")
+                raise InputError(f"--{name.replace('_', '-')} is for runs on Lava or the integers; leave it out")
 
         self._check_file()
 
@@ -149,6 +151,8 @@ class Request:
         positive_seconds.check("--timeout", self.timeout_s)
         positive_int.check("--max-cores", self.max_cores)
         WIDTHS.check("--weight-bits", self.weight_bits)
+        if self.keep_clips != "all":
+            positive_int.check("--keep-clips", self.keep_clips)
         positive_int.check("--fine-layers", self.fine_layers or None)
         if min(self.views) < 1:
             raise InputError(f"--views {self.views[0]}x{self.views[1]}; allowed: temporal x spatial counts from 1")
@@ -203,6 +207,10 @@ class Request:
     def simulates(self) -> bool:
         """Whether clips run on Lava or in the integer interpreter, so that there are batches and a full report."""
         return not self.estimate and self.backend not in BOARDS
+
+    def kept_of(self, clips: int) -> int:
+        """Clips whose spikes are kept, of so many."""
+        return clips if self.keep_clips == "all" else min(self.keep_clips or KEPT_CLIPS, clips)
 
     @property
     def chosen_form(self) -> Form:

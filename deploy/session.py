@@ -18,7 +18,7 @@ from deploy.execution.draft import Draft
 from deploy.execution.on_loihi2 import run_chip
 from deploy.execution.resume import ResultFolder
 from deploy.execution.run import run as run_clips
-from deploy.execution.tally import KEPT_CLIPS, Tally
+from deploy.execution.tally import Tally
 from deploy.gates.precision import Agreement, precision
 from deploy.gates.reference import compare
 from deploy.ir.graph import read_nir, write_nir
@@ -151,7 +151,7 @@ def _ran_on_board(request: Request, prepared: Prepared, deployment: Deployment) 
 def _simulated(request: Request, prepared: Prepared, deployment: Deployment, results: ResultFolder) -> Outcome:
     tally, compared = _tally(request, prepared, deployment, results), None
     if request.reference:
-        first = load_clips([clip.source for clip in tally.clips[:KEPT_CLIPS]], deployment.input_format)
+        first = load_clips([clip.source for clip in tally.clips[: tally.kept_clips]], deployment.input_format)
         compared = compare(Path(request.reference), deployment.graph, first, tally.kept, integers=deployment.fused)
     report = record(deployment, tally, backend=request.backend, chips=prepared.chips, reference=compared)
     folder = _new_folder(request)
@@ -176,6 +176,7 @@ def _tally(request: Request, prepared: Prepared, deployment: Deployment, results
             options=options,
             runner=runner,
             results=results,
+            keep=request.kept_of(len(prepared.clips)),
             on_clips=on_clips,
         )
 

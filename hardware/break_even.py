@@ -210,7 +210,7 @@ def cost_lines(counts: OpCounts, chip: Chip) -> CostLines | None:
     if not synapses or chip.energy is None or chip.energy.multiply_accumulate is None:
         return None
     spikes = OpCounts(synaptic_ops=synapses, state_reads=synapses, state_writes=synapses)
-    dense = OpCounts(macs=synapses, state_reads=synapses)
+    dense = OpCounts(macs=synapses, products=synapses, state_reads=synapses)  # activations of 8 bits
     neurons = OpCounts(
         neuron_updates=counts.neuron_updates, state_reads=counts.neuron_updates, state_writes=counts.neuron_updates
     )

@@ -91,15 +91,19 @@ class Energy(_Strict):
 
     synaptic_op: PerOperation  # one addition of a weight because of a binary spike
     multiply_accumulate: PerOperation | None = None  # one weight times one graded value, added
+    product: PerOperation | None = None  # one product of 8 x 8 bits, where the figure above is the addition alone
+    gain_mac: PerOperation | None = None  # a wide current times the gain of its time step
     attention_op: PerOperation | None = None  # one addition of a count in Q (K^T V)
     relay_add: PerOperation | None = None  # one graded shortcut current added, or compared with another
     bias_add: PerOperation | None = None
     weight_bit_read: PerOperation | None = None  # one bit of a weight from the memory beside the arithmetic
     memory_access: PerOperation | None = None  # one value read or written, however large the memory
+    parameter_access: PerOperation | None = None  # one parameter read, where it is another figure
     memory_access_per_bit: EnergyFigure[Literal["pJ/bit"]] | None = None  # and more for each bit that the memory holds
     event_address: PerOperation | None = None  # finding the weight and the potential of one operation
     message_address: PerOperation | None = None  # finding the first of them for one message
     neuron_update: PerOperation | None = None
+    relay_update: PerOperation | None = None  # one sum taken up and sent, on a chip whose relays are neurons
     spike: PerOperation | None = None  # one message to a neighbouring core, in the same tile
     hop_east_west: PerOperation | None = None  # one message one tile further
     hop_north_south: PerOperation | None = None
@@ -112,6 +116,8 @@ class Energy(_Strict):
             raise ValueError("weight_bit_read and memory_access both price the reading of a weight; give one of them")
         if self.memory_access_per_bit and not self.memory_access:
             raise ValueError("memory_access_per_bit is a part of memory_access, which is missing")
+        if self.product and not self.multiply_accumulate:
+            raise ValueError("product is a part of multiply_accumulate, which is missing")
         return self
 
 
@@ -130,6 +136,7 @@ class Limits(_Strict):
     synapse_memory: Memory | None = None  # for synapses alone
     core_memory: Memory | None = None  # shared by synapses and neuron state
     weight_bits: CountFigure[Literal["bits"]] | None = None
+    weights_of_a_neuron: CountFigure[Literal["weights/neuron"]] | None = None  # that differ, zero left out
     message_bits: CountFigure[Literal["bits"]] | None = None  # 1: binary spikes only
     delay: CountFigure[Literal["steps"]] | None = None  # that a synapse holds a message back
 
@@ -154,6 +161,16 @@ class Mesh(_Strict):
     cores: CountFigure[Literal["cores/tile"]]
 
 
+class Anchor(Sourced):
+    """A network that was measured on the chip as a whole."""
+
+    network: Text
+    dynamic_mj: Annotated[float, Field(gt=0)]  # an inference, without static power
+    synapses: Annotated[int, Field(gt=0)]  # pairs of neurons that a weight connects
+    neurons: Annotated[int, Field(gt=0)]  # those of the input among them
+    steps: Annotated[int, Field(gt=0)]  # time steps of an inference
+
+
 class Chip(_Strict):
     """One target: what its operations cost (or why that is unknown) and what fits on it."""
 
@@ -161,7 +178,9 @@ class Chip(_Strict):
     title: Text
     energy: Energy | None = None
     no_energy_because: Text | None = None
+    anchor: Anchor | None = None
     limits: Limits | None = None
+    no_limits_because: Text | None = None  # what is priced is no chip; else limits are left out because nobody looked
     traits: Traits = Traits()
     mesh: Mesh | None = None
 
@@ -171,6 +190,12 @@ class Chip(_Strict):
             places = self.mesh.columns.value * self.mesh.rows.value * self.mesh.cores.value
             if places != self.limits.cores.value:
                 raise ValueError(f"the mesh has {places} places for {self.limits.cores.value} cores")
+        return self
+
+    @model_validator(mode="after")
+    def _has_limits_or_none(self) -> "Chip":
+        if self.limits and self.no_limits_because:
+            raise ValueError("limits and no_limits_because are both given; give one of them")
         return self
 
     @model_validator(mode="after")

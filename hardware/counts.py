@@ -5,7 +5,7 @@ of the whole. No joule in this file.
 """
 
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from hardware.keys import key
 
@@ -32,6 +32,14 @@ class Counts(Generic[Number]):
         metadata=_count(
             "multiply-accumulates of graded messages",
             "a weight times a non-zero value of the input, of an integrator or of a relay",
+        ),
+    )
+    products: Number = field(
+        default=ZERO,
+        metadata=_count(
+            "products of 8 x 8 bits",
+            "as many as the multiply-accumulates above take: one for every 8 bits of their message",
+            "products",
         ),
     )
     attention_coincidences: Number = field(
@@ -73,6 +81,10 @@ class Counts(Generic[Number]):
     )
     neuron_updates: Number = field(
         default=ZERO, metadata=_count("neuron updates", "leak, sum, comparison and reset, each time step")
+    )
+    relay_updates: Number = field(
+        default=ZERO,
+        metadata=_count("relay updates", "a sum that a relay takes up and sends, each time step, zeros included"),
     )
     parameter_reads: Number = field(
         default=ZERO,
@@ -162,6 +174,20 @@ class Counts(Generic[Number]):
         ),
     )
 
+    def __add__(self, other: Self) -> Self:
+        if type(other) is not type(self):
+            return NotImplemented
+        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in COUNTS})
+
+    def __radd__(self, other: int) -> Self:
+        """`sum` starts from the integer 0."""
+        return self if other == 0 else NotImplemented
+
+    @property
+    def attention_ops(self) -> float:
+        """Additions of both attention products; a row of K^T V is read whole, its zeros included."""
+        return self.attention_coincidences + self.attention_gated_adds
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeanCounts(Counts[float]):
@@ -175,20 +201,6 @@ class MeanCounts(Counts[float]):
 @dataclass(frozen=True, kw_only=True)
 class OpCounts(Counts[int]):
     """Operations of any part of a run; add them with `+` or `sum`."""
-
-    def __add__(self, other: "OpCounts") -> "OpCounts":
-        if not isinstance(other, OpCounts):
-            return NotImplemented
-        return OpCounts(**{name: getattr(self, name) + getattr(other, name) for name in COUNTS})
-
-    def __radd__(self, other: int) -> "OpCounts":
-        """`sum` starts from the integer 0."""
-        return self if other == 0 else NotImplemented
-
-    @property
-    def attention_ops(self) -> int:
-        """Additions of both attention products; a row of K^T V is read whole, its zeros included."""
-        return self.attention_coincidences + self.attention_gated_adds
 
     def mean(self, clips: int) -> MeanCounts:
         """Counts of the mean of `clips` clips, where these are the counts of all of them."""

@@ -12,10 +12,11 @@ from typing import Any
 
 from hardware.causes import RULES, Rule
 from hardware.chip import Chip, Energy, EnergyFigure
-from hardware.counts import OpCounts
+from hardware.counts import Counts
 from hardware.errors import ChipError
 
 PJ_PER_MJ = 1e9
+WEIGHTED = ("synaptic_ops", "graded_macs", "products")  # causes that papers count
 
 AnyEnergy = EnergyFigure[Any]
 
@@ -25,7 +26,7 @@ class PricedCause:
     """One line of the ledger: `count` operations at the price of one."""
 
     cause: str
-    count: int
+    count: float
     constant: str  # name of the figure in the chip file
     figure: AnyEnergy
     stand_in: bool  # the figure is that of the synaptic operation, for want of one of its own
@@ -85,14 +86,14 @@ class EnergyBreakdown:
     @property
     def weighted_layers_mj(self) -> float:
         """What SNN papers report, in millijoule: the operations of weighted layers, nothing else."""
-        return sum(mj for cause, mj in self.by_cause_mj().items() if cause in ("synaptic_ops", "graded_macs"))
+        return sum(mj for cause, mj in self.by_cause_mj().items() if cause in WEIGHTED)
 
     def by_cause_mj(self) -> dict[str, float]:
         """Millijoule of every priced cause."""
         return {cause.cause: cause.pj / PJ_PER_MJ for cause in self.causes}
 
 
-def price(counts: OpCounts, chip: Chip) -> EnergyBreakdown:
+def price(counts: Counts[Any], chip: Chip) -> EnergyBreakdown:
     """Price `counts` on `chip`. Linear: the price of a sum is the sum of the prices.
 
     Raises ChipError for a chip without published energy.
@@ -104,32 +105,33 @@ def price(counts: OpCounts, chip: Chip) -> EnergyBreakdown:
     return EnergyBreakdown(chip=chip.name, causes=causes, notes=tuple(_notes(counts, causes, chip.energy)))
 
 
-def _line(rule: Rule, counts: OpCounts, energy: Energy) -> PricedCause | None:
-    own: AnyEnergy | None = getattr(energy, rule.figure)
+def _line(rule: Rule, counts: Counts[Any], energy: Energy) -> PricedCause | None:
+    own = rule.constant(energy)
     if own is None and not rule.synaptic_op_stands_in:
         return None
+    constant = own or "synaptic_op"
     return PricedCause(
         cause=rule.cause,
         count=rule.count(counts),
-        constant="synaptic_op" if own is None else rule.figure,
-        figure=energy.synaptic_op if own is None else own,
+        constant=constant,
+        figure=getattr(energy, constant),
         stand_in=own is None,
     )
 
 
-def _notes(counts: OpCounts, causes: Iterable[PricedCause], energy: Energy) -> Iterable[str]:
+def _notes(counts: Counts[Any], causes: Iterable[PricedCause], energy: Energy) -> Iterable[str]:
     """What the total assumes or leaves out, for the operations that did occur."""
     for rule in RULES:
         count = rule.count(counts)
-        if not count or rule.memory or getattr(energy, rule.figure) is not None:
+        if not count or rule.memory or rule.drawn_with or rule.constant(energy):
             continue
         if rule.synaptic_op_stands_in:
             yield (
-                f"{rule.cause}: no published figure of its own; {count:,} operations are priced as synaptic "
+                f"{rule.cause}: no published figure of its own; {count:,.0f} operations are priced as synaptic "
                 f"operations ({energy.synaptic_op.pj:g} pJ), a stand-in that no source supports"
             )
         else:
-            yield f"{rule.cause}: no published figure of its own; {count:,} of them add nothing to the total"
+            yield f"{rule.cause}: no published figure of its own; {count:,.0f} of them add nothing to the total"
     yield from _memory_note(counts, energy)
     for cause in causes:
         if cause.count and cause.figure.others and not cause.stand_in:
@@ -140,11 +142,11 @@ def _notes(counts: OpCounts, causes: Iterable[PricedCause], energy: Energy) -> I
         yield energy.note
 
 
-def _memory_note(counts: OpCounts, energy: Energy) -> Iterable[str]:
+def _memory_note(counts: Counts[Any], energy: Energy) -> Iterable[str]:
     accesses = counts.parameter_reads + counts.state_reads + counts.state_writes
-    if accesses + counts.weight_bits_read and not any(getattr(energy, rule.figure) for rule in RULES if rule.memory):
+    if accesses + counts.weight_bits_read and not any(rule.constant(energy) for rule in RULES if rule.memory):
         yield (
-            f"memory: {accesses:,} accesses to parameters and potentials without a figure of their own; measured "
+            f"memory: {accesses:,.0f} accesses to parameters and potentials without a figure of their own; measured "
             "synaptic operations include them, arithmetic ones leave them out"
         )
 

@@ -126,6 +126,12 @@ def _obstacles(layer: LayerResources, chip: Chip, limits: Limits) -> Iterable[st
     ):
         if limit is not None and asked > limit.value:
             yield f"{layer.name}: needs {what} of {asked} {limit.unit}, {chip.title} has at most {limit.value}"
+    different = limits.weights_of_a_neuron
+    if different and layer.weights_of_a_neuron > different.value:
+        yield (
+            f"{layer.name}: a neuron has {layer.weights_of_a_neuron} weights that differ, {chip.title} has at most "
+            f"{different.value}"
+        )
     if layer.multiplies_signals:
         yield f"{layer.name}: multiplies two signals (attention), for which {chip.title} has no synapse"
     if layer.changes_with_time:

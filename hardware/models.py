@@ -5,12 +5,16 @@ real chips. Beside each total stand what other sources would make of it, what ea
 chips draw while they wait (static power at a stated latency).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from hardware.anchor import Extrapolation, extrapolated
+from hardware.causes import MEMORY, memory_as_one
 from hardware.chip import Chip
-from hardware.counts import OpCounts
+from hardware.counts import Counts, MeanCounts
 from hardware.energy import PJ_PER_MJ, EnergyBreakdown, price
+from hardware.interval import Interval, drawn_mj
 from hardware.keys import key
 
 
@@ -47,14 +51,22 @@ class EnergyModel:
     mj_per_video: float | None = field(
         metadata=key("energy of all causes that have a figure, all views of a video together", "mJ")
     )
+    holds: str = field(metadata=key("whether the chip holds the network; empty: what is priced is no chip"))
     mj_per_view: float | None = field(metadata=key("the same of one view, as all figures below", "mJ"))
     stand_in_mj: float | None = field(
         metadata=key("of it, operations that the chip has no figure for, priced as synaptic operations", "mJ")
     )
     synapses_alone: bool = field(metadata=key("whether neurons, biases and messages have no figure, and add nothing"))
+    interval: Interval | None = field(
+        metadata=key("between what the total lies if constants and counts are as uncertain as their sources and clips")
+    )
+    weighted_interval: Interval | None = field(metadata=key("the same of weighted layers alone"))
+    extrapolation: Extrapolation | None = field(
+        metadata=key("dynamic energy by a network that was measured on the chip; null where the chip file has none")
+    )
     range_mj: tuple[float, ...] = field(metadata=key("by the lowest and by the highest figures of all sources", "mJ"))
     weighted_layers_mj: float | None = field(
-        metadata=key("synaptic operations and multiply-accumulates alone, what papers report", "mJ")
+        metadata=key("synaptic operations and multiply-accumulates alone, what papers report; no memory is in it", "mJ")
     )
     breakdown: dict[str, float] = field(metadata=key("energy by cause", "mJ"))
     by_layer: dict[str, dict[str, float]] = field(metadata=key("energy by layer and cause", "mJ"))
@@ -67,6 +79,11 @@ class EnergyModel:
     figures: dict[str, str] = field(metadata=key("by cause: the figure and its source"))
     notes: tuple[str, ...] = field(metadata=key("what the total assumes and what it leaves out"))
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether accesses to memories are priced, which are in no figure of weighted layers."""
+        return MEMORY in memory_as_one(self.breakdown)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChipTime:
@@ -77,26 +94,52 @@ class ChipTime:
 
 
 def energy_models(
-    counts_by_layer: Mapping[str, OpCounts],
+    counts_by_layer: Mapping[str, Counts[Any]],
     chips: Iterable[Chip],
     *,
     held: Mapping[str, ChipTime] | None = None,
     views: float = 1,
+    obstacles: Mapping[str, int] | None = None,
+    by_clip: Sequence[Counts[Any]] = (),
 ) -> dict[str, EnergyModel]:
     """Price the counts of every layer on every chip; the cost models by the name of the chip.
 
     A chip without published energy is listed without a number and with the reason. `held` gives, by the name of the
     chip, how many chips a clip keeps and for how long; a chip that it does not name has no static energy. The counts
-    are those of one view, and a video has `views`.
+    are those of one view, and a video has `views`. `obstacles` says, by the name of the chip, how many things of the
+    network it cannot hold; of a chip that it does not name, nobody looked. `by_clip` are the counts of every
+    clip, whose spread goes into the intervals.
     """
-    held = held or {}
-    return {chip.name: _model(counts_by_layer, chip, held.get(chip.name), views) for chip in chips}
+    held, obstacles = held or {}, obstacles or {}
+    return {
+        chip.name: _model(
+            counts_by_layer, chip, held.get(chip.name), views, _holds(chip, obstacles.get(chip.name)), by_clip
+        )
+        for chip in chips
+    }
 
 
-def _model(counts_by_layer: Mapping[str, OpCounts], chip: Chip, held: ChipTime | None, views: float) -> EnergyModel:
+def _holds(chip: Chip, obstacles: int | None) -> str:
+    if chip.no_limits_because:
+        return ""
+    if obstacles is None:
+        return "not checked: does it hold this?"
+    return f"cannot hold it: {obstacles} obstacle{'s' if obstacles > 1 else ''}" if obstacles else "holds it"
+
+
+def _model(
+    counts_by_layer: Mapping[str, Counts[Any]],
+    chip: Chip,
+    held: ChipTime | None,
+    views: float,
+    holds: str,
+    by_clip: Sequence[Counts[Any]],
+) -> EnergyModel:
+    counts = sum(counts_by_layer.values()) or MeanCounts()
     if chip.energy is None:
         return EnergyModel(
             title=chip.title,
+            holds=holds,
             mj_per_video=None,
             mj_per_view=None,
             stand_in_mj=None,
@@ -107,16 +150,23 @@ def _model(counts_by_layer: Mapping[str, OpCounts], chip: Chip, held: ChipTime |
             by_layer={},
             sensitivity=(),
             static=None,
+            interval=None,
+            weighted_interval=None,
+            extrapolation=extrapolated(counts, chip),
             figures={},
             notes=(str(chip.no_energy_because),),
         )
-    total = price(sum(counts_by_layer.values(), OpCounts()), chip)
+    total = price(counts, chip)
     return EnergyModel(
         title=chip.title,
+        holds=holds,
         mj_per_video=views * total.total_mj,
         mj_per_view=total.total_mj,
         stand_in_mj=total.stand_in_mj,
         synapses_alone=total.synapses_alone,
+        interval=Interval.of(drawn_mj(by_clip or [counts], chip)),
+        weighted_interval=Interval.of(drawn_mj(by_clip or [counts], chip, weighted=True)),
+        extrapolation=extrapolated(counts, chip),
         range_mj=total.range_mj,
         weighted_layers_mj=total.weighted_layers_mj,
         breakdown=total.by_cause_mj(),

@@ -15,6 +15,8 @@ from hardware.counts import OpCounts
 from hardware.errors import ChipError
 from hardware.geometry import AttentionGeometry, ConvGeometry, Geometry, IdentityGeometry, PoolGeometry
 
+PRODUCT_BITS = 8  # width of both factors of one product
+
 
 def count_connection(
     messages_TCHW: NDArray[np.generic],
@@ -87,6 +89,19 @@ def count_attention(qkv_TCHW: NDArray[np.generic], heads: int) -> OpCounts:
 def count_neurons(time_steps: int, neurons: int, *, biases: int = 0) -> OpCounts:
     """Count the updates of `neurons` neurons, of which `biases` have a bias, each once per time step."""
     return OpCounts(neuron_updates=time_steps * neurons, bias_adds=time_steps * biases)
+
+
+def count_products(macs: int, message_bits: int) -> OpCounts:
+    """Count the products of 8 x 8 bits that multiply-accumulates of messages of `message_bits` take.
+
+    Weights have 8 bits at most here, so a message is multiplied 8 bits at a time.
+    """
+    return OpCounts(products=macs * -(-message_bits // PRODUCT_BITS))
+
+
+def count_relays(time_steps: int, values: int) -> OpCounts:
+    """Count the sums that a relay of `values` takes up and sends on."""
+    return OpCounts(relay_updates=time_steps * values)
 
 
 def count_gains(time_steps: int, neurons: int) -> OpCounts:

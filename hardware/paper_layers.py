@@ -146,6 +146,7 @@ def _weighted_counts(row: dict[str, str]) -> OpCounts:
     ops = OpCounts(
         synaptic_ops=_whole(row["corrected_AC"]),
         macs=_whole(row["corrected_MAC"]),
+        products=_whole(row["corrected_MAC"]),
         bias_adds=_whole(row["bias_adds_per_video"]),
         weight_bits_read=MEMORY_BITS * (_whole(row["corrected_AC"]) + _whole(row["corrected_MAC"])),
         dense_synaptic_ops=_whole(row["dense_macs_per_video"]) if _whole(row["corrected_AC"]) else 0,

@@ -35,6 +35,7 @@ class LayerResources:
     shape: Shape
     inputs: tuple[Incoming, ...]
     outgoing: int  # connections that leave the layer
+    weights_of_a_neuron: int = 0  # that differ, zero left out: at least, of some neuron
     weight_bits: int = 8  # of the widest weight; all are stored at this width
     state_bits_per_neuron: int = 24
     message_bits: int = 1  # of the widest message that the layer sends; 1: binary spikes

@@ -51,6 +51,7 @@ class Products:
         biases = self.outputs if self.biases else 0
         ops = OpCounts(
             macs=self.macs,
+            products=self.macs,  # both factors have 8 bits at most
             relay_adds=self.adds,
             bias_adds=biases,
             weight_bits_read=self.macs * weight_bits if self.weights else 0,

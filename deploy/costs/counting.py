@@ -17,6 +17,8 @@ from hardware import (
     count_messages,
     count_neurons,
     count_parameter_reads,
+    count_products,
+    count_relays,
     count_state_accesses,
     count_traffic,
 )
@@ -39,6 +41,29 @@ def count_by_step(network: IntNetwork, plan: Plan, signals: Signals) -> dict[str
     }
 
 
+def count_by_clip(network: IntNetwork, plan: Plan, signals: Signals) -> list[OpCounts]:
+    """Operations of all populations and time steps, clip by clip."""
+    clips = len(signals[network.input_name])
+    return [
+        sum((_count_clip(network, plan, name, signals, clip) for name in network.populations), OpCounts())
+        for clip in range(clips)
+    ]
+
+
+def _count_clip(network: IntNetwork, plan: Plan, name: str, signals: Signals, clip: int) -> OpCounts:
+    """One population over all time steps of one clip."""
+    messages, receiver = signals[name][clip], network.receivers.get(name)
+    found = count_messages(messages, binary=network.binary(name))
+    if receiver is None:
+        return found
+    found += _count_receiver(receiver, clips=len(messages))
+    for connection in network.into(name):
+        seen = signals[connection.source][clip][: max(len(messages) - connection.delay, 0)]
+        found += _count_connection(network, plan, connection, seen)
+        found += _count_gain(connection, receiver, clips=len(messages))
+    return found
+
+
 def _count(network: IntNetwork, plan: Plan, name: str, signals: Signals, step: int) -> OpCounts:
     """One population at one time step."""
     messages, receiver = signals[name][:, step], network.receivers.get(name)
@@ -59,6 +84,7 @@ def _count_receiver(receiver: IntReceiver, *, clips: int) -> OpCounts:
     values = int(np.prod(receiver.shape))
     return (
         count_neurons(clips, receiver.neuron_updates)
+        + count_relays(clips, values if receiver.kind == "relay" else 0)
         + count_biases(receiver.stored_bias, receiver.shape, steps=clips)
         + count_state_accesses(reads=clips * values, writes=clips * values, memory_bits=values * STATE_BITS)
     )
@@ -66,12 +92,12 @@ def _count_receiver(receiver: IntReceiver, *, clips: int) -> OpCounts:
 
 def _count_connection(network: IntNetwork, plan: Plan, connection: IntConnection, messages_NCHW: Values) -> OpCounts:
     """What the messages of one frame cause on their way through one connection."""
-    binary = network.binary(connection.source)
-    payload_bits = 0 if binary else network.populations[connection.source].message_bits
+    binary, sent_bits = network.binary(connection.source), network.populations[connection.source].message_bits
+    payload_bits = 0 if binary else sent_bits
     traffic = count_traffic(messages_NCHW, payload_bits=payload_bits, held_steps=plan.lag(connection))
     state_memory_bits = network.size(connection.target) * STATE_BITS
     counted = connection.operation.count(messages_NCHW, binary=binary, state_memory_bits=state_memory_bits)
-    return counted + traffic
+    return counted + count_products(counted.macs, sent_bits) + traffic
 
 
 def _count_gain(connection: IntConnection, target: IntReceiver, *, clips: int) -> OpCounts:

@@ -127,6 +127,7 @@ def _weighted(network: IntNetwork, name: str, counts: Counts, *, times: int) -> 
     ops = OpCounts(
         synaptic_ops=times * counted.synaptic_ops,
         macs=times * counted.macs,
+        products=times * counted.products,
         attention_coincidences=times * counted.attention_coincidences,
         attention_gated_adds=times * counted.attention_gated_adds,
         weight_bits_read=times * counted.weight_bits_read,

@@ -1,11 +1,12 @@
 """What every layer of a deployed network asks of a chip's cores."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from deploy.ir.integer import IntNetwork
+from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.machine import STATE_BITS
+from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.plan import Plan
 from deploy.ir.populations.base import IntReceiver, changes_with_time
 from hardware import Incoming, LayerResources, OpCounts
@@ -24,6 +25,7 @@ def layer_resources(network: IntNetwork, plan: Plan) -> list[LayerResources]:
                     Incoming(source=c.source, geometry=c.operation.geometry, lag=plan.lag(c)) for c in incoming
                 ),
                 outgoing=len(network.out_of(name)),
+                weights_of_a_neuron=most_weights(network.whole_connections, name),
                 weight_bits=max((c.operation.weight_bits for c in incoming), default=0),
                 state_bits_per_neuron=STATE_BITS,
                 message_bits=receiver.message_bits,
@@ -32,6 +34,13 @@ def layer_resources(network: IntNetwork, plan: Plan) -> list[LayerResources]:
             )
         )
     return found
+
+
+def most_weights(connections: Iterable[IntConnection], target: str) -> int:
+    """Weights other than zero that differ at one neuron of a population, the most that one connection brings."""
+    operations = (c.operation for c in connections if c.target == target)
+    kernels = (operation.mantissa for operation in operations if isinstance(operation, IntConvolution))
+    return max((len(np.unique(row[row != 0])) for kernel in kernels for row in kernel), default=0)
 
 
 def channel_groups(receiver: IntReceiver) -> tuple[tuple[int, ...], ...]:

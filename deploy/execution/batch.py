@@ -12,13 +12,14 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.arguments import KEPT_CLIPS
 from deploy.clips.read import load, read_clips
 from deploy.clips.source import ClipSource, Frames, InputFormat
-from deploy.costs.counting import count_by_step, count_operations
+from deploy.costs.counting import count_by_clip, count_by_step, count_operations
 from deploy.exchange.real_numbers import in_real_numbers
 from deploy.execution.backends import INTEGER, Backend, RunOptions, backend_of
 from deploy.execution.simulate import Simulation, Travelled, run_on
-from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
+from deploy.execution.tally import ClipResult, Tally
 from deploy.gates.agreement import agreement, require_equal
 from deploy.ir.integer import IntNetwork
 from deploy.ir.plan import Plan
@@ -42,6 +43,7 @@ class RunSpec:
     backend: str  # of `deploy.execution.backends`
     options: RunOptions = field(default_factory=RunOptions)
     fused: IntNetwork | None = None
+    keep: int = KEPT_CLIPS  # clips of the run whose spikes are kept
 
     def of(self, sources: Sequence[ClipSource]) -> "RunSpec":
         """The same for clips that are all as long as the first, and no longer than the network lasts."""
@@ -96,7 +98,7 @@ def run_batch(
     tally = Tally()
     if read:
         clips = [sources[place] for place in read]
-        kept = sum(taken[place] < KEPT_CLIPS for place in read)
+        kept = sum(taken[place] < spec.keep for place in read)
         tally = _tally(
             spec, clips, np.stack(list(read.values())), first=taken[0], kept=kept, cores=cores, on_steps=on_steps
         )
@@ -134,7 +136,7 @@ def _tally(
     spikes = {name: result.signals[name] for name in layers}
     float_spikes = {name: expected[name].reshape(signal.shape) for name, signal in spikes.items()}
     return Tally(
-        clips=_results(clips, read_out(expected[spec.integer.output], spec.integer.readout), judged, result),
+        clips=_results(spec, clips, read_out(expected[spec.integer.output], spec.integer.readout), judged, result),
         steps=count_by_step(spec.integer, spec.plan, result.signals),
         fused=count_operations(spec.fused, schedule(spec.fused), result.signals) if spec.fused else {},
         layers=agreement(float_spikes, spikes, names=layers),
@@ -176,8 +178,13 @@ def _first_clip_by_layer(
 
 
 def _results(
-    clips: Sequence[ClipSource], float_logits: NDArray[np.float64], judged: Simulation, result: Simulation
+    spec: RunSpec,
+    clips: Sequence[ClipSource],
+    float_logits: NDArray[np.float64],
+    judged: Simulation,
+    result: Simulation,
 ) -> list[ClipResult]:
+    counts = count_by_clip(spec.integer, spec.plan, result.signals)
     return [
         ClipResult(
             source=source,
@@ -185,6 +192,7 @@ def _results(
             integer_logits=judged.logits[i],
             logits=result.logits[i],
             seconds=result.run_s / len(clips),
+            counts=counts[i],
         )
         for i, source in enumerate(clips)
     ]

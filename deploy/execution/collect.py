@@ -9,7 +9,7 @@ from deploy.clips.read import LeftOut
 from deploy.clips.source import ClipSource
 from deploy.execution.batch import BatchResult, RunSpec, kept_again, run_batch
 from deploy.execution.resume import ResultFolder
-from deploy.execution.tally import KEPT_CLIPS, Tally
+from deploy.execution.tally import Tally
 from svformer.common.errors import InputError, UserFacingError
 
 Results = Generator[BatchResult, None, None]
@@ -130,9 +130,11 @@ class _Progress:
         one that cannot be read.
         """
         parts = sorted(self.parts, key=lambda part: part.first)
-        total = sum((part.tally for part in parts), Tally()).ordered([place for part in parts for place in part.places])
-        kept = sum(place < KEPT_CLIPS for part in parts for place in part.places)
-        if missing := total.clips[kept:KEPT_CLIPS]:
+        total = sum((part.tally for part in parts), Tally()).ordered(
+            [place for part in parts for place in part.places], spec.keep
+        )
+        kept = sum(place < spec.keep for part in parts for place in part.places)
+        if missing := total.clips[kept : spec.keep]:
             total = sum((kept_again(spec, clip.source) for clip in missing), total)
         return total
 

@@ -70,6 +70,7 @@ def of_spec(spec: RunSpec) -> str:
             spec.wanted,
             spec.backend,
             spec.options.blocks,
+            spec.keep,
         ]
     )
 

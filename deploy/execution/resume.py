@@ -29,7 +29,7 @@ from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
 from svformer.common.terminal import counted
 
-FORMAT = "svformer-part/3"
+FORMAT = "svformer-part/4"
 FOLDER = "parts"  # in the out folder
 OPS = [field.name for field in dataclasses.fields(OpCounts)]
 PLAIN = ("float_spikes", "build_s", "run_s", "peak_rss_mb", "time_steps", "clipped_inputs", "inputs", "saturated")
@@ -50,6 +50,7 @@ def encode(part: BatchResult, mark: str = "") -> bytes:
         "places": part.places,
         "left_out": list(part.left_out.items()),
         "seconds": [clip.seconds for clip in tally.clips],
+        "counts": [[getattr(clip.counts, op) for op in OPS] for clip in tally.clips],
         "ops": OPS,
         "steps": {name: [[getattr(s, op) for op in OPS] for s in steps] for name, steps in tally.steps.items()},
         "layers": {name: dataclasses.asdict(found) for name, found in tally.layers.items()},
@@ -90,11 +91,16 @@ def decode(content: bytes, sources: Sequence[ClipSource]) -> tuple[BatchResult, 
 
 
 def _tally(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]) -> Tally:
-    rows = zip(values["places"], values["seconds"], *(arrays[name] for name in LOGITS), strict=True)
+    rows = zip(values["places"], values["seconds"], values["counts"], *(arrays[name] for name in LOGITS), strict=True)
     return Tally(
         clips=[
-            ClipResult(source=sources[place], seconds=seconds, **dict(zip(LOGITS, logits, strict=True)))
-            for place, seconds, *logits in rows
+            ClipResult(
+                source=sources[place],
+                seconds=seconds,
+                counts=OpCounts(**dict(zip(OPS, counts, strict=True))),
+                **dict(zip(LOGITS, logits, strict=True)),
+            )
+            for place, seconds, counts, *logits in rows
         ],
         steps={
             name: [OpCounts(**dict(zip(OPS, step, strict=True))) for step in steps]

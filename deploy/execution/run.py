@@ -7,6 +7,7 @@ the one before (`deploy.execution.batch`), here or on workers; what a batch leav
 
 from collections.abc import Callable, Sequence
 
+from deploy.arguments import KEPT_CLIPS
 from deploy.clips.source import ClipSource, check_fits
 from deploy.execution.backends import RunOptions, backend_of
 from deploy.execution.batch import BATCH, RunSpec
@@ -20,7 +21,7 @@ from deploy.execution.memory import (
     require_memory,
 )
 from deploy.execution.resume import ResultFolder
-from deploy.execution.tally import KEPT_CLIPS, Tally
+from deploy.execution.tally import Tally
 from deploy.ir.integer import IntNetwork
 from svformer.common.errors import InputError
 from svformer.common.terminal import size
@@ -35,10 +36,11 @@ def run(
     runner: Runner | None = None,
     results: ResultFolder | None = None,
     largest_batch: int = BATCH,
+    keep: int = KEPT_CLIPS,
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> Tally:
     """Run clips, as many at the same time as there is memory for, at most `largest_batch`; `on_clips` is called with
-    how many are done.
+    how many are done. The spikes of the first `keep` clips are kept.
 
     `runner` says where (default: in this process); what comes out depends on it in its times alone. What finished
     batches leave is kept in `results`, as long as there is more than one of them, and what lies there is not run again.
@@ -53,6 +55,7 @@ def run(
         backend=backend,
         options=options or RunOptions(),
         fused=deployment.fused if deployment.form == "chip" else None,
+        keep=keep,
     )
     for source in sources:
         check_fits(source, spec.wanted)
@@ -65,6 +68,7 @@ def run(
         workers=runner.workers,
         largest=largest_batch,
         available=runner.available_bytes,
+        keep=keep,
     )
     return collect(spec, sources, size=at_once, runner=runner, results=results, on_clips=on_clips)
 
@@ -78,6 +82,7 @@ def batch_size(
     workers: int = 1,
     largest: int = BATCH,
     available: int | None = None,
+    keep: int = KEPT_CLIPS,
 ) -> int:
     """Clips that stream through all executions at a time; they are independent, so results do not depend on it.
 
@@ -85,7 +90,7 @@ def batch_size(
     clips.
     """
     messages = MemoryNeed(
-        fixed=min(clips, KEPT_CLIPS) * message_bytes(network), per_clip=message_bytes(network)
+        fixed=min(clips, keep) * message_bytes(network), per_clip=message_bytes(network)
     )  # those for spikes.h5, and those of the integer interpreter while the backend runs
     by_layer = (options or RunOptions()).by_layer(network)  # the most processes that a run has, for its first clip
     need = float_need(network) + messages + backend_of(backend).need(network, by_layer)

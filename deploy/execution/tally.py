@@ -13,8 +13,6 @@ from deploy.execution.simulate import Travelled
 from deploy.gates.agreement import Agreement
 from hardware import OpCounts
 
-KEPT_CLIPS = 8  # clips whose spikes are kept for spikes.h5
-
 Value = TypeVar("Value")
 Signals = dict[str, NDArray[Any]]
 
@@ -28,6 +26,7 @@ class ClipResult:
     integer_logits: NDArray[np.float64]
     logits: NDArray[np.float64]  # of the backend that was asked for
     seconds: float  # share of the batch's run
+    counts: OpCounts  # of all populations and time steps
 
 
 @dataclass(kw_only=True)
@@ -63,6 +62,11 @@ class Tally:
         return sum(clip.source.frames or longest for clip in self.clips)
 
     @property
+    def kept_clips(self) -> int:
+        """Clips whose spikes are kept."""
+        return len(next(iter(self.kept.values()), ()))
+
+    @property
     def bit_exact(self) -> bool | None:
         return None if self.lava is None else self.lava.different == 0
 
@@ -87,11 +91,11 @@ class Tally:
             saturated=self.saturated + other.saturated,
         )
 
-    def ordered(self, places: Sequence[int]) -> "Tally":
-        """The same with clips that are at these places of a list in its order; the first of that list are kept."""
+    def ordered(self, places: Sequence[int], keep: int) -> "Tally":
+        """The same with clips that are at these places of a list in its order; its first `keep` are kept."""
         order = sorted(range(len(places)), key=places.__getitem__)
-        kept = sorted(place for place in places if place < KEPT_CLIPS)
-        was_kept = [place for place in places if place < KEPT_CLIPS]
+        kept = sorted(place for place in places if place < keep)
+        was_kept = [place for place in places if place < keep]
         rows = [was_kept.index(place) for place in kept]
         return replace(
             self,

@@ -14,6 +14,8 @@ from hardware import (
     OpCounts,
     count_accesses,
     count_parameter_reads,
+    count_products,
+    count_relays,
     count_state_accesses,
 )
 from hardware.geometry import Geometry, LinearGeometry
@@ -40,6 +42,7 @@ def count_row(geometry: LinearGeometry, *, messages: float, binary: bool, weight
         deliveries=delivered,
         traffic_bits=delivered * ((geometry.inputs - 1).bit_length() + (0 if binary else GRADED_BITS)),
     )
+    ops += count_products(ops.macs, GRADED_BITS)
     return ops + count_accesses(
         ops,
         weight_memory_bits=kernel_bits(geometry, weight_bits=weight_bits),
@@ -51,7 +54,8 @@ def count_relay(shape: Shape, *, steps: int, sent: int | None = None) -> OpCount
     """What a relay does by itself: sums taken up and cleared, and `sent` messages (default: every sum)."""
     values = int(np.prod(shape))
     sums = count_state_accesses(reads=steps * values, writes=steps * values, memory_bits=values * STATE_BITS)
-    return sums + OpCounts(graded_messages=steps * values if sent is None else sent)
+    updates = count_relays(steps, values)
+    return sums + updates + OpCounts(graded_messages=steps * values if sent is None else sent)
 
 
 def count_biases(bias: Values, shape: Shape, *, steps: int) -> OpCounts:

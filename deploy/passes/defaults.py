@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-DEFAULT_MERGE = "cmos45_fp32"  # the convention of SNN papers
+DEFAULT_MERGE = "loihi1"  # Loihi 2, which is simulated, has no published energy of an operation
 Step = Literal["read", "rate", "lower", "calibrate", "quantize", "prove", "compare", "form", "schedule"]
 STEP_NAMES: tuple[Step, ...] = get_args(Step)  # of `deploy.pipeline.STEPS`, in order
 Form = Literal["fused", "chip"]  # "chip": of what a Loihi 2 holds (`deploy.passes.chip_form`)

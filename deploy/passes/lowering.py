@@ -128,7 +128,7 @@ def lowering_steps(
     """The network as read, then after every pass; raises `InputError` for what cannot be mapped exactly.
 
     `frames` (T) and `dt_s` default to the graph's metadata; the other arguments are those of `LoweringOptions`, with
-    the convention of SNN papers for `merge`.
+    Loihi 1 for `merge`.
     """
     chosen = read_merge(DEFAULT_MERGE) if merge is None else merge
     options = LoweringOptions(merge=chosen, rates=rates, weight_bits=weight_bits, fine_layers=fine_layers)

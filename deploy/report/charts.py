@@ -26,7 +26,7 @@ from svformer.pictures.plot import SMALL, new_axes
 
 UJ_PER_MJ = 1e3
 COUNTED = {  # parts of the ledger that are operations, by the rule that counts them
-    rule.part: rule for rule in RULES if not rule.memory and rule.figure != "spike"
+    rule.part: rule for rule in RULES if not (rule.memory or rule.drawn_with or rule.figure == "spike")
 }
 ROUNDED_FROM_UJ = 100.0  # labels of larger energies have no decimals
 HELD_BACK = 0.45  # opacity of relays that hold messages back

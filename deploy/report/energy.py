@@ -11,13 +11,23 @@ from deploy.execution.tally import Tally
 from deploy.ir.model import is_svformer
 from deploy.ir.network import Network as FloatNetwork
 from deploy.passes.schedule import schedule
-from deploy.report.keys.energy import AtPaperGeometry, BillEntry, BreakEven, EnergySummary, PaperComparison
+from deploy.report.keys.energy import (
+    AtPaperGeometry,
+    BillEntry,
+    BreakEven,
+    EnergySummary,
+    HopEnergy,
+    PaperComparison,
+)
+from deploy.report.keys.network import FittedChip
 from hardware import (
     Chip,
     ChipError,
     ChipTime,
     ConvGeometry,
+    MeanCounts,
     OpCounts,
+    Traffic,
     cost_lines,
     energy_models,
     fit,
@@ -27,21 +37,32 @@ from hardware import (
     synapse_use,
 )
 from hardware.break_even import judged
+from hardware.energy import PJ_PER_MJ
 from hardware.resources import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
 
+Span = tuple[float, float]  # lowest and highest figure
 VIEWS = 15  # views of a video by which the paper states its best accuracy
 
 
-def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> EnergySummary:
-    """Energy of the mean clip on every chip, beside the paper's figure."""
+def energy(
+    deployment: Deployment, tally: Tally, chips: Sequence[Chip], *, fits: Mapping[str, FittedChip] | None = None
+) -> EnergySummary:
+    """Energy of the mean clip on every chip, beside the paper's figure; `fits`: placements, where they are known."""
     clips = len(tally.clips)
     counts = tally.counts
-    by_layer = {name: found.mean(clips).rounded() for name, found in counts.items()}
-    total = sum(counts.values(), OpCounts()).mean(clips).rounded()
+    by_layer = {name: found.mean(clips) for name, found in counts.items()}
+    total = sum(counts.values(), OpCounts()).mean(clips)
     steps = tally.frames(deployment.plan.frames) / clips
     views = clips / len({result.source.path for result in tally.clips})
-    models = energy_models(by_layer, chips, held=chip_times(deployment, chips, steps), views=views)
+    models = energy_models(
+        by_layer,
+        chips,
+        held=chip_times(deployment, chips, steps),
+        views=views,
+        obstacles={chip.name: _obstacles(deployment, chip) for chip in chips if chip.limits is not None},
+        by_clip=[result.counts for result in tally.clips],
+    )
     before = deployment.unmerged
     weighted_mj = models[CONVENTION].weighted_layers_mj
     assert weighted_mj is not None  # this chip file has prices
@@ -51,14 +72,42 @@ def energy(deployment: Deployment, tally: Tally, chips: Sequence[Chip]) -> Energ
         paper_mj_per_video=paper_ledger.PAPER_MJ_PER_VIDEO,
         ratio_to_paper=views * weighted_mj / paper_ledger.PAPER_MJ_PER_VIDEO,
         geometry_difference=_geometry_difference(deployment, before),
-        paper=_beside_the_paper(deployment, tally, total, weighted_mj),
-        break_even=_break_even(total, steps, chips),
-        bill=tuple(map(_entry, _bill(deployment, tally, by_layer))),
+        paper=_beside_the_paper(deployment, tally, total.rounded(), weighted_mj),
+        break_even=_break_even(total.rounded(), steps, chips),
+        hops=_hops(total, chips, fits or {}),
+        bill=tuple(map(_entry, _bill(deployment, tally))),
     )
 
 
-def _bill(deployment: Deployment, tally: Tally, by_layer: Mapping[str, OpCounts]) -> list[Overhead]:
-    """What deployment adds to the fused network, and what the chip form adds to that."""
+def _hops(total: MeanCounts, chips: Sequence[Chip], fits: Mapping[str, FittedChip]) -> dict[str, HopEnergy]:
+    """Copies and hops of messages on every chip that has figures for them and a placement."""
+    found = {}
+    for chip in chips:
+        figures = chip.energy and (chip.energy.spike, chip.energy.hop_east_west, chip.energy.hop_north_south)
+        placement = fits[chip.name].placement if chip.name in fits else None
+        if figures and all(figures) and placement and placement.traffic:
+            found[chip.name] = _hop_energy(total, placement.traffic, *(f.range_pj for f in figures if f))
+    return found
+
+
+def _hop_energy(total: MeanCounts, sent: Traffic, spike_pj: Span, east_pj: Span, north_pj: Span) -> HopEnergy:
+    copies = sent.sent - total.spikes - total.graded_messages
+    lowest, highest = min(east_pj[0], north_pj[0]), max(east_pj[1], north_pj[1])
+    return HopEnergy(
+        copies=copies,
+        hops=sent.hops,
+        low_mj=(copies * spike_pj[0] + sent.hops * lowest) / PJ_PER_MJ,
+        high_mj=(copies * spike_pj[1] + sent.hops * highest) / PJ_PER_MJ,
+    )
+
+
+def _obstacles(deployment: Deployment, chip: Chip) -> int:
+    return len(fit(deployment.resources, chip).obstacles)
+
+
+def _bill(deployment: Deployment, tally: Tally) -> list[Overhead]:
+    """What deployment adds to the fused network, and what the chip form adds to that; whole operations of a layer."""
+    by_layer = {name: found.mean(len(tally.clips)).rounded() for name, found in tally.counts.items()}
     if deployment.form == "fused":
         return overheads(deployment.fused, deployment.unmerged, deployment.plan, by_layer)
     fused = {name: found.mean(len(tally.clips)).rounded() for name, found in tally.fused.items()}

@@ -18,6 +18,7 @@ def markdown(report: Report) -> str:
         _what_ran(report),
         _table(("operation", "per clip"), ((row.label, row.per_clip) for row in rows.counts(report.totals))),
         _models(report),
+        *_forms(report),
         *(_beside_the_paper(report) if report.is_svformer else ()),
         *_bill(report),
         *_break_even(report),
@@ -36,9 +37,23 @@ def _what_ran(report: Report) -> str:
 
 
 def _models(report: Report) -> str:
-    heads = ("cost model", "weighted layers", "all that has a figure", "by all sources", "with static power")
+    heads = (
+        *("cost model", "weighted layers", "all that has a figure", "90 % of draws", "by all sources"),
+        *("with static power", "remarks"),
+    )
     models = rows.models(report.energy)
-    return _table(heads, ((row.title, row.weighted, row.everything, row.others, row.with_static) for row in models))
+    cells = (
+        (row.title, row.weighted, row.everything, row.between, row.others, row.with_static, row.remarks)
+        for row in models
+    )
+    return "\n\n".join([_table(heads, cells), *(f"{line}." for line in rows.hops(report.energy))])
+
+
+def _forms(report: Report) -> Iterable[str]:
+    """What a clip costs in every form of its convolutions in a row."""
+    forms = rows.forms(report.energy)
+    if forms.rows:
+        yield _table(forms.heads, forms.rows)
 
 
 def _beside_the_paper(report: Report) -> Iterable[str]:

@@ -78,9 +78,11 @@ def record(
     """
     clips, counts = len(tally.clips), tally.counts
     readout = readout_layers(deployment.integer)
+    known = estimate(deployment, chips=chips, sent=messages_sent(tally.steps, clips))
     return Report(
-        **vars(estimate(deployment, chips=chips, sent=messages_sent(tally.steps, clips))),
+        **vars(known),
         backend=backend,
+        kept_clips=tally.kept_clips,
         clips=tuple(_clip(clip, deployment) for clip in tally.clips),
         accuracy=_accuracy(deployment, tally),
         parity=_parity(tally),
@@ -88,7 +90,7 @@ def record(
         totals=sum(counts.values(), OpCounts()).mean(clips),
         readout=sum((counts[name] for name in readout), OpCounts()).mean(clips),
         by_step={name: _by_step(steps, clips) for name, steps in tally.steps.items()},
-        energy=energy(_of_mean_length(deployment, tally), tally, _all_chips(chips)),
+        energy=energy(_of_mean_length(deployment, tally), tally, _all_chips(chips), fits=known.fit),
         timing=Timing(
             build_s=tally.build_s,
             run_s=tally.run_s,
@@ -123,6 +125,7 @@ def _clip(clip: ClipResult, deployment: Deployment) -> ClipSummary:
         float_prediction=_name(int(clip.float_logits.argmax()), deployment.classes),
         steps=clip.source.frames or deployment.plan.frames,
         seconds=clip.seconds,
+        counts={name: count for name, count in vars(clip.counts).items() if count},
     )
 
 

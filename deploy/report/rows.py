@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from deploy.costs.overheads import CHAINS
 from deploy.report import typeset
 from deploy.report.keys.energy import AtPaperGeometry, BillEntry, EnergySummary
 from deploy.report.keys.network import FittedChip
@@ -42,8 +43,10 @@ class ModelTexts:
     model: EnergyModel
     weighted: str
     everything: str
+    between: str  # the interval of it
     others: str
     with_static: str
+    remarks: str  # what the total must not be read without
 
     @property
     def title(self) -> str:
@@ -57,23 +60,41 @@ def models(energy: EnergySummary, write: Write = typeset.energy) -> list[ModelTe
 
 def _model(model: EnergyModel, write: Write) -> ModelTexts:
     if model.mj_per_view is None:
-        return ModelTexts(model=model, weighted="no published energy", everything="", others="", with_static="")
+        return _unpriced(model, write)
     low, high = model.range_mj
+    assert model.interval is not None  # what is priced has one
     return ModelTexts(
         model=model,
-        weighted=write(model.weighted_layers_mj),
-        everything=f"{write(model.mj_per_view)}{_marks(model)}",
+        weighted=f"{write(model.weighted_layers_mj)}{' (no memory)' if model.has_memory else ''}",
+        everything=write(model.mj_per_view),
+        between=f"{write(model.interval.low_mj)} to {write(model.interval.high_mj)}",
         others="" if low == high else f"{write(low)} to {write(high)}",
         with_static=_with_static(model.static),
+        remarks=_remarks(model),
     )
 
 
-def _marks(model: EnergyModel) -> str:
+def _unpriced(model: EnergyModel, write: Write) -> ModelTexts:
+    """A chip without an energy of operations; a network that was measured there gives a scale."""
+    found = model.extrapolation
+    return ModelTexts(
+        model=model,
+        weighted="no published energy",
+        everything="",
+        between=" to ".join(map(write, found.range_mj)) if found else "",
+        others="",
+        with_static="",
+        remarks="extrapolated from another network that was measured there" if found else "",
+    )
+
+
+def _remarks(model: EnergyModel) -> str:
     """What a total must not be read without."""
     share = (model.stand_in_mj or 0.0) / model.mj_per_view if model.mj_per_view else 0.0
     found = [f"{100 * share:.0f} % stand-in"] if share >= WORTH_SAYING else []
     found += ["synapses alone"] if model.synapses_alone else []
-    return f" ({', '.join(found)})" if found else ""
+    found += [model.holds] if model.holds not in ("", "holds it") else []
+    return ", ".join(found)
 
 
 def _with_static(static: StaticEnergy | None) -> str:
@@ -170,6 +191,39 @@ class BillTexts:
 def bill(energy: EnergySummary, write: Write = typeset.energy) -> list[BillTexts]:
     """What conventions leave out, and what could be deployed instead. `write` makes text of millijoule."""
     return [_bill_entry(entry, write) for entry in energy.bill]
+
+
+def forms(energy: EnergySummary, write: Write = typeset.energy) -> Grid:
+    """What a clip would cost in every form of its convolutions in a row; no rows where it has only one."""
+    entries = [entry for entry in energy.bill if entry.item == CHAINS]
+    deployed = next((entry for entry in entries if entry.deployed), None)
+    if deployed is None:
+        return Grid(heads=(), rows=())
+    return Grid(
+        heads=("form of convolutions in a row (--merge)", *bill_chips(energy)),
+        rows=tuple(
+            (
+                f"{entry.choice}{' (deployed)' if entry.deployed else ''}",
+                *(write(_with_form(energy, chip, entry, deployed)) for chip in entry.mj),
+            )
+            for entry in entries
+        ),
+    )
+
+
+def _with_form(energy: EnergySummary, chip: str, form: BillEntry, deployed: BillEntry) -> float:
+    """The total on a chip with another form in the place of the one that was deployed."""
+    total = energy.models[chip].mj_per_view or 0.0
+    return total + (form.mj[chip] or 0.0) - (deployed.mj[chip] or 0.0)
+
+
+def hops(energy: EnergySummary, write: Write = typeset.energy) -> list[str]:
+    """Sentences about messages that go to several cores, and far."""
+    return [
+        f"{energy.models[chip].title}: by its placement {found.copies:,.0f} more copies of messages and "
+        f"{found.hops:,.0f} hops, {write(found.low_mj)} to {write(found.high_mj)} that is not in the total"
+        for chip, found in energy.hops.items()
+    ]
 
 
 def bill_chips(energy: EnergySummary) -> Cells:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from deploy.costs.overheads import CHAINS
 from deploy.gates.predictions import ENOUGH
 from deploy.gates.remedies import remedies
 from deploy.report import rows, typeset
@@ -50,12 +49,16 @@ def print_summary(report: Report, console: Console) -> None:
     _print_accuracy(report, console)
     _print_parity(report, console)
     console.print(_energy(report))
+    for line in rows.hops(report.energy, _millijoule(3)):
+        console.print(line)
     if report.is_svformer:
         _print_beside_the_paper(report, console)
     _print_forms(report, console)
     _print_break_even(report, console)
     _print_fit(report, console)
-    timing = report.timing
+    clips, timing = len(report.clips), report.timing
+    if report.kept_clips < clips:
+        console.print(f"spikes.h5 holds the first {report.kept_clips} of {clips} clips (--keep-clips all)")
     console.print(
         f"{duration(timing.seconds_per_clip)} a clip on {report.backend}, built in "
         f"{duration(timing.build_s)}, at most {size(1e6 * timing.peak_rss_mb)} a process"
@@ -126,9 +129,11 @@ def _energy(report: Report) -> Table:
         f"Energy of a clip: {totals.synaptic_ops:,.0f} synaptic operations, {totals.macs:,.0f} MACs "
         f"of graded messages, {totals.neuron_updates:,.0f} neuron updates"
     )
-    table = Table("chip", "weighted layers, mJ", "all that has a figure, mJ", title=title)
+    heads = ("chip", "weighted layers, mJ", "all that has a figure, mJ", "90 % of draws, mJ", "remarks")
+    table = Table(*heads, title=title)
     for row in rows.models(report.energy, _millijoule(4)):
-        table.add_row(row.title, row.weighted, row.everything)
+        between = " to ".join(f"{float(mj):.2g}" for mj in row.between.split(" to ") if mj)
+        table.add_row(row.title, row.weighted, row.everything, between, row.remarks)
     return table
 
 
@@ -144,14 +149,13 @@ def _print_beside_the_paper(report: Report, console: Console) -> None:
 
 
 def _print_forms(report: Report, console: Console) -> None:
-    """What convolutions in a row cost as they were deployed, and as they could be (--merge)."""
-    forms = [entry for entry in rows.bill(report.energy, _millijoule(3)) if entry.item == CHAINS]
-    if not forms:
+    """What a clip costs with convolutions in a row as they were deployed, and as they could be (--merge)."""
+    forms = rows.forms(report.energy, _millijoule(3))
+    if not forms.rows:
         return
-    table = Table("form", *rows.bill_chips(report.energy), title=f"{CHAINS.capitalize()}, mJ (--merge)")
-    for entry in forms:
-        choice = f"{entry.choice}{' (deployed)' if entry.deployed else ''}"
-        table.add_row(choice, *entry.energies)
+    table = Table(*forms.heads, title="All of a clip, in every form, mJ")
+    for row in forms.rows:
+        table.add_row(*row)
     console.print(table)
 
 

@@ -7,7 +7,7 @@ import pytest
 from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.preparation import read_chips
 from hardware import Chip, ChipError, load_chip, shipped_chips
-from hardware.shown import CONVENTION, SHOWN, Place, shown_in
+from hardware.shown import SHOWN, SPIKING_CHIP, Place, shown_in
 from svformer.common.errors import InputError
 
 GOOD = """
@@ -43,8 +43,9 @@ def test_shipped_chips():
     [
         ("cmos45_fp32", "synaptic_op", 0.9),
         ("cmos45_fp32", "multiply_accumulate", 3.7 + 0.9),
-        ("cmos45_int8", "synaptic_op", 0.03),
-        ("cmos45_int8", "multiply_accumulate", 0.2 + 0.03),
+        ("cmos45_int8", "synaptic_op", 0.1),  # into a sum of 24 bits (audit, M4)
+        ("cmos45_int8", "multiply_accumulate", 0.1),
+        ("cmos45_int8", "product", 0.2),
         ("loihi1", "synaptic_op", 23.6),
         ("loihi1", "neuron_update", 81),
         ("loihi1", "spike", 1.7),
@@ -71,6 +72,9 @@ def test_published_energies(chip, op, pj):
         ("truenorth", "synaptic_op", 2.3, 26),  # marginal; all in
         ("spinnaker2", "synaptic_op", 10, 450),  # the chip; its 28 nm prototype
         ("odin", "synaptic_op", 12.7, 12.7),
+        ("cmos45_int8", "synaptic_op", 0.03, 0.1),
+        ("cmos45_lemaire", "memory_access", 10, 13.2),  # Horowitz's 8 KB (audit, M6)
+        ("cmos45_lemaire", "parameter_access", 1.25, 13.2),  # the same, shared by the 8 weights of a word
     ],
 )
 def test_where_sources_disagree(chip, op, low, high):
@@ -126,7 +130,8 @@ def test_loihi2_has_no_invented_energy():
 
 def test_provenance_names_everything():
     assert load_chip("truenorth").energy.synaptic_op.provenance == (
-        "26 pJ, measured: Merolla et al., Science 345 (2014, 28 nm); everything the chip draws per synaptic event"
+        "26 pJ, measured: Merolla et al., Science 345 (2014, 28 nm); everything the chip draws per synaptic event at "
+        "one operating point (real time, 20 Hz); other counts scale it wrongly"
     )
 
 
@@ -243,6 +248,6 @@ def test_chips_that_are_shown_exist_and_can_do_what_they_are_shown_for():
         assert load_chip(name).energy.multiply_accumulate is not None
 
 
-def test_commands_merge_by_the_convention():
-    """`deploy.arguments` imports nothing that takes long, so it repeats the name."""
-    assert DEFAULT_MERGE == CONVENTION
+def test_commands_merge_by_the_chip_that_runs_are_about():
+    """Not by the figure that papers report (audit, M1)."""
+    assert DEFAULT_MERGE == SPIKING_CHIP

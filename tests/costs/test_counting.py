@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import ints
 import random_networks
-from deploy.costs.counting import count_by_step, count_operations, expected_operations, readout_layers
+from deploy.costs.counting import count_by_clip, count_by_step, count_operations, expected_operations, readout_layers
 from deploy.costs.resources import layer_resources
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.kernels import kernel_of
@@ -56,6 +56,7 @@ def test_two_layers_by_hand(two_layers: IntNetwork) -> None:
     assert found["in"] == OpCounts(graded_messages=2)
     assert found["hidden"] == OpCounts(
         macs=2 * 3,  # each non-zero pixel reaches three neurons
+        products=6 * 3,  # messages of 24 bits take three products of 8 x 8
         weight_bits_read=2 * 3 * 4,  # -1 to 5: four bits
         parameter_reads=6 + 2,  # a weight for each MAC, and two biases
         parameter_reach=6 * (12 * 4) + 2 * (3 * 13),  # 12 weights of 4 bits, 3 biases of 13
@@ -82,6 +83,7 @@ def test_two_layers_by_hand(two_layers: IntNetwork) -> None:
         dense_macs=2 * 6,
         padded_macs=2 * 6,
         graded_messages=2,
+        relay_updates=2 * 2,
         deliveries=3,
         traffic_bits=3 * 2,  # address of one of 3 neurons
     )
@@ -107,6 +109,9 @@ def test_time_steps_add_up_to_the_clip_and_static_counts_explain_theirs(case: tu
     network, frames = case
     signals = run_integer(network, frames)
     steps, whole = (count(network, schedule(network), signals) for count in (count_by_step, count_operations))
+    by_clip = count_by_clip(network, schedule(network), signals)
+    assert len(by_clip) == len(frames)
+    assert sum(by_clip, OpCounts()) == sum(whole.values(), OpCounts())
     assert {len(found) for found in steps.values()} == {network.frames}
     for name, population in network.populations.items():
         counted = sum(steps[name], OpCounts())
@@ -243,6 +248,7 @@ def test_attention_and_relays_by_hand() -> None:
     )
     assert found["ones"] == OpCounts(
         graded_messages=4,
+        relay_updates=2 * 2,  # two sums, two time steps
         bias_adds=2 * 2,
         parameter_reads=4,
         parameter_reach=4 * 13,  # one bias for all
@@ -256,6 +262,7 @@ def test_attention_and_relays_by_hand() -> None:
         attention_gated_adds_nonzero=2,
         dense_attention_ops=2 * (2 * 2),  # two products of 2 tokens x 1 x 1, two time steps
         relay_adds=2 * 2,
+        relay_updates=2 * 2,
         state_reads=(1 + 2) + 2 + 4 + 2 * 2,  # K^T V twice, sums of both sources, and of each token at each step
         state_writes=1 + 2 + 4 + 2 * 2,
         state_reach=(3 + 1) * (1 * 24) + 2 * (2 + 4 + 4) * (2 * 24),

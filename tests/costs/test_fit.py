@@ -56,7 +56,7 @@ def test_loihi_1_by_hand():
     assert layer.cores_by_limit == {"neurons": 8, "fan_in_axons": 1, "fan_out_axons": 4, "synapse_memory": 1}
     assert (layer.cores, layer.binding, result.chips) == (8, "neurons", 1)
     assert result.obstacles == ()
-    assert result.unchecked == ("neuron_groups", "core_memory", "delay")
+    assert result.unchecked == ("neuron_groups", "core_memory", "weights_of_a_neuron", "delay")
 
 
 def test_loihi_2_by_hand():
@@ -69,7 +69,7 @@ def test_loihi_2_by_hand():
         "synapse_memory": 1,
         "core_memory": 1,
     }
-    assert set(result.unchecked) == {"fan_out_axons", "weight_bits"}
+    assert set(result.unchecked) == {"fan_out_axons", "weight_bits", "weights_of_a_neuron"}
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_every_limit_that_can_bind_has_a_remedy(chip):
 
 
 def test_refusals():
-    with pytest.raises(ChipError, match="TrueNorth has no limits"):
-        fit([NEED], load_chip("truenorth"))
+    with pytest.raises(ChipError, match="Tianjic has no limits"):
+        fit([NEED], load_chip("tianjic"))
     with pytest.raises(ChipError, match="no layers"):
         fit([], LOIHI_1)

@@ -213,8 +213,8 @@ def test_cores_beyond_a_chip_lie_on_the_next():
 
 
 def test_refusals():
-    with pytest.raises(ChipError, match="TrueNorth has no limits"):
-        place([layer("a", (1, 1, 1))], load_chip("truenorth"))
+    with pytest.raises(ChipError, match="Tianjic has no limits"):
+        place([layer("a", (1, 1, 1))], load_chip("tianjic"))
     with pytest.raises(ChipError, match="no layers"):
         place([], LOIHI_1)
 

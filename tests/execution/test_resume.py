@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from deploy import run_lava
+from deploy.arguments import KEPT_CLIPS
 from deploy.clips.source import ClipSource
 from deploy.errors import SimulatorError
 from deploy.execution.backends import RunOptions
@@ -20,7 +21,7 @@ from deploy.execution.deployment import Deployment
 from deploy.execution.fingerprint import fingerprint, of_clips, of_spec
 from deploy.execution.resume import ResultFolder, decode, encode
 from deploy.execution.run import run
-from deploy.execution.tally import KEPT_CLIPS, ClipResult, Tally
+from deploy.execution.tally import ClipResult, Tally
 from deploy.ir.populations.lif import IntLif
 from hardware import OpCounts
 from processes import HANG_S, run_python

@@ -53,6 +53,7 @@ class Report(Estimate):
     """A run: what was known before it, and what it found. Counts and energies are those of the mean clip."""
 
     backend: str = field(metadata=key("what the deployed network ran on: lava or integer"))
+    kept_clips: int = field(metadata=key("clips, the first ones, whose spikes are in spikes.h5 (`--keep-clips`)"))
     clips: tuple[ClipSummary, ...] = field(metadata=key("every clip, in order"))
     accuracy: AccuracySummary = field(metadata=key("share of right videos"))
     parity: Parity = field(metadata=key("how the executions agree"))

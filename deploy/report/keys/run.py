@@ -20,6 +20,9 @@ class ClipSummary:
     float_prediction: str = field(metadata=key("the same of the float network"))
     steps: int = field(metadata=key("time steps of the clip"))
     seconds: float = field(metadata=key("its share of the run of its batch", "s"))
+    counts: dict[str, int] = field(
+        metadata=key("by kind of operation: how many, all populations and time steps, zeros left out", "operations")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
