@@ -49,7 +49,7 @@ def print_summary(report: Report, console: Console) -> None:
     _print_accuracy(report, console)
     _print_parity(report, console)
     console.print(_energy(report))
-    for line in rows.hops(report.energy, _millijoule(3)):
+    for line in _remarks(report):
         console.print(line)
     if report.is_svformer:
         _print_beside_the_paper(report, console)
@@ -129,12 +129,21 @@ def _energy(report: Report) -> Table:
         f"Energy of a clip: {totals.synaptic_ops:,.0f} synaptic operations, {totals.macs:,.0f} MACs "
         f"of graded messages, {totals.neuron_updates:,.0f} neuron updates"
     )
-    heads = ("chip", "weighted layers, mJ", "all that has a figure, mJ", "90 % of draws, mJ", "remarks")
+    heads = ("chip", "weighted layers, mJ", "all that has a figure, mJ", "90 % of draws, mJ")
     table = Table(*heads, title=title)
     for row in rows.models(report.energy, _millijoule(4)):
         between = " to ".join(f"{float(mj):.2g}" for mj in row.between.split(" to ") if mj)
-        table.add_row(row.title, row.weighted, row.everything, between, row.remarks)
+        table.add_row(row.title, row.weighted, row.everything, between)
     return table
+
+
+def _remarks(report: Report) -> Iterable[str]:
+    """What the totals must not be read without: the same remarks once, and transport that is in none."""
+    chips: dict[str, list[str]] = {}
+    for row in rows.models(report.energy):
+        chips.setdefault(row.remarks, []).append(row.title)
+    yield from (f"  {', '.join(titles)}: {remarks}" for remarks, titles in chips.items() if remarks)
+    yield from (f"  {line}" for line in rows.hops(report.energy, _millijoule(3)))
 
 
 def _print_beside_the_paper(report: Report, console: Console) -> None:
