@@ -7,9 +7,10 @@
     python deploy/run_lava.py --nir FILE.nir --clip FILE.npz --dt 1e-4       # a network of another framework
     python deploy/run_lava.py --estimate                           # does it fit? --why: which rounding flips spikes?
 
-The out folder receives report.json, report.html, report.md, spikes.h5 and model.nir. A run of many clips keeps its
-finished batches in OUT/parts until it ends well; --resume goes on from them after Ctrl-C or a crash. Results that lie
-in an --out are replaced with --force alone; runs/demo and runs/estimate are written anew by every run without --out.
+The out folder receives report.json, report.html, report.md, model.nir, spikes.h5 and integers.h5 (python -m
+hardware.recount OUT). A run of many clips keeps its finished batches in OUT/parts until it ends well; --resume goes on
+from them after Ctrl-C or a crash. Results that lie in an --out are replaced with --force alone; runs/demo and
+runs/estimate are written anew by every run without --out.
 """
 
 import argparse
@@ -91,7 +92,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     max_cores_help = "refuse a network that takes more cores of Loihi 2 (its placement), before anything is simulated"
     add("--max-cores", type=positive_int, metavar="N", help=max_cores_help)
     add("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
-    keep_help = f"spikes.h5 and integers.npz hold the first N clips, or all (default: {KEPT_CLIPS})"
+    keep_help = f"spikes.h5 and integers.h5 hold the first N clips, or all (default: {KEPT_CLIPS})"
     add("--keep-clips", type=clips_to_keep, metavar="N|all", help=keep_help)
     write_help = "file for the integer network (docs/integer_files.md): .nir, or .net for lava-dl's netx"
     add("--write-integer", type=Path, metavar="FILE", help=write_help)

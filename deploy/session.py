@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nir
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from deploy import pipeline
-from deploy.clips.read import load_clips
+from deploy.clips.read import load, load_clips
 from deploy.exchange.files import write_integers
+from deploy.exchange.of_run import write_of_run
 from deploy.execution.backends import BOARDS, RunOptions
 from deploy.execution.cached import QuantisationCache
 from deploy.execution.collect import InProcess, Runner
@@ -38,7 +41,7 @@ from deploy.report.summary import print_estimate, print_summary
 from deploy.request import Request
 from svformer.common.terminal import counted, counting, working
 
-RESULTS = ("report.json", "report.html", "report.md", "spikes.h5", "loihi2.json")
+RESULTS = ("report.json", "report.html", "report.md", "spikes.h5", "integers.h5", "loihi2.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +159,23 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
     report = record(deployment, tally, backend=request.backend, chips=prepared.chips, reference=compared)
     folder = _new_folder(request)
     write_spikes(tally.kept, folder / "spikes.h5", dt_s=graph_dt_s(deployment.graph))
+    if deployment.form == "fused":
+        write_of_run(deployment.integer, deployment.plan, _kept_input(deployment, tally), folder / "integers.h5")
     write_page(report, tally.kept, tally.shown_frames, folder / "report.html")
     write_markdown(report, folder / "report.md")
     report.write(folder / "report.json")
     results.remove()
     return Outcome(request=request, deployment=deployment, report=report, page=folder / "report.html", tally=tally)
+
+
+def _kept_input(deployment: Deployment, tally: Tally) -> NDArray[np.int64]:
+    """What the input sent in the clips whose spikes are kept, [N, T, C, H, W]; behind the end of a shorter one 0."""
+    entry, clips = deployment.integer.input, tally.clips[: tally.kept_clips]
+    sent = np.zeros((len(clips), deployment.plan.frames, *entry.shape), dtype=np.int64)
+    for row, clip in zip(sent, clips, strict=True):
+        frames = as_images(load(clip.source, deployment.input_format)[np.newaxis], deployment.integer)[0]
+        row[: len(frames)] = entry.quantize(frames)
+    return sent
 
 
 def _tally(request: Request, prepared: Prepared, deployment: Deployment, results: ResultFolder) -> Tally:

@@ -21,6 +21,7 @@ from hardware.models import ChipTime, EnergyModel, energy_models
 from hardware.op_counts import (
     count_accesses,
     count_attention,
+    count_biases,
     count_comparisons,
     count_connection,
     count_gains,
@@ -59,6 +60,7 @@ __all__ = [
     "cost_lines",
     "count_accesses",
     "count_attention",
+    "count_biases",
     "count_comparisons",
     "count_connection",
     "count_gains",

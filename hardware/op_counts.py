@@ -104,6 +104,16 @@ def count_relays(time_steps: int, values: int) -> OpCounts:
     return OpCounts(relay_updates=time_steps * values)
 
 
+def count_biases(bias: NDArray[np.int64], shape: tuple[int, ...], *, steps: int, bias_bits: int) -> OpCounts:
+    """Count biases that broadcast to `shape`, or to a time step of it each: read and added at every time step.
+
+    One that is zero at some time steps alone is added at all of them.
+    """
+    at_some_step = bias.any(axis=0) if bias.ndim > len(shape) else bias
+    adds = steps * int(np.count_nonzero(np.broadcast_to(at_some_step, shape)))
+    return OpCounts(bias_adds=adds) + count_parameter_reads(adds, memory_bits=bias.size * bias_bits)
+
+
 def count_gains(time_steps: int, neurons: int) -> OpCounts:
     """Count the currents of `neurons` neurons that a norm of its own for every time step multiplies."""
     return OpCounts(gain_macs=time_steps * neurons)

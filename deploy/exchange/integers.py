@@ -44,7 +44,7 @@ def graph_of(network: IntNetwork, *, dt_s: float, input_shape: NodeShape, metada
         "T": network.frames,
         READOUT: network.readout,
         **FIRST_STEP,
-        INTEGER: _group(network) | {"dt": dt_s},
+        INTEGER: group_of(network) | {"dt": dt_s},
     }
     return canonical(nir.NIRGraph(nodes, edges, metadata=said | own, type_check=False))
 
@@ -73,10 +73,11 @@ def integers_of(graph: nir.NIRGraph) -> IntNetwork:
 
 def same_networks(a: IntNetwork, b: IntNetwork) -> bool:
     """Whether two networks are equal, value by value."""
-    return same(_group(a), _group(b))
+    return same(group_of(a), group_of(b))
 
 
-def _group(network: IntNetwork) -> dict[str, Any]:
+def group_of(network: IntNetwork) -> dict[str, Any]:
+    """The group `integer` of a file, in plain values; raises `ValueError` for what has no form in one."""
     return {
         "version": VERSION,
         "output": network.output,

@@ -6,6 +6,7 @@ chooses by it, and the bill of deployment sets the forms side by side by it.
 
 import numpy as np
 
+import hardware
 from deploy.ir.machine import BIAS_BITS, GRADED_BITS, STATE_BITS
 from deploy.ir.types import Shape, Values
 from hardware import (
@@ -13,7 +14,6 @@ from hardware import (
     IdentityGeometry,
     OpCounts,
     count_accesses,
-    count_parameter_reads,
     count_products,
     count_relays,
     count_state_accesses,
@@ -59,10 +59,8 @@ def count_relay(shape: Shape, *, steps: int, sent: int | None = None) -> OpCount
 
 
 def count_biases(bias: Values, shape: Shape, *, steps: int) -> OpCounts:
-    """Biases of a population, each read and added at every time step, also where it is zero at some of them."""
-    at_some_step = bias.any(axis=0) if bias.ndim > len(shape) else bias
-    adds = steps * int(np.count_nonzero(np.broadcast_to(at_some_step, shape)))
-    return OpCounts(bias_adds=adds) + count_parameter_reads(adds, memory_bits=bias.size * BIAS_BITS)
+    """Biases of a population, each of the machine's width."""
+    return hardware.count_biases(np.asarray(bias), shape, steps=steps, bias_bits=BIAS_BITS)
 
 
 def kernel_bits(geometry: Geometry, *, weight_bits: int) -> int:

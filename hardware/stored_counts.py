@@ -1,0 +1,98 @@
+"""Operations of a clip, counted from the messages of a stored network: docs/counting.md, for files alone."""
+
+import numpy as np
+
+from hardware.counts import OpCounts
+from hardware.geometry import AttentionGeometry, PoolGeometry
+from hardware.integers import Ints, StoredConnection, StoredNetwork, StoredPopulation
+from hardware.op_counts import (
+    count_accesses,
+    count_attention,
+    count_biases,
+    count_comparisons,
+    count_connection,
+    count_gains,
+    count_messages,
+    count_neurons,
+    count_parameter_reads,
+    count_products,
+    count_relays,
+    count_state_accesses,
+    count_traffic,
+)
+
+
+def counts_of(network: StoredNetwork, messages: dict[str, Ints]) -> dict[str, OpCounts]:
+    """Operations by population; `messages` [T, C, H, W] are those of one clip."""
+    return {name: _count(network, name, messages) for name in network.populations}
+
+
+def _count(network: StoredNetwork, name: str, messages: dict[str, Ints]) -> OpCounts:
+    population, steps = network.populations[name], len(messages[name])
+    found = count_messages(messages[name], binary=population.binary)
+    if population.kind == "IntInput":
+        return found
+    found += _count_population(network, population, steps)
+    for connection in network.into(name):
+        seen = messages[connection.source][: max(steps - connection.delay, 0)]
+        found += _count_connection(network, connection, seen) + _count_gain(network, connection, steps)
+    return found
+
+
+def _count_population(network: StoredNetwork, population: StoredPopulation, steps: int) -> OpCounts:
+    size, relayed = population.size, population.kind == "IntRelay"
+    bias = population.bias[:steps] if population.bias.ndim == 4 else population.bias
+    return (
+        count_neurons(steps, 0 if relayed else size)
+        + count_relays(steps, size if relayed else 0)
+        + count_biases(bias, population.shape, steps=steps, bias_bits=network.widths["bias"])
+        + count_state_accesses(reads=steps * size, writes=steps * size, memory_bits=size * network.widths["state"])
+    )
+
+
+def _count_connection(network: StoredNetwork, connection: StoredConnection, seen_TCHW: Ints) -> OpCounts:
+    source, graded = network.populations[connection.source], network.widths["graded"]
+    ops, weight_memory_bits, product_memory_bits = _operations(network, connection, seen_TCHW, binary=source.binary)
+    state_bits = network.populations[connection.target].size * network.widths["state"]
+    return (
+        ops
+        + count_accesses(
+            ops,
+            weight_memory_bits=weight_memory_bits,
+            state_memory_bits=state_bits,
+            product_memory_bits=product_memory_bits,
+        )
+        + count_products(ops.macs, 1 if source.spiking else graded)
+        + count_traffic(seen_TCHW, payload_bits=0 if source.binary else graded, held_steps=connection.lag)
+    )
+
+
+def _operations(
+    network: StoredNetwork, connection: StoredConnection, seen_TCHW: Ints, *, binary: bool
+) -> tuple[OpCounts, int, int]:
+    """Operations, and the bits of the memories of weights and of K^T V."""
+    geometry = connection.geometry
+    if isinstance(geometry, AttentionGeometry):
+        products = geometry.channels * geometry.head_dim * network.widths["state"]
+        return count_attention(seen_TCHW, geometry.heads), 0, products
+    if isinstance(geometry, PoolGeometry):
+        return count_comparisons(seen_TCHW, geometry), 0, 0
+    if "mantissa" not in connection.operation:
+        return count_connection(seen_TCHW, geometry, binary=binary), 0, 0
+    bits = weight_bits(connection.operation["mantissa"])
+    return count_connection(seen_TCHW, geometry, binary=binary, weight_bits=bits), geometry.weights * bits, 0
+
+
+def _count_gain(network: StoredNetwork, connection: StoredConnection, steps: int) -> OpCounts:
+    if connection.gain is None:
+        return OpCounts()
+    size, multiplier = network.populations[connection.target].size, connection.gain["multiplier"][:steps]
+    memory_bits = multiplier.size * network.widths["gain"]
+    return count_gains(steps, size) + count_parameter_reads(steps * size, memory_bits=memory_bits)
+
+
+def weight_bits(mantissa: Ints) -> int:
+    """Bits that weights need, sign included (-128 to 127 are 8), without the factors of two that all of them share."""
+    shared = int(np.gcd.reduce(np.abs(mantissa), axis=None))
+    reduced = mantissa // max(shared & -shared, 1)
+    return max(int(reduced.max()), int(~reduced.min()), int(reduced.any())).bit_length() + 1
