@@ -5,7 +5,8 @@ labels and meanings) and `op_counts` (how many operations there are; no joule), 
 figures), `causes` (which counts a figure prices) and `energy` (counts x figures), `models` (cost models side by side),
 `break_even` (at which rate spikes pay), `resources` (what a layer asks of a chip), `sharing` and `demand` (what a part
 of it asks), `fit` (cores and chips by a rule), `cutting`, `packing` and `placement` (which core holds what), `traffic`
-(messages between cores), `shown` (which chips reports show, and why),
+(messages between cores), `spread` (layers dealt out over cores), `reach` (which of them a message reaches), `placed`
+(energy by unit and time of a step), `more_cores` (what more of them buy), `shown` (which chips reports show, and why),
 `paper_layers`, `paper_ledger` and `paper` (the 21 mJ of the SVFormer paper). This package takes plain values and
 imports neither svformer nor deploy.
 """

@@ -171,6 +171,65 @@ class Anchor(Sourced):
     steps: Annotated[int, Field(gt=0)]  # time steps of an inference
 
 
+class UnitCost(_Strict):
+    """What one event in one unit of a core takes; 0 where the source says nothing of it or counts it elsewhere."""
+
+    pj: Annotated[float, Field(ge=0)]
+    ns: Annotated[float, Field(ge=0)]
+    note: Text | None = None
+
+
+class CaseCost(UnitCost):
+    """A cost, and what the same source says of other cases."""
+
+    others: list[UnitCost] = Field(default_factory=list)
+
+
+class Barrier(_Strict):
+    """How long the chip takes to end a time step, where at least so many tiles are used."""
+
+    tiles: Annotated[int, Field(ge=1)]
+    ns: Annotated[float, Field(gt=0)]
+
+
+UNITS = ("synapse", "soma_access", "soma_update", "spike", "message_out", "message_in")
+
+
+class UnitCosts(Sourced):
+    """Energies and times of the events of a placed network, all from one source, so that none is counted twice."""
+
+    name: Text
+    synapse: CaseCost  # one synapse that a message reaches
+    soma_access: UnitCost  # every neuron, every time step
+    soma_update: UnitCost  # and more for one that is updated; all are taken to be
+    spike: UnitCost  # a neuron that sends
+    message_out: UnitCost  # one message, to one core
+    message_in: UnitCost  # one message, at the core that takes it
+    hop_east_west: UnitCost  # one message one tile further; its time is in no bound of a step
+    hop_north_south: UnitCost
+    barrier: Annotated[list[Barrier], Field(min_length=1)]  # ascending
+
+    @model_validator(mode="after")
+    def _barriers_ascend(self) -> "UnitCosts":
+        tiles = [step.tiles for step in self.barrier]
+        if tiles != sorted(set(tiles)) or tiles[0] != 1:
+            raise ValueError(f"barrier is given for {tiles} tiles; begin with 1, and go up")
+        return self
+
+    @property
+    def cases(self) -> list["UnitCosts"]:
+        """These costs, and the same with each other case of a synapse."""
+        named = ((f"{self.name}, {other.note or 'another synapse'}", other) for other in self.synapse.others)
+        others = (
+            self.model_copy(update={"name": name, "synapse": CaseCost(**other.model_dump())}) for name, other in named
+        )
+        return [self, *others]
+
+    def barrier_s(self, tiles: int) -> float:
+        """Seconds that the end of a time step takes with so many tiles in use."""
+        return max((step for step in self.barrier if step.tiles <= tiles), key=lambda step: step.tiles).ns * 1e-9
+
+
 class Chip(_Strict):
     """One target: what its operations cost (or why that is unknown) and what fits on it."""
 
@@ -183,6 +242,21 @@ class Chip(_Strict):
     no_limits_because: Text | None = None  # what is priced is no chip; else limits are left out because nobody looked
     traits: Traits = Traits()
     mesh: Mesh | None = None
+    events: list[UnitCosts] = Field(default_factory=list)  # of a placed network, by source, the one to show first
+    no_times_because: Text | None = None  # where there are none
+
+    @model_validator(mode="after")
+    def _events_have_places(self) -> "Chip":
+        if self.events and (self.no_times_because or not (self.mesh and self.limits)):
+            raise ValueError("events need limits and a mesh to place a network on, and no no_times_because")
+        if self.events and self.traits.relayed_delays:
+            raise ValueError("events of a chip that relays delays are not modelled: leave one of them out")
+        return self
+
+    @property
+    def why_no_times(self) -> str:
+        """Why no latency can be said of this chip; empty where it can."""
+        return "" if self.events else self.no_times_because or "its chip file gives no times"
 
     @model_validator(mode="after")
     def _mesh_holds_all_cores(self) -> "Chip":

@@ -95,12 +95,13 @@ def _core(index: int, slices: tuple[Slice, ...], mesh: Mesh | None, limits: Limi
     asked = together(found.asked for found in slices)
     return Core(
         chip=chip,
-        place=None if mesh is None else _place(within // mesh.cores.value, mesh.columns.value),
+        place=None if mesh is None else tile_place(within // mesh.cores.value, mesh.columns.value),
         slices=slices,
         fill={limit: asked[limit] / amount for limit, amount in capacity(limits).items()},
     )
 
 
-def _place(tile: int, columns: int) -> tuple[int, int]:
+def tile_place(tile: int, columns: int) -> tuple[int, int]:
+    """Column and row of a tile: row by row, every other row backwards."""
     row, column = divmod(tile, columns)
     return (column if row % 2 == 0 else columns - 1 - column), row

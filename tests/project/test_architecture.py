@@ -36,8 +36,8 @@ ROOMS = {
     ),
     "hardware": (
         *("errors", "keys", "counts", "geometry", "op_counts", "chip", "causes", "energy", "resources", "sharing"),
-        *("demand", "fit", "cutting", "packing", "placement", "traffic", "shown", "anchor", "interval", "models"),
-        *("break_even", "paper_layers", "paper_ledger", "conventions", "paper"),
+        *("demand", "fit", "cutting", "packing", "placement", "traffic", "spread", "reach", "placed", "more_cores"),
+        *("shown", "anchor", "interval", "models", "break_even", "paper_layers", "paper_ledger", "conventions", "paper"),
         *("integers", "machine", "stored_counts", "recount"),
     ),
     "deploy": (
