@@ -86,10 +86,10 @@ class PlacedNetwork:
         """`known` is another placement of the same layers: reaches into equally many cores are taken from it."""
         self.layers, self.spread = list(layers), spread
         self._cores_of = {name: spread.cores_of(name) for name in spread.numbers}
-        self._reach: dict[tuple[str, str], Reach] = {}
+        self.reaches: dict[tuple[str, str], Reach] = {}  # by source and target
         for layer in self.layers:
             for source in dict.fromkeys(incoming.source for incoming in layer.inputs):
-                self._reach[source, layer.name] = self._found(source, layer, known)
+                self.reaches[source, layer.name] = self._found(source, layer, known)
 
     def moved(self, spread: Spread) -> "PlacedNetwork":
         """The same layers on other cores."""
@@ -108,7 +108,7 @@ class PlacedNetwork:
             updates[at] += np.bincount(self._cores_of[layer.name], minlength=self.spread.numbers[layer.name])
             spikes[:, at] += self._by_core(layer.name, activity[layer.name])
         events = Events(updates=steps * float(updates.sum()), spikes=float(spikes.sum()))
-        for (source, target), found in self._reach.items():
+        for (source, target), found in self.reaches.items():
             by_row, to = found.by_row(activity[source]), self._slice(target)
             sent[:, self._slice(source)] += self._by_core(source, activity[source] * found.messages)
             taken[:, to] += by_row @ found.hit
@@ -133,7 +133,7 @@ class PlacedNetwork:
     def _found(self, source: str, target: LayerResources, known: "PlacedNetwork | None") -> Reach:
         cores = self.spread.numbers[target.name]
         if known is not None and known.spread.numbers[target.name] == cores:
-            return known._reach[source, target.name]
+            return known.reaches[source, target.name]
         geometries = [incoming.geometry for incoming in target.inputs if incoming.source == source]
         return reach(geometries, self._cores_of[target.name], cores)
 
@@ -148,7 +148,7 @@ class PlacedNetwork:
 
     def _travelled(self, source: str, target: str, sent_N: Real) -> Events:
         """Messages between two populations and their hops, where every neuron fires so often."""
-        found, spread = self._reach[source, target], self.spread
+        found, spread = self.reaches[source, target], self.spread
         shape = (spread.numbers[source], found.hit.shape[0])
         by_core = coo_array((sent_N, (self._cores_of[source], found.row_of)), shape=shape)
         messages = coo_array(csr_array(by_core) @ found.hit)  # [cores of the source, cores of the target]

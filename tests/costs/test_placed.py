@@ -16,6 +16,7 @@ from hardware.placed import Events, PlacedNetwork
 from hardware.reach import reach
 from hardware.spread import Spread, spread
 from random_networks import convolutions
+from unrolled import unrolled
 
 LOIHI_1 = load_chip("loihi1")
 SANA_FE, DAVIES = LOIHI_1.events
@@ -23,22 +24,6 @@ SANA_FE, DAVIES = LOIHI_1.events
 
 def layer(name: str, shape: tuple[int, int, int], *inputs: Incoming) -> LayerResources:
     return LayerResources(name=name, shape=shape, inputs=inputs, outgoing=1)
-
-
-def unrolled(geometry: ConvGeometry) -> NDArray[np.int64]:
-    """Synapses from every input neuron to every output neuron, one by one."""
-    (channels, height, width), (outputs, rows, columns) = geometry.in_shape, geometry.out_shape
-    found = np.zeros((channels, height, width, outputs, rows, columns), dtype=np.int64)
-    reached = geometry.reached if isinstance(geometry, SparseConvGeometry) else np.ones(geometry.weight_shape, bool)
-    for o, i, row, column in np.argwhere(reached):
-        c = o // (outputs // geometry.groups) * (channels // geometry.groups) + i
-        for y in range(rows):
-            for x in range(columns):
-                from_y = y * geometry.stride[0] + row * geometry.dilation[0] - geometry.padding[0]
-                from_x = x * geometry.stride[1] + column * geometry.dilation[1] - geometry.padding[1]
-                if 0 <= from_y < height and 0 <= from_x < width:
-                    found[c, from_y, from_x, o, y, x] += 1
-    return found.reshape(channels * height * width, -1)
 
 
 def by_core(synapses: NDArray[np.int64], cores: NDArray[np.int64], many: int) -> NDArray[np.int64]:
@@ -164,11 +149,7 @@ def networks() -> Iterator[tuple[list[LayerResources], dict[str, tuple[int, int,
                 Incoming(source="b", geometry=conv(shape, 8, 1)),
                 Incoming(source="a", geometry=IdentityGeometry(shape=shape)),
             ),
-            layer(
-                "d",
-                (5, 1, 1),
-                Incoming(source="c", geometry=ConvGeometry(in_shape=shape, out_channels=5, kernel=(12, 12))),
-            ),
+            layer("d", (5, 1, 1), Incoming(source="c", geometry=dense)),
         ],
         {"in": (2, 12, 12)},
     )
