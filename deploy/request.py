@@ -19,9 +19,10 @@ from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.readout import READOUT, READOUTS
 from deploy.ir.whole import RESULT
 from deploy.passes.defaults import DEFAULT_MERGE, FORMS, Form
+from hardware.spread import ORDERS, Order
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
-from svformer.common.options import positive_int, positive_ms, positive_seconds
+from svformer.common.options import positive_fps, positive_int, positive_ms, positive_seconds
 from svformer.data.choice import Binning, DatasetChoice
 
 TARGETS = (*BACKENDS, *BOARDS)
@@ -63,6 +64,8 @@ class Request:
     scheduler: str | None = None  # address of a dask scheduler whose workers share the clips
     chips: Sequence[str | Path] = ()  # chip files of the user's own, priced beside those that ship
     reference: str | Path | None = None  # spikes of another simulator to compare with
+    place: Order = "pixel"  # how neurons are dealt out over cores, for energy and time of the placed network
+    fps: float | None = None  # frames of a video a second, at which static energy is stated; None: 30
     max_cores: int | None = None  # of Loihi 2, by placement; a network that takes more is refused. None: any number
     write_integer: str | Path | None = None  # file for the integer network: .nir, or .net for lava-dl's netx
     cache: bool = True  # take what an earlier run has quantised with the same clips, options and code; keep it if not
@@ -150,6 +153,7 @@ class Request:
         positive_seconds.check("--dt", self.dt_s)
         positive_seconds.check("--timeout", self.timeout_s)
         positive_int.check("--max-cores", self.max_cores)
+        positive_fps.check("--fps", self.fps)
         WIDTHS.check("--weight-bits", self.weight_bits)
         if self.keep_clips != "all":
             positive_int.check("--keep-clips", self.keep_clips)
@@ -166,6 +170,7 @@ class Request:
             ("--readout", self.readout, READOUTS),
             ("--from", self.dialect, tuple(DIALECTS)),
             ("--reset", self.reset, CHOICES["reset"]),
+            ("--place", self.place, ORDERS),
         ):
             if found is not None and found not in allowed:
                 raise InputError(f"{option} {found}; allowed: {', '.join(allowed)}")

@@ -27,7 +27,7 @@ from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.readout import READOUTS
 from deploy.passes.defaults import FORMS, STEP_NAMES
 from svformer.common.cli import ArgumentParser, run_cli
-from svformer.common.options import fields_of, pixels, positive_int, positive_ms, positive_seconds, views
+from svformer.common.options import fields_of, pixels, positive_fps, positive_int, positive_ms, positive_seconds, views
 from svformer.common.terminal import counted, new_console
 from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, optional_dataset
 
@@ -89,6 +89,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     where.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers share the clips")
     chip_help = "chip files of your own (as in hardware/chips), priced beside those that ship"
     add("--chip", dest="chips", nargs="+", type=Path, default=[], metavar="FILE", help=chip_help)
+    place_help = "how neurons are dealt out over cores, for energy and time of the placed network (default: pixel)"
+    add("--place", choices=("pixel", "channel"), default="pixel", help=place_help)
+    fps_help = "frames of the video a second, at which static energy is stated (default: 30)"
+    add("--fps", type=positive_fps, metavar="N", help=fps_help)
     max_cores_help = "refuse a network that takes more cores of Loihi 2 (its placement), before anything is simulated"
     add("--max-cores", type=positive_int, metavar="N", help=max_cores_help)
     add("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")

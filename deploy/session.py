@@ -11,6 +11,7 @@ from rich.console import Console
 
 from deploy import pipeline
 from deploy.clips.read import load, load_clips
+from deploy.costs.placing import Placing, place_rates
 from deploy.exchange.files import write_integers
 from deploy.exchange.of_run import write_of_run
 from deploy.execution.backends import BOARDS, RunOptions
@@ -39,6 +40,7 @@ from deploy.report.record import estimate, record
 from deploy.report.spikes import write_spikes
 from deploy.report.summary import print_estimate, print_summary
 from deploy.request import Request
+from hardware import load_chip, shipped_chips
 from svformer.common.terminal import counted, counting, working
 
 RESULTS = ("report.json", "report.html", "report.md", "spikes.h5", "integers.h5", "loihi2.json")
@@ -138,7 +140,9 @@ def _write(path: str | Path, deployment: Deployment, say: Say) -> None:
 
 
 def _estimated(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
-    report = estimate(deployment, chips=prepared.chips)
+    rates = {layer.name: layer.rate for layer in deployment.fixed_point if layer.rate is not None}
+    placed = place_rates(deployment.integer, deployment.plan, rates, _placing(request, prepared)) if rates else {}
+    report = estimate(deployment, chips=prepared.chips, placed=placed, order=request.place)
     page = _new_folder(request) / "report.json"
     report.write(page)
     return Outcome(request=request, deployment=deployment, report=report, page=page)
@@ -156,7 +160,15 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
     if request.reference:
         first = load_clips([clip.source for clip in tally.clips[: tally.kept_clips]], deployment.input_format)
         compared = compare(Path(request.reference), deployment.graph, first, tally.kept, integers=deployment.fused)
-    report = record(deployment, tally, backend=request.backend, chips=prepared.chips, reference=compared)
+    report = record(
+        deployment,
+        tally,
+        backend=request.backend,
+        chips=prepared.chips,
+        order=request.place,
+        fps=request.fps,
+        reference=compared,
+    )
     folder = _new_folder(request)
     write_spikes(tally.kept, folder / "spikes.h5", dt_s=graph_dt_s(deployment.graph))
     if deployment.form == "fused":
@@ -192,8 +204,15 @@ def _tally(request: Request, prepared: Prepared, deployment: Deployment, results
             runner=runner,
             results=results,
             keep=request.kept_of(len(prepared.clips)),
+            placing=_placing(request, prepared),
             on_clips=on_clips,
         )
+
+
+def _placing(request: Request, prepared: Prepared) -> Placing:
+    """The placement of a request, on all chips with times."""
+    chips = [*map(load_chip, shipped_chips()), *prepared.chips]
+    return Placing(order=request.place, chips=tuple(chips))
 
 
 def _described(request: Request, prepared: Prepared, runner: Runner) -> str:

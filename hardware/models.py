@@ -23,7 +23,9 @@ class StaticEnergy:
     """What the chips draw whether anything happens or not, during the latency that is stated."""
 
     chips: int = field(metadata=key("chips that the network takes"))
-    latency_s: float = field(metadata=key("time for which a clip keeps them", "s"))
+    latency_s: float = field(
+        metadata=key("time for which a clip keeps them, at the rate of its frames (`operating_points`)", "s")
+    )
     mj: float = field(metadata=key("static energy of all of them in that time", "mJ"))
     total_mj: float = field(metadata=key("the same and the energy of the operations", "mJ"))
     figure: str = field(metadata=key("static power of a chip, and its source"))

@@ -48,6 +48,11 @@ class Spread:
         return -(-self.cores // self._limits.cores.value)
 
     @property
+    def room(self) -> int:
+        """Cores of the chips that are used."""
+        return self.chips * self._limits.cores.value
+
+    @property
     def tiles(self) -> int:
         """Tiles with a core in use, on all chips."""
         per_tile, per_chip = self._mesh.cores.value, self._limits.cores.value

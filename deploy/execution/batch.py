@@ -16,6 +16,7 @@ from deploy.arguments import KEPT_CLIPS
 from deploy.clips.read import load, read_clips
 from deploy.clips.source import ClipSource, Frames, InputFormat
 from deploy.costs.counting import count_by_clip, count_by_step, count_operations
+from deploy.costs.placing import NOWHERE, Placing, place_clips
 from deploy.exchange.real_numbers import in_real_numbers
 from deploy.execution.backends import INTEGER, Backend, RunOptions, backend_of
 from deploy.execution.simulate import Simulation, Travelled, run_on
@@ -33,7 +34,8 @@ from deploy.passes.schedule import schedule
 class RunSpec:
     """What is done with every batch; it is sent to workers as it is.
 
-    `fused` is the network before its chip form, whose operations are counted, too; None where it has none.
+    `fused` is the network before its chip form, whose operations are counted, too; None where it has none. `placing`
+    says on which chips energy and time of the placed network are counted.
     """
 
     graph: nir.NIRGraph
@@ -44,6 +46,7 @@ class RunSpec:
     options: RunOptions = field(default_factory=RunOptions)
     fused: IntNetwork | None = None
     keep: int = KEPT_CLIPS  # clips of the run whose spikes are kept
+    placing: Placing = NOWHERE
 
     def of(self, sources: Sequence[ClipSource]) -> "RunSpec":
         """The same for clips that are all as long as the first, and no longer than the network lasts."""
@@ -141,6 +144,7 @@ def _tally(
         fused=count_operations(spec.fused, schedule(spec.fused), result.signals) if spec.fused else {},
         layers=agreement(float_spikes, spikes, names=layers),
         lava=exact,
+        placed=place_clips(spec.integer, spec.plan, result.signals, spec.placing, first=first == 0),
         float_spikes={name: int(signal.sum()) for name, signal in float_spikes.items()},
         kept={name: signal[:kept].astype(np.uint8) for name, signal in spikes.items()} if kept else {},
         shown_frames=frames[0] if kept else None,

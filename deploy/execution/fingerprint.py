@@ -71,6 +71,8 @@ def of_spec(spec: RunSpec) -> str:
             spec.backend,
             spec.options.blocks,
             spec.keep,
+            spec.placing.order,
+            [chip.model_dump_json() for chip in spec.placing.timed],
         ]
     )
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.clips.source import ClipSource
+from deploy.costs.placing import PlacedClips
 from deploy.execution import fingerprint
 from deploy.execution.batch import BatchResult, RunSpec
 from deploy.execution.tally import ClipResult, Tally
@@ -55,6 +56,7 @@ def encode(part: BatchResult, mark: str = "") -> bytes:
         "steps": {name: [[getattr(s, op) for op in OPS] for s in steps] for name, steps in tally.steps.items()},
         "layers": {name: dataclasses.asdict(found) for name, found in tally.layers.items()},
         "lava": None if tally.lava is None else dataclasses.asdict(tally.lava),
+        "placed": {name: found.plain() for name, found in tally.placed.items()},
         "kept": {name: signal.shape for name, signal in tally.kept.items()},
         **{name: getattr(tally, name) for name in PLAIN},
     }
@@ -108,6 +110,7 @@ def _tally(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]
         },
         layers={name: Agreement(**found) for name, found in values["layers"].items()},
         lava=None if values["lava"] is None else Agreement(**values["lava"]),
+        placed={name: PlacedClips.of(found) for name, found in values["placed"].items()},
         kept={
             name: np.unpackbits(arrays[f"kept/{i}"], count=int(np.prod(shape))).reshape(shape)
             for i, (name, shape) in enumerate(values["kept"].items())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from deploy.arguments import KEPT_CLIPS
 from deploy.clips.source import ClipSource, check_fits
+from deploy.costs.placing import NOWHERE, Placing
 from deploy.execution.backends import RunOptions, backend_of
 from deploy.execution.batch import BATCH, RunSpec
 from deploy.execution.collect import InProcess, Runner, collect
@@ -37,11 +38,13 @@ def run(
     results: ResultFolder | None = None,
     largest_batch: int = BATCH,
     keep: int = KEPT_CLIPS,
+    placing: Placing = NOWHERE,
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> Tally:
     """Run clips, as many at the same time as there is memory for, at most `largest_batch`; `on_clips` is called with
     how many are done. The spikes of the first `keep` clips are kept.
 
+    `placing` says on which chips energy and time of the placed network are counted (default: on none).
     `runner` says where (default: in this process); what comes out depends on it in its times alone. What finished
     batches leave is kept in `results`, as long as there is more than one of them, and what lies there is not run again.
 
@@ -56,6 +59,7 @@ def run(
         options=options or RunOptions(),
         fused=deployment.fused if deployment.form == "chip" else None,
         keep=keep,
+        placing=placing,
     )
     for source in sources:
         check_fits(source, spec.wanted)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.clips.source import ClipSource
+from deploy.costs.placing import PlacedClips
 from deploy.execution.simulate import Travelled
 from deploy.gates.agreement import Agreement
 from hardware import OpCounts
@@ -38,6 +39,7 @@ class Tally:
     fused: dict[str, OpCounts] = field(default_factory=dict)  # of the network before its chip form; empty without one
     layers: dict[str, Agreement] = field(default_factory=dict)  # float against integer
     lava: Agreement | None = None  # integer against Lava; None when Lava was not asked for
+    placed: dict[str, PlacedClips] = field(default_factory=dict)  # by chip with times
     float_spikes: dict[str, int] = field(default_factory=dict)
     kept: Signals = field(
         default_factory=dict
@@ -78,6 +80,7 @@ class Tally:
             fused=_united(self.fused, other.fused, lambda one, two: one + two),
             layers=_united(self.layers, other.layers, lambda one, two: one + two),
             lava=other.lava if self.lava is None else self.lava if other.lava is None else self.lava + other.lava,
+            placed=_united(self.placed, other.placed, lambda one, two: one + two),
             float_spikes=_united(self.float_spikes, other.float_spikes, lambda one, two: one + two),
             kept=_united(self.kept, other.kept, _one_behind_the_other),
             shown_frames=other.shown_frames if self.shown_frames is None else self.shown_frames,

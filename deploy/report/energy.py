@@ -20,17 +20,16 @@ from deploy.report.keys.energy import (
     PaperComparison,
 )
 from deploy.report.keys.network import FittedChip
+from deploy.report.operating_points import chip_times, frame_rate, operating_points, step_times
 from hardware import (
     Chip,
     ChipError,
-    ChipTime,
     ConvGeometry,
     MeanCounts,
     OpCounts,
     Traffic,
     cost_lines,
     energy_models,
-    fit,
     load_chip,
     paper_ledger,
     price,
@@ -40,25 +39,38 @@ from hardware.break_even import judged
 from hardware.energy import PJ_PER_MJ
 from hardware.resources import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
+from hardware.spread import Order
 
 Span = tuple[float, float]  # lowest and highest figure
 VIEWS = 15  # views of a video by which the paper states its best accuracy
 
 
 def energy(
-    deployment: Deployment, tally: Tally, chips: Sequence[Chip], *, fits: Mapping[str, FittedChip] | None = None
+    deployment: Deployment,
+    tally: Tally,
+    chips: Sequence[Chip],
+    *,
+    fps: float | None = None,
+    order: Order = "pixel",
+    fits: Mapping[str, FittedChip] | None = None,
 ) -> EnergySummary:
-    """Energy of the mean clip on every chip, beside the paper's figure; `fits`: placements, where they are known."""
+    """Energy of the mean clip on every chip, beside the paper's figure.
+
+    `fps` are frames of a video a second (`deploy.report.operating_points.frame_rate`), `order` how the network was
+    placed where `tally.placed` says so; `fits` are placements, where they are known.
+    """
     clips = len(tally.clips)
     counts = tally.counts
     by_layer = {name: found.mean(clips) for name, found in counts.items()}
     total = sum(counts.values(), OpCounts()).mean(clips)
     steps = tally.frames(deployment.plan.frames) / clips
     views = clips / len({result.source.path for result in tally.clips})
+    rate, step_s = frame_rate(deployment, fps), step_times(tally.placed, chips)
+    held = chip_times(deployment, chips, rate, steps=steps, step_s=step_s, order=order)
     models = energy_models(
         by_layer,
         chips,
-        held=chip_times(deployment, chips, steps),
+        held=held,
         views=views,
         obstacles={chip.name: _obstacles(deployment, chip) for chip in chips if chip.limits is not None},
         by_clip=[result.counts for result in tally.clips],
@@ -68,6 +80,9 @@ def energy(
     assert weighted_mj is not None  # this chip file has prices
     return EnergySummary(
         models=models,
+        operating_points=operating_points(
+            deployment, chips, rate, steps=steps, step_s=step_s, held=held, models=models, placed=tally.placed
+        ),
         convention=CONVENTION,
         paper_mj_per_video=paper_ledger.PAPER_MJ_PER_VIDEO,
         ratio_to_paper=views * weighted_mj / paper_ledger.PAPER_MJ_PER_VIDEO,
@@ -113,17 +128,6 @@ def _bill(deployment: Deployment, tally: Tally) -> list[Overhead]:
     fused = {name: found.mean(len(tally.clips)).rounded() for name, found in tally.fused.items()}
     before = overheads(deployment.fused, deployment.unmerged, schedule(deployment.fused), fused)
     return [*before, *chip_form_costs(deployment.integer, fused, by_layer)]
-
-
-def chip_times(deployment: Deployment, chips: Sequence[Chip], steps: float) -> dict[str, ChipTime]:
-    """Chips that the network takes, kept for a clip of so many `steps` of the graph in real time, back to back."""
-    layers = deployment.resources
-    latency_s = steps * float(deployment.graph.metadata["dt"])
-    return {
-        chip.name: ChipTime(chips=fit(layers, chip).chips, latency_s=latency_s)
-        for chip in chips
-        if chip.limits is not None
-    }
 
 
 def _geometry_difference(deployment: Deployment, before: FloatNetwork) -> str:

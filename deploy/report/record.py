@@ -9,6 +9,7 @@ import numpy as np
 
 from deploy.clips.labels import class_number
 from deploy.costs.counting import expected_operations, readout_layers
+from deploy.costs.placing import PlacedClips
 from deploy.costs.resources import messages_sent
 from deploy.execution.batch import peak_rss_mb
 from deploy.execution.deployment import Deployment
@@ -37,7 +38,9 @@ from deploy.report.network import (
     network_summary,
     plan_summary,
 )
+from deploy.report.placed import placed_chips
 from hardware import Chip, OpCounts, load_chip, shipped_chips
+from hardware.spread import Order
 from svformer.common.provenance import provenance
 from svformer.evaluation.scores import mean_scores, top_share
 
@@ -45,11 +48,17 @@ LIBRARIES = ("svformer-loihi", "torch", "norse", "nir", "lava-nc", "lava-dl", "n
 
 
 def estimate(
-    deployment: Deployment, *, chips: Sequence[Chip] = (), sent: Mapping[str, float] | None = None
+    deployment: Deployment,
+    *,
+    chips: Sequence[Chip] = (),
+    sent: Mapping[str, float] | None = None,
+    placed: Mapping[str, PlacedClips] | None = None,
+    order: Order = "pixel",
 ) -> Estimate:
     """What is known before anything runs; `chips` are a user's own, beside those that ship.
 
-    After a run `sent` holds the messages of every population in the mean clip, for the traffic between cores.
+    After a run `sent` holds the messages of every population in the mean clip, for the traffic between cores. `placed`
+    is what its clips come to on cores in this `order`, or, before a run, what firing rates say of one.
     """
     return Estimate(
         network=network_summary(deployment),
@@ -57,6 +66,7 @@ def estimate(
         mapping=mapped_parts(deployment.integer, deployment.plan),
         headroom=tuple(map(filled_register, deployment.headroom)),
         fit=fitted_chips(deployment, _all_chips(chips), sent),
+        placed=placed_chips(deployment, placed or {}, _all_chips(chips), order, of_rates=sent is None),
         fixed_point=fixed_point(deployment.fixed_point),
         kept_predictions=kept_predictions(deployment.fixed_point),
         provenance=provenance(LIBRARIES),
@@ -69,16 +79,19 @@ def record(
     *,
     backend: str,
     chips: Sequence[Chip] = (),
+    order: Order = "pixel",
+    fps: float | None = None,
     reference: Mapping[str, Any] | None = None,
 ) -> Report:
     """The whole report of a run.
 
-    `chips` are a user's own, beside those that ship; `reference` is what `deploy.gates.reference.compare` found, where
-    there is a recording to compare with.
+    `chips` are a user's own, beside those that ship; `order` is how the clips were placed on cores, `fps` the rate of a
+    video's frames (default: `deploy.report.operating_points.VIDEO_FPS`); `reference` is what
+    `deploy.gates.reference.compare` found, where there is a recording to compare with.
     """
     clips, counts = len(tally.clips), tally.counts
     readout = readout_layers(deployment.integer)
-    known = estimate(deployment, chips=chips, sent=messages_sent(tally.steps, clips))
+    known = _estimated(deployment, tally, chips, order)
     return Report(
         **vars(known),
         backend=backend,
@@ -90,7 +103,9 @@ def record(
         totals=sum(counts.values(), OpCounts()).mean(clips),
         readout=sum((counts[name] for name in readout), OpCounts()).mean(clips),
         by_step={name: _by_step(steps, clips) for name, steps in tally.steps.items()},
-        energy=energy(_of_mean_length(deployment, tally), tally, _all_chips(chips), fits=known.fit),
+        energy=energy(
+            _of_mean_length(deployment, tally), tally, _all_chips(chips), fps=fps, order=order, fits=known.fit
+        ),
         timing=Timing(
             build_s=tally.build_s,
             run_s=tally.run_s,
@@ -103,6 +118,11 @@ def record(
         ),
         reference=None if reference is None else reference_summary(reference),
     )
+
+
+def _estimated(deployment: Deployment, tally: Tally, chips: Sequence[Chip], order: Order) -> Estimate:
+    sent = messages_sent(tally.steps, len(tally.clips))
+    return estimate(deployment, chips=chips, sent=sent, placed=tally.placed, order=order)
 
 
 def _of_mean_length(deployment: Deployment, tally: Tally) -> Deployment:

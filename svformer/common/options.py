@@ -54,6 +54,7 @@ def positive(allowed: str) -> Number[float]:
 positive_int = at_least(1)
 positive_float = positive("a positive number")
 positive_seconds = positive("a positive number of seconds")
+positive_fps = positive("a positive number of frames a second")
 positive_ms = positive("a positive number of milliseconds")
 share = Number(read=float, allowed="a share from 0 to 1", holds=lambda value: 0 <= value <= 1)
 

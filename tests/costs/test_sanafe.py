@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from deploy.clips.read import load
+from deploy.costs.placing import placed_network, streams
+from deploy.ir.integer import IntNetwork, run_integer
+from deploy.ir.plan import Plan
 from hardware import AttentionGeometry, ConvGeometry, IdentityGeometry, Incoming, LayerResources, load_chip
 from hardware.placed import Activity, PlacedNetwork, Work
 from hardware.spread import Order, Spread
@@ -36,6 +40,7 @@ def small() -> tuple[list[LayerResources], dict[str, tuple[int, int, int]], dict
     """Strided, depthwise and 1x1 convolutions, a shortcut, attention, two taps of a delay line, and a dense end."""
     shape, tokens = (6, 5, 5), (2, 5, 5)
     late = (Incoming(source="c", geometry=conv(shape, 4, 1), lag=lag) for lag in (0, 2))
+    dense = ConvGeometry(in_shape=(4, 5, 5), out_channels=3, kernel=(5, 5))
     layers = [
         layer("a", shape, Incoming(source="in", geometry=conv((2, 9, 9), 6, 3, stride=(2, 2)))),
         layer("b", shape, Incoming(source="a", geometry=conv(shape, 6, 5, groups=6))),
@@ -48,10 +53,27 @@ def small() -> tuple[list[LayerResources], dict[str, tuple[int, int, int]], dict
             Incoming(source="a", geometry=IdentityGeometry(shape=shape)),
         ),
         layer("d", (4, 5, 5), *late),
-        layer("e", (3, 1, 1), Incoming(source="d", geometry=ConvGeometry(in_shape=(4, 5, 5), out_channels=3, kernel=(5, 5)))),
+        layer("e", (3, 1, 1), Incoming(source="d", geometry=dense)),
     ]
     numbers = {"in": 2, "a": 5, "b": 4, "qkv": 3, "mix": 2, "c": 6, "d": 3, "e": 1}
     return layers, {"in": (2, 9, 9)}, numbers
+
+
+Streamed = tuple[IntNetwork, Plan, Activity]
+
+
+@pytest.fixture(scope="module")
+def shipped_clip() -> Streamed:
+    """The shipped network in integers, and what it sends of a shipped clip."""
+    from deploy.preparation import prepare
+    from deploy.request import Request
+    from deploy.session import draft
+
+    request = Request(backend="integer")
+    made = draft(request, "schedule")
+    clip = load(prepare(request).clips[0], made.finished().input_format)
+    signals = run_integer(made.integer, clip[np.newaxis])
+    return made.integer, made.plan, next(streams(made.integer, made.plan, signals))
 
 
 def drawn(spread: Spread, steps: int = 6) -> dict[str, NDArray[np.bool_]]:
@@ -59,10 +81,10 @@ def drawn(spread: Spread, steps: int = 6) -> dict[str, NDArray[np.bool_]]:
     return {name: rng.random((steps, int(np.prod(shape)))) < 0.3 for name, shape in spread.shapes.items()}
 
 
-def assert_same(found: Replayed, work: Work) -> None:
-    """Every event, energy of every unit, time of every step."""
+def assert_same(found: Replayed, work: Work, *, connections: float) -> None:
+    """Every event, energy of every unit, time of every step; SANA-FE adds up the connections that messages take."""
     events, mj = work.events, work.events.energy_mj(SANA_FE)
-    assert (found.synapses, found.messages) == (events.synapses, events.messages)
+    assert (found.synapses, found.messages) == (connections, events.messages)
     ours = {
         "synapse": mj["synapses"],
         "soma": mj["neurons"] + mj["spikes"],
@@ -80,5 +102,16 @@ def test_a_small_network_with_all_its_synapses(order: Order, tmp_path: Path) -> 
     spread = Spread(chip=LOIHI_1, order=order, shapes=shapes, numbers=numbers)
     activity: Activity = drawn(spread)
     found = full(layers, spread, activity, list(entries), tmp_path)
-    print(found)
-    assert_same(found, PlacedNetwork(layers, spread).work(activity))
+    work = PlacedNetwork(layers, spread).work(activity)
+    assert_same(found, work, connections=work.events.synapses)
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.parametrize("order", ["pixel", "channel"])
+def test_the_shipped_network_with_synapses_counted(order: Order, shipped_clip: Streamed, tmp_path: Path) -> None:
+    """Tiny has 5 million synapses, 4 GB in SANA-FE: here a connection stands for all of a neuron into a core."""
+    network, plan, activity = shipped_clip
+    placed = placed_network(network, plan, LOIHI_1, order)
+    found, work = aggregated(placed, activity, [network.input_name], tmp_path), placed.work(activity)
+    assert_same(found, work, connections=work.events.messages)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import sanafe
-import unrolled
 
+import unrolled
 from hardware import LayerResources
 from hardware.placed import Activity, PlacedNetwork
 from hardware.spread import Spread

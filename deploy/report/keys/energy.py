@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from hardware.break_even import CostLines, JudgedLimit, SynapseUse
 from hardware.keys import key
 from hardware.models import EnergyModel
+from hardware.operating_point import OperatingPoint
 from hardware.paper_ledger import LedgerRow
 
 
@@ -66,6 +67,9 @@ class EnergySummary:
     """Energy of the mean clip on every chip, beside the paper's figure."""
 
     models: dict[str, EnergyModel] = field(metadata=key("by chip: what the clip costs there"))
+    operating_points: dict[str, OperatingPoint] = field(
+        metadata=key("by chip: the clip at the rate of its frames, with time and static energy")
+    )
     convention: str = field(metadata=key("the chip whose figures papers use"))
     paper_mj_per_video: float = field(metadata=key("the figure of the SVFormer paper", "mJ"))
     ratio_to_paper: float = field(

@@ -6,6 +6,7 @@ from typing import Literal
 from deploy.ir.model import SVFORMER
 from deploy.report.keys.energy import EnergySummary
 from deploy.report.keys.network import FilledRegister, FittedChip, MappedPart, NetworkSummary, PlanSummary
+from deploy.report.keys.placed import PlacedSummary
 from deploy.report.keys.run import (
     AccuracySummary,
     CalibrationPredictions,
@@ -34,6 +35,9 @@ class Estimate(Stored):
     mapping: tuple[MappedPart, ...] = field(metadata=key("what holds each part on Loihi 2"))
     headroom: tuple[FilledRegister, ...] = field(metadata=key("how full every register can be, whatever the input"))
     fit: dict[str, FittedChip] = field(metadata=key("by chip with published limits: cores, chips, obstacles"))
+    placed: dict[str, PlacedSummary] = field(
+        metadata=key("by chip with times: events, energy and time of the network on its cores")
+    )
     fixed_point: tuple[FixedPointLayer, ...] = field(
         metadata=key("what fixed point costs every layer, on the calibration clips")
     )
