@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from deploy.clips.files import shipped
 from deploy.clips.read import load
 from deploy.clips.source import ClipSource, InputFormat
 from deploy.costs.counting import count_by_clip, count_by_step
+from deploy.costs.placing import Placing, place_clips
 from deploy.execution.deployment import Deployment
 from deploy.execution.tally import ClipResult, Tally
 from deploy.frontend.from_svformer import export
@@ -44,10 +46,11 @@ from deploy.report.keys.report import Estimate
 from deploy.report.record import estimate
 from deploy.report.summary import print_estimate
 from hardware import OpCounts, load_chip, shipped_chips
+from hardware.spread import ORDERS, Order
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.files import atomic_path
-from svformer.common.terminal import new_console
+from svformer.common.terminal import duration, new_console
 from svformer.config import PRESETS, SVFormerConfig
 
 
@@ -77,8 +80,8 @@ class Measured:
         return {**self.estimate.plain(), "energy": dataclasses.asdict(self.energy), "counts": counts}
 
 
-def measure(config: SVFormerConfig, merge: Merge, console: Console) -> Measured:
-    """Energy, bill and fit of one clip."""
+def measure(config: SVFormerConfig, merge: Merge, console: Console, *, order: Order = "pixel") -> Measured:
+    """Energy, bill and fit of one clip, and energy and time of the network on the cores of chips with times."""
     source = shipped(CALIBRATION_CLIPS)[0]
     deployment, frames = deployed(config, source, merge, console)
     signals = run_integer(deployment.integer, frames)
@@ -87,9 +90,15 @@ def measure(config: SVFormerConfig, merge: Merge, console: Console) -> Measured:
     clip = ClipResult(
         source=source, float_logits=logits, integer_logits=logits, logits=logits, seconds=0.0, counts=counts
     )
-    tally = Tally(clips=[clip], steps=count_by_step(deployment.integer, deployment.plan, signals))
-    found = energy(deployment, tally, [load_chip(name) for name in shipped_chips()])
-    return Measured(estimate=estimate(deployment), energy=found, counts=tally.counts)
+    chips = tuple(map(load_chip, shipped_chips()))
+    began = time.monotonic()
+    placed = place_clips(deployment.integer, deployment.plan, signals, Placing(order=order, chips=chips), first=True)
+    console.print(f"placed in {duration(time.monotonic() - began)}")
+    steps = count_by_step(deployment.integer, deployment.plan, signals)
+    tally = Tally(clips=[clip], steps=steps, placed=placed)
+    found = energy(deployment, tally, chips, order=order)
+    known = estimate(deployment, placed=placed, order=order, of_rates=False)
+    return Measured(estimate=known, energy=found, counts=tally.counts)
 
 
 def print_result(found: Measured, console: Console) -> None:
@@ -119,6 +128,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python benchmarks/full_geometry.py", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="ucf101")
     add_merge_argument(parser)
+    place_help = "how neurons are dealt out over cores, for energy and time of the placed network (default: pixel)"
+    parser.add_argument("--place", choices=ORDERS, default="pixel", help=place_help)
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     return parser.parse_args(argv)
@@ -127,7 +138,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     console = new_console()
-    found = measure(PRESETS[arguments.preset], read_merge(arguments.merge), console)
+    found = measure(PRESETS[arguments.preset], read_merge(arguments.merge), console, order=arguments.place)
     print_result(found, console)
     if arguments.out:
         with atomic_path(arguments.out) as temporary:

@@ -30,6 +30,7 @@ from hardware import (
     Traffic,
     cost_lines,
     energy_models,
+    fit,
     load_chip,
     paper_ledger,
     price,

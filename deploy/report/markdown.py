@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from deploy.report import rows
+from deploy.report import placed_rows, rows
 from deploy.report.keys.report import Report
 from svformer.common.terminal import counted
 
@@ -19,6 +19,7 @@ def markdown(report: Report) -> str:
         _table(("operation", "per clip"), ((row.label, row.per_clip) for row in rows.counts(report.totals))),
         _models(report),
         *_forms(report),
+        *_placed(report),
         *(_beside_the_paper(report) if report.is_svformer else ()),
         *_bill(report),
         *_break_even(report),
@@ -54,6 +55,19 @@ def _forms(report: Report) -> Iterable[str]:
     forms = rows.forms(report.energy)
     if forms.rows:
         yield _table(forms.heads, forms.rows)
+
+
+def _placed(report: Report) -> Iterable[str]:
+    """Energy by unit beside the ledger, times, and the chips at the rate of the frames."""
+    for chip, found in report.placed.items():
+        headline = placed_rows.headline(found)
+        yield f"{headline[:1].upper()}{headline[1:]}."
+        heads = (found.title, "placed", "by the ledger", "why they differ")
+        yield _table(heads, ((row.unit, row.placed, row.ledger, row.why) for row in placed_rows.units(report, chip)))
+    points = placed_rows.points(report)
+    if points:
+        at_rate = (f"at {placed_rows.rate(points[0].point.rate)}", "dynamic", "traffic", "static", "step", "latency")
+        yield _table(at_rate, ((p.title, p.dynamic, p.traffic, p.static, p.step, p.latency) for p in points))
 
 
 def _beside_the_paper(report: Report) -> Iterable[str]:

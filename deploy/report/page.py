@@ -8,7 +8,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from deploy.report import bitmaps, kinds, rows
+from deploy.report import bitmaps, kinds, placed_rows, rows
 from deploy.report.by_cause import all_parts, main_models, redrawn, stands_in
 from deploy.report.core_map import core_map
 from deploy.report.cost_chart import cost_chart
@@ -55,6 +55,8 @@ def render(report: Report, spikes: dict[str, NDArray[np.uint8]], frames: NDArray
             **vars(report),
             report=report,
             rows=rows,
+            placed_rows=placed_rows,
+            at_rates=placed_rows.at_rates(report),
             kinds=kinds,
             backends={**BACKENDS, "lava": "Lava’s CPU backend"},
             rasters=[bitmaps.raster_of(name, spikes[name][0]) for name in order],

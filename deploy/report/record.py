@@ -54,11 +54,12 @@ def estimate(
     sent: Mapping[str, float] | None = None,
     placed: Mapping[str, PlacedClips] | None = None,
     order: Order = "pixel",
+    of_rates: bool = True,
 ) -> Estimate:
     """What is known before anything runs; `chips` are a user's own, beside those that ship.
 
     After a run `sent` holds the messages of every population in the mean clip, for the traffic between cores. `placed`
-    is what its clips come to on cores in this `order`, or, before a run, what firing rates say of one.
+    is what its clips come to on cores in this `order`, or (`of_rates`) what firing rates say of one.
     """
     return Estimate(
         network=network_summary(deployment),
@@ -66,7 +67,7 @@ def estimate(
         mapping=mapped_parts(deployment.integer, deployment.plan),
         headroom=tuple(map(filled_register, deployment.headroom)),
         fit=fitted_chips(deployment, _all_chips(chips), sent),
-        placed=placed_chips(deployment, placed or {}, _all_chips(chips), order, of_rates=sent is None),
+        placed=placed_chips(deployment, placed or {}, _all_chips(chips), order, of_rates=of_rates),
         fixed_point=fixed_point(deployment.fixed_point),
         kept_predictions=kept_predictions(deployment.fixed_point),
         provenance=provenance(LIBRARIES),
@@ -122,7 +123,7 @@ def record(
 
 def _estimated(deployment: Deployment, tally: Tally, chips: Sequence[Chip], order: Order) -> Estimate:
     sent = messages_sent(tally.steps, len(tally.clips))
-    return estimate(deployment, chips=chips, sent=sent, placed=tally.placed, order=order)
+    return estimate(deployment, chips=chips, sent=sent, placed=tally.placed, order=order, of_rates=False)
 
 
 def _of_mean_length(deployment: Deployment, tally: Tally) -> Deployment:

@@ -100,7 +100,8 @@ def _remarks(model: EnergyModel) -> str:
 def _with_static(static: StaticEnergy | None) -> str:
     if static is None:
         return ""
-    return f"{typeset.energy(static.total_mj)} ({counted(static.chips, 'chip')} for {1000 * static.latency_s:g} ms)"
+    for_clip = typeset.duration(static.latency_s)
+    return f"{typeset.energy(static.total_mj)} ({counted(static.chips, 'chip')} for {for_clip})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from deploy.gates.predictions import ENOUGH
 from deploy.gates.remedies import remedies
-from deploy.report import rows, typeset
+from deploy.report import placed_rows, rows, typeset
 from deploy.report.fixed_point import fixed_point_table
 from deploy.report.keys.report import Estimate, Report
 from deploy.report.keys.run import ClipSummary, ReferenceSummary
@@ -40,6 +40,8 @@ def print_estimate(report: Estimate, console: Console) -> None:
         console.print(f"  {row.advice}")
         for obstacle in report.fit[row.chip].obstacles:
             console.print(f"  cannot hold: {obstacle}")
+    for line in placed_rows.placed_lines(report):
+        console.print(_spaced(line))
     print_mapping(report.mapping, console)
 
 
@@ -51,6 +53,7 @@ def print_summary(report: Report, console: Console) -> None:
     console.print(_energy(report))
     for line in _remarks(report):
         console.print(line)
+    _print_placed(report, console)
     if report.is_svformer:
         _print_beside_the_paper(report, console)
     _print_forms(report, console)
@@ -144,6 +147,15 @@ def _remarks(report: Report) -> Iterable[str]:
         chips.setdefault(row.remarks, []).append(row.title)
     yield from (f"  {', '.join(titles)}: {remarks}" for remarks, titles in chips.items() if remarks)
     yield from (f"  {line}" for line in rows.hops(report.energy, _millijoule(3)))
+
+
+def _print_placed(report: Report, console: Console) -> None:
+    """Energy and time on cores, and what chips draw at the rate of the frames."""
+    for line in placed_rows.placed_lines(report):
+        console.print(_spaced(line))
+    for row in placed_rows.points(report):
+        if row.point.static_mj is not None:
+            console.print(_spaced(placed_rows.at_rate(row)))
 
 
 def _print_beside_the_paper(report: Report, console: Console) -> None:

@@ -37,18 +37,8 @@ ROOMS = {
     "hardware": (
         *("errors", "keys", "counts", "geometry", "op_counts", "chip", "causes", "energy", "resources", "sharing"),
         *("demand", "fit", "cutting", "packing", "placement", "traffic", "spread", "reach", "placed", "more_cores"),
-        *(
-            "operating_point",
-            "shown",
-            "anchor",
-            "interval",
-            "models",
-            "break_even",
-            "paper_layers",
-            "paper_ledger",
-            "conventions",
-        ),
-        *("paper", "integers", "machine", "stored_counts", "recount"),
+        *("operating_point", "shown", "anchor", "interval", "models", "break_even", "paper_layers", "paper_ledger"),
+        *("conventions", "paper", "integers", "machine", "stored_counts", "recount"),
     ),
     "deploy": (
         *("errors", "ir", "engine", "clips", "frontend", "passes", "exchange"),

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deploy.clips.files import from_files, shipped
+from deploy.costs.placing import Placing
 from deploy.execution.deployment import Deployment
 from deploy.execution.run import run
 from deploy.execution.tally import Tally
@@ -17,6 +18,7 @@ from deploy.frontend.export import export_checkpoint
 from deploy.pipeline import deploy
 from deploy.report.keys.report import Report
 from deploy.report.record import record
+from hardware import load_chip
 from svformer.assets import DEMO_CLIPS, TINY_CHECKPOINT
 
 FRAMES, DT_S = 20, 1e-4
@@ -88,5 +90,5 @@ def saved(folder: Path, clip: NDArray[np.float32]) -> list:
 
 def recorded(graph: nir.NIRGraph, sources: list) -> Recorded:
     deployment = deploy(graph, sources, say=lambda line: None)
-    tally = run(deployment, sources, backend="integer")
+    tally = run(deployment, sources, backend="integer", placing=Placing(order="pixel", chips=(load_chip("loihi1"),)))
     return Recorded(deployment, tally, record(deployment, tally, backend="integer"))
