@@ -140,7 +140,8 @@ def _write(path: str | Path, deployment: Deployment, say: Say) -> None:
 
 
 def _estimated(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
-    rates = {layer.name: layer.rate for layer in deployment.fixed_point if layer.rate is not None}
+    layers = deployment.fixed_point.layers if deployment.fixed_point else []
+    rates = {layer.name: layer.rate for layer in layers if layer.rate is not None}
     placed = place_rates(deployment.integer, deployment.plan, rates, _placing(request, prepared)) if rates else {}
     report = estimate(deployment, chips=prepared.chips, placed=placed, order=request.place)
     page = _new_folder(request) / "report.json"
