@@ -25,7 +25,7 @@ from deploy.gates.reference import require_comparable
 from deploy.ir.exact import exact_network
 from deploy.ir.graph import read_nir
 from deploy.ir.interpreter import graph_dt_s
-from deploy.ir.model import says_svformer
+from deploy.ir.model import says_ours
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.types import Frames
 from deploy.passes.chain_choice import Merge
@@ -91,7 +91,7 @@ def _sources(
     """What to run and what to choose scales by, from a data set or files; either may be open."""
     if request.dataset is None:
         return files, []
-    trained = graph is None or says_svformer(graph)  # or the data set is only shown to it
+    trained = graph is None or says_ours(graph)  # or the data set is only shown to it
     return (
         held_out_clips(request.dataset, request.limit, trained=trained),
         training_clips(request.dataset, trained=trained),

@@ -11,7 +11,7 @@ Norm = Literal["shared", "per_step"]
 Attention = Literal["qkv", "sdsa", "qkta"]
 AttentionOrder = Literal["kv_first", "qk_first"]
 Activation = Literal["spiking", "relu"]
-Model = Literal["svformer", "tsm", "r2plus1d", "timesformer", "rsnn"]
+Model = Literal["svformer", "tsm", "r2plus1d", "timesformer", "rsnn", "ann2snn"]
 Stages = tuple[int, int, int, int]
 
 STEM_KERNEL, STEM_STRIDE, STEM_PADDING = 6, 4, 1
@@ -21,7 +21,10 @@ ACTIVATIONS: dict[Model, Activation] = {  # of the networks that SVFormer is com
     "r2plus1d": "relu",
     "timesformer": "relu",
     "rsnn": "spiking",
+    "ann2snn": "spiking",
 }
+CONVERTED: Model = "ann2snn"  # from a trained "tsm" (svformer.ann2snn); all others are trained
+TRAINED: tuple[Model, ...] = tuple(model for model in get_args(Model) if model != CONVERTED)
 WEIGHT_BITS = range(2, 9)  # sign included: with 1 bit the weight 0 alone is left, and Loihi stores 8 bits
 
 
@@ -53,6 +56,7 @@ class SVFormerConfig:
     activation: Activation = "spiking"  # "relu": the ANN counterpart, ReLU for every neuron and softmax attention
     weight_bits: int | None = None  # weights, decays and thresholds are rounded to those of a chip (qat.py); None: real
     model: Model = "svformer"  # or a network that it is compared with, of these widths and depths (svformer/baselines/)
+    steps_per_frame: int = 1  # time steps that model "ann2snn" sees a frame; all others see each once
 
     def __post_init__(self) -> None:
         problems = [rule for holds, rule in self._rules() if not holds]
@@ -123,6 +127,18 @@ class SVFormerConfig:
                 self.activation == ACTIVATIONS.get(self.model, self.activation),
                 f"model={self.model!r} has its own activation, {ACTIVATIONS.get(self.model)!r}, found "
                 f"{self.activation!r}",
+            ),
+            (
+                isinstance(self.steps_per_frame, int)
+                and self.steps_per_frame >= 1
+                and (self.steps_per_frame == 1 or self.model == CONVERTED),
+                f"steps_per_frame must be 1, or more with model={CONVERTED!r}, found {self.steps_per_frame!r}, "
+                f"{self.model!r}",
+            ),
+            (
+                self.model not in ("tsm", CONVERTED) or min(self.embed_dims) >= 4,
+                f"model={self.model!r} shifts one channel in four; every width must be 4 or more, found "
+                f"embed_dims={self.embed_dims}",
             ),
             (
                 self.model == "svformer"

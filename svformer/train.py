@@ -21,7 +21,7 @@ from typing import get_args
 
 from svformer.common.cli import ArgumentParser, add_device_argument, command_line, run_cli
 from svformer.common.options import at_least, fields_of, positive_int
-from svformer.config import PRESETS, WEIGHT_BITS, Activation, Attention, Model, Norm
+from svformer.config import PRESETS, TRAINED, WEIGHT_BITS, Activation, Attention, Norm
 from svformer.data.arguments import DATASET_OPTIONS, add_dataset_arguments, chosen_dataset
 from svformer.training.recipe import RECIPE_OPTIONS, add_recipe_arguments, overridden, preset_recipe
 from svformer.training.request import WIDTHS, TrainingRequest
@@ -34,7 +34,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="geometry and recipe")
     model_help = "svformer (default), or a network that it is compared with, of the preset's widths: 2-D convolutions "
     model_help += "with a temporal shift, (2+1)-D ones, divided attention, recurrent spiking neurons"
-    parser.add_argument("--model", choices=get_args(Model), default="svformer", help=model_help)
+    parser.add_argument("--model", choices=TRAINED, default="svformer", help=model_help)
     parser.add_argument("--norm", choices=get_args(Norm), help="norm statistics over time (default: the preset's)")
     parser.add_argument("--activation", choices=get_args(Activation), help="relu: the ANN counterpart, without spikes")
     attention_help = "sdsa: spike-driven self-attention; qkta: Q-K token attention (default: the preset's)"

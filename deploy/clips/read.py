@@ -39,16 +39,22 @@ def load(source: ClipSource, wanted: InputFormat) -> Frames:
     frames = source.frames or wanted.frames
     if isinstance(source.entry, EventEntry):
         height, width = wanted.shape[1:]
-        return np.asarray(normalise(source.entry.counts(frames=frames, picture=(width, height))).numpy())
+        counts = source.entry.counts(frames=frames // wanted.steps_per_frame, picture=(width, height))
+        return _held(normalise(counts).numpy(), wanted)
     if source.entry is not None:
-        sampling = Sampling(frames=frames, stride=wanted.stride)
+        sampling = Sampling(frames=frames // wanted.steps_per_frame, stride=wanted.stride)
         clip = source.entry.load(size=wanted.shape[1], sampling=sampling, start=source.start, crop=source.crop)
-        return np.asarray(normalise(clip).numpy(), dtype=np.float32)
+        return _held(normalise(clip).numpy(), wanted)
     if is_recording(source.path):
         return load_sample(source.path, frames, wanted.shape).astype(np.float32)
     values = _load_array(source.path, frames, wanted.shape)
     pixels = wanted.pixels and values.dtype == np.uint8
     return normalise(torch.as_tensor(values)).numpy() if pixels else values.astype(np.float32)
+
+
+def _held(frames_T: NDArray[Any], wanted: InputFormat) -> Frames:
+    """Every frame for as many time steps as the graph takes it."""
+    return np.repeat(frames_T.astype(np.float32), wanted.steps_per_frame, axis=0)
 
 
 def _load_array(path: Path, frames: int, taken: Shape) -> NDArray[Any]:

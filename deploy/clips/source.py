@@ -11,7 +11,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.model import says_svformer, stated_stride
+from deploy.ir.model import says_ours, stated_steps_per_frame, stated_stride
 from deploy.ir.shapes import infer_shapes
 from svformer.common.errors import InputError
 from svformer.config import SVFormerConfig
@@ -69,7 +69,7 @@ def absolute(source: ClipSource) -> ClipSource:
 
 @dataclass(frozen=True, kw_only=True)
 class InputFormat:
-    """The clips that a graph takes: arrays [frames, *shape].
+    """The clips that a graph takes: arrays [frames, *shape], a frame for each time step.
 
     `pixels` is whether the network takes normalised pixels of video, which the graph has to say: a shape of 3 x H x H
     says nothing of the values.
@@ -79,12 +79,14 @@ class InputFormat:
     shape: tuple[int, ...]
     pixels: bool = False
     stride: int = STRIDE  # of videos: from one frame to the next, in pictures at 30 a second
+    steps_per_frame: int = 1  # time steps that a frame of a video or of events is shown
 
     @classmethod
     def of(cls, config: SVFormerConfig) -> "InputFormat":
-        """What an SVFormer takes."""
-        shape = (config.in_channels, config.image_size, config.image_size)
-        return cls(frames=config.frames, shape=shape, pixels=config.in_channels == 3)
+        """What a network of this project takes."""
+        shape, steps = (config.in_channels, config.image_size, config.image_size), config.steps_per_frame
+        pixels = config.in_channels == 3
+        return cls(frames=steps * config.frames, shape=shape, pixels=pixels, steps_per_frame=steps)
 
 
 def check_fits(source: ClipSource, wanted: InputFormat) -> None:
@@ -109,5 +111,9 @@ def input_format(graph: nir.NIRGraph, frames: int) -> InputFormat:
     name = next(iter(graph.inputs))
     shape = infer_shapes(graph)[name]
     return InputFormat(
-        frames=frames, shape=shape, pixels=says_svformer(graph) and shape[:1] == (3,), stride=stated_stride(graph)
+        frames=frames,
+        shape=shape,
+        pixels=says_ours(graph) and shape[:1] == (3,),
+        stride=stated_stride(graph),
+        steps_per_frame=stated_steps_per_frame(graph),
     )

@@ -1,6 +1,7 @@
-"""The ReLU network of the same geometry (`activation="relu"`): accuracy and multiply-accumulates, counted in PyTorch.
+"""Networks of real numbers, of the same geometry: accuracy and multiply-accumulates, counted in PyTorch.
 
-It has graded activations and a softmax, so it is not deployed; it is what a spiking network has to be cheaper than.
+They have graded activations or a softmax, so they are not deployed; they are what a spiking network has to be cheaper
+than: SVFormer with `activation="relu"`, and the baselines without spikes.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from deploy.clips.source import ClipSource, InputFormat
 from deploy.comparison.relu_counts import ProductCounter, Products, attach
 from hardware import OpCounts
 from svformer.evaluation.scores import top_share
-from svformer.model.svformer import SVFormer
+from svformer.model.network import Network
 
 BATCH = 16
 
@@ -51,14 +52,14 @@ class ReluRun:
 
 
 def run_relu(
-    model: SVFormer,
+    model: Network,
     clips: Sequence[ClipSource],
     wanted: InputFormat,
     *,
     classes: Sequence[str],
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> ReluRun:
-    """Run clips through a ReLU network in PyTorch, float32; `on_clips` is called with how many are done."""
+    """Run clips through a network of real numbers in PyTorch, float32; `on_clips` is called with how many are done."""
     counter, done = ProductCounter(), 0
     logits, labels = list[NDArray[np.float32]](), list[int]()  # of the clips whose class the network has
     handles = attach(model, counter)

@@ -1,9 +1,10 @@
-"""What a ReLU network does, layer by layer: products and memory, from hooks on its PyTorch modules.
+"""What a network of real numbers does, layer by layer: products and memory, from hooks on its PyTorch modules.
 
 Memory by the same model as for spiking networks (Lemaire et al. 2022): every layer has memories of its own, and nothing
 is reused. A product fetches a weight and an activation (in attention two activations) and is summed in a register; an
 output takes a bias and is stored once; a shortcut fetches two values and stores their sum. Activations have
-`ACTIVATION_BITS`, as inference in 8-bit integers has them. ReLU, softmax, and finding the zeros to skip are left out.
+`ACTIVATION_BITS`, as inference in 8-bit integers has them. ReLU, softmax, layer norms,
+embeddings of places, and finding the zeros to skip are left out.
 """
 
 import functools
@@ -15,10 +16,21 @@ from torch import Tensor, nn
 
 from deploy.ir.machine import BIAS_BITS
 from hardware import ConvGeometry, OpCounts, count_connection, count_parameter_reads, count_state_accesses
+from svformer.baselines import r2plus1d, tsm
+from svformer.baselines.timesformer import DividedBlock
 from svformer.model.attention import QkvAttention
+from svformer.model.attention.product import SoftmaxProduct
 from svformer.model.blocks import GlobalBlock, Head, LocalBlock
+from svformer.model.layers import TemporalConv
 
 ACTIVATION_BITS = 8
+SHORTCUTS: dict[type[nn.Module], int] = {  # branches that a block adds
+    LocalBlock: 2,
+    GlobalBlock: 2,
+    DividedBlock: 3,
+    tsm.ResidualBlock: 1,
+    r2plus1d.ResidualBlock: 1,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +95,7 @@ class ProductCounter:
     qkv: dict[nn.Module, list[Tensor]] = field(default_factory=dict)
 
     def convolution(self, module: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        x = inputs[0].flatten(0, 1)
+        x = module.images(inputs[0]) if isinstance(module, TemporalConv) else inputs[0].flatten(0, 1)
         geometry = ConvGeometry(
             in_shape=(x.shape[1], x.shape[2], x.shape[3]),
             out_channels=module.out_channels,
@@ -120,10 +132,24 @@ class ProductCounter:
         channels = head.conv3d.out_channels
         self._dense_layer(head, output.flatten(2).transpose(0, 1), channels // head.conv3d.groups, outputs=channels)
 
-    def shortcuts(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """A block adds to its current twice."""
-        frame = output[0, 0].numel()
-        self._add(module, adds=2 * output.numel(), read_from=frame, written_to=frame, outputs=2 * output.numel())
+    def shortcuts(self, count: int, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """A block adds `count` branches to what passes by them."""
+        frame, sums = output[0, 0].numel(), count * output.numel()
+        self._add(module, adds=sums, read_from=frame, written_to=frame, outputs=sums)
+
+    def product(self, module: SoftmaxProduct, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """`softmax(q k^T) v` of factors [.., tokens, d] that are no ReLU's: all products have two of them."""
+        q = inputs[0]
+        tokens, channels = q.shape[-2:]
+        sequences = q.numel() // (tokens * channels)
+        outputs = tokens * (tokens + channels)  # of a sequence: entries of the softmax, and sums of v
+        self.attention[module] = self.attention.get(module, Products()) + Products(
+            macs=int(q.count_nonzero()) * tokens + int(inputs[2].count_nonzero()) * tokens,
+            dense_macs=module.macs(q),
+            read_from=3 * tokens * channels,
+            written_to=outputs,
+            outputs=sequences * outputs,
+        )
 
     def softmax(self, attn: QkvAttention, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Called for q, k and v in turn: `softmax(q k^T) v` when the three are there."""
@@ -170,7 +196,7 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def attach(model: nn.Module, counter: ProductCounter) -> list[Any]:
-    """Hook the counter to every layer of a ReLU network; the handles remove it."""
+    """Hook the counter to every layer of a network of real numbers; the handles remove it."""
     hooks: list[tuple[nn.Module, Callable[..., None]]] = []
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -179,8 +205,10 @@ def attach(model: nn.Module, counter: ProductCounter) -> list[Any]:
             hooks.append((module, counter.linear))
         elif isinstance(module, nn.ReLU):
             hooks.append((module, counter.activation))
-        elif isinstance(module, LocalBlock | GlobalBlock):
-            hooks.append((module, counter.shortcuts))
+        elif type(module) in SHORTCUTS:
+            hooks.append((module, functools.partial(counter.shortcuts, SHORTCUTS[type(module)])))
+        elif isinstance(module, SoftmaxProduct):
+            hooks.append((module, counter.product))
         elif isinstance(module, QkvAttention):
             hook = functools.partial(counter.softmax, module)
             hooks += [(part, hook) for part in (module.plif_q, module.plif_k, module.plif_v)]

@@ -24,8 +24,8 @@ from hardware import EnergyModel, energy_models, load_chip
 from hardware.resources import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
 from svformer.common.terminal import counting
-from svformer.model.svformer import SVFormer
-from svformer.networks.checkpoint import load_checkpoint, read_notes
+from svformer.model.network import Network
+from svformer.networks.checkpoint import load_network, read_notes
 
 CHIPS = shown_in("comparison")
 CHECKED_CLIPS = 2
@@ -71,7 +71,7 @@ def rows_of(
     console: Console,
 ) -> list[Row]:
     """The rows of a checkpoint: one for every width, two of each for a ReLU network (with its zeros, and without)."""
-    model = load_checkpoint(path, head_dim=request.head_dim)
+    model = load_network(path, head_dim=request.head_dim)
     name = path.parent.name if path.stem == "checkpoint" else path.stem
     console.rule(f"{name}: {form_of(model)}")
     if model.config.activation != "spiking":
@@ -94,11 +94,14 @@ def _each_once(say: Say) -> Say:
     return once
 
 
-def form_of(model: SVFormer) -> str:
+def form_of(model: Network) -> str:
     """Form of a network in a few words."""
     config = model.config
     if config.activation != "spiking":
-        return "ReLU and softmax"
+        return "ReLU and softmax" if config.model == "svformer" else f"{config.model}, real numbers"
+    if config.model != "svformer":
+        frames = f", {config.steps_per_frame} time steps a frame" if config.steps_per_frame > 1 else ""
+        return config.model + frames
     norm = "norm shared over time" if config.norm == "shared" else "norm of every time step"
     return norm if config.weight_bits is None else f"trained with {config.weight_bits}-bit weights"
 
@@ -155,7 +158,7 @@ def _energy_mj(model: EnergyModel, chip: str) -> float | None:
 
 def _relu_rows(
     name: str,
-    model: SVFormer,
+    model: Network,
     classes: Sequence[str],
     clips: Sequence[ClipSource],
     widths: Sequence[int],
@@ -167,7 +170,7 @@ def _relu_rows(
         found = run_relu(model, clips, wanted, classes=classes, on_clips=on_clips)
     forms = {"every product": found.dense(), "zeros skipped": found}
     return [
-        _relu_row(name, f"ReLU and softmax, {form}", counted, bits)
+        _relu_row(name, f"{form_of(model)}, {form}", counted, bits)
         for bits in widths
         for form, counted in forms.items()
     ]

@@ -1,6 +1,7 @@
 """A NIR graph of a model's layers, as it is built: neuron layers, and connections with their norms folded in."""
 
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 import nir
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 from deploy.frontend.standard import COINCIDENCE, Values
 from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction
 from deploy.ir.primitives import NodeShape
+from deploy.ir.readout import READOUT
 from deploy.ir.shapes import output_shape
 from svformer.model.layers import TimeNorm, gain_and_shift
+from svformer.model.network import Network
 from svformer.model.neurons import PLIF
 from svformer.model.qat import StoredConnection, quantised_chain
-from svformer.model.svformer import SVFormer
 
 DT_S = 1e-3  # one frame; norse's default time step, so its importers see the time constants as we do
 
@@ -71,7 +73,7 @@ def tau_of(decay: float, dt_s: float = DT_S) -> float:
 class Builder:
     """Nodes and edges so far. Methods add nodes behind `source` and return the name of the last."""
 
-    def __init__(self, model: SVFormer) -> None:
+    def __init__(self, model: Network) -> None:
         self.model, self.config = model, model.config
         self.names = {module: name for name, module in model.named_modules()}
         self.nodes: dict[str, nir.NIRNode] = {}
@@ -167,6 +169,31 @@ class Builder:
     def both(self, name: str, *sources: str) -> str:
         """A spike where two spikes arrive in the same time step, the product of the two: a threshold without memory."""
         return self.add(name, nir.Threshold(threshold=np.full(self.shapes[sources[0]], COINCIDENCE)), *sources)
+
+    def mean_readout(self, fc: nn.Linear, *parts: tuple[str, slice], scale: float = 1.0) -> None:
+        """The classifier behind spikes, averaged over all places and time steps, and the Output.
+
+        `parts` are the nodes whose spikes it takes, and which of its inputs they are; a spike counts `scale`.
+        """
+        weight, bias, sums = values_of(fc.weight) * scale, values_of(fc.bias), list[str]()
+        for number, (source, inputs) in enumerate(parts):
+            height, width = self.shapes[source][1:]
+            each = np.broadcast_to(
+                weight[:, inputs, None, None] / (height * width), (*weight[:, inputs].shape, height, width)
+            )
+            name = f"fc.{number}" if len(parts) > 1 else "fc"
+            sums.append(self.add(name, self.conv_node(each.copy(), bias * (number == 0)), source))
+        total = sums[0] if len(sums) == 1 else self.add("fc.sum", Junction(np.array(self.shapes[sums[0]])), *sums)
+        steps = self.config.frames * self.config.steps_per_frame
+        mean = self.add("mean_over_time", nir.I(np.full(self.shapes[total], 1 / steps / DT_S)), total)
+        flat = self.add("flatten", nir.Flatten(np.array(self.shapes[mean]), 0, -1), mean)
+        self.add("output", nir.Output(np.array(self.shapes[flat])), flat)
+
+    def metadata(self, model: str) -> dict[str, object]:
+        """What a graph of a network of this project says of itself; the result is read at the last time step."""
+        steps = self.config.frames * self.config.steps_per_frame
+        versions = {"nir": nir.version, "svformer": version("svformer-loihi")}
+        return {"dt": DT_S, "T": steps, "model": model, READOUT: "last", **versions}
 
     def shortcut(self, source: str, branch: str, block: nn.Module) -> str:
         return self.add(f"{self.names[block]}.add", Junction(np.array(self.shapes[source])), source, branch)

@@ -14,7 +14,6 @@ Node names are the layer names of the model. What has no home in NIR (DESIGN):
 """
 
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 
 import nir
 import numpy as np
@@ -23,8 +22,8 @@ from torch import nn
 from deploy.frontend.attention import attention
 from deploy.frontend.builder import DT_S, Builder, folded_norm, values_of
 from deploy.frontend.standard import Values
+from deploy.ir.model import SVFORMER
 from deploy.ir.nodes import Junction
-from deploy.ir.readout import READOUT
 from svformer.common.errors import InputError
 from svformer.model.attention import SelfAttention
 from svformer.model.blocks import Down, GlobalBlock, LocalBlock, LocalMixer, Mlp
@@ -45,6 +44,8 @@ def export(model: SVFormer) -> nir.NIRGraph:
 class _Exporter(Builder):
     """A walk through the model from its input to the logits."""
 
+    model: SVFormer
+
     def graph(self) -> nir.NIRGraph:
         model, size = self.model, self.config.image_size
         x = self.add("input", nir.Input(np.array([self.config.in_channels, size, size])))
@@ -55,11 +56,7 @@ class _Exporter(Builder):
         local = self.current(self.neurons(x, path.plif), path.dwconv, path.pwconv, norm=path.norm)
         x = self._down(self._stage(x, model.stage3), model.down4)
         self._head(local, self._stage(x, model.stage4))
-        return nir.NIRGraph(self.nodes, self.edges, metadata=self._metadata(), type_check=False)
-
-    def _metadata(self) -> dict[str, object]:
-        versions = {"nir": nir.version, "svformer": version("svformer-loihi")}
-        return {"dt": DT_S, "T": self.config.frames, "model": "SVFormer", READOUT: "last", **versions}
+        return nir.NIRGraph(self.nodes, self.edges, metadata=self.metadata(SVFORMER), type_check=False)
 
     def _down(self, source: str, down: Down) -> str:
         return self.current(self.neurons(source, down.plif), down.conv, norm=down.norm)

@@ -1,4 +1,4 @@
-"""PyTorch = NIR: every spike of an exported SVFormer against those of the model."""
+"""PyTorch = NIR: every spike of an exported network against those of the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from deploy.errors import GateError
+from deploy.frontend.from_ann2snn import AT_ONCE, LATE
 from deploy.gates.spikes import TIE_MARGIN, LayerSpikes, SpikeGate
 from deploy.ir.interpreter import interpret
+from deploy.ir.soft_reset import SubtractLIF
 from svformer.evaluation.recording import Spikes, run_recorded
-from svformer.model.svformer import SVFormer
+from svformer.model.network import Network
 
 LOGIT_TOLERANCE = 1e-6  # the order of additions in float64 leaves far less
 
@@ -28,7 +30,7 @@ class ExportCheck:
 
 
 def check_export(
-    model: SVFormer, graph: nir.NIRGraph, frames_NTCHW: NDArray[Any], *, tie_margin: float = TIE_MARGIN
+    model: Network, graph: nir.NIRGraph, frames_NTCHW: NDArray[Any], *, tie_margin: float = TIE_MARGIN
 ) -> ExportCheck:
     """Compare every neuron layer of the model at every step, and the logits where the graph has them.
 
@@ -47,14 +49,15 @@ def check_export(
 
 
 def _check_clip(
-    model: SVFormer, graph: nir.NIRGraph, frames_1TCHW: NDArray[Any], clip: int, tie_margin: float
+    model: Network, graph: nir.NIRGraph, frames_1TCHW: NDArray[Any], clip: int, tie_margin: float
 ) -> ExportCheck:
-    frames_BCTHW = torch.as_tensor(frames_1TCHW, dtype=torch.float64).transpose(1, 2)
+    each = frames_1TCHW[:, :: model.config.steps_per_frame]  # the model shows a frame for these time steps itself
+    frames_BCTHW = torch.as_tensor(each, dtype=torch.float64).transpose(1, 2)
     logits, spikes = run_recorded(model, frames_BCTHW)
 
     def layers_of(name: str) -> Sequence[LayerSpikes]:
         node = graph.nodes[name]
-        found = _torch_spikes(name, spikes, len(node.tau)) if isinstance(node, nir.LIF) else None
+        found = _torch_spikes(name, spikes, len(node.tau)) if isinstance(node, (nir.LIF, SubtractLIF)) else None
         return () if found is None else (LayerSpikes(layer=name, spikes=found[:, 0]),)
 
     gate = SpikeGate(graph, layers_of, clip=clip, tie_margin=tie_margin)
@@ -71,7 +74,7 @@ def _logit_error(output_NTK: NDArray[Any], logits_NK: NDArray[Any]) -> float | N
 
 
 def _torch_spikes(name: str, spikes: Spikes, channels: int) -> NDArray[np.uint8] | None:
-    """Spikes [T, N, C, H, W] of the model's layers that one LIF node holds (see frontend/from_svformer.py).
+    """Spikes [T, N, C, H, W] of the model's layers that one LIF node holds (see deploy/frontend/).
 
     None for neurons that the model does not have (frontend/coincidence.py).
     """
@@ -80,4 +83,7 @@ def _torch_spikes(name: str, spikes: Spikes, channels: int) -> NDArray[np.uint8]
     if name.startswith("head.plif_"):
         half = slice(0, channels) if name.endswith("local") else slice(channels, None)
         return spikes["head.plif"][:, :, half]
+    layer, _, part = name.rpartition(".")
+    if layer in spikes and part in (LATE, AT_ONCE):
+        return spikes[layer][:, :, :channels] if part == LATE else spikes[layer][:, :, -channels:]
     return spikes.get(name)

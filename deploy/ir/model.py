@@ -8,6 +8,8 @@ from svformer.common.errors import InputError
 from svformer.data.choice import STRIDE
 
 SVFORMER = "SVFormer"
+BASELINES = ("rsnn", "ann2snn")  # spiking networks that it is compared with (svformer/baselines/)
+STEPS_PER_FRAME = "steps_per_frame"  # key of the metadata: time steps that a clip's frame is shown; without it, one
 
 
 def name_of(graph: nir.NIRGraph) -> str:
@@ -21,9 +23,9 @@ def is_svformer(graph: nir.NIRGraph) -> bool:
     return name_of(graph) == SVFORMER
 
 
-def says_svformer(graph: nir.NIRGraph) -> bool:
-    """Whether the graph says that it is this project's own model, so that its T and its videos are part of it."""
-    return str(graph.metadata.get("model")) == SVFORMER
+def says_ours(graph: nir.NIRGraph) -> bool:
+    """Whether the graph says that it is a network of this project, so that its T and its videos are part of it."""
+    return str(graph.metadata.get("model")) in (SVFORMER, *BASELINES)
 
 
 def stated_frames(graph: nir.NIRGraph) -> int | None:
@@ -34,6 +36,17 @@ def stated_frames(graph: nir.NIRGraph) -> int | None:
     if not (np.issubdtype(type(frames), np.integer) and frames >= 1):
         raise InputError(f"T is {np.asarray(frames).tolist()}; allowed: a whole number of time steps from 1")
     return int(frames)
+
+
+def stated_steps_per_frame(graph: nir.NIRGraph) -> int:
+    """Time steps that every frame of a clip is shown; T is a multiple of it.
+
+    Raises `InputError` where the metadata say something else.
+    """
+    steps, frames = np.asarray(graph.metadata.get(STEPS_PER_FRAME, 1)).item(), stated_frames(graph)
+    if not (isinstance(steps, int) and steps >= 1 and (frames or 0) % steps == 0):
+        raise InputError(f"{STEPS_PER_FRAME} is {steps} and T {frames}; allowed: a whole number from 1 that divides T")
+    return steps
 
 
 def stated_stride(graph: nir.NIRGraph) -> int:
@@ -51,6 +64,6 @@ def stated_stride(graph: nir.NIRGraph) -> int:
 def fixed_frames(graph: nir.NIRGraph) -> int | None:
     """T where it is part of the model: of an SVFormer, or of parameters that differ between time steps; else None."""
     changing = {node.frames for node in graph.nodes.values() if isinstance(node, (GainBias, IntegerPart))} - {1}
-    if changing or says_svformer(graph):
+    if changing or says_ours(graph):
         return stated_frames(graph) or max(changing, default=None)
     return None

@@ -13,10 +13,10 @@ from svformer.model.weighted import neuron, norm
 SHIFTED = 4  # one channel in four comes from the frame before: as many as the paper moves in both directions together
 
 
-def shifted(x_TBCHW: Tensor) -> Tensor:
-    """The first quarter of the channels one frame late, zeros in the first frame; the other channels as they are."""
+def shifted(x_TBCHW: Tensor, steps: int = 1) -> Tensor:
+    """The first quarter of the channels `steps` frames late, zeros at first; the other channels as they are."""
     moved = x_TBCHW.shape[2] // SHIFTED
-    late = torch.cat([torch.zeros_like(x_TBCHW[:1, :, :moved]), x_TBCHW[:-1, :, :moved]])
+    late = torch.cat([torch.zeros_like(x_TBCHW[:steps, :, :moved]), x_TBCHW[:-steps, :, :moved]])
     return torch.cat([late, x_TBCHW[:, :, moved:]], dim=2)
 
 
@@ -28,6 +28,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_width: int, width: int, stride: int, config: SVFormerConfig) -> None:
         super().__init__()
+        self.steps = config.steps_per_frame
         self.conv1, self.norm1 = Conv(in_width, width, 3, stride, 1), norm(width, config)
         self.relu1 = neuron(config)
         self.conv2, self.norm2 = Conv(width, width, 3, 1, 1), norm(width, config)
@@ -37,7 +38,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         direct = x if self.shortcut is None else self.shortcut(x)
-        hidden = self.relu1(self.norm1(self.conv1(shifted(x))))
+        hidden = self.relu1(self.norm1(self.conv1(shifted(x, self.steps))))
         return self.relu2(direct + self.norm2(self.conv2(hidden)))
 
 
@@ -62,5 +63,5 @@ class TemporalShift(Network):
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """Logits [B, K] of a clip [B, C, T, H, W]."""
         x = self.relu(self.norm(self.conv(self.frames_first(clip_BCTHW))))
-        features: Tensor = self.fc(self.blocks(x).mean(dim=(0, 3, 4)))
-        return features
+        logits: Tensor = self.fc(self.blocks(x).mean(dim=(0, 3, 4)))
+        return logits

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from svformer.common.errors import InputError
 from svformer.model.attention import QkvAttention
-from svformer.model.neurons import PLIF
+from svformer.model.network import Network
+from svformer.model.neurons import SpikingLayer
 from svformer.model.svformer import SVFormer
 
 Spikes = dict[str, NDArray[np.uint8]]
-Look = Callable[[str, PLIF, Tensor, Tensor], None]  # arguments: layer name, layer, currents, spikes [T, B, C, H, W]
+Look = Callable[
+    [str, SpikingLayer, Tensor, Tensor], None
+]  # arguments: layer name, layer, currents, spikes [T, B, C, H, W]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,7 @@ def watching(model: nn.Module, look: Look, layers: Iterable[str]) -> Iterator[No
 
     def watch(name: str) -> torch.utils.hooks.RemovableHandle:
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...], spikes: Tensor) -> None:
-            assert isinstance(layer, PLIF)
+            assert isinstance(layer, SpikingLayer)
             look(name, layer, inputs[0], spikes)
 
         return model.get_submodule(name).register_forward_hook(hook)
@@ -64,24 +67,24 @@ def watching(model: nn.Module, look: Look, layers: Iterable[str]) -> Iterator[No
 
 def plif_layers(model: nn.Module) -> list[str]:
     """Names of the spiking neuron layers of any module, in order of construction; empty where it has none."""
-    return [name for name, module in model.named_modules() if isinstance(module, PLIF)]
+    return [name for name, module in model.named_modules() if isinstance(module, SpikingLayer)]
 
 
-def neuron_layers(model: SVFormer) -> list[str]:
+def neuron_layers(model: Network) -> list[str]:
     """Names of the neuron layers; raises `InputError` for a model without spikes."""
     if model.config.activation != "spiking":
         raise InputError("this model has activation='relu' and no spikes to record; allowed: activation='spiking'")
     return plif_layers(model)
 
 
-def run_recorded(model: SVFormer, clip_BCTHW: Tensor) -> tuple[Tensor, Spikes]:
+def run_recorded(model: Network, clip_BCTHW: Tensor) -> tuple[Tensor, Spikes]:
     """Logits [B, K] and, for every neuron layer in order of execution, its spikes, uint8 [T, B, C, H, W].
 
     Raises `InputError` for a model without spiking neurons.
     """
     collected: Spikes = {}
 
-    def record(name: str, _layer: PLIF, _currents: Tensor, spikes: Tensor) -> None:
+    def record(name: str, _layer: SpikingLayer, _currents: Tensor, spikes: Tensor) -> None:
         collected[name] = spikes.to(torch.uint8).cpu().numpy()
 
     with watching(model, record, neuron_layers(model)), torch.no_grad():
@@ -89,7 +92,7 @@ def run_recorded(model: SVFormer, clip_BCTHW: Tensor) -> tuple[Tensor, Spikes]:
     return logits, collected
 
 
-def record_spikes(model: SVFormer, clip_BCTHW: Tensor) -> Spikes:
+def record_spikes(model: Network, clip_BCTHW: Tensor) -> Spikes:
     """Spikes of every neuron layer for a clip [B, C, T, H, W]: layer name -> uint8 [T, B, C, H, W].
 
     Raises `InputError` for a model without spiking neurons.
@@ -97,7 +100,7 @@ def record_spikes(model: SVFormer, clip_BCTHW: Tensor) -> Spikes:
     return run_recorded(model, clip_BCTHW)[1]
 
 
-def record_membranes(model: SVFormer, clip_BCTHW: Tensor, layers: Iterable[str]) -> dict[str, MembraneTrace]:
+def record_membranes(model: Network, clip_BCTHW: Tensor, layers: Iterable[str]) -> dict[str, MembraneTrace]:
     """Currents, potentials and spikes of these neuron layers for a clip [B, C, T, H, W].
 
     Raises `InputError` for a name that is no neuron layer, and for a model without spiking neurons.
@@ -108,7 +111,7 @@ def record_membranes(model: SVFormer, clip_BCTHW: Tensor, layers: Iterable[str])
         raise InputError(f"{', '.join(unknown)}: no neuron layers of this model; allowed: {', '.join(known)}")
     traces: dict[str, MembraneTrace] = {}
 
-    def record(name: str, layer: PLIF, currents: Tensor, spikes: Tensor) -> None:
+    def record(name: str, layer: SpikingLayer, currents: Tensor, spikes: Tensor) -> None:
         traces[name] = MembraneTrace(
             current=currents.cpu().numpy(),
             potential=layer.potentials(currents).cpu().numpy(),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from svformer.evaluation.recording import plif_layers, watching
-from svformer.model.neurons import PLIF
+from svformer.model.neurons import SpikingLayer
 
 
 @dataclass
@@ -33,7 +33,7 @@ class SpikeCounter:
     def counting(self, model: nn.Module) -> Iterator[None]:
         """Count the spikes of every neuron layer whenever the model runs inside the block."""
 
-        def add(layer: str, _module: PLIF, _currents: Tensor, spikes: Tensor) -> None:
+        def add(layer: str, _module: SpikingLayer, _currents: Tensor, spikes: Tensor) -> None:
             self.add(layer, spikes)
 
         with watching(model, add, plif_layers(model)):

@@ -16,15 +16,10 @@ class Conv(nn.Conv2d):
     A linear layer over tokens is a 1 x 1 convolution, so tokens keep their (C, H, W) shape.
     """
 
-    @staticmethod
-    def images(x_TBCHW: Tensor) -> Tensor:
-        """What the 2-D convolution takes: [T * B, C, H, W]."""
-        return x_TBCHW.flatten(0, 1)
-
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         """The convolution of every frame, [T, B, C', H', W']."""
         frames, batch = x_TBCHW.shape[:2]
-        return super().forward(self.images(x_TBCHW)).unflatten(0, (frames, batch))
+        return super().forward(x_TBCHW.flatten(0, 1)).unflatten(0, (frames, batch))
 
 
 class TemporalConv(nn.Conv2d):

@@ -100,6 +100,37 @@ def plif_step(
     return spikes, LIFBoxFeedForwardState(v=v.masked_fill(spikes.detach().bool(), p.v_reset))
 
 
+class SubtractiveLIF(nn.Module):
+    """LIF neurons whose spikes take 1 off their potential: currents [T, ...] -> spikes [T, ...] of 0 and 1.
+
+    `v <- (1 - decay) v + x`, spike when `v >= 1/2`, then `v <- v - 1`; `v = 0` before the first time step. Without a
+    decay the number of spikes is the sum of the currents, rounded, as long as that grows by no more than 1 in a time
+    step (Deng and Gu, ICLR 2021).
+    """
+
+    threshold = 0.5
+
+    def __init__(self, *, tau: float) -> None:
+        super().__init__()
+        self.decay = 1 / tau
+
+    def forward(self, input_tensor: Tensor) -> Tensor:
+        """The spikes of all time steps."""
+        return (self.potentials(input_tensor) >= self.threshold).to(input_tensor.dtype)
+
+    def potentials(self, input_tensor: Tensor) -> Tensor:
+        """Membrane potentials [T, ...] that are compared with the threshold: before a reset."""
+        v, seen = torch.zeros_like(input_tensor[0]), []
+        for current in input_tensor.unbind(0):
+            v = (1 - self.decay) * v + current
+            seen.append(v)
+            v = v - (v >= self.threshold).to(v.dtype)
+        return torch.stack(seen)
+
+    def extra_repr(self) -> str:
+        return f"tau={1 / self.decay:.4g}"
+
+
 def _at_rest(input_tensor: Tensor) -> LIFBoxFeedForwardState:
     return LIFBoxFeedForwardState(v=torch.zeros_like(input_tensor[0]))
 
@@ -158,3 +189,6 @@ class PLIF(SNN):
             seen.append(charged(current, state, self.p, self.dt))
             _, state = self.activation(current, state, self.p, self.dt)
         return torch.stack(seen)
+
+
+SpikingLayer = PLIF | SubtractiveLIF  # what sends spikes; `isinstance` takes it, too

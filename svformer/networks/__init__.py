@@ -1,5 +1,6 @@
 """All networks by the name of their model, their checkpoints and their sizes."""
 
+from svformer.baselines.ann2snn import ConvertedCnn
 from svformer.baselines.r2plus1d import R2Plus1D
 from svformer.baselines.rsnn import RecurrentSnn
 from svformer.baselines.timesformer import TimeSformer
@@ -14,6 +15,7 @@ NETWORKS: dict[Model, type[Network]] = {
     "r2plus1d": R2Plus1D,
     "timesformer": TimeSformer,
     "rsnn": RecurrentSnn,
+    "ann2snn": ConvertedCnn,
 }
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from svformer.config import SVFormerConfig
 from svformer.model.attention import SelfAttention
 from svformer.model.attention.product import SoftmaxProduct
-from svformer.model.neurons import PLIF
+from svformer.model.neurons import SpikingLayer
 from svformer.model.svformer import SVFormer
 from svformer.networks import build
 
@@ -38,7 +38,7 @@ class _Counter:
             self.dense_macs += output.numel() * math.prod(module.weight.shape[1:])
         elif isinstance(module, Norm):
             self.norm_elements += output.numel()
-        elif isinstance(module, PLIF):
+        elif isinstance(module, SpikingLayer):
             self.neurons += output[0].numel()
         elif isinstance(module, SoftmaxProduct):
             self.attention_macs += module.macs(inputs[0])
@@ -55,7 +55,7 @@ def sizes(config: SVFormerConfig) -> Sizes:
         clip = torch.empty(1, config.in_channels, config.frames, config.image_size, config.image_size)
     counter = _Counter()
     for module in model.modules():
-        if isinstance(module, (*Convolution, *Norm, PLIF, SelfAttention, SoftmaxProduct)):
+        if isinstance(module, (*Convolution, *Norm, SpikingLayer, SelfAttention, SoftmaxProduct)):
             module.register_forward_hook(counter)
     with torch.no_grad():
         model(clip)

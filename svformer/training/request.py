@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
 from svformer.common.options import at_least, between, positive_float, positive_int
-from svformer.config import PRESETS, WEIGHT_BITS, Activation, Attention, Model, Norm
+from svformer.config import PRESETS, TRAINED, WEIGHT_BITS, Activation, Attention, Model, Norm
 from svformer.data.choice import DatasetChoice
 from svformer.training.recipe import Recipe, preset_recipe
 
 STATE = "state.pt"  # in the out folder: what --resume goes on from
 CALIBRATION_CLIPS = 256
+CONVERSION_CLIPS = 64
 FINE_TUNING_LR = 1e-4  # peak, after folding; from scratch it is 4e-3
 
 WIDTHS = between(WEIGHT_BITS[0], WEIGHT_BITS[-1])
@@ -48,8 +48,8 @@ class TrainingRequest:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise InputError(f"--preset {self.preset}: no such preset; allowed: {', '.join(sorted(PRESETS))}")
-        if self.model not in get_args(Model):
-            raise InputError(f"--model {self.model}: no such network; allowed: {', '.join(get_args(Model))}")
+        if self.model not in TRAINED:
+            raise InputError(f"--model {self.model}: no such network; allowed: {', '.join(TRAINED)}")
         self._check_model()
         WIDTHS.check("--weight-bits", self.weight_bits)
         positive_int.check("--head-dim", self.head_dim)
@@ -140,6 +140,26 @@ class FoldingRequest:
         positive_int.check("--batch-size", self.batch_size)
         COUNTS.check("--epochs", self.epochs)
         positive_float.check("--lr", self.lr)
+        if self.out.suffix != ".safetensors":
+            raise InputError(f"{self.out}: allowed: a name that ends in .safetensors")
+        require_new(self.out, self.out.with_suffix(".json"), force=self.force)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionRequest:
+    """A trained 2-D CNN that becomes a spiking network; raises `InputError` for what cannot be done."""
+
+    checkpoint: Path
+    out: Path  # .safetensors; a .json with the figures goes beside it
+    steps: int = 8  # time steps that a frame is shown
+    dataset: DatasetChoice = field(default_factory=DatasetChoice)
+    calibration_clips: int = CONVERSION_CLIPS  # at most, of the training part
+    force: bool = False  # overwrite `out`
+    command: str = "svformer.training.converting.run"  # how it was asked for, for the record
+
+    def __post_init__(self) -> None:
+        positive_int.check("--steps", self.steps)
+        positive_int.check("--calibration-clips", self.calibration_clips)
         if self.out.suffix != ".safetensors":
             raise InputError(f"{self.out}: allowed: a name that ends in .safetensors")
         require_new(self.out, self.out.with_suffix(".json"), force=self.force)

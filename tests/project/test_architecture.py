@@ -32,7 +32,7 @@ ROOMS = {
     "svformer": (
         *("common", "assets", "config", "data", "model", "baselines", "networks"),
         *("evaluation", "pictures", "training"),
-        *("sizes", "convert", "evaluate", "train", "fold_time"),
+        *("sizes", "convert", "evaluate", "train", "fold_time", "ann2snn"),
     ),
     "hardware": (
         *("errors", "keys", "counts", "geometry", "op_counts", "chip", "causes", "energy", "resources", "sharing"),
