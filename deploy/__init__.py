@@ -10,6 +10,7 @@ from svformer.common.lazy import exported
 
 if TYPE_CHECKING:
     from deploy.execution.simulate import Simulation, simulate
+    from deploy.frontend.traced.levels import Levels
     from deploy.frontend.traced.neuron import Neuron
     from deploy.importing import Imported, from_torch
     from deploy.ir.graph import read_nir, write_nir
@@ -24,6 +25,7 @@ else:
             "deploy.ir.graph": ("read_nir", "write_nir"),
             "deploy.passes.lowering": ("LoweringStep", "lower", "lowering_steps"),
             "deploy.execution.simulate": ("Simulation", "simulate"),
+            "deploy.frontend.traced.levels": ("Levels",),
             "deploy.frontend.traced.neuron": ("Neuron",),
             "deploy.importing": ("Imported", "from_torch"),
             "deploy.pipeline": ("quantize",),
@@ -34,6 +36,7 @@ else:
 
 __all__ = [
     "Imported",
+    "Levels",
     "LoweringStep",
     "Neuron",
     "Outcome",

@@ -19,6 +19,7 @@ class ImportedLayer:
     node: str
     channels: tuple[int, int] | None  # from, to; None: all
     lies: Lies
+    levels: tuple[str, ...] = ()  # of neurons of several levels: the nodes whose spikes `node` sums up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ def from_torch(
     """
     found = convert(model, example, axes=axes, neurons=neurons or {}, output=output)
     layers = {
-        path: ImportedLayer(node=lies.place.node, channels=lies.place.channels, lies=lies)
+        path: ImportedLayer(node=lies.place.node, channels=lies.place.channels, lies=lies, levels=lies.place.levels[0])
         for path, lies in found.layers.items()
     }
     return Imported(graph=found.graph, layers=layers, model=model, converted=found)

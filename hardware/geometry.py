@@ -3,6 +3,7 @@
 Legend: C channels, H rows, W columns, of one time step. All counts are per time step.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -277,3 +278,63 @@ class AttentionGeometry:
     def dense_ops(self) -> int:
         """Operations per time step if all q, k and v fired: tokens x head_dim^2 per head and product."""
         return 2 * self.tokens * self.channels * self.head_dim
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductGeometry:
+    """A sum of products of two signals, which lie in a vector one behind the other: the values, then the spikes.
+
+    Axes are numbers; both signals have a row of them, outermost first, and the output those that are left. Values and
+    spikes that agree in all axes of both are multiplied, and summed over what is not in the output. Raises ChipError
+    where axes are none of `sizes`, occur twice in a row, or are in the output alone.
+    """
+
+    sizes: tuple[int, ...]  # of every axis
+    left: tuple[int, ...]  # axes of the values
+    right: tuple[int, ...]  # axes of the spikes
+    output: tuple[int, ...]
+    out_shape: tuple[int, int, int]  # C, H, W of the output
+
+    multiplies_signals: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        rows, known = (self.left, self.right, self.output), set(self.left) | set(self.right)
+        if any(len(set(row)) < len(row) for row in rows) or known != set(range(len(self.sizes))):
+            raise ChipError(f"{self}: axes that occur twice, or are not those of {len(self.sizes)} sizes")
+        if not set(self.output) <= known or min(self.sizes, default=0) < 1:
+            raise ChipError(f"{self}: sizes below 1, or an output along axes that no signal has")
+        if math.prod(self.shape(self.output)) != math.prod(self.out_shape):
+            raise ChipError(f"{self}: an output of {self.out_shape}, which its axes do not fill")
+
+    def shape(self, axes: tuple[int, ...]) -> tuple[int, ...]:
+        """The sizes of a row of axes."""
+        return tuple(self.sizes[axis] for axis in axes)
+
+    @property
+    def values(self) -> int:
+        """Neurons that send the values; those behind them send the spikes."""
+        return math.prod(self.shape(self.left))
+
+    @property
+    def inputs(self) -> int:
+        """Neurons that send into it: values and spikes."""
+        return self.values + math.prod(self.shape(self.right))
+
+    @property
+    def in_shape(self) -> tuple[int, int, int]:
+        """A vector of values and spikes."""
+        return self.inputs, 1, 1
+
+    @property
+    def weights(self) -> int:
+        """Zero: both operands are signals."""
+        return 0
+
+    @property
+    def synapses(self) -> int:
+        """Zero: both operands are signals."""
+        return 0
+
+    def dense_ops(self) -> int:
+        """Operations per time step if everything fired: one for every pair of a value and a spike."""
+        return math.prod(self.sizes)

@@ -11,9 +11,10 @@ Legend: T time steps, C channels, H rows, W columns, N = H * W tokens.
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware.contraction import contract
 from hardware.counts import OpCounts
 from hardware.errors import ChipError
-from hardware.geometry import AttentionGeometry, ConvGeometry, Geometry, IdentityGeometry, PoolGeometry
+from hardware.geometry import AttentionGeometry, ConvGeometry, Geometry, IdentityGeometry, PoolGeometry, ProductGeometry
 
 PRODUCT_BITS = 8  # width of both factors of one product
 
@@ -86,12 +87,31 @@ def count_attention(qkv_TCHW: NDArray[np.generic], heads: int) -> OpCounts:
     )
 
 
+def count_product(messages_TCHW: NDArray[np.generic], geometry: ProductGeometry, *, binary: bool) -> OpCounts:
+    """Count a sum of products of values and spikes exactly, by the rules of attention.
+
+    Where the values are spikes, too, every pair of which both fired is a coincidence; else every spike adds the values
+    that it meets, zeros included. Raises ChipError where the shape is not [T, *geometry.in_shape].
+    """
+    sent = _of_shape(messages_TCHW, geometry).reshape(len(messages_TCHW), -1) != 0
+    left, right = sent[:, : geometry.values].astype(np.float64), sent[:, geometry.values :].astype(np.float64)
+    both = int(contract(left, right, geometry).sum())
+    dense = len(messages_TCHW) * geometry.dense_ops()
+    if binary:
+        return OpCounts(attention_coincidences=both, dense_attention_ops=dense)
+    return OpCounts(
+        attention_gated_adds=int(contract(np.ones_like(left), right, geometry).sum()),
+        attention_gated_adds_nonzero=both,
+        dense_attention_ops=dense,
+    )
+
+
 def count_neurons(time_steps: int, neurons: int, *, biases: int = 0) -> OpCounts:
     """Count the updates of `neurons` neurons, of which `biases` have a bias, each once per time step."""
     return OpCounts(neuron_updates=time_steps * neurons, bias_adds=time_steps * biases)
 
 
-def count_products(macs: int, message_bits: int) -> OpCounts:
+def count_multiplications(macs: int, message_bits: int) -> OpCounts:
     """Count the products of 8 x 8 bits that multiply-accumulates of messages of `message_bits` take.
 
     Weights have 8 bits at most here, so a message is multiplied 8 bits at a time.

@@ -49,6 +49,8 @@ def inputs_for(geometry: Geometry, channels: int, positions: int) -> int:
     if isinstance(geometry, AttentionGeometry):
         heads = min(_touched(channels, geometry.head_dim), geometry.heads)
         return 3 * heads * geometry.head_dim * geometry.tokens
+    if geometry.multiplies_signals:
+        return geometry.inputs
     return min(channels * positions, geometry.inputs)
 
 
@@ -57,7 +59,7 @@ def window(geometry: Geometry, part: Part) -> Window:
     if isinstance(geometry, ConvGeometry):
         return _convolved(geometry, part)
     channels, height, width = geometry.in_shape
-    if isinstance(geometry, AttentionGeometry):
+    if geometry.multiplies_signals:
         return Window(channels=(0, channels), rows=(0, height), columns=(0, width))
     rows, columns = _block(part, width)
     return Window(channels=(part.first_channel, part.first_channel + part.channels), rows=rows, columns=columns)

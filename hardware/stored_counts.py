@@ -13,9 +13,9 @@ from hardware.op_counts import (
     count_connection,
     count_gains,
     count_messages,
+    count_multiplications,
     count_neurons,
     count_parameter_reads,
-    count_products,
     count_relays,
     count_state_accesses,
     count_traffic,
@@ -62,7 +62,7 @@ def _count_connection(network: StoredNetwork, connection: StoredConnection, seen
             state_memory_bits=state_bits,
             product_memory_bits=product_memory_bits,
         )
-        + count_products(ops.macs, 1 if source.spiking else graded)
+        + count_multiplications(ops.macs, 1 if source.spiking else graded)
         + count_traffic(seen_TCHW, payload_bits=0 if source.binary else graded, held_steps=connection.lag)
     )
 

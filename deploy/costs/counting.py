@@ -15,9 +15,9 @@ from hardware import (
     OpCounts,
     count_gains,
     count_messages,
+    count_multiplications,
     count_neurons,
     count_parameter_reads,
-    count_products,
     count_relays,
     count_state_accesses,
     count_traffic,
@@ -97,7 +97,7 @@ def _count_connection(network: IntNetwork, plan: Plan, connection: IntConnection
     traffic = count_traffic(messages_NCHW, payload_bits=payload_bits, held_steps=plan.lag(connection))
     state_memory_bits = network.size(connection.target) * STATE_BITS
     counted = connection.operation.count(messages_NCHW, binary=binary, state_memory_bits=state_memory_bits)
-    return counted + count_products(counted.macs, sent_bits) + traffic
+    return counted + count_multiplications(counted.macs, sent_bits) + traffic
 
 
 def _count_gain(connection: IntConnection, target: IntReceiver, *, clips: int) -> OpCounts:

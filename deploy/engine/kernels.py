@@ -23,6 +23,7 @@ from deploy.engine.dense import (
 )
 from deploy.engine.events import GatheredEvents
 from deploy.engine.pooling import LargestOfWindows
+from deploy.engine.product import MatrixProduct
 from deploy.engine.ranges import BYTE, MessageRange, are_bytes, exact_type, scaled, sum_type, worst_sum
 from deploy.engine.scatter import ScatteredEvents
 from deploy.ir.operations.attention import IntAttention
@@ -30,6 +31,7 @@ from deploy.ir.operations.base import IntOperation
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.operations.identity import IntIdentity
 from deploy.ir.operations.max_pool import IntMaxPool
+from deploy.ir.operations.product import IntProduct
 
 Messages = NDArray[Any]  # [C, H, W], int8 spikes or int32 graded
 Currents = NDArray[Any]  # [O, H', W'], in the narrowest type that the bounds allow
@@ -116,6 +118,10 @@ def _max_pools(operation: IntMaxPool, messages: MessageRange) -> Variants:
     return {"largest": lambda: LargestOfWindows(operation, messages)}
 
 
+def _products(operation: IntProduct, messages: MessageRange) -> Variants:
+    return {"float": lambda: MatrixProduct(operation, messages)}
+
+
 def _traits(operation: IntOperation, messages: MessageRange) -> str:
     kind = "spikes" if messages.are_spikes else np.dtype(messages.dtype).name
     return f"{operation.geometry} {kind}"
@@ -126,6 +132,7 @@ FAMILIES: dict[type, Family] = {
     IntAttention: Family(variants=_attentions, traits=_traits),
     IntIdentity: Family(variants=_identities, traits=_traits),
     IntMaxPool: Family(variants=_max_pools, traits=_traits),
+    IntProduct: Family(variants=_products, traits=_traits),
 }
 
 

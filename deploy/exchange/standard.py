@@ -17,9 +17,13 @@ from deploy.ir.operations.base import Operation
 from deploy.ir.operations.convolution import Convolution
 from deploy.ir.operations.identity import Identity
 from deploy.ir.operations.max_pool import MaxPool
+from deploy.ir.operations.product import Product
+from deploy.ir.operations.segment import Segment
 from deploy.ir.populations.integrator import Integrator
 from deploy.ir.populations.lif import Lif
 from deploy.ir.primitives import NodeShape
+from deploy.ir.products import Segment as SegmentNode
+from deploy.ir.products import SignalProduct
 from deploy.ir.types import Array, Shape
 
 NO_LEAK = 2.0**-40  # the share that a neuron without a leak loses in a time step where other neurons of its layer leak
@@ -87,8 +91,20 @@ def _max_pool(operation: MaxPool, bias: Array | None, before: NodeShape, after: 
     return [MaxPool2d(np.array(before), *sizes)]
 
 
+def _segment(operation: Segment, bias: Array | None, before: NodeShape, after: NodeShape) -> list[nir.NIRNode] | None:
+    return [SegmentNode(np.array(before), np.array(after), operation.first)]
+
+
+def _product(operation: Product, bias: Array | None, before: NodeShape, after: NodeShape) -> list[nir.NIRNode] | None:
+    g = operation.geometry
+    axes = (np.array(row) for row in (before, g.sizes, g.left, g.right, g.output, after))
+    return [SignalProduct(*axes, scale=operation.scale)] if len(after) == 3 else None
+
+
 OPERATIONS: dict[type[Operation], Callable[..., list[nir.NIRNode] | None]] = {
     MaxPool: _max_pool,
+    Segment: _segment,
+    Product: _product,
     Identity: _identity,
     Attention: _attention,
     Convolution: _convolution,

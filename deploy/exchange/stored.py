@@ -17,16 +17,25 @@ from deploy.ir.operations.base import IntOperation
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.operations.identity import IntIdentity
 from deploy.ir.operations.max_pool import IntMaxPool
+from deploy.ir.operations.product import IntProduct
+from deploy.ir.operations.segment import IntSegment
 from deploy.ir.populations.input import IntInput
 from deploy.ir.populations.integrator import IntIntegrator
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.populations.relay import IntRelay
-from hardware.geometry import AttentionGeometry, ConvGeometry, PoolGeometry, SparseConvGeometry, SpreadConvGeometry
+from hardware.geometry import (
+    AttentionGeometry,
+    ConvGeometry,
+    PoolGeometry,
+    ProductGeometry,
+    SparseConvGeometry,
+    SpreadConvGeometry,
+)
 
 KIND = "kind"
 POPULATIONS = (IntInput, IntRelay, IntLif, IntIntegrator)
-OPERATIONS = (IntConvolution, IntIdentity, IntAttention, IntMaxPool)
-GEOMETRIES = (ConvGeometry, SparseConvGeometry, SpreadConvGeometry, AttentionGeometry, PoolGeometry)
+OPERATIONS = (IntConvolution, IntIdentity, IntAttention, IntMaxPool, IntSegment, IntProduct)
+GEOMETRIES = (ConvGeometry, SparseConvGeometry, SpreadConvGeometry, AttentionGeometry, PoolGeometry, ProductGeometry)
 KINDS: dict[str, type] = {
     kind.__name__: kind for kind in (*POPULATIONS, *OPERATIONS, *GEOMETRIES, IntConnection, IntGain)
 }
@@ -94,7 +103,8 @@ def _of(hint: Any, plain: Plain, name: str) -> Any:
 
 
 def _numbers(hint: Any, plain: Plain) -> tuple[int, ...]:
-    found, length = np.asarray(plain), len(get_args(hint))
+    found, any_number = np.asarray(plain), Ellipsis in get_args(hint)
+    length = found.size if any_number else len(get_args(hint))
     if found.dtype.kind not in "iu" or found.shape != (length,):
         raise ValueError(f"{found.dtype} of shape {list(found.shape)}; allowed: {length} whole numbers")
     return tuple(found.tolist())

@@ -1,7 +1,7 @@
 """PyTorch = NIR: every spike of a model's neuron modules against those of its imported graph, and its output."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -71,8 +71,16 @@ def _check_clip(
     converted: Converted, run: Run, frames_1T: Array, clip: int, first: int, dtype: torch.dtype
 ) -> tuple[SpikeGate, float]:
     def layers_of(name: str) -> Sequence[LayerSpikes]:
-        paths = [path for path, lies in converted.layers.items() if lies.place.node == name]
-        return [_layer(converted, run, path, clip) for path in paths]
+        found = []
+        for path, lies in converted.layers.items():
+            levels, step = lies.place.levels
+            if name in levels:
+                reached = (levels.index(name) + 0.5) * step
+                layer = _layer(converted, run, path, clip)
+                found.append(replace(layer, spikes=(layer.spikes > reached).astype(np.float64)))
+            elif lies.place.node == name and not levels:
+                found.append(_layer(converted, run, path, clip))
+        return found
 
     margin = TIE_MARGINS.get(dtype, SINGLE_TIE_MARGIN)
     gate = SpikeGate(converted.graph, layers_of, clip=first + clip, tie_margin=margin)

@@ -113,7 +113,7 @@ def _axis(kind: str, values: Any) -> str | None:
 
 
 def _scale(kind: str, values: Any) -> str | None:
-    if kind != "SpikingAttention" or (values.size == 1 and np.isfinite(values).all()):
+    if kind not in ("SpikingAttention", "SignalProduct") or (values.size == 1 and np.isfinite(values).all()):
         return None
     return f"{values.tolist()}; allowed: one finite number"
 
@@ -132,6 +132,9 @@ RULES: dict[str, Callable[[str, Any], str | None]] = {
     "padding": _whole(0, 1, 2),
     "groups": _whole(1, 1),
     "heads": _whole(1, 1),
+    "first": _whole(0, 1),
+    "sizes": _whole(1),
+    **dict.fromkeys(("values", "spikes", "output"), _whole(0)),
     "shape": _shape,
     "input_shape": _whole(1),
     "output_shape": _whole(1),

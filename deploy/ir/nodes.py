@@ -20,6 +20,7 @@ from deploy.ir.operations.convolution import Convolution
 from deploy.ir.operations.identity import Identity
 from deploy.ir.operations.max_pool import MaxPool
 from deploy.ir.pooling import largest
+from deploy.ir.products import Segment, SignalProduct
 from deploy.ir.soft_reset import SubtractLIF
 from deploy.ir.types import Array, IntArray, Shape
 from hardware.geometry import AttentionGeometry, ConvGeometry, PoolGeometry
@@ -224,6 +225,6 @@ class MaxPool2d(ExtensionNode):
         return LoweredNode(operation=operation, threshold=np.full((1, 1, 1), 0.5))
 
 
-NODES = (SpikingAttention, Junction, GainBias, MaxPool2d, SubtractLIF, IntegerPart)
+NODES = (SpikingAttention, Junction, GainBias, MaxPool2d, SubtractLIF, Segment, SignalProduct, IntegerPart)
 EXTENSIONS: dict[str, type[nir.NIRNode]] = {cls.__name__: cls for cls in NODES}
 VERSION = 1

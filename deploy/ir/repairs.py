@@ -21,6 +21,8 @@ SINGLE = {
     "Conv2d": ("groups",),
     "Flatten": ("start_dim", "end_dim"),
     "SpikingAttention": ("heads", "scale"),
+    "Segment": ("first",),
+    "SignalProduct": ("scale",),
 }
 CONVOLUTIONS = {"Conv1d": 1, "Conv2d": 2}  # dimensions of a picture
 

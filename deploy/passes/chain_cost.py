@@ -14,7 +14,7 @@ from hardware import (
     IdentityGeometry,
     OpCounts,
     count_accesses,
-    count_products,
+    count_multiplications,
     count_relays,
     count_state_accesses,
 )
@@ -42,7 +42,7 @@ def count_row(geometry: LinearGeometry, *, messages: float, binary: bool, weight
         deliveries=delivered,
         traffic_bits=delivered * ((geometry.inputs - 1).bit_length() + (0 if binary else GRADED_BITS)),
     )
-    ops += count_products(ops.macs, GRADED_BITS)
+    ops += count_multiplications(ops.macs, GRADED_BITS)
     return ops + count_accesses(
         ops,
         weight_memory_bits=kernel_bits(geometry, weight_bits=weight_bits),

@@ -35,11 +35,13 @@ LOOKS = {  # kind of a node or population: colour, marker
     "Junction": (GREEN, DIAMOND),
     "Relay": (GREEN, DIAMOND),
     "SpikingAttention": (ORANGE, SQUARE),
+    "SignalProduct": (ORANGE, SQUARE),
     "Delay": (SKY, SQUARE),
     "GainBias": (PURPLE, SQUARE),
 }
 OTHER = (BROWN, SQUARE)
-EDGES = {"Convolution": BLUE, "Attention": ORANGE}  # by operation of a connection; all others pass values on
+# By operation of a connection; all others pass values on.
+EDGES = {"Convolution": BLUE, "Attention": ORANGE, "Product": ORANGE}
 
 BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # the box behind a name that lines may cross
 LETTER = 0.09  # width of a letter of a block's name, in columns

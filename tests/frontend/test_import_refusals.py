@@ -45,7 +45,14 @@ CASES: dict[str, tuple[Callable[[Net, Tensor], Tensor], str]] = {
     ),
     "relu": (lambda net, s: net.second(F.relu(s)), r"aten\.relu\.default has no counterpart; allowed between neurons"),
     "norm of the clip": (lambda net, s: F.layer_norm(s, (8, 8)), "native_layer_norm.* allowed: batch norm"),
-    "product": (lambda net, s: net.stem(s[:, :, :2]) * s, "a product of real numbers and another signal; allowed: "),
+    "product": (
+        lambda net, s: net.stem(s[:, :, :2]) * net.stem(s[:, :, :2]).flip(2),
+        "a product of 2 signals of real numbers; allowed: of one with spikes",
+    ),
+    "maximum": (
+        lambda net, s: torch.maximum(net.stem(s[:, :, :2]), s),
+        "a maximum of real numbers; allowed: of spikes",
+    ),
     "twice": (lambda net, s: net.lif(net.lif(s)), r"lif \(LIFNode\): it is called twice in a time step"),
     "batch as time": (
         lambda net, s: net.second(s.flatten(0, 1)).unflatten(0, (T, CLIPS)),
@@ -114,12 +121,6 @@ def test_attention_between_time_steps_is_refused_by_name() -> None:
     x = models()["attention"].x
     line = refused(ready(Attention(joint_time=True), x, "BTCHW").model, x, "BTCHW")
     assert "attention joins time steps: a frame would need frames that come after it" in line
-
-
-def test_attention_whose_v_is_wider_than_q_is_refused() -> None:
-    x = models()["attention"].x
-    line = refused(ready(Attention(wide=2), x, "BTCHW").model, x, "BTCHW")
-    assert "attention whose v is 8 wide in a head, q 4; allowed: as wide" in line
 
 
 def test_training_mode_is_refused() -> None:

@@ -39,7 +39,7 @@ def test_a_neuron_may_stand_for_all_modules_of_a_class() -> None:
 @pytest.mark.parametrize(
     ("described", "message"),
     [
-        (7, "neurons.Gate. is int; allowed: deploy.Neuron, or a function from a module to one"),
+        (7, "neurons.Gate. is int; allowed: deploy.Neuron, deploy.Levels, or a function from a module to one"),
         (lambda module: 7, "neurons.Gate. gives int; allowed: deploy.Neuron"),
     ],
 )

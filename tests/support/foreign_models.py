@@ -188,6 +188,55 @@ class Parts(nn.Module):
         return self.head(self.readout(y).flatten(1))
 
 
+class Levels(nn.Module):
+    """E-SpikeFormer: neurons of five levels, attention of them with v twice as wide, all in either order."""
+
+    def __init__(self, *, keys_first: bool) -> None:
+        super().__init__()
+        self.keys_first = keys_first
+        self.stem, self.first = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)), foreign.MultiSpike()
+        self.q, self.k, self.v = (
+            nn.Sequential(nn.Conv2d(8, 8 * wide, 1, bias=False), nn.BatchNorm2d(8 * wide)) for wide in (1, 1, 2)
+        )
+        self.q_spike, self.k_spike, self.v_spike = (foreign.MultiSpike() for _ in range(3))
+        self.spike, self.proj = foreign.MultiSpike(), nn.Conv2d(16, 8, 1)
+        self.last, self.head = foreign.MultiSpike(norm=1), nn.Linear(8, 3)
+
+    def heads(self, x: Tensor) -> Tensor:
+        return x.flatten(2).transpose(1, 2).unflatten(2, (2, -1)).transpose(1, 2)  # [B, heads, N, C]
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.stem(image)
+        s = self.first(x)
+        q, k, v = self.q_spike(self.q(s)), self.k_spike(self.k(s)), self.v_spike(self.v(s))
+        q, k, v = self.heads(q), self.heads(k), self.heads(v)
+        y = q @ (k.transpose(2, 3) @ v) if self.keys_first else q @ k.transpose(2, 3) @ v
+        y = (y * 0.5).transpose(2, 3).flatten(1, 2).unflatten(2, x.shape[2:])
+        x = x + self.proj(self.spike(y))
+        return self.head(self.last(x.mean((2, 3))))
+
+
+class Dual(nn.Module):
+    """SpikingResformer's DSSA: products of currents of patches with spikes, and a mask of currents."""
+
+    def __init__(self, patch: int) -> None:
+        super().__init__()
+        self.stem, self.entry = conv_norm(2, 8), foreign.LIFNode()
+        self.pairs = PerFrame(nn.Sequential(nn.Conv2d(8, 16, patch, patch, bias=False), nn.BatchNorm2d(16)))
+        self.between, self.out = foreign.LIFNode(v_threshold=2.0), foreign.LIFNode(v_threshold=2.0)
+        self.gate, self.last, self.head = conv_norm(8, 8), foreign.IFNode(), nn.Linear(8, 3)
+        self.register_buffer("rate", torch.full((1, 1, 2, 1, 1), 0.2))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        current = self.stem(frames)
+        x = self.entry(current)
+        first, second = self.pairs(x).unflatten(2, (2, -1)).flatten(4).split(4, dim=3)  # [T, B, heads, C, patches]
+        tokens = x.unflatten(2, (2, -1)).flatten(4)
+        y = self.between(first.transpose(3, 4) @ tokens * (1 / torch.sqrt(self.rate * 4)))
+        y = self.out((second @ y * 0.5).flatten(2, 3).unflatten(3, x.shape[3:]))
+        return self.head(self.last(self.gate(x) * y + current * (1 - x)).mean((3, 4))).mean(0)
+
+
 def models() -> dict[str, Model]:
     """All of them, by name."""
     torch.manual_seed(0)
@@ -200,5 +249,10 @@ def models() -> dict[str, Model]:
         "loop over frames": ready(Loop("subtract", frames=True), images(T, CLIPS, 6), "TBN"),
         "counting": ready(Counting(), images(CLIPS, 6), "BN"),
         "bordered": ready(Bordered(), frames, "TBCHW"),
+        "levels": ready(Levels(keys_first=False), images(CLIPS, 3, 4, 4), "BCHW"),
+        "levels, keys first": ready(Levels(keys_first=True), images(CLIPS, 3, 4, 4), "BCHW"),
+        "wide": ready(Attention(wide=2), events, "BTCHW"),
+        "dual": ready(Dual(2), frames, "TBCHW"),
+        "dual, pixel by pixel": ready(Dual(1), frames[..., :4, :4], "TBCHW"),
         "parts": ready(Parts(), frames, "TBCHW"),
     }

@@ -90,6 +90,17 @@ class QIFNode(BaseNode):
         return self.v + x + 0.1 * self.v * (self.v - 1)
 
 
+class MultiSpike(nn.Module):
+    """`round(clip(x, 0, max_value)) / Norm`, as in the files of E-SpikeFormer."""
+
+    def __init__(self, min_value: int = 0, max_value: int = 4, norm: int | None = None) -> None:
+        super().__init__()
+        self.min_value, self.max_value, self.Norm = min_value, max_value, norm or max_value
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.round(torch.clamp(x, self.min_value, self.max_value)) / self.Norm
+
+
 @of_library("snntorch._neurons.neurons")
 class SpikingNeuron(nn.Module):
     pass

@@ -14,6 +14,7 @@ from deploy.ir.types import Array, Shape
 
 Pair = tuple[int, int]
 ONE, NONE = (1, 1), (0, 0)
+FIRED = 0.5  # threshold of a single spike
 OUTPUT = "output"  # name of the node behind which the graph ends; no other has it
 SAID = ("input_type", "output_type", "metadata")  # fields of a node that follow from the others
 
@@ -79,6 +80,7 @@ class Draft:
     shapes: dict[str, Shape] = field(default_factory=dict)
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
     spiking: set[str] = field(default_factory=set)  # nodes that send 0 or 1
+    levels: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)  # sums: of which spikes, times what
     made: dict[Hashable, str] = field(default_factory=dict)
 
     def add(
@@ -132,6 +134,10 @@ class Draft:
         shape = self.shapes[sources[0]]
         node = nir.Threshold(threshold=np.full(shape, threshold))
         return self.add(name, node, *sorted(set(sources)), shape=shape, spiking=True)
+
+    def planes(self, name: str) -> tuple[tuple[str, ...], float]:
+        """The nodes whose spikes a node sends, of each of its levels, and what multiplies them; none: real numbers."""
+        return ((name,), 1.0) if name in self.spiking else self.levels.get(name, ((), 1.0))
 
     def heard_by(self, name: str) -> list[str]:
         return [node for node, sources in self.sources.items() if name in sources]

@@ -14,11 +14,11 @@ from torch.export.graph_signature import OutputKind
 from deploy.frontend.traced.axes import Axis, Dim, ModelError, Refused, new_dim
 from deploy.frontend.traced.draft import Draft
 from deploy.frontend.traced.hints import OTHERS, hint
-from deploy.frontend.traced.known import Kind
+from deploy.frontend.traced.known import Kind, numbers
 from deploy.frontend.traced.rules import RULES
 from deploy.frontend.traced.rules.table import Rule
 from deploy.frontend.traced.signals import Image, Potential, Signal, Unknown, Value
-from deploy.frontend.traced.trace import NEURON, Call, Traced
+from deploy.frontend.traced.trace import NEURON, Traced
 from deploy.frontend.traced.walk import At, Walk
 from svformer.common.errors import InputError
 
@@ -56,9 +56,10 @@ class Reader:
             module, kind = self.walk.neurons[name]
             try:
                 neuron = kind.describe(module)
-                if neuron.threshold is not None:
-                    _require_spikes(self.traced.calls[name])
-                neuron.node((1, 1, 1), lambda value: np.asarray(value, dtype=np.float64).ravel()[:1])
+                sent = torch.cat([call.spikes.unique() for call in self.traced.calls[name]]).unique()
+                if (problem := neuron.problem(numbers(sent))) is not None:
+                    raise Refused(problem)
+                neuron.require_node()
             except (Refused, InputError) as why:
                 self._tell(name, type(module).__name__, str(why))
 
@@ -117,14 +118,6 @@ class Reader:
         paths = self.problems.setdefault(f"({kind}): {why}", [])
         if path not in paths:
             paths.append(path)
-
-
-def _require_spikes(calls: Sequence[Call]) -> None:
-    """Raise `Refused` for a neuron that sends more than 0 and 1."""
-    found = torch.cat([call.spikes.unique() for call in calls]).unique()
-    if not set(found.tolist()) <= {0.0, 1.0}:
-        some = ", ".join(f"{value:g}" for value in found[:5].tolist())
-        raise Refused(f"it sends {some}..: neurons of several levels, or none; allowed: spikes, 0 and 1")
 
 
 def _names(paths: Sequence[str]) -> str:
@@ -199,6 +192,8 @@ def possible_steps(traced: Traced, neurons: Mapping[str, tuple[nn.Module, Kind]]
         module, kind = neurons[name]
         first = int(calls[0].spikes.shape[0]) if calls[0].spikes.ndim else 1
         time = kind.time(module)
+        if time == "any":
+            continue
         if len(calls) > 1 or time == "one":
             known.add(len(calls))
         else:

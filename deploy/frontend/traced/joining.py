@@ -11,11 +11,9 @@ from dataclasses import replace
 import nir
 import numpy as np
 
-from deploy.frontend.traced.draft import Conv, Draft
+from deploy.frontend.traced.draft import FIRED, Conv, Draft
 from deploy.frontend.traced.spreading import place
 from deploy.frontend.traced.walk import Place
-
-FIRED = 0.5  # threshold of a single spike
 
 
 def join(draft: Draft, attention: str, layers: dict[str, Place]) -> dict[str, Place]:

@@ -13,12 +13,15 @@ import torch
 from torch import nn
 
 from deploy.frontend.traced.axes import ModelError, Refused
+from deploy.frontend.traced.levels import Levels
 from deploy.frontend.traced.neuron import Neuron
 from deploy.ir.types import Array
 
-Describe = Callable[[Any], Neuron]
-Described = Describe | Neuron  # what a user says of a class: a function of its modules, or the same for all of them
-Time = Literal["all", "one", "either"]  # steps of a call: all, in the first dimension; one; as the input has them
+Cells = Neuron | Levels
+Describe = Callable[[Any], Cells]
+Described = Describe | Cells  # what a user says of a class: a function of its modules, or the same for all of them
+# Steps of a call: all, in the first dimension; one; as the input has them; any, of neurons without memory.
+Time = Literal["all", "one", "either", "any"]
 OWN = "say what it is: neurons={ItsClass: lambda module: deploy.Neuron(tau=.., threshold=..)}"
 
 
@@ -33,7 +36,8 @@ class Kind:
 def kind_of(module: nn.Module, own: Mapping[type, Described]) -> Kind | None:
     """How to read a module that is a neuron; None for what is none."""
     if (describe := own.get(type(module))) is not None:
-        return Kind(describe=_described(type(module), describe), time=lambda module: "either")
+        described = _described(type(module), describe)
+        return Kind(describe=described, time=lambda m: "any" if isinstance(described(m), Levels) else "either")
     if type(module).__name__ == "MultiSpike":  # in the files of E-SpikeFormer, of no library
         return LEVELS
     if not _is_neuron(type(module)):
@@ -48,16 +52,16 @@ def kind_of(module: nn.Module, own: Mapping[type, Described]) -> Kind | None:
 def _described(kind: type, own: Any) -> Describe:
     """What the user says of a class, which may be anything; raises `ModelError` for what is no `Described`."""
 
-    def describe(module: Any) -> Neuron:
-        found = own if isinstance(own, Neuron) else own(module)
-        if not isinstance(found, Neuron):
+    def describe(module: Any) -> Cells:
+        found = own if isinstance(own, Cells) else own(module)
+        if not isinstance(found, Cells):
             what = f"neurons[{kind.__name__}] gives {type(found).__name__}"
-            raise ModelError(f"{what}; allowed: deploy.Neuron, or a function from a module to one")
+            raise ModelError(f"{what}; allowed: deploy.Neuron, deploy.Levels, or a function from a module to one")
         return found
 
-    if not callable(own) and not isinstance(own, Neuron):
+    if not callable(own) and not isinstance(own, Cells):
         what = f"neurons[{kind.__name__}] is {type(own).__name__}"
-        raise ModelError(f"{what}; allowed: deploy.Neuron, or a function from a module to one")
+        raise ModelError(f"{what}; allowed: deploy.Neuron, deploy.Levels, or a function from a module to one")
     return describe
 
 
@@ -215,11 +219,23 @@ def _one(module: Any) -> Time:
     return "one"
 
 
-def _of_levels(module: Any) -> Neuron:
-    raise Refused("neurons of several levels, as in E-SpikeFormer; allowed: neurons that send spikes, 0 and 1")
+def _of_levels(module: Any) -> Levels:
+    """`round(clip(x, 0, max_value)) / Norm`; how halves are rounded is seen by what it makes of them."""
+    most, least = float(module.max_value), float(module.min_value)
+    if least or not most.is_integer() or most < 1:
+        raise Refused(f"levels from {least:g} to {most:g}; allowed: from 0 to a whole number")
+    halves = torch.arange(int(most), dtype=torch.float64) + 0.5
+    step = 1.0 / float(module.Norm)
+    with torch.no_grad():
+        up = (numbers(module(halves)) / step > halves.numpy()).tolist()
+    for fires_at in ("even", "threshold", "above"):
+        found = Levels(thresholds=halves.tolist(), step=step, fires_at=fires_at)
+        if [limit < half for limit, half in zip(found.limits(), halves.tolist(), strict=True)] == up:
+            return found
+    raise Refused("levels that are rounded in no known way; say what they are: deploy.Levels")
 
 
-LEVELS = Kind(describe=_of_levels, time=lambda module: "either")
+LEVELS = Kind(describe=_of_levels, time=lambda module: "any")
 UNKNOWN = Kind(describe=_unknown, time=lambda module: "either")
 KNOWN: dict[tuple[str, str], Kind] = {
     **dict.fromkeys([("spikingjelly", name) for name in ("IFNode", "SimpleIFNode", "MultiStepIFNode")], JELLY_IF),

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from deploy.frontend.builder import DT_S, tau_of
 from deploy.frontend.traced.axes import Refused
+from deploy.frontend.traced.draft import Draft
 from deploy.ir.soft_reset import SubtractLIF
 from deploy.ir.types import Array, Shape
 from svformer.common.errors import InputError
@@ -53,6 +54,23 @@ class Neuron:
         values = (getattr(self, field.name) for field in fields(self) if field.name != "fires_at")
         if not all(np.isfinite(np.asarray(value)).all() for value in values if value is not None):
             raise InputError(f"{self}; allowed: finite numbers")
+
+    def require_node(self) -> None:
+        """Raise `Refused` where there is no node for such neurons."""
+        self.node((1, 1, 1), lambda value: np.asarray(value, dtype=np.float64).ravel()[:1])
+
+    def problem(self, sent: ArrayLike) -> str | None:
+        """What a module sends that such neurons do not; None for nothing."""
+        values = np.unique(np.asarray(sent, dtype=np.float64))
+        if self.threshold is None or set(values.tolist()) <= {0.0, 1.0}:
+            return None
+        some = ", ".join(f"{value:g}" for value in values[:5].tolist())
+        return f"it sends {some}..: neurons of several levels, or none; allowed: spikes, 0 and 1; or say deploy.Levels"
+
+    def layer(self, draft: Draft, name: str, source: str, lay: Lay) -> str:
+        """The node of such neurons behind a source."""
+        node = self.node(draft.shapes[source], lay)
+        return draft.node(name, node, source, spiking=self.threshold is not None, alone=True)
 
     def node(self, shape: Shape, lay: Lay) -> nir.NIRNode:
         """The NIR node of a layer [C, H, W]; raises `Refused` where there is none."""

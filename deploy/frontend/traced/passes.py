@@ -30,7 +30,8 @@ def fold_channelwise(draft: Draft) -> None:
             continue
         (source,) = draft.sources[name]
         behind = draft.nodes[source]
-        if isinstance(behind, Conv) and draft.heard_by(source) == [name] and source not in draft.spiking:
+        kept = draft.heard_by(source) != [name] or draft.planes(source)[0]
+        if isinstance(behind, Conv) and not kept:
             gain = node.weight[:, 0, 0, 0]
             draft.replace(source, shifted(behind, gain, node.bias), *draft.sources[source])
             draft.remove(name, hears=source)

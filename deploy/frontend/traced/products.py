@@ -1,11 +1,18 @@
-"""Matrix products in a row, as transformers have them: q (k^T v) of spikes is one node, in whichever order."""
+"""Products of signals, as transformers have them: matrix products in a row, masks.
+
+q (k^T v) of spikes is one node, in whichever order. Any other product is a row of `SignalProduct`s, each of values
+with the spikes of neurons (of all levels, where there are several), in the order that leaves the smallest signals on
+the way.
+"""
 
 from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import TYPE_CHECKING
 
 from deploy.frontend.traced.axes import Axis, Dim, Refused, matched, size_of
+from deploy.frontend.traced.contraction import contracted
 from deploy.frontend.traced.draft import Attention
+from deploy.frontend.traced.pairing import paired
 from deploy.frontend.traced.signals import Image, Product, Signal, Value, fresh
 
 if TYPE_CHECKING:
@@ -34,35 +41,41 @@ def _open(walk: "Walk", value: Value, name: str) -> Product:
     if isinstance(value, Product):
         return value
     s = walk.signal(value, name)
-    if s.repeated:
-        s = walk.whole(s, name)
+    return _factor(walk, walk.whole(s, name) if s.repeated else s, name)
+
+
+def _factor(walk: "Walk", s: Signal, name: str) -> Product:
     if s.averaged:
         raise Refused("a matrix product of signals that are averaged over time; allowed: of spikes of one time step")
-    if s.shift:
-        raise Refused("a matrix product of signals that a constant is added to (Hamming attention); allowed: q (k^T v)")
+    if s.shift and walk.draft.planes(s.node)[0]:
+        raise Refused("a matrix product of spikes that a constant is added to (Hamming attention); allowed: q (k^T v)")
+    s = walk.scaled(s, name) if s.shift else s
     return Product(factors=(replace(s, gain=1.0),), dims=s.dims, gain=s.gain)
 
 
-def attention(walk: "Walk", product: Product, name: str) -> Signal:
-    """The node of a product; raises `Refused` for one that is not q (k^T v) of spikes of one time step."""
-    if len(product.factors) != 3:
-        kinds = " and ".join("spikes" if f.node in walk.draft.spiking else "real numbers" for f in product.factors)
-        raise Refused(f"a product of {len(product.factors)} signals ({kinds}); allowed: q (k^T v) of spikes")
-    roles = _roles(product)
+def masked(walk: "Walk", name: str, x: Signal, y: Signal) -> Signal:
+    """The product of two signals element by element, of which one is spikes."""
+    step, averaged = walk.together(x, y)
+    if averaged:
+        raise Refused("a product of signals that are averaged over time; allowed: of signals of one time step")
+    x, y = (walk.whole(s, name) if s.repeated else s for s in (x, y))
+    a, b = (_factor(walk, s, name) for s in paired(x, fresh(y, but=walk.shared)))
+    product = Product(factors=a.factors + b.factors, dims=a.dims, gain=a.gain * b.gain)
+    return contracted(walk, product, name, step)
+
+
+def closed(walk: "Walk", product: Product, name: str) -> Signal:
+    """The signal of a product; raises `Refused` for one that has no node."""
     step = _one_step(walk, product)
+    roles = _roles(walk, product) if len(product.factors) == 3 else None
+    if roles is None:
+        return contracted(walk, product, name, step)
     q, k, v, heads = roles.q, roles.k, roles.v, roles.heads
-    inner, value = roles.inner, roles.value
-    if q.image.shape[1:] != k.image.shape[1:]:
-        raise Refused("attention whose queries have other tokens than its keys; allowed: the same image for all three")
-    if size_of(inner) != size_of(value):
-        raise Refused(f"attention whose v is {size_of(value)} wide in a head, q {size_of(inner)}; allowed: as wide")
-    if not all(f.node in walk.draft.spiking for f in (q, k, v)):
-        raise Refused("attention of values that are no spikes of one step; allowed: q, k and v behind neurons")
-    parts = _parts(walk, name, q, k, v, [heads + inner, heads + inner, heads + value])
-    shape = (size_of(heads + value), *q.image.shape[1:])
+    parts = _parts(walk, name, q, k, v, [heads + roles.inner, heads + roles.inner, heads + roles.value])
+    shape = (size_of(heads + roles.value), *q.image.shape[1:])
     node = Attention(heads=size_of(heads), scale=product.gain)
     found = walk.draft.add(f"{name}.attention", node, *parts, shape=shape)
-    image = Image(channels=heads + value, rows=q.image.rows, columns=q.image.columns)
+    image = Image(channels=heads + roles.value, rows=q.image.rows, columns=q.image.columns)
     return Signal(node=found, dims=product.dims, image=image, step=step)
 
 
@@ -90,10 +103,14 @@ class _Roles:
         return tuple(axis for axis in self.v.image.channels if axis not in self.heads)
 
     def hold(self, out: set[Axis]) -> bool:
-        """Whether the product is q (k^T v): summed over the tokens of k and v, and over the channels of q and k."""
+        """Whether the product is q (k^T v): summed over the tokens of k and v, and over the channels of q and k; with
+        v as wide as q, of the same image.
+        """
         tokens, summed = set(self.k.image.pixels), {*self.inner, *self.k.image.pixels}
         return (
-            self.k.image.parts[1:] == self.v.image.parts[1:]
+            self.q.image.shape[1:] == self.k.image.shape[1:]
+            and size_of(self.inner) == size_of(self.value)
+            and self.k.image.parts[1:] == self.v.image.parts[1:]
             and set(self.k.image.channels) == set(self.q.image.channels)
             and not summed & out
             and not tokens & set(self.q.image.pixels)
@@ -101,12 +118,13 @@ class _Roles:
         )
 
 
-def _roles(product: Product) -> _Roles:
+def _roles(walk: "Walk", product: Product) -> _Roles | None:
+    """Which spikes are q, k and v; None for a product that is no `SpikingAttention`."""
+    if not all(factor.node in walk.draft.spiking for factor in product.factors):
+        return None
     out = {axis for dim in product.dims for axis in dim if axis.kind == "place"}
-    for q, k, v in permutations(product.factors):
-        if (roles := _Roles(q=q, k=k, v=v)).hold(out):
-            return roles
-    raise Refused("a product of three signals that is not q (k^T v) in every head")
+    found = (_Roles(q=q, k=k, v=v) for q, k, v in permutations(product.factors))
+    return next((roles for roles in found if roles.hold(out)), None)
 
 
 def _one_step(walk: "Walk", product: Product) -> int | None:

@@ -10,7 +10,7 @@ from deploy.frontend.traced.axes import Axis, Dim, Refused, new_dim
 from deploy.frontend.traced.draft import Border, Conv, Draft
 from deploy.frontend.traced.known import Kind
 from deploy.frontend.traced.pairing import common_image, paired, with_repeated
-from deploy.frontend.traced.products import attention
+from deploy.frontend.traced.products import closed
 from deploy.frontend.traced.signals import (
     Image,
     Padded,
@@ -42,6 +42,7 @@ class Place:
     image: Image
     channels: tuple[int, int] | None = None  # of a node that holds several layers: from, to
     step: int | None = None
+    levels: tuple[tuple[str, ...], float] = ((), 1.0)  # of neurons of several: the spikes of each, and their factor
 
 
 @dataclass(kw_only=True)
@@ -90,7 +91,7 @@ class Walk:
             case Signal():
                 return value
             case Product():
-                return attention(self, value, name)
+                return closed(self, value, name)
             case Padded():
                 return self._bordered(value, name)
             case Steps():

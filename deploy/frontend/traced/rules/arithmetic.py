@@ -9,6 +9,7 @@ from torch import Tensor
 from deploy.frontend.traced.axes import Refused
 from deploy.frontend.traced.constants import with_constant
 from deploy.frontend.traced.parts import beside, joined
+from deploy.frontend.traced.products import masked
 from deploy.frontend.traced.rules.table import Result, Rule
 from deploy.frontend.traced.signals import Product, Signal, StepSum, Value
 from deploy.frontend.traced.walk import At, Walk
@@ -101,7 +102,12 @@ def _times(s: Signal, factor: float) -> Signal:
 
 
 def _both(walk: Walk, at: At, x: Signal, y: Signal) -> Signal:
-    """The product of spikes: a spike where both fired, times their factors; 1 - x is a spike where x is none."""
+    """The product of spikes: a spike where both fired, times their factors; 1 - x is a spike where x is none.
+
+    Where one is spikes alone, it is a product of values with the spikes that they meet.
+    """
+    if not all(s.node in walk.draft.spiking and not s.averaged for s in (x, y)):
+        return masked(walk, at.name, *(_complement(walk, s, at.name) for s in (x, y)))
     (x, of_x), (y, of_y) = _spikes(walk, x), _spikes(walk, y)
     step, averaged = walk.together(x, y)
     if averaged:
@@ -109,6 +115,14 @@ def _both(walk: Walk, at: At, x: Signal, y: Signal) -> Signal:
     a, b = walk.aligned(x, y, at.name)
     node = a.node if a.node == b.node else walk.draft.gate(f"{at.name}.and", BOTH, a.node, b.node)
     return replace(a, node=node, gain=of_x * of_y, step=step)
+
+
+def _complement(walk: Walk, s: Signal, name: str) -> Signal:
+    """Of 1 - x of spikes, neurons that fire where x does not; any other signal as it is."""
+    if s.node not in walk.draft.spiking or (s.gain, s.shift) != (-1, 1):
+        return s
+    s = walk.scaled(s, name)
+    return replace(s, node=walk.draft.gate(f"{name}.not", EITHER, s.node))
 
 
 def _spikes(walk: Walk, s: Signal) -> tuple[Signal, float]:
@@ -119,7 +133,7 @@ def _spikes(walk: Walk, s: Signal) -> tuple[Signal, float]:
         if s.shift == -s.gain:
             return replace(s, gain=-1.0, shift=1.0), -s.gain
         raise Refused("a product of spikes that a constant is added to; allowed: x, and 1 - x")
-    raise Refused("a product of real numbers and another signal; allowed: products of spikes (both behind neurons)")
+    raise Refused("a maximum of real numbers; allowed: of spikes, or over windows of an image")
 
 
 def _divide(walk: Walk, at: At, x: Any, y: Any) -> Result:

@@ -33,7 +33,9 @@ def neuron(walk: Walk, at: At, x: Value | Tensor, states: list[Value | Tensor], 
     if s.averaged:
         raise Refused("a neuron behind an average or a sum over time; allowed: neurons at every time step")
     time = kind.time(module)
-    if walk.timed(s):
+    if time == "any":
+        step = s.step
+    elif walk.timed(s):
         _require_all_steps(walk, s, time, call)
         step = None
     else:
@@ -84,7 +86,8 @@ def _layer(walk: Walk, module: nn.Module, s: Signal, name: str) -> str:
     """The node of a neuron, made at its first call."""
     place = walk.layers.get(name)
     if place is not None:
-        if walk.draft.sources[place.node] != (s.node,):
+        hears = walk.draft.sources[place.levels[0][0] if place.levels[0] else place.node]
+        if hears != (s.node,):
             raise Refused("it hears another layer at some time steps; allowed: the same at all")
         return place.node
 
@@ -94,10 +97,9 @@ def _layer(walk: Walk, module: nn.Module, s: Signal, name: str) -> str:
 
     _, kind = walk.neurons[name]
     try:
-        neuron = kind.describe(module)
-        made = neuron.node(walk.draft.shapes[s.node], lay)
+        node = kind.describe(module).layer(walk.draft, name, s.node, lay)
     except InputError as error:
         raise Refused(str(error)) from error
-    node = walk.draft.node(name, made, s.node, spiking=neuron.threshold is not None, alone=True)
-    walk.layers[name] = Place(node=node, dims=s.dims, image=s.image)
+    levels = walk.draft.levels.get(node, ((), 1.0))
+    walk.layers[name] = Place(node=node, dims=s.dims, image=s.image, levels=levels)
     return node
