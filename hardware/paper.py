@@ -23,6 +23,7 @@ from hardware.conventions import ROUNDED_MJ, all_readings, near_the_paper
 from hardware.counts import OpCounts
 from hardware.energy import PJ_PER_MJ, price
 from hardware.models import ChipTime, static_energy
+from hardware.operating_point import FrameRate
 from hardware.paper_layers import PAPER_TIME_STEPS, load_layers, total
 from hardware.paper_ledger import (
     PAPER_ACCURACY,
@@ -34,7 +35,7 @@ from hardware.paper_ledger import (
 )
 from hardware.shown import CONVENTION, SPIKING_CHIP, shown_in
 
-STEP_S = 1e-3  # latency at which static power is stated: one time step in a millisecond, Loihi's real time
+RATE = FrameRate(fps=30, every=4)  # at which static power is stated: a video's, one of four frames taken
 CHIP_CAPTION = (
     "binary, graded: operations of layers with such input; * synaptic operations stand in; range: by all sources"
 )
@@ -104,11 +105,12 @@ def _static_line() -> str:
     chip, neurons = load_chip(SPIKING_CHIP), sum(layer.neurons for layer in load_layers())
     assert chip.limits is not None
     chips = -(-neurons // (chip.limits.neurons.value * chip.limits.cores.value))
-    drawn = static_energy(price(OpCounts(), chip), chip, ChipTime(chips=chips, latency_s=PAPER_TIME_STEPS * STEP_S))
+    clip_s = PAPER_TIME_STEPS * RATE.frame_s
+    drawn = static_energy(price(OpCounts(), chip), chip, ChipTime(chips=chips, latency_s=clip_s))
     assert drawn is not None
     return (
-        f"The {neurons / 1e6:.2f} M neurons alone fill {chips} Loihi 1 chips; at a millisecond a time step those draw "
-        f"{drawn.mj:.1f} mJ of static energy a video, whatever is fired."
+        f"The {neurons / 1e6:.2f} M neurons alone fill {chips} Loihi 1 chips; at {RATE.fps:g} frames a second, one of "
+        f"{RATE.every} taken, those draw {drawn.mj / 1000:.3g} J of static energy a view, whatever is fired."
     )
 
 

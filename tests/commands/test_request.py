@@ -110,6 +110,8 @@ def test_a_network_of_too_many_cores_is_refused_before_the_long_work(tmp_path: P
         ({"weight_bits": 9}, "--weight-bits 9; allowed: 2 to 8"),
         ({"processes": 0}, "--processes 0; allowed: 1 or more"),
         ({"max_cores": 0}, "--max-cores 0; allowed: 1 or more"),
+        ({"fps": 0.0}, "--fps 0.0; allowed: a positive number of frames a second"),
+        ({"place": "row"}, "--place row; allowed: pixel, channel"),
         ({"timeout_s": 0.0}, "--timeout 0.0; allowed: a positive number of seconds"),
         ({"backend": "gpu"}, "--backend gpu; allowed: lava, integer, loihi2"),
         ({"blocks": "toy"}, "--blocks toy; allowed: fused, stock"),

@@ -251,3 +251,56 @@ def test_chips_that_are_shown_exist_and_can_do_what_they_are_shown_for():
 def test_commands_merge_by_the_chip_that_runs_are_about():
     """Not by the figure that papers report (audit, M1)."""
     assert DEFAULT_MERGE == SPIKING_CHIP
+
+
+# Events of placed networks
+
+EVENTS = """
+mesh:
+  columns: {value: 1, unit: tiles, kind: measured, source: our lab, year: 2024, node: 65 nm}
+  rows: {value: 1, unit: tiles, kind: measured, source: our lab, year: 2024, node: 65 nm}
+  cores: {value: 4, unit: cores/tile, kind: measured, source: our lab, year: 2024, node: 65 nm}
+events:
+  - name: lab
+    kind: measured
+    source: our lab
+    year: 2024
+    node: 65 nm
+    synapse: {pj: 2, ns: 3, others: [{pj: 4, ns: 5, note: dense}]}
+    soma_access: {pj: 1, ns: 1}
+    soma_update: {pj: 1, ns: 1}
+    spike: {pj: 1, ns: 1}
+    message_out: {pj: 1, ns: 1}
+    message_in: {pj: 0, ns: 1}
+    hop_east_west: {pj: 1, ns: 1}
+    hop_north_south: {pj: 1, ns: 1}
+    barrier: [{tiles: 1, ns: 10}, {tiles: 3, ns: 30}]
+"""
+
+
+def test_every_shipped_chip_has_times_or_says_why_not():
+    for chip in map(load_chip, shipped_chips()):
+        assert bool(chip.events) == (chip.no_times_because is None), chip.name
+    assert [costs.name for costs in load_chip("loihi1").events] == ["SANA-FE", "Davies et al."]
+
+
+def test_a_chip_of_ones_own_may_have_events(write):
+    """A barrier is that of the most tiles that are in use; other synapses make a set of their own."""
+    (lab,) = load_chip(write(GOOD + EVENTS)).events
+    assert [lab.barrier_s(tiles) for tiles in (1, 2, 3, 9)] == pytest.approx([1e-8, 1e-8, 3e-8, 3e-8])
+    assert [(case.name, case.synapse.pj) for case in lab.cases] == [("lab", 2), ("lab, dense", 4)]
+    assert load_chip(write(GOOD)).why_no_times == "its chip file gives no times"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("pj: 2,", "pj: -2,", r"events\.0\.synapse\.pj: Input should be greater than or equal to 0"),
+        ("{tiles: 1, ns: 10}", "{tiles: 2, ns: 10}", r"barrier is given for \[2, 3\] tiles; begin with 1"),
+        ("    year: 2024\n    node", "    node", r"events\.0\.year: Field required"),
+        ("events:", "no_times_because: none\nevents:", "events need limits and a mesh .* and no no_times_because"),
+    ],
+)
+def test_wrong_events_are_refused(write, old, new, problem):
+    with pytest.raises(ChipError, match=problem):
+        load_chip(write(GOOD + EVENTS.replace(old, new, 1)))

@@ -36,5 +36,8 @@ def test_ledger_of_a_network_at_published_rates(benchmark: ModuleType) -> None:
     assert totals.macs > in_one.macs, "values of relays are multiplied"
     assert totals.synaptic_ops < in_one.synaptic_ops, "the kernels of a chain reach fewer neurons than the merged one"
     assert totals.neuron_updates == in_one.neuron_updates == SMALL.frames * found.estimate.network.neurons
+    (placed,), (energy,) = found.estimate.placed.values(), [found.energy.operating_points["loihi1"]]
+    assert placed.of == "spikes"
+    assert placed.sources[0].mj == pytest.approx(energy.dynamic_mj + energy.traffic_mj)
     rate = totals.spikes / totals.neuron_updates
     assert 0.05 < rate < 0.25, "the published rates are 2 to 30 %"

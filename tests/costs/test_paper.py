@@ -202,7 +202,7 @@ def test_command_prints_the_ledger(capsys):
         "Loihi 1, neurons at rest: 93.0 mJ behind spikes",
         "10.75% of the time steps: 0.11 times a frame, 1.72 times a video",
         "5.22 M neurons alone fill 40 Loihi 1 chips",
-        "66.6 mJ of static energy",  # 40 x 104 mW x 16 ms
+        "8.87 J of static energy",  # 40 x 104 mW x 16 x 4 / 30 s
     ):
         assert expected in printed
 

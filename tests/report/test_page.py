@@ -238,7 +238,7 @@ def test_markdown_says_what_the_report_says(shipped_run: Any, real_page: Page) -
             assert typeset.energy(model.mj_per_view) in text
     assert "no match is claimed" in in_order(text)
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 7
+    assert len(tables) == 9
     for table in tables:
         assert len({line.count("|") for line in table}) == 1, "every row has as many cells"
 

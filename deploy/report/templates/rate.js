@@ -39,7 +39,9 @@ if (rateStore) {
   const slider = document.createElement("input");
   const label = document.createElement("label");
   const text = document.createElement("span");
-  Object.assign(slider, { type: "range", min: 0, max: 4, step: 0.01, value: Math.log10(chips[0].fps) });
+  const now = Math.log10(chips[0].fps);
+  Object.assign(slider, { type: "range", min: Math.min(0, now - 1), max: Math.max(4, now + 1), step: 0.01 });
+  slider.value = now;
   const moved = () => {
     const fps = Number((10 ** Number(slider.value)).toPrecision(2));
     text.textContent = ` ${fps} frames a second`;
