@@ -79,6 +79,57 @@ CASES: dict[str, tuple[Callable[[Net, Tensor], Tensor], str]] = {
 }
 
 
+class Inner(nn.Module):
+    """A module inside of a model, whose forward is what a test says."""
+
+    def __init__(self, forward: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.of_test = forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.of_test(x)
+
+
+class Remembering(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rnn(x.mean((3, 4)))[0]
+
+
+BRANCH = r"inner \(Inner\): forward branches on values .*; allowed: branches on shapes and settings"
+INNER: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "a branch": (lambda: Inner(lambda s: 2 * s if s.sum() > 3 else s), BRANCH),
+    "a loop": (lambda: Inner(lambda s: sum(s for _ in range(int(s.sum()) % 3 + 1))), BRANCH),
+    "chosen by values": (
+        lambda: Inner(lambda s: s[s > 0].sum() * s),
+        r"^inner \(Inner\): the size of its result depends on values; allowed: sizes that follow from shapes$",
+    ),
+    "numpy": (
+        lambda: Inner(lambda s: s * float(s.detach().numpy().mean())),
+        r"inner \(Inner\): torch.export cannot follow its forward: .*; allowed: operations of torch on tensors",
+    ),
+    "an LSTM": (Remembering, r"^inner\.rnn \(LSTM\): its gates multiply real numbers, .* allowed: spiking neurons"),
+}
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_a_module_inside_is_named(name: str) -> None:
+    make, said = INNER[name]
+    net = Net(lambda net, s: net.inner(s))
+    net.inner = make()
+    line = refused(net.double().eval(), FRAMES, "TBCHW")
+    assert re.search(said, line), line
+
+
+def test_several_refusals_have_numbers() -> None:
+    net = Net(lambda net, s: net.second(torch.tanh(s)) + F.relu(s)).double().eval()
+    line = refused(net, FRAMES, "TBCHW")
+    assert re.search(r"^2 refusals: \(1\) forward \(.*aten\.tanh.*; \(2\) forward \(.*aten\.relu", line), line
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_what_has_no_counterpart(name: str) -> None:
     behind, said = CASES[name]

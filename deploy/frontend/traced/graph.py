@@ -13,7 +13,7 @@ from torch.export.graph_signature import OutputKind
 
 from deploy.frontend.traced.axes import Axis, Dim, ModelError, Refused, new_dim
 from deploy.frontend.traced.draft import Draft
-from deploy.frontend.traced.hints import OTHERS, hint
+from deploy.frontend.traced.hints import OTHERS, WHOLE, hint
 from deploy.frontend.traced.known import Kind, numbers
 from deploy.frontend.traced.rules import RULES
 from deploy.frontend.traced.rules.table import Rule
@@ -47,7 +47,7 @@ class Reader:
             elif node.op == "call_function":
                 self.values[node] = self._called(node)
         if self.problems:
-            raise ModelError("; ".join(f"{_names(paths)} {why}" for why, paths in self.problems.items()))
+            raise ModelError(_told([f"{_names(paths)} {why}" for why, paths in self.problems.items()]))
         return self._returned()
 
     def _describe_neurons(self) -> None:
@@ -88,8 +88,11 @@ class Reader:
         if node.meta.get("val") is None:
             return None  # an assertion about a tensor
         try:
+            lost = [value for value in entering if isinstance(value, Unknown)]
+            if lost and isinstance(node.meta["val"], (torch.SymInt, torch.SymFloat, torch.SymBool)):
+                return lost[0]  # a size that depends on what was refused
             _rule(node)
-            if lost := [value for value in entering if isinstance(value, Unknown)]:
+            if lost:
                 return lost[0]
             if str(node.target) != NEURON and (inside := [value for value in entering if isinstance(value, Potential)]):
                 return inside[0]
@@ -101,7 +104,9 @@ class Reader:
     def _made(self, node: torch.fx.Node, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         value = node.meta["val"]
         first = value[0] if isinstance(value, (list, tuple)) else value
-        at = At(name=_path(node) or node.name, shape=tuple(int(size) for size in first.shape))
+        if not all(isinstance(size, int) for size in first.shape):
+            raise Refused("the size of its result depends on values; allowed: sizes that follow from shapes")
+        at = At(name=_path(node) or node.name, shape=tuple(first.shape))
         rule = _rule(node)
         try:
             inspect.signature(rule).bind(self.walk, at, *args, **named)
@@ -110,6 +115,10 @@ class Reader:
         return rule(self.walk, at, *args, **named)
 
     def _refuse(self, node: torch.fx.Node, why: str) -> None:
+        for whole, kind in _modules(node):
+            if kind in WHOLE:
+                self._tell(whole, kind, WHOLE[kind])
+                return
         path = str(node.args[-1]) if str(node.target) == NEURON else _path(node)
         kind = type(self.walk.neurons[path][0]).__name__ if str(node.target) == NEURON else _kind(node)
         self._tell(path or "forward", kind, why)
@@ -118,6 +127,13 @@ class Reader:
         paths = self.problems.setdefault(f"({kind}): {why}", [])
         if path not in paths:
             paths.append(path)
+
+
+def _told(lines: Sequence[str]) -> str:
+    """All that was refused, in one line; of several each with its number."""
+    if len(lines) == 1:
+        return lines[0]
+    return f"{len(lines)} refusals: " + "; ".join(f"({number}) {line}" for number, line in enumerate(lines, start=1))
 
 
 def _names(paths: Sequence[str]) -> str:
@@ -157,10 +173,14 @@ def _path(node: torch.fx.Node) -> str:
     return stack[-1][0] if stack else ""
 
 
+def _modules(node: torch.fx.Node) -> list[tuple[str, str]]:
+    """Path and class of the modules in which an operation stands, the outermost first."""
+    return [(path, str(getattr(kind, "__name__", kind)).rsplit(".", 1)[-1]) for path, kind in _stack(node)]
+
+
 def _kind(node: torch.fx.Node) -> str:
-    stack = _stack(node)
-    name = stack[-1][1] if stack else "model"
-    return str(getattr(name, "__name__", name)).rsplit(".", 1)[-1]
+    modules = _modules(node)
+    return modules[-1][1] if modules else "model"
 
 
 def reader(

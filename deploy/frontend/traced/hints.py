@@ -11,6 +11,14 @@ HINTS = {
     "argmax": "allowed: to return the outputs of the classes, and to take the largest outside of the model",
     **dict.fromkeys(("relu", "gelu", "sigmoid", "tanh", "silu", "clamp", "round", "exp", "pow", "where"), NEURON_LIKE),
 }
+MEMORY = (
+    "its gates multiply real numbers, and its memory is none of spikes; allowed: spiking neurons between dense layers"
+)
+# Modules that are refused as a whole, by the names of their classes.
+WHOLE = {
+    **dict.fromkeys(("LSTM", "LSTMCell", "GRU", "GRUCell", "RNN", "RNNCell"), MEMORY),
+    "MultiheadAttention": "attention with softmax; allowed: spiking attention without softmax, q (k^T v)",
+}
 OTHERS = "allowed: convolutions, dense layers, batch norms, pools, sums, products of spikes, reshapes, spiking neurons"
 
 

@@ -84,17 +84,39 @@ def trace(model: nn.Module, example: Tensor, neurons: Mapping[str, nn.Module]) -
     for operation in KEPT_WHOLE:
         table.pop(operation, None)
     calls = run_as_it_is(model, example, neurons).calls
-    with unchanged(model), torch.no_grad(), opaque(neurons, calls), _silent():
+    with unchanged(model), torch.no_grad(), opaque(neurons, calls), _silent(), _followed(model) as inside:
         try:
             program = torch.export.export(model, (example.clone(),), strict=False).run_decompositions(table)
         except GuardOnDataDependentSymNode as error:
             raise ModelError(
-                "forward branches on values of its input, its signals or its weights, so no graph holds for all clips "
-                f"({_first_line(error)}); allowed: branches on shapes and settings"
+                f"{_named(model, inside)}: forward branches on values of its input, its signals or its weights, so no "
+                "graph holds for all clips; allowed: branches on shapes and settings"
             ) from error
         except RuntimeError as error:
-            raise ModelError(f"torch.export cannot follow this model: {_first_line(error)}") from error
+            why = f"torch.export cannot follow its forward: {_first_line(error)}"
+            raise ModelError(f"{_named(model, inside)}: {why}; allowed: operations of torch on tensors") from error
     return Traced(program=program, calls=calls)
+
+
+@contextlib.contextmanager
+def _followed(model: nn.Module) -> Iterator[list[str]]:
+    """Inside the block, the paths of the modules in whose forward torch is; where one raises, they stay."""
+    inside: list[str] = []
+    handles = []
+    for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
+        handles.append(module.register_forward_hook(lambda *_: (inside.pop(), None)[1]))
+    try:
+        yield inside
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _named(model: nn.Module, inside: list[str]) -> str:
+    """The module in which torch is, as refusals name it."""
+    path = inside[-1] if inside else ""
+    return f"{path or 'forward'} ({type(model.get_submodule(path)).__name__})"
 
 
 @contextlib.contextmanager
@@ -105,6 +127,7 @@ def _silent() -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", "The tensor attributes? .* assigned during export", UserWarning)
             yield
     finally:
         logging.disable(before)
