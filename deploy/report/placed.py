@@ -14,8 +14,8 @@ NOTES = (
     "every time is a lower bound: the busiest core of each time step and the barrier, without waiting in the mesh; "
     "SANA-FE's models of waiting lie 4 to 62 % above it and disagree with each other",
     "nobody measured this network on the chip; the placement follows one rule and is no optimum",
-    "graded values and attention, which Loihi 1 does not have, stand in as spikes and as one synapse for each q, k and "
-    "v spike",
+    "graded values and attention, where a chip has binary spikes alone, stand in as spikes and as one synapse for each "
+    "q, k and v spike",
     "links between chips, host, input and output are left out, and the axons of a core are not limited",
     "what a delay would hand on behind the end of a clip is counted",
 )
