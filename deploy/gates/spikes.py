@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from deploy.errors import GateError
 from deploy.ir.interpreter import graph_dt_s
+from deploy.ir.loops import late_edges
+from deploy.ir.network import delayed
 from deploy.ir.neurons import equation, run_potentials
+from deploy.ir.primitives import primitive_of
 from deploy.ir.shapes import predecessors
 from deploy.ir.types import Array
 
@@ -47,6 +50,7 @@ class SpikeGate:
     ) -> None:
         self.graph, self.layers_of, self.clip, self.tie_margin = graph, layers_of, clip, tie_margin
         self.sources, self.dt_s = predecessors(graph), graph_dt_s(graph)
+        self.late = late_edges(graph.nodes, graph.edges)
         self.compared = self.ties = 0
 
     def __call__(self, name: str, signals: Mapping[str, NDArray[Any]]) -> None:
@@ -71,11 +75,22 @@ class SpikeGate:
     ) -> tuple[Array, Array | None]:
         """A node's potentials [T, C, H, W] when it has fired the model's spikes, and its threshold."""
         eq = equation(self.graph.nodes[name], self.dt_s)
-        arriving = sum((signals[source] for source in self.sources[name]), start=np.zeros_like(signals[name]))
+        arriving = sum((self._heard(name, source, signals) for source in self.sources[name]), start=0 * signals[name])
         for layer in layers:
             if layer.noise is not None:
                 arriving[0][:, _channels(layer)] += layer.noise
         return run_potentials(eq, arriving, signals[name])[0], eq.threshold
+
+    def _heard(self, name: str, source: str, signals: Mapping[str, NDArray[Any]]) -> Array:
+        """What one edge brings to a node; over a loop of one node, what that makes of the model's spikes."""
+        node, steps = self.graph.nodes[source], 0
+        for edge in ((name, source), (source, name)):
+            steps += self.late.get(edge, 0)
+        if self.sources[source] != [name] or not steps:
+            return signals[source]
+        run = primitive_of(node).run
+        assert run is not None, "neurons on a loop through other neurons"
+        return run(node, delayed(signals[name], steps), self.dt_s)
 
     def _require_alike(self, layer: LayerSpikes, potentials: Array, threshold: Array | None) -> None:
         """Spikes where potentials are above the threshold, but for ties; an integrator sends the potentials."""

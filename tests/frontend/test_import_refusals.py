@@ -167,6 +167,19 @@ def test_a_class_that_changes_a_known_neuron_is_not_taken_for_it() -> None:
     assert deploy.from_torch(same, FRAMES, axes="TBCHW").check(FRAMES).ties == 0
 
 
+def test_a_recurrent_reset_that_loses_input_is_refused() -> None:
+    class Step(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neurons = foreign.RLeaky(nn.Linear(6, 6), 0.5, reset_mechanism="zero")
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.neurons(x, torch.zeros_like(x), torch.zeros_like(x))[0]
+
+    line = refused(Step().double().eval(), images(CLIPS, 6), "BN")
+    assert "neurons (RLeaky): reset_mechanism='zero' with reset_delay=True loses the input behind a spike" in line
+
+
 def test_attention_between_time_steps_is_refused_by_name() -> None:
     """Tokens of all time steps together: a frame would need those that come after it."""
     x = models()["attention"].x

@@ -188,6 +188,26 @@ class Parts(nn.Module):
         return self.head(self.readout(y).flatten(1))
 
 
+class Recurrent(nn.Module):
+    """A loop over frames of neurons that hear their own spikes: all of them, an image of them, each itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.first = nn.Conv2d(2, 3, 3, padding=1), foreign.RLeaky(nn.Conv2d(3, 3, 3, padding=1), 0.5)
+        self.fc, self.second = nn.Linear(48, 12), foreign.RLeaky(nn.Linear(12, 12), 0.75)
+        self.third, self.head = foreign.RLeaky(foreign.Own(-0.4), 0.5), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states = [[torch.zeros(len(x[0]), *shape, dtype=x.dtype)] * 2 for shape in ((3, 4, 4), (12,), (12,))]
+        outputs = []
+        for frame in x:
+            states[0] = list(self.first(4 * self.conv(frame), *states[0]))
+            states[1] = list(self.second(4 * self.fc(states[0][0].flatten(1)), *states[1]))
+            states[2] = list(self.third(1.5 * states[1][0], *states[2]))
+            outputs.append(self.head(states[2][0]))
+        return torch.stack(outputs)
+
+
 class Levels(nn.Module):
     """E-SpikeFormer: neurons of five levels, attention of them with v twice as wide, all in either order."""
 
@@ -249,6 +269,7 @@ def models() -> dict[str, Model]:
         "loop over frames": ready(Loop("subtract", frames=True), images(T, CLIPS, 6), "TBN"),
         "counting": ready(Counting(), images(CLIPS, 6), "BN"),
         "bordered": ready(Bordered(), frames, "TBCHW"),
+        "recurrent": ready(Recurrent(), frames[..., :4, :4], "TBCHW"),
         "levels": ready(Levels(keys_first=False), images(CLIPS, 3, 4, 4), "BCHW"),
         "levels, keys first": ready(Levels(keys_first=True), images(CLIPS, 3, 4, 4), "BCHW"),
         "wide": ready(Attention(wide=2), events, "BTCHW"),

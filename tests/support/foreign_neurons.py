@@ -133,6 +133,29 @@ class Leaky(SpikingNeuron):
         return (v > self.threshold).to(x), v
 
 
+@of_library("snntorch._neurons.rleaky")
+class RLeaky(Leaky):
+    """Leaky that hears its own spikes, through `recurrent`, a time step late. Returns spikes and potential."""
+
+    def __init__(self, recurrent: nn.Module, beta: float, reset_mechanism: str = "subtract") -> None:
+        super().__init__(beta, reset_mechanism)
+        self.recurrent = recurrent
+
+    def forward(self, x: Tensor, spk: Tensor, mem: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(x + self.recurrent(spk), mem)
+
+
+class Own(nn.Module):
+    """What stands for `recurrent` where each neuron hears itself alone."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.V = torch.tensor(factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.V
+
+
 @of_library("snntorch._neurons.synaptic")
 class Synaptic(Leaky):
     """Leaky, with `u <- alpha u + x` in place of x. Returns spikes, current and potential."""

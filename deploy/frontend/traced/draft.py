@@ -81,6 +81,7 @@ class Draft:
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
     spiking: set[str] = field(default_factory=set)  # nodes that send 0 or 1
     levels: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)  # sums: of which spikes, times what
+    back: list[tuple[str, str]] = field(default_factory=list)  # edges that close a loop, one time step late
     made: dict[Hashable, str] = field(default_factory=dict)
 
     def add(

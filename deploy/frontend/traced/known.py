@@ -15,9 +15,10 @@ from torch import nn
 from deploy.frontend.traced.axes import ModelError, Refused
 from deploy.frontend.traced.levels import Levels
 from deploy.frontend.traced.neuron import Neuron
+from deploy.frontend.traced.recurrent import Recurrent, recurrent
 from deploy.ir.types import Array
 
-Cells = Neuron | Levels
+Cells = Neuron | Levels | Recurrent
 Describe = Callable[[Any], Cells]
 Described = Describe | Cells  # what a user says of a class: a function of its modules, or the same for all of them
 # Steps of a call: all, in the first dimension; one; as the input has them; any, of neurons without memory.
@@ -161,14 +162,29 @@ def _kept(beta: Array) -> dict[str, Array]:
 
 def _synaptic(module: Any) -> Neuron:
     """Leaky, with `u <- alpha u + x` in place of x."""
-    if module.reset_mechanism == "zero" and module.reset_delay:
-        raise Refused(
-            "reset_mechanism='zero' with reset_delay=True loses the input behind a spike; reset_delay=False works"
-        )
+    _require_input(module)
     alpha = numbers(module.alpha).clip(0, 1)
     if (alpha == 1).any():
         raise Refused("alpha=1: a current that never fades; allowed: below 1")
     return replace(_leaky(module), current=1 / (1 - alpha))
+
+
+def _require_input(module: Any) -> None:
+    """Raise `Refused` for a reset that takes the input of its time step away, too."""
+    if module.reset_mechanism == "zero" and module.reset_delay:
+        raise Refused(
+            "reset_mechanism='zero' with reset_delay=True loses the input behind a spike; reset_delay=False works"
+        )
+
+
+def _rleaky(module: Any) -> Recurrent:
+    """Leaky, whose own spikes of the time step before are added to the input."""
+    _require_input(module)
+    return recurrent(_leaky(module), module, numbers)
+
+
+def _rsynaptic(module: Any) -> Recurrent:
+    return recurrent(_synaptic(module), module, numbers)
 
 
 # ---------------------------------------------------------------- norse, SVFormer
@@ -245,6 +261,8 @@ KNOWN: dict[tuple[str, str], Kind] = {
     ),
     ("snntorch", "Leaky"): Kind(describe=_leaky, time=_one),
     ("snntorch", "Synaptic"): Kind(describe=_synaptic, time=_one),
+    ("snntorch", "RLeaky"): Kind(describe=_rleaky, time=_one),
+    ("snntorch", "RSynaptic"): Kind(describe=_rsynaptic, time=_one),
     ("norse", "LIFBoxCell"): Kind(describe=_box, time=_one),
     ("norse", "LIFBox"): Kind(describe=_box, time=_all),
     ("norse", "LIFCell"): Kind(describe=_with_current, time=_one),

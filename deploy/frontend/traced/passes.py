@@ -16,11 +16,14 @@ def prune(draft: Draft, last: str) -> None:
     """Drop what does not lead to the last node."""
     wanted, found = [last], {last}
     while wanted:
-        new = [source for source in draft.sources[wanted.pop()] if source not in found]
+        name = wanted.pop()
+        hears = (*draft.sources[name], *(source for source, target in draft.back if target == name))
+        new = [source for source in hears if source not in found]
         found |= set(new)
         wanted += new
     for name in [name for name in draft.nodes if name not in found]:
         draft.forget(name)
+    draft.back = [edge for edge in draft.back if found.issuperset(edge)]
 
 
 def fold_channelwise(draft: Draft) -> None:
@@ -97,7 +100,7 @@ def as_graph(draft: Draft, metadata: dict[str, object]) -> nir.NIRGraph:
     """The NIR graph of a finished draft, its nodes in order of execution."""
     order = TopologicalSorter(draft.sources).static_order()
     nodes = {name: _final(draft, name) for name in order}
-    edges = [(source, name) for name, sources in draft.sources.items() for source in sources]
+    edges = [(source, name) for name, sources in draft.sources.items() for source in sources] + draft.back
     return nir.NIRGraph(nodes, edges, metadata=metadata, type_check=False)
 
 

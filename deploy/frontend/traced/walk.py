@@ -43,6 +43,7 @@ class Place:
     channels: tuple[int, int] | None = None  # of a node that holds several layers: from, to
     step: int | None = None
     levels: tuple[tuple[str, ...], float] = ((), 1.0)  # of neurons of several: the spikes of each, and their factor
+    hears: str = ""  # the node in front of a neuron layer, while the graph is walked
 
 
 @dataclass(kw_only=True)

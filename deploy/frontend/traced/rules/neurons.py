@@ -28,7 +28,7 @@ def neuron(walk: Walk, at: At, x: Value | Tensor, states: list[Value | Tensor], 
     if isinstance(x, Tensor):
         raise Refused("its input is a constant; allowed: what depends on the model's input")
     for state in states:
-        _require_own(state, name)
+        _require_own(walk, state, name, call)
     s = walk.whole(x, name)
     if s.averaged:
         raise Refused("a neuron behind an average or a sum over time; allowed: neurons at every time step")
@@ -44,9 +44,12 @@ def neuron(walk: Walk, at: At, x: Value | Tensor, states: list[Value | Tensor], 
     return replace(s, node=node, step=step)
 
 
-def _require_own(state: Value | Tensor, name: str) -> None:
+def _require_own(walk: Walk, state: Value | Tensor, name: str, call: int) -> None:
     """The state that enters a call must be the one that the call before gave, or nothing."""
     if isinstance(state, Tensor) and not state.any():
+        return
+    own = walk.layers.get(name)  # its spikes are a state of recurrent neurons
+    if isinstance(state, Signal) and own is not None and (state.node, state.step) == (own.node, call - 1):
         return
     if not isinstance(state, Potential) or state.neuron != name:
         raise Refused("its state is given by the model; allowed: the state of its own last call, or zeros at first")
@@ -86,8 +89,7 @@ def _layer(walk: Walk, module: nn.Module, s: Signal, name: str) -> str:
     """The node of a neuron, made at its first call."""
     place = walk.layers.get(name)
     if place is not None:
-        hears = walk.draft.sources[place.levels[0][0] if place.levels[0] else place.node]
-        if hears != (s.node,):
+        if place.hears != s.node:
             raise Refused("it hears another layer at some time steps; allowed: the same at all")
         return place.node
 
@@ -101,5 +103,5 @@ def _layer(walk: Walk, module: nn.Module, s: Signal, name: str) -> str:
     except InputError as error:
         raise Refused(str(error)) from error
     levels = walk.draft.levels.get(node, ((), 1.0))
-    walk.layers[name] = Place(node=node, dims=s.dims, image=s.image, levels=levels)
+    walk.layers[name] = Place(node=node, dims=s.dims, image=s.image, levels=levels, hears=s.node)
     return node
