@@ -33,7 +33,7 @@ SHOWN = (
     ),
     Shown(
         chip="cmos45_int8",
-        places=("verdicts",),
+        places=("verdicts", "comparison"),
         reason="arithmetic of 8 bits: what the convention would say of the integers that are deployed",
     ),
     Shown(

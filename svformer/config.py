@@ -184,4 +184,8 @@ PRESETS: dict[str, SVFormerConfig] = {
     "ntu60": SVFormerConfig(num_classes=60),
     # Events counted in frames of two polarities on the sensor's 128 x 128 pixels.
     "dvs128_gesture": SVFormerConfig(num_classes=11, in_channels=2, image_size=128),
+    # The tiny network on events of N-MNIST's 34 x 34 pixels without their border.
+    "nmnist": SVFormerConfig(
+        num_classes=10, in_channels=2, image_size=32, embed_dims=(16, 32, 48, 64), depths=(1, 1, 1, 1), head_dim=16
+    ),
 }

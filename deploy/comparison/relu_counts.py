@@ -132,9 +132,9 @@ class ProductCounter:
         channels = head.conv3d.out_channels
         self._dense_layer(head, output.flatten(2).transpose(0, 1), channels // head.conv3d.groups, outputs=channels)
 
-    def shortcuts(self, count: int, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """A block adds `count` branches to what passes by them."""
-        frame, sums = output[0, 0].numel(), count * output.numel()
+    def shortcuts(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """A block adds its branches to what passes by them."""
+        frame, sums = output[0, 0].numel(), SHORTCUTS[type(module)] * output.numel()
         self._add(module, adds=sums, read_from=frame, written_to=frame, outputs=sums)
 
     def product(self, module: SoftmaxProduct, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -206,7 +206,7 @@ def attach(model: nn.Module, counter: ProductCounter) -> list[Any]:
         elif isinstance(module, nn.ReLU):
             hooks.append((module, counter.activation))
         elif type(module) in SHORTCUTS:
-            hooks.append((module, functools.partial(counter.shortcuts, SHORTCUTS[type(module)])))
+            hooks.append((module, counter.shortcuts))
         elif isinstance(module, SoftmaxProduct):
             hooks.append((module, counter.product))
         elif isinstance(module, QkvAttention):

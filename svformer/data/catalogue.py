@@ -10,6 +10,7 @@ from svformer.data.clip_dataset import ClipDataset, Options
 from svformer.data.clips import Sampling
 from svformer.data.dvs128 import Dvs128
 from svformer.data.folder import VideoFolder, say_split
+from svformer.data.nmnist import Nmnist
 from svformer.data.procedural import generate
 
 PUBLISHED_CLASSES = {"ucf101": 101, "jhmdb": 21}
@@ -39,6 +40,8 @@ def open_dataset(choice: DatasetChoice, *, size: int, frames: int, train: bool, 
     if name == "dvs128":
         events_by = choice.events_by or BINNINGS[0]
         return Dvs128(root, train=train, events_by=events_by, download=choice.download, **options)
+    if name == "nmnist":
+        return Nmnist(root, train=train, events_by=choice.events_by or BINNINGS[0], **options)
     if name == "folder":
         if choice.events_by:
             raise InputError("--events-by is for events, and folder holds videos; leave it out")

@@ -12,7 +12,8 @@ from svformer.common.errors import InputError
 from svformer.common.options import positive_int, share
 
 PROCEDURAL = {"procedural": "easy", "procedural_hard": "hard"}  # data set -> world; generated in data/NAME
-DATASETS = (*PROCEDURAL, "ucf101", "jhmdb", "ntu60", "dvs128", "folder")
+DATASETS = (*PROCEDURAL, "ucf101", "jhmdb", "ntu60", "dvs128", "nmnist", "folder")
+EVENT_SETS = ("dvs128", "nmnist")  # of recordings of events, whose time steps follow from the events
 LOOKALIKES = ("ucf101", "ntu60", "dvs128")  # official sets, of which small ones in the same form can be made
 UCF101_SPLITS = JHMDB_SPLITS = ("1", "2", "3")
 NTU60_SPLITS = ("xsub", "xview")
@@ -51,15 +52,15 @@ class DatasetChoice:
         if self.download and self.name != "dvs128":
             raise InputError("--download is for --dataset dvs128 only; leave it out")
         positive_int.check("--stride", self.stride)
-        if self.stride and self.name == "dvs128":
-            raise InputError("--stride is for videos, and dvs128 holds events; leave it out")
-        if self.events_by and self.name not in ("dvs128", "folder"):
+        if self.stride and self.name in EVENT_SETS:
+            raise InputError(f"--stride is for videos, and {self.name} holds events; leave it out")
+        if self.events_by and self.name not in (*EVENT_SETS, "folder"):
             raise InputError(f"--events-by is for events, and {self.name} holds videos; leave it out")
         share.check("--max-unreadable", self.max_unreadable)
 
 
 def with_stride(choice: DatasetChoice, notes: Mapping[str, Any]) -> DatasetChoice:
     """The choice with the stride that a network's notes say, where the user has not said one."""
-    if choice.stride is not None or "stride" not in notes or choice.name == "dvs128":
+    if choice.stride is not None or "stride" not in notes or choice.name in EVENT_SETS:
         return choice
     return replace(choice, stride=int(notes["stride"]))

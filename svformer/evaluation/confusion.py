@@ -46,8 +46,14 @@ def firing_rate_table(firing_rates: Mapping[str, float]) -> Table:
     return table
 
 
+def _with_top1(confusion_KK: Tensor, classes: Sequence[str]) -> list[str]:
+    """Every class with its accuracy; a class without clips alone."""
+    rows = per_class(confusion_KK, classes)
+    return [row["name"] if row["top1"] is None else f"{row['name']}  {100 * row['top1']:.0f} %" for row in rows]
+
+
 def draw_confusion(confusion_KK: Tensor, classes: Sequence[str], path: Path) -> None:
-    """Write a confusion matrix as a .png file: rows are the clips' classes, columns the predictions.
+    """Write a confusion matrix as a .png file: rows are the clips' classes and how many are right, columns predictions.
 
     The shade is the square root of a cell's share of its row, so that single clips stay visible.
     """
@@ -61,7 +67,7 @@ def draw_confusion(confusion_KK: Tensor, classes: Sequence[str], path: Path) -> 
     image = axes.imshow(shares.numpy(), cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=90, fontsize=7)
-    axes.set_yticks(ticks, classes, fontsize=7)
+    axes.set_yticks(ticks, _with_top1(confusion_KK, classes), fontsize=7)
     axes.set(xlabel="prediction", ylabel="class")
     figure.colorbar(image, label="share of the class, %", shrink=0.8)
     figure.savefig(path, dpi=120)

@@ -18,7 +18,7 @@ def check_fit(config: SVFormerConfig, data: ClipDataset, recipe: Recipe) -> None
     if data.channels != config.in_channels:
         raise InputError(
             f"the network takes {config.in_channels} channels, the data have {data.channels}; choose a --preset for "
-            f"{'videos' if data.channels == VIDEO_CHANNELS else 'events (dvs128_gesture)'}"
+            f"{'videos' if data.channels == VIDEO_CHANNELS else 'events (dvs128_gesture, nmnist)'}"
         )
     kind = "video" if data.channels == VIDEO_CHANNELS else "events"
     if recipe.augmentation and recipe.augmentation.kind != kind:

@@ -127,6 +127,7 @@ RECIPES = {
     "ucf101": _PAPER,
     "ntu60": _PAPER,  # no recipe is published for this set and the next
     "dvs128_gesture": dataclasses.replace(_PAPER, augmentation=AUGMENTATIONS["events"]),
+    "nmnist": Recipe(),
 }
 
 
