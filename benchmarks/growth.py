@@ -36,6 +36,7 @@ from deploy.execution.simulate import simulate
 from deploy.frontend.from_svformer import export
 from deploy.ir.populations.lif import IntLif
 from deploy.passes.lowering import lower
+from deploy.passes.merge_linear_chains import read_merge
 from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.cli import ArgumentParser, run_cli
@@ -49,6 +50,7 @@ from svformer.model.svformer import SVFormer
 
 LIBRARIES = ("torch", "numpy", "lava-nc")
 MIDDLE_RATE = 0.1
+MERGED = read_merge("cmos45_fp32")  # the form of convolutions in a row that the published times are of
 TORCH_REPEATS = 25  # a forward pass of some 20 ms: single ones differ by a factor of two
 LOOK_S = 0.01
 MIDDLE = dataclasses.replace(PRESETS["tiny"], image_size=96, frames=16)
@@ -119,7 +121,8 @@ def measure(quantity: str, value: float, *, clips: int, repeats: int) -> dict[st
     frames = load(source, wanted)[np.newaxis]
     clip = torch.from_numpy(frames).transpose(1, 2)
     model = at_rate(calibrated_model(config, clip), clip, rate)
-    network = quantize(lower(export(model.double())), frames, search=False, input_range=known_range([source]))
+    lowered = lower(export(model.double()), merge=MERGED)
+    network = quantize(lowered, frames, search=False, input_range=known_range([source]))
     model.float()
     with torch.no_grad():
         model(clip)

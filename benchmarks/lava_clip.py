@@ -41,6 +41,7 @@ from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.populations.lif import IntLif
 from deploy.passes.lowering import lower
+from deploy.passes.merge_linear_chains import read_merge
 from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.cli import ArgumentParser, run_cli
@@ -53,6 +54,7 @@ from svformer.model.svformer import SVFormer
 
 DEFAULT_RATE = 0.12  # of a layer that the published table does not have
 REPEATS = 5
+MERGED = read_merge("cmos45_fp32")  # the form of convolutions in a row that the published times are of
 
 
 def published(field_name: str) -> dict[str, float]:
@@ -207,7 +209,7 @@ def measure(config: SVFormerConfig, clips: int, stock: bool, console: Console) -
     clip = torch.from_numpy(frames).transpose(1, 2)
     model = calibrated_model(config, clip)
     console.print("weights calibrated to the published rates; exporting and quantising")
-    network = lower(export(model.double()))
+    network = lower(export(model.double()), merge=MERGED)
     integer = quantize(network, frames, search=False, input_range=known_range([source]))
     model.float()
     with torch.no_grad():

@@ -31,6 +31,7 @@ from deploy.frontend.from_svformer import export
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.populations.lif import IntLif
 from deploy.passes.lowering import lower
+from deploy.passes.merge_linear_chains import read_merge
 from deploy.pipeline import quantize
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.cli import ArgumentParser, run_cli
@@ -42,12 +43,13 @@ from svformer.common.terminal import new_console
 from svformer.config import PRESETS, SVFormerConfig
 
 LIBRARIES = ("torch", "numpy", "lava-nc")
+MERGED = read_merge("cmos45_fp32")  # the form of convolutions in a row that the published counts are of
 
 
 def published_network(config: SVFormerConfig, frames_TCHW: NDArray[Any], value_range: Any) -> IntNetwork:
     """Random weights, published rates on this clip, quantised."""
     clip = torch.from_numpy(frames_TCHW[np.newaxis]).transpose(1, 2)
-    network = lower(export(calibrated_model(config, clip).double()))
+    network = lower(export(calibrated_model(config, clip).double()), merge=MERGED)
     return quantize(network, frames_TCHW[np.newaxis], search=False, input_range=value_range)
 
 

@@ -29,7 +29,6 @@ from deploy.clips.files import shipped
 from deploy.costs.budget import TARGET
 from deploy.frontend.export import export_checkpoint
 from deploy.ir.graph import write_nir
-from deploy.passes.defaults import DEFAULT_MERGE
 from deploy.passes.merge_linear_chains import read_merge
 from deploy.report.keys.report import Estimate, Report
 from deploy.report.record import estimate
@@ -45,7 +44,7 @@ from svformer.data.choice import DatasetChoice
 from svformer.networks.checkpoint import load_checkpoint
 
 CHECKPOINT, REPORT = "checkpoint.safetensors", "report.json"
-PAPERS, MEMORY = "cmos45_fp32", "cmos45_lemaire"
+PAPERS, MEMORY = "cmos45_fp32", "cmos45_lemaire"  # the first decides which convolutions in a row merge, too
 NAMES = {"qkv": "Q (K^T V)", "sdsa": "SDSA", "qkta": "Q-K token"}
 
 
@@ -111,7 +110,14 @@ def trained(folder: Path, out: Path, dataset: DatasetChoice, limit: int | None, 
         write_nir(graph, out / "model.nir")
         run(
             Request(
-                nir=out / "model.nir", dataset=dataset, limit=limit, form="chip", backend="integer", out=out, force=True
+                nir=out / "model.nir",
+                dataset=dataset,
+                limit=limit,
+                merge=PAPERS,
+                form="chip",
+                backend="integer",
+                out=out,
+                force=True,
             )
         )
     console.print(f"{folder}: {out / REPORT}")
@@ -139,7 +145,7 @@ def published(config: SVFormerConfig, out: Path, console: Console) -> Size:
     """The chip form of a geometry with random weights; from `out` where that holds its report."""
     if not (out / REPORT).exists():
         source = shipped(CALIBRATION_CLIPS)[0]
-        deployment, _ = deployed(config, source, read_merge(DEFAULT_MERGE), console, form="chip")
+        deployment, _ = deployed(config, source, read_merge(PAPERS), console, form="chip")
         out.mkdir(parents=True, exist_ok=True)
         estimate(deployment).write(out / REPORT)
     console.print(f"{config.attention}, heads of {config.head_dim}: {out / REPORT}")

@@ -10,7 +10,6 @@ training), ReLU networks in PyTorch. The out folder receives comparison.json and
 """
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -63,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     console = new_console()
     rows = compare(request, console)
-    values = [dataclasses.asdict(row) for row in rows]
+    values = [row.plain() for row in rows]
     with atomic_path(out / "comparison.json") as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
     write_comparison(rows, request.dataset.name, out / "comparison.html")

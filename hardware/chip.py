@@ -20,7 +20,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 PJ_PER = {"pJ": 1.0, "nJ": 1e3, "pJ/bit": 1.0}
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """Frozen, no key beyond the declared ones, no conversion of types, no NaN or infinity."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -32,7 +32,7 @@ class _Strict(BaseModel):
 Kind = Literal["measured", "simulated", "vendor", "estimate", "listed", "compile log", "source code", "inferred"]
 
 
-class Sourced(_Strict):
+class Sourced(Strict):
     """Where a fact comes from."""
 
     kind: Kind
@@ -86,7 +86,7 @@ class CountFigure(Figure[UnitT], Generic[UnitT]):
     value: Annotated[int, Field(gt=0)]
 
 
-class Energy(_Strict):
+class Energy(Strict):
     """Energy per operation. Only the synaptic operation is required."""
 
     synaptic_op: PerOperation  # one addition of a weight because of a binary spike
@@ -125,7 +125,7 @@ Memory = CountFigure[Literal["KiB/core", "64-bit words/core"]]
 MEMORY_BITS = {"KiB/core": 8 * 1024, "64-bit words/core": 64}
 
 
-class Limits(_Strict):
+class Limits(Strict):
     """What fits. A limit left out is not published, or does not exist on this chip."""
 
     cores: CountFigure[Literal["cores/chip"]]
@@ -145,7 +145,7 @@ class RelayedDelays(Sourced):
     """Says that no synapse holds messages back, so that a layer of relays stands for every time step of a delay."""
 
 
-class Traits(_Strict):
+class Traits(Strict):
     """How a chip does what another does otherwise. What is left out is as on a chip with a plain crossbar."""
 
     # Input axons that a convolution takes in a core, however many neurons send; else every sending neuron is one.
@@ -153,7 +153,7 @@ class Traits(_Strict):
     relayed_delays: RelayedDelays | None = None  # else the synapses hold messages back
 
 
-class Mesh(_Strict):
+class Mesh(Strict):
     """Where the cores of a chip lie: tiles in rows and columns, each with a router that its cores share."""
 
     columns: CountFigure[Literal["tiles"]]
@@ -171,7 +171,7 @@ class Anchor(Sourced):
     steps: Annotated[int, Field(gt=0)]  # time steps of an inference
 
 
-class UnitCost(_Strict):
+class UnitCost(Strict):
     """What one event in one unit of a core takes; 0 where the source says nothing of it or counts it elsewhere."""
 
     pj: Annotated[float, Field(ge=0)]
@@ -185,7 +185,7 @@ class CaseCost(UnitCost):
     others: list[UnitCost] = Field(default_factory=list)
 
 
-class Barrier(_Strict):
+class Barrier(Strict):
     """How long the chip takes to end a time step, where at least so many tiles are used."""
 
     tiles: Annotated[int, Field(ge=1)]
@@ -230,7 +230,7 @@ class UnitCosts(Sourced):
         return max((step for step in self.barrier if step.tiles <= tiles), key=lambda step: step.tiles).ns * 1e-9
 
 
-class Chip(_Strict):
+class Chip(Strict):
     """One target: what its operations cost (or why that is unknown) and what fits on it."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]

@@ -1,10 +1,13 @@
 """What one network does on some clips, in the figures that networks are compared by."""
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from deploy.clips.read import load_clips
@@ -20,7 +23,10 @@ from deploy.passes.merge_linear_chains import read_merge
 from deploy.pipeline import Say, deploy
 from deploy.report.keys.report import Report
 from deploy.report.record import record
-from hardware import EnergyModel, energy_models, load_chip
+from hardware import Chip, EnergyModel, energy_models, load_chip
+from hardware.counts import Counts
+from hardware.devices import OnDevice, on_device, shipped_devices
+from hardware.interval import Interval, compared, drawn_mj
 from hardware.resources import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
 from svformer.common.terminal import counting
@@ -50,17 +56,45 @@ class Row:
     attention_ops: float
     neuron_updates: float
     energy_mj: dict[str, float | None]  # chip -> weighted layers (the convention) or all that has a figure
+    interval_mj: dict[str, Interval]  # chip -> between what it lies; chips without a figure are left out
+    device_mj: dict[str, OnDevice]  # device that one buys -> a ReLU network there; empty for the others
     static: bool  # whether the weights stay the same at all time steps
+    against: dict[str, dict[str, str]] = field(default_factory=dict)  # ReLU network of equal bits -> chip -> verdict
+    draws_mj: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)  # chip -> draws of the energy
 
     @property
     def is_relu(self) -> bool:
         """Whether it has no spikes that could match those of a float network."""
         return self.spike_match is None
 
+    def plain(self) -> dict[str, Any]:
+        """The row as comparison.json has it, without draws."""
+        values = dataclasses.asdict(self)
+        del values["draws_mj"]
+        return values
+
     @property
     def short_name(self) -> str:
         """The name, and for a ReLU network whether its zeros are skipped."""
         return f"{self.name} ({self.form.rpartition(', ')[2]})" if self.is_relu else self.name
+
+
+def judged(rows: Sequence[Row]) -> list[Row]:
+    """The rows, each spiking network with what it is to every ReLU network of equal bits: "cheaper", "dearer" or
+    "undecided" on each chip, by the draws of both.
+    """
+    twins = [row for row in rows if row.is_relu]
+    return [row if row.is_relu else dataclasses.replace(row, against=_against(row, twins)) for row in rows]
+
+
+def _against(row: Row, twins: Sequence[Row]) -> dict[str, dict[str, str]]:
+    return {
+        twin.short_name: {
+            chip: compared(row.draws_mj[chip], twin.draws_mj[chip]) for chip in row.draws_mj if chip in twin.draws_mj
+        }
+        for twin in twins
+        if twin.weight_bits == row.weight_bits
+    }
 
 
 def rows_of(
@@ -121,14 +155,21 @@ def _spiking_row(
     with counting(len(clips), f"{name}, {bits} bits") as on_clips:
         tally = run(deployment, clips, backend=request.backend, on_clips=on_clips)
     report = record(deployment, tally, backend=request.backend)
-    return _row_of_report(name, form_of(model), report, _is_static(deployment))
+    by_clip = [clip.counts for clip in tally.clips]
+    draws = {chip: _draws(by_clip, load_chip(chip), stream=f"{name} {bits}") for chip in CHIPS}
+    return _row_of_report(name, form_of(model), report, draws, _is_static(deployment))
+
+
+def _draws(by_clip: Sequence[Counts[Any]], chip: Chip, *, stream: str) -> NDArray[np.float64]:
+    """Draws of what `energy_mj` has."""
+    return drawn_mj(by_clip, chip, weighted=chip.name == CONVENTION, stream=stream)
 
 
 def _is_static(deployment: Deployment) -> bool:
     return not any(layer.changes_with_time for layer in deployment.resources)
 
 
-def _row_of_report(name: str, form: str, report: Report, static: bool) -> Row:
+def _row_of_report(name: str, form: str, report: Report, draws_mj: dict[str, NDArray[np.float64]], static: bool) -> Row:
     totals, parity = report.totals, report.parity.float_vs_integer
     rates = [(layer.rate, layer.neurons) for layer in report.layers if layer.rate is not None]
     return Row(
@@ -147,6 +188,9 @@ def _row_of_report(name: str, form: str, report: Report, static: bool) -> Row:
         attention_ops=totals.attention_coincidences + totals.attention_gated_adds,
         neuron_updates=totals.neuron_updates,
         energy_mj={chip: _energy_mj(report.energy.models[chip], chip) for chip in CHIPS},
+        interval_mj={chip: Interval.of(draws) for chip, draws in draws_mj.items()},
+        device_mj={},
+        draws_mj=draws_mj,
         static=static,
     )
 
@@ -179,11 +223,15 @@ def _relu_rows(
 def _relu_row(name: str, form: str, found: ReluRun, bits: int) -> Row:
     weighted, everything = (found.per_clip(weight_bits=bits, attention=attention) for attention in (False, True))
     energies: dict[str, float | None] = {}
+    draws_mj: dict[str, NDArray[np.float64]] = {}
+    products = everything.dense_macs + everything.dense_attention_ops
     for chip in map(load_chip, CHIPS):
         counts = weighted if chip.name == CONVENTION else everything
         (model,) = energy_models({"all": counts}, [chip]).values()
         multiplies = chip.energy is not None and chip.energy.multiply_accumulate is not None
         energies[chip.name] = _energy_mj(model, chip.name) if multiplies else None
+        if multiplies:
+            draws_mj[chip.name] = _draws([counts], chip, stream=name)
     return Row(
         name=name,
         form=form,
@@ -200,5 +248,8 @@ def _relu_row(name: str, form: str, found: ReluRun, bits: int) -> Row:
         attention_ops=0.0,
         neuron_updates=0.0,
         energy_mj=energies,
+        interval_mj={chip: Interval.of(draws) for chip, draws in draws_mj.items()},
+        device_mj={device.title: on_device(products, device) for device in shipped_devices()},
+        draws_mj=draws_mj,
         static=True,
     )

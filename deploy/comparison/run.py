@@ -4,7 +4,7 @@ from rich.console import Console
 
 from deploy.clips.choose import held_out_clips, training_clips
 from deploy.comparison.request import ComparisonRequest
-from deploy.comparison.rows import Row, rows_of
+from deploy.comparison.rows import Row, judged, rows_of
 from deploy.passes.merge_linear_chains import read_merge
 
 
@@ -15,4 +15,5 @@ def compare(request: ComparisonRequest, console: Console) -> list[Row]:
     """
     read_merge(request.merge)
     clips, calibration = held_out_clips(request.dataset, request.limit), training_clips(request.dataset)
-    return [row for path in request.checkpoints for row in rows_of(path, clips, calibration, request, console)]
+    rows = [row for path in request.checkpoints for row in rows_of(path, clips, calibration, request, console)]
+    return judged(rows)

@@ -33,7 +33,7 @@ WORK: tuple[Column, ...] = (
     ("MACs M", lambda row: typeset.significant(row.macs / 1e6)),
 )
 ENERGY: tuple[Column, ...] = tuple(
-    (f"{chip} mJ{', weighted' if chip == CONVENTION else ''}", lambda row, chip=chip: _mj(row.energy_mj[chip]))  # type: ignore[misc]
+    (f"{chip} mJ{', weighted' if chip == CONVENTION else ''}", lambda row, chip=chip: _with_interval(row, chip))  # type: ignore[misc]
     for chip in CHIPS
 )
 NO_CLASS = "no clip bears a class of the network: it has no top-1"
@@ -45,6 +45,35 @@ def _percent(share: float | None, digits: int = 1) -> str:
 
 def _mj(energy_mj: float | None) -> str:
     return typeset.NONE if energy_mj is None else typeset.significant(energy_mj)
+
+
+def _with_interval(row: Row, chip: str) -> str:
+    found = row.interval_mj.get(chip)
+    between = "" if found is None else f" ({found.low_mj:.2g} to {found.high_mj:.2g})"
+    return f"{_mj(row.energy_mj[chip])}{between}"
+
+
+def verdicts(rows: Sequence[Row]) -> list[str]:
+    """What each spiking network is to a ReLU network of equal bits, as sentences."""
+    return [
+        f"{row.short_name} to {twin} at {row.weight_bits} bits: "
+        + ", ".join(f"{verdict} on {chip}" for chip, verdict in by_chip.items())
+        for row in rows
+        for twin, by_chip in row.against.items()
+    ]
+
+
+def on_devices(rows: Sequence[Row]) -> list[str]:
+    """What ReLU networks take on devices that one buys, as sentences; of all widths the same."""
+    found = {
+        row.name: ", ".join(
+            f"{device} {typeset.significant(on.mj)} mJ ({on.low_mj:.2g} by the vendor's peak, to {on.high_mj:.2g})"
+            for device, on in row.device_mj.items()
+        )
+        for row in rows
+        if row.device_mj
+    }
+    return [f"{name}, every product, in 8 bits, by published throughput: {text}" for name, text in found.items()]
 
 
 def chip_titles() -> list[str]:
@@ -77,6 +106,9 @@ def print_tables(rows: Sequence[Row], console: Console) -> None:
         console.print(table)
     for chip, title in zip(CHIPS, chip_titles(), strict=True):
         console.print(f"{chip}: {title}")
+    console.print("between: 90 % of draws of constants and clips; cheaper or dearer: where 95 % of them say so")
+    for line in (*verdicts(rows), *on_devices(rows)):
+        console.print(line)
     for name in without_top1(rows):
         console.print(f"{name}: {NO_CLASS}")
 
@@ -91,6 +123,7 @@ def write_comparison(rows: Sequence[Row], dataset: str, path: Path) -> None:
             columns=(*ACCURACY, *WORK),
             chips=list(zip(CHIPS, chip_titles(), strict=True)),
             dataset=dataset,
+            remarks=[*verdicts(rows), *on_devices(rows)],
             heading=heading(rows),
             without_top1=without_top1(rows),
             no_class=NO_CLASS,

@@ -14,8 +14,8 @@ from deploy.clips.files import from_files
 from deploy.clips.source import InputFormat
 from deploy.comparison.relu import run_relu
 from deploy.comparison.relu_counts import ProductCounter
-from deploy.comparison.rows import CHIPS, Row, _each_once
-from deploy.comparison.tables import ENERGY, chip_titles, heading, write_comparison
+from deploy.comparison.rows import CHIPS, Row, _each_once, judged
+from deploy.comparison.tables import ENERGY, chip_titles, heading, verdicts, write_comparison
 from hardware import OpCounts, energy_models, load_chip
 from svformer import SVFormer, SVFormerConfig
 from svformer.common.cli import run_cli
@@ -45,6 +45,7 @@ def test_a_convolution_of_a_relu_network_by_hand() -> None:
     # 2 values x 4 positions x 2 channels; dense 4 x 4 x 2; with padding 4 outputs x 9 taps x 2
     assert found.counts(4) == OpCounts(
         macs=16,
+        products=16,  # both factors have 8 bits
         dense_macs=32,
         padded_macs=72,
         weight_bits_read=16 * 4,
@@ -86,6 +87,7 @@ def test_attention_of_a_relu_network_by_hand() -> None:
     macs = 2 * 1 + 0 + 3 * 2
     assert found.counts(8) == OpCounts(
         macs=macs,
+        products=macs,
         dense_attention_ops=2 * 2 * 2 * 2,
         state_reads=2 * macs,  # two activations each
         state_writes=4 + 4,  # the softmax of 2 x 2 tokens, and 2 channels of 2 tokens
@@ -170,6 +172,12 @@ def test_networks_side_by_side(dataset: Path, tmp_path: Path, capsys: pytest.Cap
     assert rows[-1]["memory_kib"] == sparse["memory_kib"] / 2
     assert dense["macs"] > sparse["macs"]
     assert dense["energy_mj"][CHIPS[0]] > sparse["energy_mj"][CHIPS[0]] > 0
+    for row in rows:
+        low, high = row["interval_mj"][CHIPS[0]].values()
+        assert low < row["energy_mj"][CHIPS[0]] < high
+    assert plain["against"].keys() == {"relu (every product)", "relu (zeros skipped)"}
+    coral = dense["device_mj"]["Coral Edge TPU"]
+    assert coral["mj"] == pytest.approx(5.5 * coral["low_mj"])
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert "not static on a chip" in page
     assert "4 networks at 3 widths on the same 2 clips of procedural" in page
@@ -181,7 +189,25 @@ ROW = Row(
     name="a", form="norm shared over time", weight_bits=8, clips=1, float_top1=None, deployed_top1=None, agreement=1.0,
     spike_match=0.9, active_share=0.2, memory_kib=1.5, synaptic_ops=10.0, macs=2.0, attention_ops=0.0,
     neuron_updates=4.0, energy_mj=dict.fromkeys(CHIPS, 1e-6), static=True,
+    interval_mj={}, device_mj={},
 )  # fmt: skip
+
+
+def test_a_verdict_needs_the_draws_and_a_twin_of_equal_bits() -> None:
+    """Cheaper where all draws say so, undecided where half do; a twin of other bits or without a figure says nothing."""
+    draws = np.linspace(1, 2, 100)
+    spikes = dataclasses.replace(ROW, draws_mj={"odin": draws, "loihi1": draws})
+    twin = dataclasses.replace(ROW, name="r", form="ReLU, every product", spike_match=None)
+    twin = dataclasses.replace(twin, draws_mj={"odin": draws + 2})
+    even = dataclasses.replace(twin, form="ReLU, zeros skipped", draws_mj={"odin": draws[::-1].copy()})
+    narrow = dataclasses.replace(twin, weight_bits=4)
+    found, *others = judged([spikes, twin, even, narrow])
+    assert found.against == {"r (every product)": {"odin": "cheaper"}, "r (zeros skipped)": {"odin": "undecided"}}
+    assert verdicts([found, *others]) == [
+        "a to r (every product) at 8 bits: cheaper on odin",
+        "a to r (zeros skipped) at 8 bits: undecided on odin",
+    ]
+    assert "draws_mj" not in found.plain()
 
 
 def test_one_network_at_several_widths_is_one(tmp_path: Path) -> None:
