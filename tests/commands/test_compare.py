@@ -194,7 +194,7 @@ ROW = Row(
 
 
 def test_a_verdict_needs_the_draws_and_a_twin_of_equal_bits() -> None:
-    """Cheaper where all draws say so, undecided where half do; a twin of other bits or without a figure says nothing."""
+    """Cheaper where all draws say so, undecided where half do; a twin of other bits says nothing."""
     draws = np.linspace(1, 2, 100)
     spikes = dataclasses.replace(ROW, draws_mj={"odin": draws, "loihi1": draws})
     twin = dataclasses.replace(ROW, name="r", form="ReLU, every product", spike_match=None)
