@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+
 from hardware.chip import Chip
 from hardware.counts import OpCounts
 from hardware.energy import price
+from hardware.interval import LIKELY, drawn_mj
 from hardware.keys import key
 
 PER_SYNAPSE: Literal["spikes per synapse and inference"] = "spikes per synapse and inference"
@@ -187,15 +190,19 @@ class CostLines:
     break_even_rate: float = field(
         metadata=key("rate at which both cost the same; above 1 spikes cost less at any rate, below 0 at none")
     )
-    verdict: str = field(metadata=key("what that rate means, in words"))
+    low_rate: float = field(metadata=key("5 % of the draws of the chip's constants have a lower one"))
+    high_rate: float = field(metadata=key("5 % have a higher one"))
+    verdict: str = field(metadata=key("what these rates mean, in words"))
 
 
-def _verdict_at(break_even_rate: float) -> str:
-    if break_even_rate > 1:
+def _verdict_between(low: float, high: float) -> str:
+    if low > 1:
         return "spikes cost less at any rate"
-    if break_even_rate <= 0:
+    if high <= 0:
         return "spikes cost more at any rate"
-    return f"spikes cost less below a rate of {break_even_rate:.1%}"
+    below = f"spikes cost less below a rate of {low:.1%}, " if low > 0 else ""
+    above = f"more above {high:.1%}, " if high < 1 else ""
+    return f"{below}{above}and the constants are too uncertain to say more"
 
 
 def cost_lines(counts: OpCounts, chip: Chip) -> CostLines | None:
@@ -214,17 +221,19 @@ def cost_lines(counts: OpCounts, chip: Chip) -> CostLines | None:
     neurons = OpCounts(
         neuron_updates=counts.neuron_updates, state_reads=counts.neuron_updates, state_writes=counts.neuron_updates
     )
-    dense_pj, spike_pj, fixed_pj = (
-        price(_with_memories(ops, like=counts), chip).total_pj / synapses for ops in (dense, spikes, neurons)
-    )
-    break_even_rate = (dense_pj - fixed_pj) / spike_pj
+    parts = [_with_memories(ops, like=counts) for ops in (dense, spikes, neurons)]
+    dense_pj, spike_pj, fixed_pj = (price(ops, chip).total_pj / synapses for ops in parts)
+    dense_mj, spike_mj, fixed_mj = (drawn_mj([ops], chip) for ops in parts)
+    low, high = (float(rate) for rate in np.percentile((dense_mj - fixed_mj) / spike_mj, LIKELY))
     return CostLines(
         dense_pj=dense_pj,
         spike_pj=spike_pj,
         fixed_pj=fixed_pj,
         rate=counts.synaptic_ops / counts.dense_synaptic_ops,
-        break_even_rate=break_even_rate,
-        verdict=_verdict_at(break_even_rate),
+        break_even_rate=(dense_pj - fixed_pj) / spike_pj,
+        low_rate=low,
+        high_rate=high,
+        verdict=_verdict_between(low, high),
     )
 
 

@@ -77,6 +77,7 @@ def test_arithmetic_alone_favours_spikes_at_any_rate():
     assert lines.fixed_pj == pytest.approx(50 * 4.6 / 1000)
     assert lines.rate == 0.25
     assert lines.break_even_rate == pytest.approx((4.6 - 0.23) / 0.9)
+    assert 1 < lines.low_rate < lines.break_even_rate < lines.high_rate
     assert lines.verdict == "spikes cost less at any rate"
 
 
@@ -89,7 +90,11 @@ def test_memory_brings_the_limit_below_one():
     assert lines.dense_pj == pytest.approx(3.2 + 0.1 + weight + state)
     assert lines.fixed_pj == pytest.approx(50 * (3.2 + 2 * state) / 1000)
     assert 0.6 < lines.break_even_rate < 0.75
-    assert lines.verdict == f"spikes cost less below a rate of {lines.break_even_rate:.1%}"
+    assert 0 < lines.low_rate < lines.high_rate < 1
+    assert lines.verdict == (
+        f"spikes cost less below a rate of {lines.low_rate:.1%}, more above {lines.high_rate:.1%}, "
+        "and the constants are too uncertain to say more"
+    )
 
 
 def test_neurons_may_cost_more_than_they_save():
