@@ -26,7 +26,7 @@ from svformer.assets import DEMO_CLIPS
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.options import positive_seconds
 from svformer.common.terminal import new_console
-from svformer.model.checkpoint import load_checkpoint
+from svformer.networks.checkpoint import load_checkpoint
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
