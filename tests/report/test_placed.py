@@ -109,7 +109,7 @@ def test_a_run_that_is_not_placed_has_static_energy_and_no_times(foreign_run: An
 
 def test_an_estimate_goes_by_rates_and_says_so(shipped_run: Any) -> None:
     deployment = shipped_run.deployment
-    rates = {layer.name: layer.rate for layer in deployment.fixed_point if layer.rate is not None}
+    rates = {layer.name: layer.rate for layer in deployment.fixed_point.layers if layer.rate is not None}
     placing = Placing(order="channel", chips=(LOIHI_1,))
     placed = place_rates(deployment.integer, deployment.plan, rates, placing)
     found = estimate(deployment, placed=placed, order="channel").placed["loihi1"]
