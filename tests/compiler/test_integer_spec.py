@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 import ints
 from deploy.exchange.files import write_integers
 from deploy.ir.integer import IntNetwork, run_integer
+from deploy.ir.operations.product import IntProduct
+from deploy.ir.operations.segment import IntSegment
+from hardware import ProductGeometry
 from random_networks import Frames, int_networks
 
 Ints = NDArray[np.int64]
@@ -60,6 +63,15 @@ def largest(x_CHW: Ints, g: Group) -> Ints:
     return np.moveaxis(np.array(windows), -1, 0)
 
 
+def multiplied(x: Ints, g: Group) -> Ints:
+    """Values times spikes: axes are letters of np.einsum here."""
+    sizes = g["sizes"][()]
+    left, right, output = (g[name][()].tolist() for name in ("left", "right", "output"))
+    values, spikes = np.split(x.astype(np.int64), [int(np.prod(sizes[left]))])
+    found = np.einsum(values.reshape(sizes[left]), left, (spikes != 0).reshape(sizes[right]), right, output)
+    return found.reshape(g["out_shape"][()])
+
+
 def operated(x_CHW: Ints, operation: Group) -> Ints:
     match operation["kind"][()]:
         case b"IntConvolution":
@@ -68,6 +80,12 @@ def operated(x_CHW: Ints, operation: Group) -> Ints:
             total = largest(x_CHW.astype(np.int64), operation["geometry"]) * operation["multiplier"][()]
         case b"IntAttention":
             total = attended(x_CHW, operation["geometry"]) * operation["multiplier"][()]
+        case b"IntSegment":
+            total = np.zeros(int(np.prod(operation["out_shape"][()])), dtype=np.int64)
+            total[operation["first"][()] :][: x_CHW.size] = x_CHW.ravel() * operation["multiplier"][()]
+            total = total.reshape(operation["out_shape"][()])
+        case b"IntProduct":
+            total = multiplied(x_CHW.ravel(), operation["geometry"]) * operation["multiplier"][()]
         case _:
             total = x_CHW.reshape(operation["out_shape"][()]) * operation["multiplier"][()]
     return shifted(total, int(operation["exponent"][()]))
@@ -78,11 +96,15 @@ def at(values: Ints, t: int) -> Ints:
     return values[t % len(values)] if values.ndim == 4 else values
 
 
+def silence(operation: Group) -> Ints:
+    """What has not arrived yet."""
+    shape = operation["in_shape" if "in_shape" in operation else "geometry/in_shape"]
+    return np.zeros(shape[()], dtype=np.int64)
+
+
 def arrived(connection: Group, sent: dict[str, list[Ints]], t: int) -> Ints | int:
     source, delay = connection["source"][()].decode(), int(connection["delay"][()])
-    shape = connection["operation/in_shape" if "operation/in_shape" in connection else "operation/geometry/in_shape"]
-    message = sent[source][t - delay] if t >= delay else np.zeros(shape[()], dtype=np.int64)
-    s = operated(message, connection["operation"])
+    s = operated(sent[source][t - delay] if t >= delay else silence(connection["operation"]), connection["operation"])
     if "gain" not in connection:
         return s
     product, exponent = s * at(connection["gain/multiplier"][()], t), int(connection["gain/exponent"][()])
@@ -166,3 +188,27 @@ def test_currents_with_memory_starts_and_soft_resets_as_the_page_says(tmp_path: 
         frames=30,
     )
     agree(network, rng.integers(0, 2, (2, 30, *shape)).astype(np.float64), tmp_path / "memory.nir")
+
+
+def test_products_of_signals_as_the_page_says(tmp_path: Path) -> None:
+    """Values of a relay and spikes of neurons, one behind the other in a vector, multiplied and summed over rows."""
+    axes = ProductGeometry(sizes=(3, 2, 4), left=(0, 1), right=(2, 1), output=(0, 2), out_shape=(3, 4, 1))
+    vector = (14, 1, 1)
+    network = ints.network(
+        {
+            "in": ints.entry((3, 2, 1)),
+            "values": ints.relay((3, 2, 1)),
+            "spikes": ints.lif((4, 2, 1), threshold=30),
+            "vector": ints.relay(vector),
+            "lif": ints.lif((3, 4, 1), threshold=20),
+        },
+        ints.link("in", "values", ints.same((3, 2, 1), multiplier=5)),
+        ints.link("in", "spikes", ints.conv(np.arange(12).reshape(4, 3, 1, 1), (3, 2, 1))),
+        ints.link("values", "vector", IntSegment(in_shape=(3, 2, 1), out_shape=vector, first=0)),
+        ints.link("spikes", "vector", IntSegment(in_shape=(4, 2, 1), out_shape=vector, first=6, exponent=3)),
+        ints.link("vector", "lif", IntProduct(geometry=axes, multiplier=3, exponent=-1)),
+        frames=6,
+    )
+    agree(
+        network, np.random.default_rng(0).integers(0, 2, (2, 6, 3, 2, 1)).astype(np.float64), tmp_path / "product.nir"
+    )
