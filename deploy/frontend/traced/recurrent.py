@@ -76,17 +76,7 @@ def recurrent(neuron: Neuron, module: Any, numbers: Numbers) -> Recurrent:
     else:
         return Recurrent(neuron=neuron, weight=numbers(back.V), bias=np.zeros(1), each=True)
     bias = np.zeros(len(weight)) if back.bias is None else numbers(back.bias)
-    rows, columns = _padding(back)
+    rows, columns = (size // 2 for size in weight.shape[2:])  # as snnTorch pads it
     if (2 * rows + 1, 2 * columns + 1) != weight.shape[2:]:
         raise Refused("a recurrent kernel that changes the size of the image; allowed: odd kernels")
     return Recurrent(neuron=neuron, weight=weight, bias=bias, padding=(rows, columns))
-
-
-def _padding(layer: nn.Linear | nn.Conv2d) -> tuple[int, int]:
-    """Rows and columns of zeros on each side of the image."""
-    if isinstance(layer, nn.Linear) or layer.padding == "valid":
-        return 0, 0
-    if isinstance(layer.padding, str):  # "same"
-        return layer.kernel_size[0] // 2, layer.kernel_size[1] // 2
-    rows, columns = layer.padding
-    return int(rows), int(columns)
