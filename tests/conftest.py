@@ -41,6 +41,7 @@ COMPILER_WITH_TORCH = (
     *("export", "fidelity", "interop", "interpreter_maps", "interpreter_neurons", "mapping", "merge_linear_chains"),
     *(
         "attention_kinds",
+        "baselines",
         "netx_writing",
         "nir_graph",
         "nir_versions",
@@ -84,7 +85,10 @@ MARKED = {
             for name in ("commands", "data", "engine", "execution", "lava", "model", "report", "training")
         ),
         *(f"tests/compiler/test_{name}.py" for name in COMPILER_WITH_TORCH),
-        *(f"tests/costs/test_{name}.py" for name in ("chips", "crosscheck", "full_geometry", "variants", "zoo")),
+        *(
+            f"tests/costs/test_{name}.py"
+            for name in ("baselines", "chips", "crosscheck", "full_geometry", "variants", "zoo")
+        ),
         *(
             f"tests/frontend/test_{name}.py"
             for name in ("import_check", "import_refusals", "imported_models", "refused_inputs")

@@ -30,6 +30,7 @@ class _Exporter(Builder):
     def _layer(self, source: str, layer: RecurrentLayer) -> str:
         spikes = self.neurons(self.current(source, layer.conv, norm=layer.norm), layer.plif)
         recurrent, padding = layer.plif.recurrent, (1, 1)
-        node = self.conv_node(values_of(recurrent.weight), np.zeros(recurrent.out_channels), padding=padding)
+        weight = values_of(recurrent.weight).copy()  # the graph's own
+        node = self.conv_node(weight, np.zeros(recurrent.out_channels), padding=padding)
         self.edges.append((self.add(f"{spikes}.recurrent", node, spikes), spikes))
         return spikes

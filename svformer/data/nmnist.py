@@ -26,6 +26,7 @@ PARTS = {True: "Train", False: "Test"}  # by whether it is the training part
 SENSOR_PX, BORDER_PX = 34, 1
 INSIDE: Pixels = (SENSOR_PX - 2 * BORDER_PX, SENSOR_PX - 2 * BORDER_PX)
 EVENT_BYTES = 5
+READ = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.bool_)])  # tonic fills by position
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,12 @@ def read_bin(path: Path) -> Events:
         size = path.stat().st_size
         if size == 0 or size % EVENT_BYTES:
             raise InputError(f"{path}: {size} bytes; expected events of {EVENT_BYTES} bytes each; fetch the file again")
-        events = read_mnist_file(str(path), dtype=EVENT)
+        found = read_mnist_file(str(path), dtype=READ)
     except OSError as error:
         raise InputError(f"{path}: not readable ({error.strerror})") from error
+    events = np.empty(len(found), EVENT)
+    for name in READ.names or ():
+        events[name] = found[name]
     if len(events) and max(events["x"].max(), events["y"].max()) >= SENSOR_PX:
         raise InputError(f"{path}: events beyond the {SENSOR_PX} x {SENSOR_PX} pixels of N-MNIST")
     return events
