@@ -122,6 +122,7 @@ def run(folder: Path, bits: int) -> deploy.Outcome:
         calibrate=[folder / "calibration.npy"],
         readout="mean",
         weight_bits=bits,
+        merge=WEIGHTED,  # the form of convolutions in a row that the published table is of
         backend="integer",
         out=folder / f"{bits}_bits",
         force=True,
