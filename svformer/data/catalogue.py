@@ -30,13 +30,16 @@ def open_dataset(choice: DatasetChoice, *, size: int, frames: int, train: bool, 
         "sampling": Sampling(frames=frames, stride=choice.stride or STRIDE),
         "max_unreadable": choice.max_unreadable,
     }
+    kept = choice.cache_mb if cache else 0
     root = _generated(name) if choice.root is None else Path(choice.root)
     if name == "ucf101":
-        return _counted(name, root, ucf101.Ucf101(root, split=split, train=train, flip=True, **options))
+        return _counted(name, root, ucf101.Ucf101(root, split=split, train=train, flip=True, cache_mb=kept, **options))
     if name == "jhmdb":
-        return _counted(name, root, jhmdb.open_jhmdb(root, split=split, train=train, flip=True, **options))
+        return _counted(
+            name, root, jhmdb.open_jhmdb(root, split=split, train=train, flip=True, cache_mb=kept, **options)
+        )
     if name == "ntu60":
-        return ntu60.Ntu60(root, split=split, train=train, flip=True, **options)
+        return ntu60.Ntu60(root, split=split, train=train, flip=True, cache_mb=kept, **options)
     if name == "dvs128":
         events_by = choice.events_by or BINNINGS[0]
         return Dvs128(root, train=train, events_by=events_by, download=choice.download, **options)
@@ -45,7 +48,7 @@ def open_dataset(choice: DatasetChoice, *, size: int, frames: int, train: bool, 
     if name == "folder":
         if choice.events_by:
             raise InputError("--events-by is for events, and folder holds videos; leave it out")
-        return _open_folder(root, train, options)
+        return _open_folder(root, train, kept, options)
     return ucf101.Ucf101(root, split=split, train=train, cache=cache, **options)  # no flip: directions are classes
 
 
@@ -66,9 +69,9 @@ def _generated(name: str) -> Path:
     )
 
 
-def _open_folder(root: Path, train: bool, options: Options) -> VideoFolder:
+def _open_folder(root: Path, train: bool, cache_mb: int, options: Options) -> VideoFolder:
     """Left and right may be different classes in a folder of which nothing is known, so no clip is mirrored."""
-    data = VideoFolder(root, train=train, **options)
+    data = VideoFolder(root, train=train, cache_mb=cache_mb, **options)
     if not train:
         say_split(root, data.parts)
     return data

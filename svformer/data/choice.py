@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from svformer.common.errors import InputError
-from svformer.common.options import positive_int, share
+from svformer.common.options import at_least, positive_int, share
 
 PROCEDURAL = {"procedural": "easy", "procedural_hard": "hard"}  # data set -> world; generated in data/NAME
 DATASETS = (*PROCEDURAL, "ucf101", "jhmdb", "ntu60", "dvs128", "nmnist", "folder")
@@ -37,6 +37,7 @@ class DatasetChoice:
     split: str | int | None = None  # None: the first of the data set's
     events_by: Binning | None = None  # how recordings of events become frames; None: the first of BINNINGS
     stride: int | None = None  # of videos, in pictures at 30 a second; None: 4, or as a network was trained
+    cache_mb: int = 0  # megabytes of decoded videos that a process keeps in memory
     download: bool = False  # whether tonic may fetch dvs128
     max_unreadable: float = MAX_UNREADABLE  # share of the files that a run may go without, 0 to 1
 
@@ -52,6 +53,9 @@ class DatasetChoice:
         if self.download and self.name != "dvs128":
             raise InputError("--download is for --dataset dvs128 only; leave it out")
         positive_int.check("--stride", self.stride)
+        at_least(0).check("--cache-mb", self.cache_mb)
+        if self.cache_mb and self.name in (*EVENT_SETS, *PROCEDURAL):
+            raise InputError(f"--cache-mb is for videos of your own, not for {self.name}; leave it out")
         if self.stride and self.name in EVENT_SETS:
             raise InputError(f"--stride is for videos, and {self.name} holds events; leave it out")
         if self.events_by and self.name not in (*EVENT_SETS, "folder"):

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from svformer.common.errors import InputError
+from svformer.common.remarks import collecting
 from svformer.common.terminal import track
 from svformer.data.clip_dataset import ClipDataset, Options
 from svformer.data.clips import (
@@ -23,6 +24,8 @@ from svformer.data.clips import (
     remark_if_still,
     sample_clip,
 )
+
+MEGABYTE = 1_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class VideoOptions(Options, total=False):
 
     flip: bool
     cache: bool
+    cache_mb: int
 
 
 class VideoDataset(ClipDataset):
@@ -56,7 +60,8 @@ class VideoDataset(ClipDataset):
 
     `cache=True` decodes every video once, at construction, and stores all pictures in memory, shared by forked loader
     workers: frames * 3 * size * (4/3 size) bytes a video, at size 32 about 0.4 GB for 1,200 procedural clips and 10 GB
-    for all of UCF101.
+    for all of UCF101. `cache_mb` keeps videos when they are first read, until so many megabytes of a process are full;
+    the others are decoded anew every time.
     """
 
     def __init__(
@@ -67,11 +72,13 @@ class VideoDataset(ClipDataset):
         train: bool,
         flip: bool = False,
         cache: bool = False,
+        cache_mb: int = 0,
         **options: Unpack[Options],
     ) -> None:
         super().__init__(classes, entries, train=train, **options)
         self.flip = flip
         self._videos = self._decode_all(entries) if cache else None
+        self._room, self._kept = cache_mb * MEGABYTE, dict[int, Video]()
 
     def random_clip(self, index: int, rng: np.random.Generator) -> Tensor:
         """Whole pictures, uint8 [T, 3, h, w], from a random start."""
@@ -85,13 +92,26 @@ class VideoDataset(ClipDataset):
 
     def view(self, index: int, start: float = 0.5, crop: float | None = 0.5) -> Tensor:
         """As in `ClipDataset`; taken from memory with `cache`."""
-        if self._videos is None:
+        video = self._kept_video(index) if self._videos is None else self._videos[index]
+        if video is None:
             return super().view(index, start, crop)
-        video = self._videos[index]
         if isinstance(video, InputError):
             raise video
         clip_TCHW = sample_clip(video, self.sampling, start * max_start_s(video, self.sampling))
         return cut(clip_TCHW, self.size, crop)
+
+    def _kept_video(self, index: int) -> Video | None:
+        """A video from memory, where there is room for it; None: it is decoded for this clip alone."""
+        if index in self._kept or self._room <= 0:
+            return self._kept.get(index)
+        path = self.entries[index].path
+        video = decode_video(path, size=self.size)
+        with collecting() as remarks:
+            remark_if_still(path, video, self.sampling)
+        self._print_once(index, remarks)
+        self._room -= video.frames_NCHW.nbytes
+        self._kept[index] = video
+        return video
 
     def _decode_all(self, entries: Sequence[VideoEntry]) -> list[Video | InputError]:
         """All videos; for a video that cannot be decoded, its error."""
