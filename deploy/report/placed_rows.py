@@ -16,7 +16,7 @@ LEDGER = {
         ("synaptic_ops", "graded_macs", "attention", "relays", "max_pooling"),
         "another figure of a synapse, attention as one for each q, k and v spike, what delays hand on behind the clip",
     ),
-    "neurons": (("neuron_updates",), "relays are neurons there, and free in the ledger; another figure of an update"),
+    "neurons": (("neuron_updates", "relay_updates"), "another figure of an update"),
     "spikes": ((), "making a spike, for which the ledger has no figure"),
     "messages": (("spike_transport",), "one for each core that a spike reaches; the ledger has one for each spike"),
     "hops": ((), "from tile to tile, left out of the ledger"),
