@@ -1,6 +1,5 @@
 """The rows of `paper_table.py`: networks are trained where they are not yet, then measured; both are kept on disk."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -202,11 +201,11 @@ def _counted(
     """Operations, energy and what 8 bits change, from disk where as many clips were counted."""
     file = results / "counted.json"
     if _is_newer(file, folder / CHECKPOINT):
-        kept = [Row(**row) for row in json.loads(file.read_text())]
+        kept = [Row.of_plain(row) for row in json.loads(file.read_text())]
         if kept[0].clips == len(clips):
             return kept
     comparison = ComparisonRequest(checkpoints=[folder / CHECKPOINT], dataset=request.dataset, limit=request.limit)
     found = rows_of(folder / CHECKPOINT, clips, calibration, comparison, console)
     with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps([dataclasses.asdict(row) for row in found], indent=2) + "\n")
+        temporary.write_text(json.dumps([row.plain() for row in found], indent=2) + "\n")
     return found

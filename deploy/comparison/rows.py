@@ -1,7 +1,7 @@
 """What one network does on some clips, in the figures that networks are compared by."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,13 @@ class Row:
         values = dataclasses.asdict(self)
         del values["draws_mj"]
         return values
+
+    @classmethod
+    def of_plain(cls, values: Mapping[str, Any]) -> "Row":
+        """The row that `plain` gave; it has no draws."""
+        intervals = {chip: Interval(**found) for chip, found in values["interval_mj"].items()}
+        devices = {name: OnDevice(**found) for name, found in values["device_mj"].items()}
+        return cls(**{**values, "interval_mj": intervals, "device_mj": devices})
 
     @property
     def short_name(self) -> str:

@@ -17,6 +17,8 @@ from deploy.comparison.relu_counts import ProductCounter
 from deploy.comparison.rows import CHIPS, Row, _each_once, judged
 from deploy.comparison.tables import ENERGY, chip_titles, heading, verdicts, write_comparison
 from hardware import OpCounts, energy_models, load_chip
+from hardware.devices import OnDevice
+from hardware.interval import Interval
 from svformer import SVFormer, SVFormerConfig
 from svformer.common.cli import run_cli
 from svformer.data.procedural import generate
@@ -191,6 +193,16 @@ ROW = Row(
     neuron_updates=4.0, energy_mj=dict.fromkeys(CHIPS, 1e-6), static=True,
     interval_mj={}, device_mj={},
 )  # fmt: skip
+
+
+def test_a_row_comes_back_from_its_file_without_draws() -> None:
+    row = dataclasses.replace(
+        ROW,
+        interval_mj={"odin": Interval(low_mj=1.0, high_mj=2.0)},
+        device_mj={"coral": OnDevice(mj=2.0, low_mj=1.0, high_mj=3.0)},
+        draws_mj={"odin": np.linspace(1, 2, 10)},
+    )
+    assert Row.of_plain(json.loads(json.dumps(row.plain()))) == dataclasses.replace(row, draws_mj={})
 
 
 def test_a_verdict_needs_the_draws_and_a_twin_of_equal_bits() -> None:
