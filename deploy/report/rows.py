@@ -218,12 +218,15 @@ def _with_form(energy: EnergySummary, chip: str, form: BillEntry, deployed: Bill
     return total + (form.mj[chip] or 0.0) - (deployed.mj[chip] or 0.0)
 
 
-def hops(energy: EnergySummary, write: Write = typeset.energy) -> list[str]:
-    """Sentences about messages that go to several cores, and far."""
+def hops(report: Report) -> list[str]:
+    """Sentences about messages that go to several cores, and far, on chips whose events were not counted by unit."""
+    energy = report.energy
     return [
         f"{energy.models[chip].title}: by its placement {found.copies:,.0f} more copies of messages and "
-        f"{found.hops:,.0f} hops, {write(found.low_mj)} to {write(found.high_mj)} that is not in the total"
+        f"{found.hops:,.0f} hops, {typeset.energy(found.low_mj)} to {typeset.energy(found.high_mj)} that is not in the "
+        "total"
         for chip, found in energy.hops.items()
+        if chip not in report.placed
     ]
 
 

@@ -146,7 +146,7 @@ def _remarks(report: Report) -> Iterable[str]:
     for row in rows.models(report.energy):
         chips.setdefault(row.remarks, []).append(row.title)
     yield from (f"  {', '.join(titles)}: {remarks}" for remarks, titles in chips.items() if remarks)
-    yield from (f"  {_spaced(line)}" for line in rows.hops(report.energy))
+    yield from (f"  {_spaced(line)}" for line in rows.hops(report))
 
 
 def _print_placed(report: Report, console: Console) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.costs.placing import Placing, place_rates
 from deploy.execution.run import run
-from deploy.report import placed_rows
+from deploy.report import placed_rows, rows
 from deploy.report.markdown import markdown
 from deploy.report.operating_points import frame_rate
 from deploy.report.page import render
@@ -105,6 +105,16 @@ def test_a_run_that_is_not_placed_has_static_energy_and_no_times(foreign_run: An
     assert point.speed is None
     assert point.static_mj == pytest.approx(104 * 20 * 1e-4)
     assert ("Intel Loihi 1", "the network was not placed in this run") in list(placed_rows.unknown_times(report))
+
+
+def test_hops_of_the_packed_placement_are_told_where_nothing_is_counted_by_unit(shipped_run: Any) -> None:
+    """Two estimates of the same messages, from two placements, would stand beside each other."""
+    report = shipped_run.report
+    assert "loihi1" in report.energy.hops
+    assert rows.hops(report) == []
+    (line,) = rows.hops(dataclasses.replace(report, placed={}))
+    assert line.startswith("Intel Loihi 1: by its placement ")
+    assert line.endswith("that is not in the total")
 
 
 def test_an_estimate_goes_by_rates_and_says_so(shipped_run: Any) -> None:
