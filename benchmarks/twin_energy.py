@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """What a network without spikes takes on this machine's processor, by its energy counters (RAPL), idle subtracted.
 
     python benchmarks/twin_energy.py runs/relu/checkpoint.safetensors
@@ -56,8 +57,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = measured(work)
     mj = 1e3 * found.net_joule / done
     result = {**dataclasses.asdict(found), "clips": done, "mj_per_clip": mj}
-    text = f"{mj:.4g} mJ a clip without idle power ({found.idle_watt:.3g} W), {done} clips in {found.seconds:.3g} s"
-    new_console().print(json.dumps(result) if arguments.json else text)
+    if arguments.json:
+        print(json.dumps(result))
+        return
+    new_console().print(
+        f"{mj:.4g} mJ a clip without idle power ({found.idle_watt:.3g} W), {done} clips in {found.seconds:.3g} s"
+    )
 
 
 if __name__ == "__main__":
