@@ -23,7 +23,7 @@ if (player) {
   };
   const tick = (now) => {
     if (before === null) return;
-    at = (at + (speed * (now - before)) / msPerStep) % steps;
+    at = (at + (speed * Math.max(0, now - before)) / msPerStep) % steps; // a picture's time may lie before the click
     before = now;
     draw();
     requestAnimationFrame(tick);
