@@ -54,6 +54,7 @@ if (player) {
       const box = track.getBoundingClientRect();
       stand(Math.min(steps - 1, Math.max(0, Math.floor((steps * (event.clientX - box.left)) / box.width))));
     });
+  addEventListener("beforeprint", () => stand(steps - 1)); // paper shows the results of the whole clip
   all("[hidden]:not(.still)").forEach((hidden) => (hidden.hidden = false));
   draw();
   play(steps > 1 && !matchMedia("(prefers-reduced-motion: reduce)").matches);
