@@ -23,7 +23,7 @@ LEAST_ROWS = 3
 NAMED_LAYERS = 28  # as many names have room beside the raster
 LINES = 5  # classes whose results are drawn
 COLOURS = (0, 1, 2, 3, 6)  # of `SERIES`, one for each of these; its grey is too faint for a line
-MARGIN = 6.0  # per cent above the largest result and below the smallest
+MARGIN = 14.0  # per cent above the largest result and below the smallest, for the figures of the scale
 
 
 @dataclass(frozen=True, kw_only=True)

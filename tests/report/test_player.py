@@ -114,11 +114,11 @@ def test_layers_lie_one_below_the_other() -> None:
 
 
 def test_lines_are_stairs_between_the_margins() -> None:
-    """Results 0, 1 and 4, 2: the second class is first; 4 lies 6 % below the top, 0 6 % above the bottom."""
+    """Results 0, 1 and 4, 2: the second class is first; 4 lies 14 % below the top, 0 14 % above the bottom."""
     found = result_lines(np.array([[0.0, 4.0], [1.0, 2.0]]), ("first",))
     assert [(line.name, line.colour) for line in found.lines] == [("1", COLOURS[0]), ("first", COLOURS[1])]
-    assert found.lines[0].points == "0.000,6.00 50.000,6.00 50.000,50.00 100.000,50.00"
-    assert found.lines[1].points == "0.000,94.00 50.000,94.00 50.000,72.00 100.000,72.00"
+    assert found.lines[0].points == "0.000,14.00 50.000,14.00 50.000,50.00 100.000,50.00"
+    assert found.lines[1].points == "0.000,86.00 50.000,86.00 50.000,68.00 100.000,68.00"
     assert (found.lowest, found.highest) == (0.0, 4.0)
 
 
