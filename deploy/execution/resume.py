@@ -115,7 +115,8 @@ def _tally(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]
             name: np.unpackbits(arrays[f"kept/{i}"], count=int(np.prod(shape))).reshape(shape)
             for i, (name, shape) in enumerate(values["kept"].items())
         },
-        **{name: arrays.get(name) for name in SHOWN},
+        shown_frames=arrays.get("shown_frames"),
+        shown_results=arrays.get("shown_results"),
         **{name: values[name] for name in PLAIN},
     )
 

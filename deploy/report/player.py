@@ -89,12 +89,11 @@ def player(
     if not spikes and frames is None and results is None:
         return None
     shown = {name: layer[:steps] for name, layer in spikes.items()}
-    pictures = bitmaps.are_pictures(frames)
     raster, bands = stacked_raster(shown) if shown else (None, ())
     return Player(
         steps=steps,
-        frames=tuple(bitmaps.film(frames, PICTURES)) if pictures else (),
-        signal=None if frames is None or pictures else bitmaps.signal_picture(frames),
+        frames=tuple(bitmaps.film(frames, PICTURES)) if bitmaps.are_pictures(frames) else (),
+        signal=None if frames is None or bitmaps.are_pictures(frames) else bitmaps.signal_picture(frames),
         raster=raster,
         bands=bands,
         results=None if results is None else result_lines(results, classes),
@@ -105,7 +104,7 @@ def stacked_raster(spikes: Mapping[str, NDArray[Any]]) -> tuple[str, tuple[Band,
     """Spikes [T, C, H, W] of all layers, one below the other, as one picture, and where each of them lies in it."""
     most = max(LEAST_ROWS, min(LAYER_ROWS, STACKED_ROWS // len(spikes)))
     images = {name: raster_image(layer, rows=most) for name, layer in spikes.items()}
-    full, top, bands = sum(map(len, images.values())), 0, []
+    full, top, bands = sum(map(len, images.values())), 0, list[Band]()
     for name, image in images.items():
         layer = spikes[name]
         bands.append(
