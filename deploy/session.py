@@ -174,7 +174,7 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
     write_spikes(tally.kept, folder / "spikes.h5", dt_s=graph_dt_s(deployment.graph))
     if deployment.form == "fused":
         write_of_run(deployment.integer, deployment.plan, _kept_input(deployment, tally), folder / "integers.h5")
-    write_page(report, tally.kept, tally.shown_frames, folder / "report.html")
+    write_page(report, tally.kept, tally.shown_frames, tally.shown_results, folder / "report.html")
     write_markdown(report, folder / "report.md")
     report.write(folder / "report.json")
     results.remove()

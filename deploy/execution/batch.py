@@ -148,6 +148,7 @@ def _tally(
         float_spikes={name: int(signal.sum()) for name, signal in float_spikes.items()},
         kept={name: signal[:kept].astype(np.uint8) for name, signal in spikes.items()} if kept else {},
         shown_frames=frames[0] if kept else None,
+        shown_results=_first_by_step(spec.integer, result.signals) if kept else None,
         build_s=result.build_s,
         run_s=result.run_s,
         peak_rss_mb=peak_rss_mb(),
@@ -157,6 +158,11 @@ def _tally(
         inputs=frames.size,
         saturated=_saturated(spec.integer, judged.signals),
     )
+
+
+def _first_by_step(network: IntNetwork, signals: Signals) -> NDArray[np.float64]:
+    """Results of the first clip after each of its time steps, [T, K]."""
+    return network.logits_by_step({network.output: signals[network.output][:1]})[0]
 
 
 def _saturated(network: IntNetwork, signals: Signals) -> int:
@@ -203,14 +209,14 @@ def _results(
 
 
 def kept_again(spec: RunSpec, source: ClipSource) -> Tally:
-    """Spikes and frames of a clip that was run without being kept, and nothing else: by the integer interpreter, which
-    is what Lava was found to be equal to.
+    """Spikes, frames and results of a clip that was run without being kept, and nothing else: by the integer
+    interpreter, which is what Lava was found to be equal to.
     """
     spec = spec.of([source])
     frames = load(source, spec.wanted)
     signals = run_on(INTEGER, spec.integer, spec.plan, frames[np.newaxis], spec.options).signals
     spikes = {name: signals[name].astype(np.uint8) for name in spec.integer.neuron_layers}
-    return Tally(kept=spikes, shown_frames=frames)
+    return Tally(kept=spikes, shown_frames=frames, shown_results=_first_by_step(spec.integer, signals))
 
 
 def peak_rss_mb() -> float:

@@ -45,6 +45,7 @@ class Tally:
         default_factory=dict
     )  # spikes of the first clips; behind the end of a shorter one there are none
     shown_frames: NDArray[Any] | None = None  # frames of the first clip
+    shown_results: NDArray[np.float64] | None = None  # its logits, had it ended after each of its time steps, [T, K]
     build_s: float = 0.0
     run_s: float = 0.0  # of all batches, also of those that ran at the same time
     peak_rss_mb: float = 0.0  # of the largest process
@@ -84,6 +85,7 @@ class Tally:
             float_spikes=_united(self.float_spikes, other.float_spikes, lambda one, two: one + two),
             kept=_united(self.kept, other.kept, _one_behind_the_other),
             shown_frames=other.shown_frames if self.shown_frames is None else self.shown_frames,
+            shown_results=other.shown_results if self.shown_results is None else self.shown_results,
             build_s=self.build_s + other.build_s,
             run_s=self.run_s + other.run_s,
             peak_rss_mb=max(self.peak_rss_mb, other.peak_rss_mb),

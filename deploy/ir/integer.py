@@ -177,6 +177,12 @@ class IntNetwork:
         result = read_out(signals[self.output], self.readout)
         return result if self.spiking(self.output) else result / self.populations[self.output].message_unit
 
+    def logits_by_step(self, signals: Signals) -> Array:
+        """What `logits` would be if the clips ended after each of their time steps, [N, T, K]."""
+        messages = signals[self.output]
+        ends = range(1, messages.shape[1] + 1)
+        return np.stack([self.logits({self.output: messages[:, :end]}) for end in ends], axis=1)
+
 
 def run_integer(
     network: IntNetwork, frames_NTCHW: Values, begin: Begin | None = None, **options: Unpack[ExecuteOptions]

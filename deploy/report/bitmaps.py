@@ -1,4 +1,4 @@
-"""Pictures of a report as PNG data: spike rasters and the frames that caused them, from `svformer.pictures.pixels`.
+"""Pictures of a report as data URIs: spike rasters and the frames that caused them, from `svformer.pictures.pixels`.
 
 Only what has a pixel for every value is a bitmap. Bars and dots are SVG that the templates draw in per cent, so that
 they keep readable text on a phone and follow the colours of the page.
@@ -9,7 +9,7 @@ Legend: T time steps, C channels, H rows, W columns, N neurons = C * H * W.
 import base64
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from matplotlib.image import imsave
@@ -19,6 +19,9 @@ from svformer.pictures.pixels import RASTER_ROWS, Pixels, frame_pixels, grey_pix
 
 FRAMES_SHOWN = 16  # frames of a film strip, and time steps labelled below, at most
 FRAME_SIZE = 96  # pixels of the longer side of a frame in the strip at most
+PLAYED_SIZE = 256  # the same of one that is played
+PLAYED_CHARACTERS = 1_000_000  # of all frames that are played, as PNG; more are JPEG
+JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +46,10 @@ class Raster:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One frame of the film strip."""
+    """One frame of a clip."""
 
     step: int  # counted from 1
-    png: str
+    uri: str
 
 
 def raster_of(name: str, spikes_TCHW: NDArray[Any]) -> Raster:
@@ -57,7 +60,7 @@ def raster_of(name: str, spikes_TCHW: NDArray[Any]) -> Raster:
         shape_CHW=spikes_TCHW.shape[1:],
         neurons=neurons,
         neurons_per_row=-(-neurons // RASTER_ROWS),
-        png=_ink(raster_image(spikes_TCHW)),
+        png=ink(raster_image(spikes_TCHW)),
         rates_T=tuple(float(rate) for rate in spikes_TCHW.reshape(len(spikes_TCHW), -1).mean(axis=1)),
     )
 
@@ -71,7 +74,29 @@ def film_strip(frames: NDArray[np.float32]) -> list[Frame]:
     shown = min(steps, FRAMES_SHOWN)
     chosen = ((np.arange(shown) + 0.5) * steps / shown).astype(int)
     pixels = frame_pixels(frames)[chosen]
-    return [Frame(step=int(step) + 1, png=_png(_shrunk(frame))) for step, frame in zip(chosen, pixels, strict=True)]
+    return [
+        Frame(step=int(step) + 1, uri=_png(_shrunk(frame, FRAME_SIZE)))
+        for step, frame in zip(chosen, pixels, strict=True)
+    ]
+
+
+def film(frames: NDArray[np.float32], most: int) -> list[Frame]:
+    """Frames [T, C, H, W] to be played: at most `most`, evenly spaced from the first on.
+
+    They are exact, or JPEG where exact pictures would make the page heavy.
+    """
+    shown = min(len(frames), most)
+    chosen = np.arange(shown) * len(frames) // shown
+    shrunk = [_shrunk(frame, PLAYED_SIZE) for frame in frame_pixels(frames)[chosen]]
+    pictures = [_png(frame) for frame in shrunk]
+    if sum(map(len, pictures)) > PLAYED_CHARACTERS:
+        pictures = [_jpeg(frame) for frame in shrunk]
+    return [Frame(step=int(step) + 1, uri=uri) for step, uri in zip(chosen, pictures, strict=True)]
+
+
+def are_pictures(frames: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32]]:
+    """Whether frames are [T, C, H, W] with more than one pixel."""
+    return frames is not None and frames.ndim == 4 and frames.shape[2] * frames.shape[3] > 1
 
 
 def signal_picture(frames: NDArray[np.float32]) -> str:
@@ -84,24 +109,33 @@ def ticks(steps: int) -> list[int]:
     return list(range(1, steps + 1, -(-steps // FRAMES_SHOWN)))
 
 
-def _shrunk(frame_HWC: Pixels) -> Pixels:
-    """Means over blocks, so that the longer side fits."""
-    block = -(-max(frame_HWC.shape[:2]) // FRAME_SIZE)
-    rows, columns = (np.arange(0, size, block) for size in frame_HWC.shape[:2])
+def _shrunk(frame_HWC: Pixels, size: int) -> Pixels:
+    """Means over blocks, so that the longer side has at most `size` pixels."""
+    block = -(-max(frame_HWC.shape[:2]) // size)
+    rows, columns = (np.arange(0, side, block) for side in frame_HWC.shape[:2])
     sums = np.add.reduceat(np.add.reduceat(frame_HWC.astype(np.float64), rows, axis=0), columns, axis=1)
     counts = np.outer(
-        *(np.diff([*starts, size]) for starts, size in zip((rows, columns), frame_HWC.shape, strict=False))
+        *(np.diff([*starts, side]) for starts, side in zip((rows, columns), frame_HWC.shape, strict=False))
     )
     return np.round(sums / counts[..., None]).astype(np.uint8)
 
 
-def _ink(darkness: Pixels) -> str:
+def ink(darkness: Pixels) -> str:
     """Black ink of that opacity on nothing: the page's own background shows through."""
     return _png(np.dstack([np.zeros((*darkness.shape, 3), np.uint8), darkness]))
 
 
 def _png(pixels: Pixels) -> str:
     """Pixels [H, W, 3 or 4] as a data URI."""
+    return _uri(pixels, "png", metadata={"Software": ""})
+
+
+def _jpeg(pixels: Pixels) -> str:
+    """Pixels [H, W, 3] as a data URI that is smaller and not exact."""
+    return _uri(pixels, "jpeg", pil_kwargs={"quality": JPEG_QUALITY})
+
+
+def _uri(pixels: Pixels, kind: str, **options: Any) -> str:
     buffer = io.BytesIO()
-    imsave(buffer, np.ascontiguousarray(pixels), format="png", metadata={"Software": ""})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    imsave(buffer, np.ascontiguousarray(pixels), format=kind, **options)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +13,7 @@ from deploy.report.core_map import core_map
 from deploy.report.cost_chart import cost_chart
 from deploy.report.keys.report import Report
 from deploy.report.markdown import BACKENDS, markdown
+from deploy.report.player import player
 from deploy.report.typeset import FILTERS
 from hardware.causes import LABELS, PARTS, memory_as_one
 from hardware.shown import shown_in
@@ -32,19 +32,28 @@ class Obstacle:
 
 
 def write_page(
-    report: Report, spikes: dict[str, NDArray[np.uint8]], frames: NDArray[np.float32] | None, path: Path
+    report: Report,
+    spikes: dict[str, NDArray[np.uint8]],
+    frames: NDArray[np.float32] | None,
+    results: NDArray[np.float64] | None,
+    path: Path,
 ) -> None:
     """Write the page of a run.
 
-    `spikes` holds [clips, T, C, H, W] of every neuron layer and `frames` [T, *input shape], both beginning with the
-    first clip, the one whose rasters are drawn.
+    `spikes` holds [clips, T, C, H, W] of every neuron layer, beginning with the first clip, the one that is drawn;
+    `frames` [T, *input shape] and `results` [T, K] after each time step are those of this clip; None: not kept.
     """
-    html = render(report, spikes, frames)
+    html = render(report, spikes, frames, results)
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 
-def render(report: Report, spikes: dict[str, NDArray[np.uint8]], frames: NDArray[np.float32] | None) -> str:
+def render(
+    report: Report,
+    spikes: dict[str, NDArray[np.uint8]],
+    frames: NDArray[np.float32] | None,
+    results: NDArray[np.float64] | None,
+) -> str:
     """The page as text; arguments as of `write_page`."""
     order = [layer.name for layer in report.layers if layer.name in spikes]
     models = report.energy.models
@@ -60,8 +69,15 @@ def render(report: Report, spikes: dict[str, NDArray[np.uint8]], frames: NDArray
             kinds=kinds,
             backends={**BACKENDS, "lava": "Lava’s CPU backend"},
             rasters=[bitmaps.raster_of(name, spikes[name][0]) for name in order],
-            film=bitmaps.film_strip(frames) if _are_pictures(frames) else [],
-            signal=None if frames is None or _are_pictures(frames) else bitmaps.signal_picture(frames),
+            film=bitmaps.film_strip(frames) if bitmaps.are_pictures(frames) else [],
+            signal=None if frames is None or bitmaps.are_pictures(frames) else bitmaps.signal_picture(frames),
+            player=player(
+                {name: spikes[name][0] for name in order},
+                frames,
+                results,
+                steps=report.clips[0].steps,
+                classes=report.network.classes,
+            ),
             ticks=bitmaps.ticks(report.network.frames),
             clips_listed=CLIPS_LISTED,
             models=main_models(report.energy),
@@ -80,11 +96,6 @@ def render(report: Report, spikes: dict[str, NDArray[np.uint8]], frames: NDArray
             core_maps={name: core_map(fitted.placement) for name, fitted in report.fit.items() if fitted.placement},
         )
     )
-
-
-def _are_pictures(frames: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32]]:
-    """Whether frames are [T, C, H, W] with more than one pixel."""
-    return frames is not None and frames.ndim == 4 and frames.shape[2] * frames.shape[3] > 1
 
 
 def environment() -> Environment:

@@ -113,8 +113,12 @@ def test_a_part_survives_the_disk_exactly(deployment: Deployment, sources: list[
     assert (found.first, found.count, found.places) == (3, 8, tuple(range(3, CLIPS)))
     for field in dataclasses.fields(Tally):
         one, two = getattr(found.tally, field.name), getattr(part.tally, field.name)
-        if field.name not in ("clips", "kept", "shown_frames"):
+        if field.name not in ("clips", "kept", "shown_frames", "shown_results"):
             assert one == two, field.name
+    for name in ("shown_frames", "shown_results"):
+        assert np.array_equal(getattr(found.tally, name), getattr(part.tally, name)), name
+    assert part.tally.shown_results is not None
+    assert np.array_equal(part.tally.shown_results[-1], part.tally.clips[0].logits)
     assert all(map(same_clip, found.tally.clips, part.tally.clips))
     for name, spikes in part.tally.kept.items():
         assert spikes.shape[0] == KEPT_CLIPS - 3

@@ -15,6 +15,7 @@ def test_tallies_add_up_by_hand() -> None:
             float_spikes={"a": spikes},
             kept={"a": np.full((1, 2), spikes)},
             shown_frames=np.array([first]),
+            shown_results=np.array([[first]]),
             run_s=0.5,
             peak_rss_mb=first,
             inputs=4,
@@ -28,6 +29,7 @@ def test_tallies_add_up_by_hand() -> None:
     assert total.bit_exact is None
     assert total.kept["a"].tolist() == [[3, 3], [5, 5]]
     assert total.shown_frames.tolist() == [7.0]  # type: ignore[union-attr]
+    assert total.shown_results.tolist() == [[7.0]]  # type: ignore[union-attr]
     assert (total.run_s, total.peak_rss_mb, total.inputs) == (1.0, 7.0, 8)
     exact = Tally(lava=Agreement(compared=3, different=0, layers=2))
     assert (exact + exact).lava == Agreement(compared=6, different=0, layers=2)

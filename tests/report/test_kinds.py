@@ -41,7 +41,7 @@ def test_integrators_are_neurons(integrating_run: Any) -> None:
 
 def test_the_page_calls_them_integrators(integrating_run: Any) -> None:
     report, tally = integrating_run.report, integrating_run.tally
-    html = " ".join(render(report, tally.kept, tally.shown_frames).split())
+    html = " ".join(render(report, tally.kept, tally.shown_frames, tally.shown_results).split())
     assert "One clip through 5 spiking neurons and 3 integrators" in html
     assert (
         "1 layer of LIF neurons, 1 layer of integrators (neurons that send their potential and do not reset), 1 input."

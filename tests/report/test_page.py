@@ -64,7 +64,8 @@ def real_page(shipped_run: Any) -> Page:
 
 def rendered(run: Any, **changes: Any) -> str:
     """The page of a run, with other values in its report."""
-    return render(dataclasses.replace(run.report, **changes), run.tally.kept, run.tally.shown_frames)
+    tally = run.tally
+    return render(dataclasses.replace(run.report, **changes), tally.kept, tally.shown_frames, tally.shown_results)
 
 
 def in_order(text: str) -> str:
@@ -120,7 +121,7 @@ def test_film_shows_colours_as_they_were_before_normalisation() -> None:
     frames = np.broadcast_to(((colour - 0.45) / 0.225)[:, None, None], (2, 3, 4, 4)).astype(np.float32)
     film = bitmaps.film_strip(frames)
     assert [frame.step for frame in film] == [1, 2]
-    assert (pixels(film[0].png) == [128, 0, 255, 255]).all()
+    assert (pixels(film[0].uri) == [128, 0, 255, 255]).all()
 
 
 def test_film_of_many_large_frames_is_thinned_and_shrunk() -> None:
@@ -129,7 +130,7 @@ def test_film_of_many_large_frames_is_thinned_and_shrunk() -> None:
     film = bitmaps.film_strip(frames)
     assert len(film) == bitmaps.FRAMES_SHOWN
     assert [frame.step for frame in film] == sorted({frame.step for frame in film})
-    picture = pixels(film[0].png)[..., 0]
+    picture = pixels(film[0].uri)[..., 0]
     assert picture.shape == (67, 34), "blocks of 3 x 3 pixels"
     assert (picture[:33] == 0).all()
     assert (picture[34:] == 255).all()
@@ -264,7 +265,7 @@ def test_every_layer_has_its_raster(shipped_run: Any, real_page: Page) -> None:
     pictures = [link for link in real_page.links if link.startswith("data:image/png")]
     order = [layer.name for layer in report.layers if layer.name in kept]
     assert len(order) == 22
-    assert pictures[report.network.frames :] == [bitmaps.raster_of(name, kept[name][0]).png for name in order]
+    assert pictures[2 * report.network.frames + 1 :] == [bitmaps.raster_of(name, kept[name][0]).png for name in order]
 
 
 def test_page_stands_alone(shipped_run: Any, real_page: Page) -> None:
@@ -294,7 +295,7 @@ def test_network_that_is_not_ours(foreign_run: Any) -> None:
     assert typeset.energy(1416e-9) in page.text
     assert f"0.1{typeset.NARROW}ms" in page.text, "the time step"
     assert "spoken.npy below, and the spikes" in in_order(page.text), "pictures stand below the text"
-    assert sum(link.startswith("data:image") for link in page.links) == 2, "the input and one layer"
+    assert sum(link.startswith("data:image") for link in page.links) == 4, "the input and one layer, twice"
     assert "top-1" not in page.text.lower()
 
 
@@ -316,8 +317,8 @@ def test_words_agree_with_their_numbers(foreign_run: Any) -> None:
 
 
 def test_frames_may_be_missing(foreign_run: Any) -> None:
-    page = Page(render(foreign_run.report, foreign_run.tally.kept, None))
-    assert sum(link.startswith("data:image") for link in page.links) == 1
+    page = Page(render(foreign_run.report, foreign_run.tally.kept, None, None))
+    assert sum(link.startswith("data:image") for link in page.links) == 2, "the spikes in the player and below"
 
 
 def test_hostile_names_stay_text(foreign_run: Any, tmp_path: Path) -> None:
@@ -327,8 +328,8 @@ def test_hostile_names_stay_text(foreign_run: Any, tmp_path: Path) -> None:
         named = named.replace(name, json.dumps(HOSTILE)[1:-1])
     (tmp_path / "report.json").write_text(named)
     spikes = {HOSTILE: foreign_run.tally.kept["hidden"]}
-    page = Page(render(Report.read(tmp_path / "report.json"), spikes, None))
-    harmless = Page(render(foreign_run.report, foreign_run.tally.kept, None))
+    page = Page(render(Report.read(tmp_path / "report.json"), spikes, None, None))
+    harmless = Page(render(foreign_run.report, foreign_run.tally.kept, None, None))
     assert page.tags.count("script") == harmless.tags.count("script")
     assert page.links == harmless.links
     assert HOSTILE in page.text
@@ -348,9 +349,9 @@ def test_same_obstacle_of_several_layers_is_said_once() -> None:
 def test_nothing_is_left_where_the_page_cannot_be_made(foreign_run: Any, tmp_path: Path) -> None:
     spikes = {"hidden": np.zeros((0, 1))}  # no clip, so no raster
     with pytest.raises(IndexError):
-        write_page(foreign_run.report, spikes, None, tmp_path / "report.html")
+        write_page(foreign_run.report, spikes, None, None, tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
-    write_page(foreign_run.report, foreign_run.tally.kept, None, tmp_path / "report.html")
+    write_page(foreign_run.report, foreign_run.tally.kept, None, None, tmp_path / "report.html")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 

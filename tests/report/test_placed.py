@@ -20,7 +20,9 @@ LOIHI_1 = load_chip("loihi1")
 
 
 def page(run: Any, **changes: Any) -> str:
-    return render(dataclasses.replace(run.report, **changes), run.tally.kept, run.tally.shown_frames)
+    return render(
+        dataclasses.replace(run.report, **changes), run.tally.kept, run.tally.shown_frames, run.tally.shown_results
+    )
 
 
 def test_units_add_up_and_stand_beside_the_ledger(shipped_run: Any) -> None:
