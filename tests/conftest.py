@@ -46,6 +46,7 @@ COMPILER_WITH_TORCH = (
         "nir_graph",
         "nir_versions",
         "predictions",
+        "products",
         "per_step",
         "portable",
         "quantize",
@@ -87,7 +88,7 @@ MARKED = {
         *(f"tests/compiler/test_{name}.py" for name in COMPILER_WITH_TORCH),
         *(
             f"tests/costs/test_{name}.py"
-            for name in ("baselines", "chips", "crosscheck", "full_geometry", "variants", "zoo")
+            for name in ("baselines", "chips", "crosscheck", "full_geometry", "sanafe", "variants", "zoo")
         ),
         *(
             f"tests/frontend/test_{name}.py"
