@@ -14,7 +14,6 @@ from svformer.data.nmnist import Nmnist
 from svformer.data.procedural import generate
 
 PUBLISHED_CLASSES = {"ucf101": 101, "jhmdb": 21}
-PROCEDURAL_GROUPS, PROCEDURAL_CLIPS_PER_GROUP = 50, 2  # 12 classes: 864 clips train, 336 test; 20: 1440 and 560
 
 
 def open_dataset(choice: DatasetChoice, *, size: int, frames: int, train: bool, cache: bool = True) -> ClipDataset:
@@ -61,12 +60,7 @@ def _counted(name: str, root: Path, data: ClipDataset) -> ClipDataset:
 
 def _generated(name: str) -> Path:
     """The folder of a procedural set, whose missing clips are written first."""
-    return generate(
-        Path("data") / name,
-        world=PROCEDURAL[name],
-        groups=PROCEDURAL_GROUPS,
-        clips_per_group=PROCEDURAL_CLIPS_PER_GROUP,
-    )
+    return generate(Path("data") / name, world=PROCEDURAL[name])
 
 
 def _open_folder(root: Path, train: bool, cache_mb: int, options: Options) -> VideoFolder:

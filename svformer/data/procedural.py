@@ -37,6 +37,7 @@ from svformer.data.synthetic.scenes import CLASSES, FPS, HEIGHT_PX, WIDTH_PX
 __all__ = ["CLASSES", "WORLDS", "World", "generate"]
 
 QUANTISER = "4"  # quality of MPEG-4, from 1 (best) to 31
+DATASET_GROUPS, DATASET_CLIPS = 50, 2  # of 12 classes 864 clips train, 336 test; of 20 classes 1440 and 560
 GROUPS, CLIPS_PER_GROUP = between(2, 99), between(1, 99)  # their numbers in a file's name have two digits
 Job = tuple[str, int, int]  # class, group, clip; groups and clips count from 1
 
@@ -67,8 +68,8 @@ def generate(
     *,
     world: str = "easy",
     classes: Sequence[str] | None = None,
-    groups: int = 25,
-    clips_per_group: int = 4,
+    groups: int = DATASET_GROUPS,
+    clips_per_group: int = DATASET_CLIPS,
     seed: int = 0,
     workers: int | None = None,
 ) -> Path:
@@ -167,8 +168,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python -m svformer.data.procedural", description=__doc__ or "")
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument("--set", dest="world", choices=tuple(WORLDS), default="easy", help="of clips (default easy)")
-    parser.add_argument("--groups", type=GROUPS, default=25, help="scenes (default 25)")
-    parser.add_argument("--clips-per-group", type=CLIPS_PER_GROUP, default=4, help="a class and scene (default 4)")
+    parser.add_argument("--groups", type=GROUPS, default=DATASET_GROUPS, help=f"scenes (default {DATASET_GROUPS})")
+    clips_help = f"a class and scene (default {DATASET_CLIPS})"
+    parser.add_argument("--clips-per-group", type=CLIPS_PER_GROUP, default=DATASET_CLIPS, help=clips_help)
     parser.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
     jobs_help = "processes that draw and encode clips (default: one a core)"
     parser.add_argument("--jobs", dest="workers", type=positive_int, metavar="N", help=jobs_help)

@@ -1,6 +1,7 @@
 """The harder procedural set: actions are what their names say, look-alikes share poses, the figure stays in sight."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -237,7 +238,7 @@ def test_a_world_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("few")
 def test_the_data_set_is_generated_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "PROCEDURAL_GROUPS", 2)
+    monkeypatch.setattr(datasets, "generate", functools.partial(generate, groups=2))
     monkeypatch.setattr(procedural.os, "cpu_count", lambda: 1)  # no processes for eight clips
     choice = DatasetChoice(name="procedural_hard", split=1)
     data = open_dataset(choice, size=32, frames=4, train=True, cache=False)

@@ -1,6 +1,7 @@
 """The procedural data set: the motions are what their names say, one picture never suffices, files are safe."""
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -251,3 +252,11 @@ def test_unknown_classes_are_refused(tmp_path: Path, classes: tuple[str, ...]) -
     with pytest.raises(InputError, match=r"Spin|\(none\).*not in the easy world; allowed: Bob, Down"):
         generate(tmp_path, classes=classes)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_the_set_that_the_data_set_of_this_name_has() -> None:
+    defaults = {name: parameter.default for name, parameter in inspect.signature(generate).parameters.items()}
+    said = vars(procedural.parse_arguments(["out"]))
+    assert {name: said[name] for name in ("groups", "clips_per_group", "seed")} == {
+        name: defaults[name] for name in ("groups", "clips_per_group", "seed")
+    }
