@@ -24,6 +24,7 @@ from hardware.placed import Events, PlacedNetwork, Work
 from hardware.spread import Order, spread
 
 SLOWEST = 3  # layers of which is said what one more core buys
+TICK_S = 2.0**-46  # times of clips are whole numbers of it, 14 fs: sums up to two minutes are exact, in any order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,10 +144,14 @@ def _clip(placed: PlacedNetwork, activity: Mapping[str, NDArray[Any]]) -> Placed
         clips=1,
         steps=len(work.spikes),
         events=work.events,
-        seconds={case.name: float(work.step_s(case).sum()) for case in cases},
+        seconds={case.name: _in_ticks(float(work.step_s(case).sum())) for case in cases},
         longest_step_s=float(work.step_s(costs).max()),
-        layer_s=placed.layer_s(work, costs),
+        layer_s={name: _in_ticks(found) for name, found in placed.layer_s(work, costs).items()},
     )
+
+
+def _in_ticks(seconds: float) -> float:
+    return round(seconds / TICK_S) * TICK_S
 
 
 def _repeated(step: PlacedClips, times: int) -> PlacedClips:

@@ -14,7 +14,7 @@ from svformer.evaluation.figures import evaluate_checkpoint
 from svformer.networks import build
 from svformer.networks.checkpoint import load_network
 from svformer.training.request import TrainingRequest
-from svformer.training.session import starting_point
+from svformer.training.start import starting_point
 
 Capture = pytest.CaptureFixture[str]
 
@@ -71,9 +71,10 @@ def test_a_request_that_does_not_go_together_is_refused(options: dict[str, objec
 
 def test_a_model_has_its_own_folder_and_activation() -> None:
     request = TrainingRequest(model="timesformer", preset="tiny")
-    config, state = starting_point(request)
+    start = starting_point(request)
+    config = start.config
     assert request.folder == Path("runs/tiny_timesformer")
-    assert (config.model, config.activation, config.attention_order, state) == (
+    assert (config.model, config.activation, config.attention_order, start.state) == (
         "timesformer",
         "relu",
         "qk_first",

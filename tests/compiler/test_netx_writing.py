@@ -195,8 +195,8 @@ def test_a_network_is_quantised_into_what_netx_holds(tmp_path: Path) -> None:
         require_held(free)
     found = deploy(classifier(), clips, lambda line: None, for_netx=True)
     write(found.integer, tmp_path / "w.net")
-    rates = [float(layer.rate or 0) for layer in found.fixed_point]
-    wanted = [float(layer.float_rate or 0) for layer in found.fixed_point]
+    rates = [float(layer.rate or 0) for layer in found.fixed_point.layers]
+    wanted = [float(layer.float_rate or 0) for layer in found.fixed_point.layers]
     np.testing.assert_allclose(rates, wanted, atol=0.02)
     assert all(isinstance(p, IntLif) for p in found.integer.receivers.values())
 
