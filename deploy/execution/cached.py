@@ -90,9 +90,8 @@ def _key(draft: Draft) -> str:
     """Of all that decides what quantisation makes of a network."""
     merge = draft.merge.model_dump_json() if isinstance(draft.merge, Chip) else draft.merge
     graph, options = draft.graph, (draft.weight_bits, draft.fine_layers, merge, draft.search, draft.for_netx)
-    metadata = {name: str(value) for name, value in graph.metadata.items()}
     return fingerprint.fingerprint(
-        [fingerprint.versions(), graph.nodes, graph.edges, metadata, draft.clips, draft.input_range, options]
+        [fingerprint.versions(), graph.nodes, graph.edges, graph.metadata, draft.clips, draft.input_range, options]
     )
 
 

@@ -24,7 +24,7 @@ class _Hash(Protocol):
 
 
 def fingerprint(value: Any) -> str:
-    """Of plain values, arrays, paths, and dataclasses, lists and mappings of them; the same in every process.
+    """Of plain values, bytes, arrays, paths, and dataclasses, lists and mappings of them; the same in every process.
 
     Raises `TypeError` for anything else, whose text may differ from process to process.
     """
@@ -52,6 +52,8 @@ def _add(digest: _Hash, value: Any) -> None:
             _add(digest, item)
     elif isinstance(value, np.generic):
         _add(digest, value.item())
+    elif isinstance(value, bytes):  # texts of HDF5 files
+        digest.update(f"bytes{len(value)}:".encode() + value)
     elif value is None or isinstance(value, bool | int | float | str | Path):
         text = repr(value) if isinstance(value, float) else str(value)
         digest.update(f"{type(value).__name__}{len(text)}:{text}".encode())

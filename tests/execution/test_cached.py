@@ -87,6 +87,16 @@ def test_anything_else_is_quantised_anew(changes: dict[str, Any], cache: Quantis
     assert len(list(cache.folder.iterdir())) == 2
 
 
+def test_texts_of_a_file_take_part(cache: QuantisationCache) -> None:
+    """HDF5 gives them as bytes, of the graph and of its nodes."""
+    for text in (b"one", b"two"):
+        graph = network()
+        graph.metadata["note"] = text
+        graph.nodes["first"].metadata = {"note": text}
+        deployed(cache, graph)
+    assert len(list(cache.folder.iterdir())) == 2
+
+
 def test_another_network_and_other_code_are_quantised_anew(
     cache: QuantisationCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ positions. Source: Yu et al., arXiv 2406.15034, eq. 8.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from deploy.ir.chip import ChipPart
 from deploy.ir.intervals import Interval
 from deploy.ir.linear import attend
 from deploy.ir.machine import STATE_BITS
-from deploy.ir.operations.base import IntOperation, IntWithoutWeights, WithoutWeights, shifted
-from deploy.ir.rounding import Rounding, RoundingError, round_factor
+from deploy.ir.operations.base import IntWithoutWeights, WithoutWeights, shifted
+from deploy.ir.rounding import Rounding, round_factor
 from deploy.ir.types import Array, IntArray, Shape, Values
 from hardware import OpCounts, count_accesses, count_attention
 from hardware.geometry import AttentionGeometry
@@ -49,11 +49,6 @@ class Attention(WithoutWeights):
         multiplier, exponent = round_factor(self.scale * rounding.factor)
         return IntAttention(geometry=self.geometry, in_shape=self.in_shape, multiplier=multiplier, exponent=exponent)
 
-    def rounding_error(self, rounded: IntOperation, step: float, mean_square: Array) -> RoundingError:
-        assert isinstance(rounded, IntAttention)
-        error = abs(rounded.multiplier * step / self.scale - 1)
-        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]), lost=np.zeros(1))
-
 
 @dataclass(frozen=True, kw_only=True)
 class IntAttention(IntWithoutWeights):
@@ -61,8 +56,6 @@ class IntAttention(IntWithoutWeights):
 
     geometry: AttentionGeometry
     in_shape: Shape
-    multiplier: int
-    exponent: int
 
     passes_on = False
     linear = None
@@ -77,9 +70,6 @@ class IntAttention(IntWithoutWeights):
     def __call__(self, x_NCHW: Values, /) -> IntArray:
         products = attend(x_NCHW.astype(np.float64), heads=self.geometry.heads).astype(np.int64)
         return shifted(products * self.multiplier, self.exponent)
-
-    def with_exponent(self, exponent: int) -> "IntAttention":
-        return replace(self, exponent=exponent)
 
     def exact(self, unit: float) -> tuple[Attention, float]:
         scale = self.multiplier * 2.0**self.exponent / unit

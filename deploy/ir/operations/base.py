@@ -4,7 +4,8 @@ Legend: N frames (any batch of them), C channels, H rows, W columns of the input
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,10 +174,30 @@ class IntOperation(Protocol):
         """What Loihi 2 makes of it."""
 
 
+class OfGeometry:
+    """Shapes of an operation whose geometry has them."""
+
+    geometry: Any
+
+    @property
+    def in_shape(self) -> Shape:
+        found: Shape = self.geometry.in_shape
+        return found
+
+    @property
+    def out_shape(self) -> Shape:
+        found: Shape = self.geometry.out_shape
+        return found
+
+
 class WithoutWeights:
     """Answers of a real-valued operation that has one factor and no weights."""
 
     weights, largest_weight, largest_of_rows = 0, None, None
+
+    @property
+    def factor(self) -> float:
+        return 1.0
 
     def levels(self, most: int) -> None:
         """No weight has to lie on a grid."""
@@ -193,14 +214,39 @@ class WithoutWeights:
         """None that is taken back."""
         return np.zeros((1, 1, 1))
 
+    def rounding_error(self, rounded: IntOperation, step: float, mean_square: Array) -> RoundingError:
+        """That of the one factor."""
+        assert isinstance(rounded, IntWithoutWeights)
+        error = abs(abs(rounded.multiplier) * step / self.factor - 1)
+        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]), lost=np.zeros(1))
+
     def with_output_factors(self, factors_O: Array) -> None:
         """There are no weights to take them."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class IntWithoutWeights:
-    """Answers of an integer operation that stores no weights."""
+    """Answers of an integer operation that stores no weights: its sum is multiplied by `multiplier * 2^exponent`."""
+
+    multiplier: int = 1
+    exponent: int = 0
 
     weights, weight_bits, lone_weight = 0, 0, None
+
+    def with_exponent(self, exponent: int) -> Self:
+        return replace(self, exponent=exponent)
+
+
+class IntPassedOn(IntWithoutWeights):
+    """Of one that hands values on unweighted: times 1 within a stream, times the scale of the target for spikes."""
+
+    @property
+    def unit_factor(self) -> float:
+        return self.multiplier * 2.0**self.exponent
+
+    @property
+    def fills_register(self) -> bool:
+        return self.multiplier != 1
 
 
 def shifted(total: IntArray, exponent: int) -> IntArray:

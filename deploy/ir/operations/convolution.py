@@ -14,7 +14,7 @@ from deploy.ir.grid import grid_levels
 from deploy.ir.intervals import Interval
 from deploy.ir.linear import convolve
 from deploy.ir.machine import largest_mantissa
-from deploy.ir.operations.base import IntOperation, shifted, stored_weight_bits
+from deploy.ir.operations.base import IntOperation, OfGeometry, shifted, stored_weight_bits
 from deploy.ir.rounding import (
     RoundedWeights,
     Rounding,
@@ -23,7 +23,7 @@ from deploy.ir.rounding import (
     round_weights,
     share_of,
 )
-from deploy.ir.types import Array, IntArray, Shape, Values
+from deploy.ir.types import Array, IntArray, Values
 from hardware import OpCounts, count_accesses, count_connection, expected_ops
 from hardware.geometry import ConvGeometry
 
@@ -31,7 +31,7 @@ HALF_A_STEP = 0.5 + 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convolution:
+class Convolution(OfGeometry):
     """`y = weight * x`: 2-D cross-correlation with zero padding, stride, dilation and groups."""
 
     weight: Array  # [O, C / groups, kh, kw]
@@ -40,14 +40,6 @@ class Convolution:
 
     passes_on, keeps_unit = False, False
     factor = None
-
-    @property
-    def in_shape(self) -> Shape:
-        return self.geometry.in_shape
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.geometry.out_shape
 
     @property
     def linear(self) -> "Convolution":
@@ -115,7 +107,7 @@ class Convolution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntConvolution:
+class IntConvolution(OfGeometry):
     """Weights are `mantissa * 2^exponent`, one exponent for the connection."""
 
     mantissa: NDArray[np.int16]  # [O, C / groups, kh, kw]
@@ -125,14 +117,6 @@ class IntConvolution:
     passes_on = False
     unit_factor = None
     fills_register = True
-
-    @property
-    def in_shape(self) -> Shape:
-        return self.geometry.in_shape
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.geometry.out_shape
 
     @property
     def linear(self) -> Convolution:

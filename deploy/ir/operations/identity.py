@@ -1,15 +1,15 @@
 """The identity: every value goes on to one place, perhaps as part of another shape, perhaps times one factor."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from deploy.ir.chip import SPARSE, ChipPart, synapses_of
 from deploy.ir.intervals import Interval
-from deploy.ir.operations.base import IntOperation, IntWithoutWeights, WithoutWeights, shifted
+from deploy.ir.operations.base import IntPassedOn, WithoutWeights, shifted
 from deploy.ir.operations.convolution import Convolution
-from deploy.ir.rounding import Rounding, RoundingError, round_factor
+from deploy.ir.rounding import Rounding, round_factor
 from deploy.ir.types import Array, IntArray, Shape, Values
 from hardware import OpCounts, count_accesses, count_connection, expected_ops
 from hardware.geometry import ConvGeometry, IdentityGeometry
@@ -23,7 +23,6 @@ class Identity(WithoutWeights):
     out_shape: Shape
 
     passes_on, keeps_unit = True, True
-    factor = 1.0
 
     @property
     def linear(self) -> "Identity":
@@ -43,20 +42,13 @@ class Identity(WithoutWeights):
         multiplier, exponent = round_factor(rounding.factor)
         return IntIdentity(in_shape=self.in_shape, out_shape=self.out_shape, multiplier=multiplier, exponent=exponent)
 
-    def rounding_error(self, rounded: IntOperation, step: float, mean_square: Array) -> RoundingError:
-        assert isinstance(rounded, IntIdentity)
-        error = abs(rounded.multiplier * step - 1)
-        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]), lost=np.zeros(1))
-
 
 @dataclass(frozen=True, kw_only=True)
-class IntIdentity(IntWithoutWeights):
+class IntIdentity(IntPassedOn):
     """Passes values on, times `multiplier * 2^exponent`: 1 within a stream, the scale of the target for spikes."""
 
     in_shape: Shape
     out_shape: Shape
-    multiplier: int = 1
-    exponent: int = 0
 
     passes_on = True
     reaches_unevenly = False
@@ -74,20 +66,9 @@ class IntIdentity(IntWithoutWeights):
     def geometry(self) -> IdentityGeometry:
         return IdentityGeometry(shape=self.in_shape)
 
-    @property
-    def unit_factor(self) -> float:
-        return self.multiplier * 2.0**self.exponent
-
-    @property
-    def fills_register(self) -> bool:
-        return self.multiplier != 1
-
     def __call__(self, x_NCHW: Values, /) -> IntArray:
         values = x_NCHW.reshape(len(x_NCHW), *self.out_shape).astype(np.int64)
         return shifted(values * self.multiplier, self.exponent)
-
-    def with_exponent(self, exponent: int) -> "IntIdentity":
-        return replace(self, exponent=exponent)
 
     def exact(self, unit: float) -> tuple[Identity, float]:
         return Identity(in_shape=self.in_shape, out_shape=self.out_shape), self.unit_factor / unit

@@ -5,36 +5,27 @@ integers are exact. What lies outside the image is never the largest, as in PyTo
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from deploy.ir.chip import ChipPart
 from deploy.ir.intervals import Interval
-from deploy.ir.operations.base import IntOperation, IntWithoutWeights, WithoutWeights, shifted
+from deploy.ir.operations.base import IntPassedOn, OfGeometry, WithoutWeights, shifted
 from deploy.ir.pooling import largest
-from deploy.ir.rounding import Rounding, RoundingError, round_factor
-from deploy.ir.types import Array, IntArray, Shape, Values
+from deploy.ir.rounding import Rounding, round_factor
+from deploy.ir.types import Array, IntArray, Values
 from hardware import OpCounts, PoolGeometry, count_accesses, count_comparisons, expected_ops
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaxPool(WithoutWeights):
+class MaxPool(OfGeometry, WithoutWeights):
     """The largest value of every window; every window has a pixel in the image."""
 
     geometry: PoolGeometry
 
     passes_on, keeps_unit = False, True
     linear = None
-    factor = 1.0
-
-    @property
-    def in_shape(self) -> Shape:
-        return self.geometry.in_shape
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.geometry.out_shape
 
     def __call__(self, x_NCHW: Array, /) -> Array:
         return largest(x_NCHW, self.geometry)
@@ -46,44 +37,18 @@ class MaxPool(WithoutWeights):
         multiplier, exponent = round_factor(rounding.factor)
         return IntMaxPool(geometry=self.geometry, multiplier=multiplier, exponent=exponent)
 
-    def rounding_error(self, rounded: IntOperation, step: float, mean_square: Array) -> RoundingError:
-        assert isinstance(rounded, IntMaxPool)
-        error = abs(rounded.multiplier * step - 1)
-        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]), lost=np.zeros(1))
-
 
 @dataclass(frozen=True, kw_only=True)
-class IntMaxPool(IntWithoutWeights):
+class IntMaxPool(OfGeometry, IntPassedOn):
     """The largest, times `multiplier * 2^exponent`: 1 within a stream, the scale of the target for spikes."""
 
     geometry: PoolGeometry
-    multiplier: int = 1
-    exponent: int = 0
 
     passes_on = False
     linear = None
 
-    @property
-    def in_shape(self) -> Shape:
-        return self.geometry.in_shape
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.geometry.out_shape
-
-    @property
-    def unit_factor(self) -> float:
-        return self.multiplier * 2.0**self.exponent
-
-    @property
-    def fills_register(self) -> bool:
-        return self.multiplier != 1
-
     def __call__(self, x_NCHW: Values, /) -> IntArray:
         return shifted(largest(x_NCHW, self.geometry).astype(np.int64) * self.multiplier, self.exponent)
-
-    def with_exponent(self, exponent: int) -> "IntMaxPool":
-        return replace(self, exponent=exponent)
 
     def exact(self, unit: float) -> tuple[MaxPool, float]:
         return MaxPool(geometry=self.geometry), self.unit_factor / unit

@@ -8,21 +8,21 @@ spikes have an axis of levels, or of v wider than q, as k^T v and then q; DSSA o
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from deploy.ir.chip import ChipPart
 from deploy.ir.intervals import Interval
 from deploy.ir.machine import FACTOR_BITS, STATE_BITS
-from deploy.ir.operations.base import IntOperation, IntWithoutWeights, WithoutWeights, shifted
-from deploy.ir.rounding import Rounding, RoundingError, round_factor
-from deploy.ir.types import Array, IntArray, Shape, Values
+from deploy.ir.operations.base import IntWithoutWeights, OfGeometry, WithoutWeights, shifted
+from deploy.ir.rounding import Rounding, round_factor
+from deploy.ir.types import Array, IntArray, Values
 from hardware import OpCounts, ProductGeometry, contract, count_accesses, count_product
 
 
 @dataclass(frozen=True, kw_only=True)
-class Product(WithoutWeights):
+class Product(OfGeometry, WithoutWeights):
     """`scale` times the sum of the products of values and spikes."""
 
     geometry: ProductGeometry
@@ -30,14 +30,6 @@ class Product(WithoutWeights):
 
     passes_on, keeps_unit = False, False
     linear = None
-
-    @property
-    def in_shape(self) -> Shape:
-        return self.geometry.in_shape
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.geometry.out_shape
 
     @property
     def factor(self) -> float:
@@ -59,19 +51,12 @@ class Product(WithoutWeights):
         sign = -1 if self.scale < 0 else 1
         return IntProduct(geometry=self.geometry, multiplier=sign * multiplier, exponent=exponent)
 
-    def rounding_error(self, rounded: IntOperation, step: float, mean_square: Array) -> RoundingError:
-        assert isinstance(rounded, IntProduct)
-        error = abs(rounded.multiplier * step / self.scale - 1)
-        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]), lost=np.zeros(1))
-
 
 @dataclass(frozen=True, kw_only=True)
-class IntProduct(IntWithoutWeights):
+class IntProduct(OfGeometry, IntWithoutWeights):
     """The sum times `multiplier * 2^exponent`, exact in integers but for what a right shift cuts off."""
 
     geometry: ProductGeometry
-    multiplier: int
-    exponent: int
 
     passes_on = False
     linear = None
@@ -79,19 +64,8 @@ class IntProduct(IntWithoutWeights):
     fills_register = True
     reaches_unevenly = False
 
-    @property
-    def in_shape(self) -> Shape:
-        return self.geometry.in_shape
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.geometry.out_shape
-
     def __call__(self, x_NCHW: Values, /) -> IntArray:
         return shifted(_product(x_NCHW, self.geometry).astype(np.int64) * self.multiplier, self.exponent)
-
-    def with_exponent(self, exponent: int) -> "IntProduct":
-        return replace(self, exponent=exponent)
 
     def exact(self, unit: float) -> tuple[Product, float]:
         return Product(geometry=self.geometry, scale=self.multiplier * 2.0**self.exponent / unit), 1.0

@@ -5,14 +5,14 @@ So signals of any shape stand one behind the other in one population, without a 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from deploy.ir.chip import SPARSE, ChipPart
 from deploy.ir.intervals import Interval
-from deploy.ir.operations.base import IntOperation, IntWithoutWeights, WithoutWeights, shifted
-from deploy.ir.rounding import Rounding, RoundingError, round_factor
+from deploy.ir.operations.base import IntPassedOn, WithoutWeights, shifted
+from deploy.ir.rounding import Rounding, round_factor
 from deploy.ir.types import Array, IntArray, Shape, Values
 from hardware import OpCounts, count_accesses, count_connection, expected_ops
 from hardware.geometry import IdentityGeometry
@@ -28,7 +28,6 @@ class Segment(WithoutWeights):
     first: int
 
     passes_on, keeps_unit = True, True
-    factor = 1.0
     linear = None  # no kernel: chains are merged in front of it and behind it
 
     @property
@@ -50,21 +49,14 @@ class Segment(WithoutWeights):
             in_shape=self.in_shape, out_shape=self.out_shape, first=self.first, multiplier=multiplier, exponent=exponent
         )
 
-    def rounding_error(self, rounded: IntOperation, step: float, mean_square: Array) -> RoundingError:
-        assert isinstance(rounded, IntSegment)
-        error = abs(rounded.multiplier * step - 1)
-        return RoundingError(relative=error, clipped=0.0, rows=np.array([error]), lost=np.zeros(1))
-
 
 @dataclass(frozen=True, kw_only=True)
-class IntSegment(IntWithoutWeights):
+class IntSegment(IntPassedOn):
     """The same, times `multiplier * 2^exponent`: 1 within a stream, the scale of the target for spikes."""
 
     in_shape: Shape
     out_shape: Shape
     first: int
-    multiplier: int = 1
-    exponent: int = 0
 
     passes_on = True
     linear = None
@@ -74,20 +66,9 @@ class IntSegment(IntWithoutWeights):
     def geometry(self) -> IdentityGeometry:
         return IdentityGeometry(shape=self.in_shape)
 
-    @property
-    def unit_factor(self) -> float:
-        return self.multiplier * 2.0**self.exponent
-
-    @property
-    def fills_register(self) -> bool:
-        return self.multiplier != 1
-
     def __call__(self, x_NCHW: Values, /) -> IntArray:
         placed = _placed(x_NCHW.astype(np.int64), self.out_shape, self.first)
         return shifted(placed * self.multiplier, self.exponent)
-
-    def with_exponent(self, exponent: int) -> "IntSegment":
-        return replace(self, exponent=exponent)
 
     def exact(self, unit: float) -> tuple[Segment, float]:
         segment = Segment(in_shape=self.in_shape, out_shape=self.out_shape, first=self.first)
