@@ -57,7 +57,7 @@ def headline(found: PlacedSummary) -> str:
     cores = f"{counted(found.cores, 'core')} on {counted(found.chips, 'chip')}, by {found.order}"
     at_rates = ", at the rates of the calibration clips" if found.of == "rates" else ""
     return (
-        f"placed on {found.title} ({cores}{at_rates}): {typeset.energy(first.mj)} a clip "
+        f"estimated as if placed on {found.title} ({cores}{at_rates}): {typeset.energy(first.mj)} a clip "
         f"({typeset.energy(low)} to {typeset.energy(high)} by source), {times(first)}"
     )
 

@@ -3,8 +3,7 @@
 A frame stays for several time steps, in which rates build up. The scale of a layer's spikes is balanced on calibration
 clips (Rueckauer et al., 2017, doi 10.3389/fnins.2017.00682). ReLU forgets a negative current at once, a neuron that
 integrates owes it: in a video the debt of one frame silences the next ones. So the neurons leak, with a time constant
-of two frames and two time steps; without a leak more time steps bring the two networks no nearer to each other
-(docs/training.md).
+of two frames and two time steps.
 """
 
 import dataclasses

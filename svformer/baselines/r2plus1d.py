@@ -1,12 +1,10 @@
 """A 3-D CNN, each of whose kernels is one over space and then one over time: R(2+1)D (Tran et al., CVPR 2018)."""
 
-import itertools
-
 from torch import Tensor, nn
 
+from svformer.baselines.base import Baseline, residual_stages
 from svformer.config import STEM_KERNEL, STEM_PADDING, STEM_STRIDE, SVFormerConfig
 from svformer.model.layers import Conv, TemporalConv
-from svformer.model.network import Network
 from svformer.model.weighted import neuron, norm
 
 
@@ -42,7 +40,7 @@ class ResidualBlock(nn.Module):
         return self.relu2(direct + self.second(self.relu1(self.first(x))))
 
 
-class R2Plus1D(Network):
+class R2Plus1D(Baseline):
     """A residual network of (2+1)-D convolutions that keeps all frames up to the mean in front of its classifier.
 
     Stem, widths and depths are those of SVFormer; the published network halves the number of frames three times.
@@ -55,16 +53,11 @@ class R2Plus1D(Network):
         self.norm1, self.relu1 = norm(widths[0], config), neuron(config)
         self.temporal = TemporalConv(widths[0], widths[0])
         self.norm2, self.relu2 = norm(widths[0], config), neuron(config)
-        blocks = list[nn.Module]()
-        for (in_width, width), depth in zip(itertools.pairwise((widths[0], *widths)), config.depths, strict=True):
-            blocks.append(ResidualBlock(in_width, width, 2 if blocks else 1, config))
-            blocks += [ResidualBlock(width, width, 1, config) for _ in range(depth - 1)]
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = residual_stages(ResidualBlock, config)
         self.fc = nn.Linear(widths[3], config.num_classes)
 
-    def forward(self, clip_BCTHW: Tensor) -> Tensor:
-        """Logits [B, K] of a clip [B, C, T, H, W]."""
-        x = self.relu1(self.norm1(self.conv(self.frames_first(clip_BCTHW))))
-        x = self.relu2(self.norm2(self.temporal(x)))
-        logits: Tensor = self.fc(self.blocks(x).mean(dim=(0, 3, 4)))
-        return logits
+    def features(self, frames_TBCHW: Tensor) -> Tensor:
+        """Those of the last stage."""
+        x = self.relu1(self.norm1(self.conv(frames_TBCHW)))
+        found: Tensor = self.blocks(self.relu2(self.norm2(self.temporal(x))))
+        return found

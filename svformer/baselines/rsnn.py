@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from svformer.baselines.base import Baseline
 from svformer.config import (
     DOWN_KERNEL,
     DOWN_PADDING,
@@ -16,7 +17,6 @@ from svformer.config import (
     SVFormerConfig,
 )
 from svformer.model.layers import Conv
-from svformer.model.network import Network
 from svformer.model.neurons import PLIF, charged
 from svformer.model.weighted import norm
 
@@ -62,7 +62,7 @@ class RecurrentLayer(nn.Module):
         return spikes
 
 
-class RecurrentSnn(Network):
+class RecurrentSnn(Baseline):
     """One recurrent layer for each of SVFormer's stages, its stem and patch embeddings in front: logits [B, K].
 
     The logits are a linear function of the mean spikes of the last layer.
@@ -76,7 +76,7 @@ class RecurrentSnn(Network):
         self.layers = nn.Sequential(*(RecurrentLayer(conv, config) for conv in convs))
         self.fc = nn.Linear(widths[3], config.num_classes)
 
-    def forward(self, clip_BCTHW: Tensor) -> Tensor:
-        """Logits [B, K] of a clip [B, C, T, H, W]."""
-        logits: Tensor = self.fc(self.layers(self.frames_first(clip_BCTHW)).mean(dim=(0, 3, 4)))
-        return logits
+    def features(self, frames_TBCHW: Tensor) -> Tensor:
+        """The spikes of the last layer."""
+        spikes: Tensor = self.layers(frames_TBCHW)
+        return spikes

@@ -7,10 +7,10 @@ there is no class token: the classifier takes the mean of all tokens.
 import torch
 from torch import Tensor, nn
 
+from svformer.baselines.base import Baseline
 from svformer.config import SVFormerConfig
 from svformer.model.attention.product import SoftmaxProduct
 from svformer.model.layers import Conv
-from svformer.model.network import Network
 
 SMALL_PATCH, LARGE_PATCH = (
     8,
@@ -65,7 +65,7 @@ class DividedBlock(nn.Module):
         return x + self.mlp(self.norm3(x))
 
 
-class TimeSformer(Network):
+class TimeSformer(Baseline):
     """Tokens of the last stage's width through one block less than SVFormer has in all its stages: logits [B, K].
 
     So it has about as many parameters.
@@ -84,8 +84,7 @@ class TimeSformer(Network):
         self.norm = ChannelNorm(width)
         self.fc = nn.Linear(width, config.num_classes)
 
-    def forward(self, clip_BCTHW: Tensor) -> Tensor:
-        """Logits [B, K] of a clip [B, C, T, H, W]."""
-        tokens = self.patches(self.frames_first(clip_BCTHW)) + self.place + self.moment
-        logits: Tensor = self.fc(self.norm(self.blocks(tokens)).mean(dim=(0, 3, 4)))
-        return logits
+    def features(self, frames_TBCHW: Tensor) -> Tensor:
+        """Those of the last block, normalised."""
+        found: Tensor = self.norm(self.blocks(self.patches(frames_TBCHW) + self.place + self.moment))
+        return found

@@ -1,13 +1,11 @@
 """A 2-D CNN with a temporal shift: TSM in its online form (Lin et al., ICCV 2019, arXiv 1811.08383)."""
 
-import itertools
-
 import torch
 from torch import Tensor, nn
 
+from svformer.baselines.base import Baseline, residual_stages
 from svformer.config import STEM_KERNEL, STEM_PADDING, STEM_STRIDE, SVFormerConfig
 from svformer.model.layers import Conv
-from svformer.model.network import Network
 from svformer.model.weighted import neuron, norm
 
 SHIFTED = 4  # one channel in four comes from the frame before: as many as the paper moves in both directions together
@@ -42,7 +40,7 @@ class ResidualBlock(nn.Module):
         return self.relu2(direct + self.norm2(self.conv2(hidden)))
 
 
-class TemporalShift(Network):
+class TemporalShift(Baseline):
     """A residual network of every frame whose blocks see channels of the frame before: logits [B, K].
 
     Stem, widths and depths are those of SVFormer; the logits are means over the frames, as in TSN.
@@ -53,15 +51,10 @@ class TemporalShift(Network):
         widths = config.embed_dims
         self.conv = Conv(config.in_channels, widths[0], STEM_KERNEL, STEM_STRIDE, STEM_PADDING)
         self.norm, self.relu = norm(widths[0], config), neuron(config)
-        blocks = list[nn.Module]()
-        for (in_width, width), depth in zip(itertools.pairwise((widths[0], *widths)), config.depths, strict=True):
-            blocks.append(ResidualBlock(in_width, width, 2 if blocks else 1, config))
-            blocks += [ResidualBlock(width, width, 1, config) for _ in range(depth - 1)]
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = residual_stages(ResidualBlock, config)
         self.fc = nn.Linear(widths[3], config.num_classes)
 
-    def forward(self, clip_BCTHW: Tensor) -> Tensor:
-        """Logits [B, K] of a clip [B, C, T, H, W]."""
-        x = self.relu(self.norm(self.conv(self.frames_first(clip_BCTHW))))
-        logits: Tensor = self.fc(self.blocks(x).mean(dim=(0, 3, 4)))
-        return logits
+    def features(self, frames_TBCHW: Tensor) -> Tensor:
+        """Those of the last stage."""
+        found: Tensor = self.blocks(self.relu(self.norm(self.conv(frames_TBCHW))))
+        return found
