@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 import nir
 import numpy as np
 
-from deploy.clips.read import known_range, load_clips
+from deploy.clips.read import batches, known_range, load_clips
 from deploy.clips.source import ClipSource, input_format
 from deploy.costs.budget import require_cores, require_neurons
 from deploy.costs.resources import layer_resources
@@ -46,9 +46,11 @@ from deploy.passes.probes import SpikeCounts
 from deploy.passes.quantize import quantize_calibrated
 from deploy.passes.schedule import schedule
 from deploy.passes.statistics import chunks
+from deploy.tuning.outcome import TuningOptions
 from hardware import Chip
-from svformer.common.terminal import working
+from svformer.common.terminal import counted, counting, working
 
+READ_AT_ONCE = 16  # clips to tune on
 RATED_CLIPS = 2  # calibration clips that show the firing rates by which forms of the network are chosen
 
 Say = Callable[[str], None]
@@ -108,6 +110,40 @@ def _quantize(draft: Draft) -> Iterator[str]:
         yield f"for netx: no weight above {LARGEST} units, biases in whole ones; a run without .net may be finer"
 
 
+def _tune(draft: Draft) -> Iterator[str]:
+    if draft.tuning is None:
+        return
+    if draft.known is not None:
+        draft.tuned = draft.known.tuned
+        yield f"  {draft.tuned}"
+        return
+    from deploy.torch_network.network import IntegerNetwork, RealNetwork  # norse and torch take a while to import
+    from deploy.tuning.examples import examples
+    from deploy.tuning.loop import tuned
+
+    exact, rounded = RealNetwork(draft.network), IntegerNetwork(draft.integer)
+    count = len(draft.examples)
+    with counting(count, f"{counted(count, 'clip')} in real numbers") as on_clips:
+        found = examples(exact, rounded, _parts(draft), on_clips)
+    epochs = draft.tuning.epochs
+    with counting(epochs, f"tuning: {counted(epochs, 'epoch')} of {counted(len(found), 'clip')}") as on_epochs:
+        draft.integer, draft.tuned = tuned(
+            draft.integer, found, draft.tuning, weight_bits=draft.weight_bits, on_step=on_epochs
+        )
+    check_integer(draft.integer, after="tune")
+    yield f"  {draft.tuned}"
+
+
+def _parts(draft: Draft) -> Iterator[Frames]:
+    """The clips to tune on, a few at a time."""
+    if isinstance(draft.examples, np.ndarray):
+        yield from chunks(draft.examples, draft.at_once)
+        return
+    wanted = input_format(draft.graph, draft.network.frames)
+    for _, frames in batches(draft.examples, wanted, READ_AT_ONCE):
+        yield frames
+
+
 def _prove(draft: Draft) -> Iterator[str]:
     draft.headroom = prove(draft.integer)
     bits = widest_weight_bits(draft.integer)
@@ -158,6 +194,7 @@ STEPS: dict[Step, Callable[[Draft], Iterator[str]]] = {
     "lower": _lower,  # the passes of `deploy.passes.lowering.LOWERING`: fewer relays, the same numbers
     "calibrate": _calibrate,  # what the calibration clips show of the network in real numbers
     "quantize": _quantize,  # scales and exponents; every operation and population gives its integer form
+    "tune": _tune,  # with --tune: weights and biases are trained in the integers that are run
     "prove": _prove,  # no register can overflow, whatever the input
     "compare": _compare,  # what rounding changed, on the calibration clips
     "form": _form,  # with --form chip: attention, biases and wide factors of what a Loihi 2 holds
@@ -186,6 +223,8 @@ class DraftOptions(TypedDict, total=False):
     fine_layers: int
     merge: Merge | None
     search: bool
+    tuning: TuningOptions | None
+    examples: Sequence[ClipSource] | Frames
     form: Form
     max_cores: int | None
     for_netx: bool
@@ -234,6 +273,8 @@ def drafted(
     fine_layers: int = 0,
     merge: Merge | None = None,
     search: bool = True,
+    tuning: TuningOptions | None = None,
+    examples: Sequence[ClipSource] | Frames = (),
     form: Form = "fused",
     max_cores: int | None = None,
     for_netx: bool = False,
@@ -252,6 +293,8 @@ def drafted(
         fine_layers=fine_layers,
         merge=chosen,
         search=search,
+        tuning=tuning,
+        examples=examples,
         form=form,
         max_cores=max_cores,
         for_netx=for_netx,

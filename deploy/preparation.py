@@ -8,7 +8,7 @@ from pathlib import Path
 import nir
 import numpy as np
 
-from deploy.clips.choose import calibration_clips, demo_clips, held_out_clips, training_clips
+from deploy.clips.choose import calibration_clips, dataset_clips, demo_clips, held_out_clips, training_clips
 from deploy.clips.files import from_files, shipped, with_views
 from deploy.clips.fit import FrameChoice, fitted
 from deploy.clips.labels import require_classes, with_labels
@@ -56,6 +56,7 @@ class Prepared:
     exported: ExportCheck | None  # of the shipped checkpoint; None for a network from a file
     clips: list[ClipSource]  # every view of them
     calibration: Calibration
+    examples: Calibration  # to tune on; empty where nothing is tuned
     merge: Merge
     chips: list[Chip]  # the user's own
 
@@ -74,15 +75,26 @@ def prepare(request: Request, *, runs: bool = True) -> Prepared:
     if graph is not None and holds_integers(graph):
         request.require_no_choices(str(request.nir or request.net))
     clips, shown = _sources(request, graph, files)
+    examples = _examples(request, graph, others)
     _require_machines(request)
     exported = None
     if graph is None:
         graph, exported = shipped_network()
         graph.metadata |= request.said
-    clips, calibration = _fitted(request, graph, clips, others or shown, runs=runs and not request.estimate)
+    clips, calibration, examples = _fitted(
+        request, graph, [clips, others or shown, examples], runs=runs and not request.estimate
+    )
     if request.loop_delay:
         graph = with_loop_delays(graph, merge=merge)
-    return Prepared(graph=graph, exported=exported, clips=clips, calibration=calibration, merge=merge, chips=chips)
+    return Prepared(
+        graph=graph,
+        exported=exported,
+        clips=clips,
+        calibration=calibration,
+        examples=examples,
+        merge=merge,
+        chips=chips,
+    )
 
 
 def _sources(
@@ -98,19 +110,31 @@ def _sources(
     )
 
 
+def _examples(request: Request, graph: nir.NIRGraph | None, calibrate: list[ClipSource]) -> list[ClipSource]:
+    """Clips to tune on: all of the training part of a data set, else those of `--calibrate`."""
+    if not request.tune:
+        return []
+    if request.dataset is None:
+        return calibrate
+    return dataset_clips(request.dataset, train=True, trained=graph is None or says_ours(graph))
+
+
 def _fitted(
-    request: Request, graph: nir.NIRGraph, clips: list[ClipSource], calibration: list[ClipSource], *, runs: bool
-) -> tuple[list[ClipSource], Calibration]:
-    """Clips in the form that the graph takes, and what scales are chosen by; the graph receives T and dt."""
+    request: Request, graph: nir.NIRGraph, lists: Sequence[list[ClipSource]], *, runs: bool
+) -> tuple[list[ClipSource], Calibration, list[ClipSource]]:
+    """Clips in the form that the graph takes, what scales are chosen by, and what it is tuned on; the graph receives
+    T and dt.
+    """
+    clips, calibration, examples = lists
     choice = FrameChoice(
         frames=request.frames, events_by=request.events_by, bin_ms=request.bin_ms, sensor=request.sensor
     )
     wanted = input_format(graph, 1)
     if not (clips or wanted.pixels or runs):
-        return [], _stand_in(request, graph, calibration, choice)
+        return [], _stand_in(request, graph, calibration, choice), []
     clips = clips or demo_clips(wanted)
     named = {clip.label for clip in clips}
-    clips, calibration = fitted(graph, [clips, calibration], choice)
+    clips, calibration, examples = fitted(graph, [clips, calibration, examples], choice)
     if request.labels:
         clips = with_labels(clips, Path(request.labels))
     outputs = int(np.prod(infer_shapes(graph)[next(iter(graph.outputs))]))
@@ -120,7 +144,7 @@ def _fitted(
     calibration = calibration or calibration_clips(wanted, clips)
     _require_fit(request, graph, clips, calibration)
     _say_videos(wanted, [*clips, *calibration])
-    return clips, calibration
+    return clips, calibration, examples
 
 
 def _stand_in(request: Request, graph: nir.NIRGraph, calibration: list[ClipSource], choice: FrameChoice) -> Calibration:

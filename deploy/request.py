@@ -53,6 +53,7 @@ class Request:
     views: tuple[int, int] = (1, 1)  # temporal x spatial views of every clip
     weight_bits: int = WEIGHT_BITS  # sign included
     fine_layers: int = 0  # of the first layers, whose weights are held by two synapses each
+    tune: int = 0  # epochs in which weights and biases are trained in integers; 0: they stay as they were rounded
     merge: str = DEFAULT_MERGE  # name or file of the chip that decides which convolutions merge; "always", "never"
     form: Form | None = None  # "chip": of what a Loihi 2 holds; None: "fused", but "chip" on a board
     backend: str = "lava"  # one of `deploy.execution.backends`, or a board
@@ -97,6 +98,10 @@ class Request:
             if getattr(self, name) and not self.simulates:
                 raise InputError(f"--{name.replace('_', '-')} is for runs on Lava or the integers; leave it out")
 
+        if self.tune and not (self.dataset or self.calibrate):
+            raise InputError(
+                "--tune takes clips that are not run; give --dataset with a training part, or --calibrate FILES"
+            )
         self._check_file()
 
     def _check_file(self) -> None:
@@ -139,6 +144,7 @@ class Request:
             "--output": self.result is not None,
             "--loop-delay": self.loop_delay,
             "--fine-layers": bool(self.fine_layers),
+            "--tune": bool(self.tune),
         }
         if refused := [option for option, said in given.items() if said]:
             raise InputError(f"{', '.join(refused)}: {file} holds integers, taken as they are; leave it out")
@@ -157,6 +163,7 @@ class Request:
         WIDTHS.check("--weight-bits", self.weight_bits)
         if self.keep_clips != "all":
             positive_int.check("--keep-clips", self.keep_clips)
+        positive_int.check("--tune", self.tune or None)
         positive_int.check("--fine-layers", self.fine_layers or None)
         if min(self.views) < 1:
             raise InputError(f"--views {self.views[0]}x{self.views[1]}; allowed: temporal x spatial counts from 1")

@@ -72,6 +72,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--weight-bits", type=WIDTHS, default=WEIGHT_BITS, metavar="BITS", help="2 to 8, sign included (default: 8)")
     fine_help = "hold the weights of the first N layers by two synapses each, 13 bits (default: 0)"
     add("--fine-layers", type=positive_int, default=0, metavar="N", help=fine_help)
+    tune_help = "train the rounded weights for N epochs, by what the network says in real numbers (default: 0)"
+    add("--tune", type=positive_int, default=0, metavar="N", help=tune_help)
     add_merge_argument(parser)
     form_help = "chip: attention and biases of what a Loihi 2 holds (default: fused; on a board: chip)"
     add("--form", choices=FORMS, help=form_help)

@@ -40,6 +40,7 @@ from deploy.report.record import estimate, record
 from deploy.report.spikes import write_spikes
 from deploy.report.summary import print_estimate, print_summary
 from deploy.request import Request
+from deploy.tuning.outcome import TuningOptions
 from hardware import load_chip, shipped_chips
 from svformer.common.terminal import counted, counting, working
 
@@ -103,6 +104,8 @@ def _options(request: Request, prepared: Prepared) -> DraftOptions:
     return DraftOptions(
         weight_bits=request.weight_bits,
         fine_layers=request.fine_layers,
+        tuning=TuningOptions(epochs=request.tune) if request.tune else None,
+        examples=prepared.examples,
         merge=prepared.merge,
         form=request.chosen_form,
         max_cores=request.max_cores,

@@ -83,7 +83,10 @@ MARKED = {
     "torch": (
         *(
             f"tests/{name}"
-            for name in ("commands", "data", "engine", "execution", "lava", "model", "report", "training")
+            for name in (
+                *("commands", "data", "engine", "execution", "lava", "model", "report", "torch_network", "training"),
+                "tuning",
+            )
         ),
         *(f"tests/compiler/test_{name}.py" for name in COMPILER_WITH_TORCH),
         *(

@@ -21,6 +21,7 @@ from deploy.gates.predictions import KeptPredictions
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.shapes import infer_shapes
+from deploy.tuning.outcome import Tuned
 from hardware import Chip
 from svformer.common.cache import cache_folder
 from svformer.common.errors import InputError
@@ -90,8 +91,19 @@ def _key(draft: Draft) -> str:
     """Of all that decides what quantisation makes of a network."""
     merge = draft.merge.model_dump_json() if isinstance(draft.merge, Chip) else draft.merge
     graph, options = draft.graph, (draft.weight_bits, draft.fine_layers, merge, draft.search, draft.for_netx)
+    examples = draft.examples if isinstance(draft.examples, np.ndarray) else fingerprint.of_clips(list(draft.examples))
     return fingerprint.fingerprint(
-        [fingerprint.versions(), graph.nodes, graph.edges, graph.metadata, draft.clips, draft.input_range, options]
+        [
+            fingerprint.versions(),
+            graph.nodes,
+            graph.edges,
+            graph.metadata,
+            draft.clips,
+            draft.input_range,
+            options,
+            draft.tuning,
+            examples,
+        ]
     )
 
 
@@ -101,6 +113,7 @@ def _measured(draft: Draft) -> dict[str, Any]:
         "rates": draft.rates,
         "layers": [dataclasses.asdict(layer) for layer in found.layers],
         "predictions": dataclasses.asdict(found.predictions),
+        "tuned": dataclasses.asdict(draft.tuned) if draft.tuned else None,
     }
 
 
@@ -118,4 +131,5 @@ def _known(path: Path) -> Known:
             layers=[LayerFidelity(**layer) for layer in measured["layers"]],
             predictions=KeptPredictions(**measured["predictions"]),
         ),
+        tuned=Tuned.of(measured["tuned"]) if measured["tuned"] else None,
     )

@@ -14,6 +14,7 @@ from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.network import Network
 from deploy.ir.plan import Plan
 from deploy.passes.defaults import Form
+from deploy.tuning.outcome import Tuned
 from hardware import LayerResources
 
 
@@ -33,6 +34,7 @@ class Deployment:
         weight_bits: The width that was asked for, sign included.
         fixed_point: What rounding costs every layer and the predictions, on the calibration clips; None: not measured.
         form: "fused", or "chip" (`deploy.passes.chip_form`).
+        tuned: What training in integers came to; None: there was none.
     """
 
     graph: nir.NIRGraph
@@ -47,6 +49,7 @@ class Deployment:
     weight_bits: int = WEIGHT_BITS
     fixed_point: Fidelity | None = None
     form: Form = "fused"
+    tuned: Tuned | None = None
 
     @property
     def spiking(self) -> list[str]:

@@ -1,9 +1,11 @@
 """A deployment that is being made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import nir
 
+from deploy.clips.source import ClipSource
 from deploy.exchange.integers import holds_integers
 from deploy.execution.deployment import Deployment
 from deploy.execution.memory import clips_at_once
@@ -19,6 +21,7 @@ from deploy.passes.calibrate import Calibration
 from deploy.passes.chain_choice import Merge
 from deploy.passes.defaults import Form
 from deploy.passes.lowering import LoweringStep
+from deploy.tuning.outcome import Tuned, TuningOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,7 @@ class Known:
     rates: dict[str, float]
     integer: IntNetwork
     fixed_point: Fidelity
+    tuned: Tuned | None = None
 
 
 @dataclass(kw_only=True)
@@ -42,6 +46,8 @@ class Draft:
         fine_layers: How many of the first layers have their weights held by two synapses each.
         merge: What decides about chains of convolutions (`deploy.passes.merge_linear_chains`).
         search: Whether the best of several scales is searched, or the first that fits is taken.
+        tuning: How weights and biases are trained in integers; None: they stay as they were rounded.
+        examples: Clips that they are trained on: on disk, or frames as `clips`.
         form: Whether attention and biases of relays stay as they are ("fused") or become what a Loihi 2 holds.
         max_cores: Cores of Loihi 2 that the network may take; None: any number.
         for_netx: Whether it is written as a file for lava-dl's netx, which stores no exponents of weights and biases.
@@ -55,6 +61,8 @@ class Draft:
     fine_layers: int = 0
     merge: Merge
     search: bool = True
+    tuning: TuningOptions | None = None
+    examples: Sequence[ClipSource] | Frames = ()
     form: Form = "fused"
     max_cores: int | None = None
     for_netx: bool = False
@@ -65,6 +73,7 @@ class Draft:
     lowered: list[LoweringStep] = field(init=False)
     calibration: Calibration = field(init=False)
     integer: IntNetwork = field(init=False)
+    tuned: Tuned | None = None
     fused: IntNetwork = field(init=False)
     headroom: list[Headroom] = field(init=False)
     fixed_point: Fidelity = field(init=False)
@@ -94,5 +103,6 @@ class Draft:
             calibration_clips=0 if holds_integers(self.graph) else len(self.clips),
             weight_bits=self.weight_bits,
             fixed_point=self.fixed_point,
+            tuned=self.tuned,
             form=self.form,
         )

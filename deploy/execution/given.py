@@ -41,6 +41,6 @@ def _prove(draft: Draft) -> Iterator[str]:
 
 STEPS: dict[Step, Callable[[Draft], Iterator[str]]] = {
     "read": _take,
-    **dict.fromkeys(("rate", "lower", "calibrate", "quantize"), _nothing),
+    **dict.fromkeys(("rate", "lower", "calibrate", "quantize", "tune"), _nothing),
     "prove": _prove,
 }

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol
 
+TUNE = "--tune 3 (trains the rounded weights as they are run, on clips of --dataset or --calibrate)"
 TRAIN = "svformer.train --qat --init CHECKPOINT (it trains for minutes with rounded weights)"
 FINE = "--fine-layers {} (two synapses a weight)"
 WHY = "--why says which rounding it is"
@@ -39,5 +40,5 @@ def _lost(layers: list[RoundedLayer]) -> str:
 
 def _commands(layers: list[RoundedLayer], svformer: bool) -> list[str]:
     rounded = sum((layer.weight_error or 0.0) > EXACT for layer in layers)
-    found = [TRAIN] if rounded and svformer else []
+    found = [TUNE, *([TRAIN] if svformer else [])] if rounded else []
     return [*found, *([FINE.format(rounded)] if rounded else []), WHY]

@@ -18,11 +18,13 @@ from deploy.report.keys.network import (
     NetworkResources,
     NetworkSummary,
     PlanSummary,
+    TuningSummary,
 )
 from deploy.report.keys.run import CalibrationPredictions, FixedPointLayer
 from deploy.report.kinds import NEURONS
 from deploy.report.placement import placed
 from deploy.report.plan import planned_layers
+from deploy.tuning.outcome import Tuned
 from hardware import Chip, ChipError, LayerResources, fit
 from hardware.resources import BITS_PER_KIB
 
@@ -44,7 +46,21 @@ def network_summary(deployment: Deployment) -> NetworkSummary:
         trained_on=meta.get("dataset"),
         classes=deployment.classes,
         calibration_clips=deployment.calibration_clips,
+        tuning=_tuning(deployment.tuned),
         notes=deployment.network.notes,
+    )
+
+
+def _tuning(found: Tuned | None) -> TuningSummary | None:
+    if found is None:
+        return None
+    return TuningSummary(
+        clips=found.clips,
+        checked_clips=found.checked,
+        epochs=len(found.epochs) - 1,
+        best_epoch=found.best.number,
+        same_before=found.epochs[0].same,
+        same_after=found.best.same,
     )
 
 

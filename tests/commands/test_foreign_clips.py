@@ -205,3 +205,30 @@ def test_another_time_step_than_that_of_the_file_is_told(capsys: pytest.CaptureF
     assert "line.nir: it was written for time steps of 0.001 s, and --dt 0.0001 makes it another network" in (
         capsys.readouterr().err
     )
+
+
+# Tuning
+
+
+def test_tuning_takes_other_clips_and_says_what_it_came_to() -> None:
+    rng = np.random.default_rng(0)
+    weights = nir.Linear(rng.normal(size=(8, 3))), nir.Linear(rng.normal(size=(3, 8)))
+    nodes = {"in": graphs.entry(3), "a": weights[0], "lif": graphs.lif(8), "b": weights[1], "li": graphs.lif(3)}
+    nir.write("net.nir", graphs.chain({**nodes, "out": graphs.result(3)}))
+    np.save("run.npy", spikes(0, 1, 2))
+    np.save("learn.npy", (rng.random((24, 4, 3)) < 0.5).astype(float))
+    options = ("--nir", "net.nir", "--clip", "run.npy", "--calibrate", "learn.npy", "--weight-bits", 2)
+    rounded, tuned = ran(*options), ran(*options, "--tune", 3)
+    found = tuned.network.tuning
+    assert rounded.network.tuning is None
+    assert found is not None
+    assert (found.clips, found.checked_clips, found.epochs) == (22, 2, 3)
+    assert 0 <= found.best_epoch <= 3
+    assert tuned.network.weight_bits <= 2
+    assert ran(*options, "--tune", 3).network.tuning == found, "the cache knows what tuning came to"
+
+
+def test_tuning_needs_clips_that_are_not_run(capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("run.npy", spikes(0))
+    line = refused(capsys, "--nir", "line.nir", "--clip", "run.npy", "--tune", 2)
+    assert "give --dataset with a training part, or --calibrate FILES" in line

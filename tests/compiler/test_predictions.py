@@ -137,5 +137,5 @@ def test_a_deployment_says_how_many_predictions_are_kept() -> None:
     kept = {large: [line for line in lines if "same prediction" in line] for large, lines in said.items()}
     assert kept[1.0][0].startswith("  same prediction on 8 of 8 calibration clips")
     assert not kept[3000.0][0].startswith("  same prediction on 8 of 8")
-    assert any("what helps: --fine-layers 1" in line for line in said[3000.0])
+    assert any("what helps: --tune 3" in line and "--fine-layers 1" in line for line in said[3000.0])
     assert not any("what helps" in line for line in said[1.0])

@@ -14,6 +14,7 @@ from deploy.exchange.integers import same_networks
 from deploy.execution import fingerprint
 from deploy.execution.cached import QuantisationCache
 from deploy.execution.deployment import Deployment
+from deploy.tuning.outcome import TuningOptions
 from svformer.common.cache import cache_folder
 
 T = 20
@@ -79,7 +80,15 @@ def test_a_form_for_a_chip_is_made_of_what_is_known(cache: QuantisationCache, mo
 
 
 @pytest.mark.parametrize(
-    "changes", [{"clips": clips(1)}, {"weight_bits": 4}, {"fine_layers": 1}, {"merge": "never"}, {"search": False}]
+    "changes",
+    [
+        {"clips": clips(1)},
+        {"weight_bits": 4},
+        {"fine_layers": 1},
+        {"merge": "never"},
+        {"search": False},
+        {"tuning": TuningOptions(epochs=1), "examples": clips(2)},
+    ],
 )
 def test_anything_else_is_quantised_anew(changes: dict[str, Any], cache: QuantisationCache) -> None:
     deployed(cache, network())

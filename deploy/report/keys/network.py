@@ -11,6 +11,20 @@ Kind = Literal["input", "lif", "integrator", "relay", "gate", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuningSummary:
+    """How weights and biases were trained in the integers that are run (`--tune`)."""
+
+    clips: int = field(metadata=key("clips that it was trained on"))
+    checked_clips: int = field(
+        metadata=key("clips that chose the best epoch: kept back, or the same where there are few")
+    )
+    epochs: int = field(metadata=key("how often every clip was seen"))
+    best_epoch: int = field(metadata=key("epoch whose network is deployed; 0: the network before the first"))
+    same_before: float = field(metadata=key("share of the checked clips predicted as in real numbers, before"))
+    same_after: float = field(metadata=key("the same of the network that is deployed"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkSummary:
     """What was deployed."""
 
@@ -32,6 +46,7 @@ class NetworkSummary:
     calibration_clips: int = field(
         metadata=key("clips by which scales were chosen; 0 for integers of a file, taken as they are")
     )
+    tuning: TuningSummary | None = field(default=None, metadata=optional_key("with --tune: training in integers"))
     notes: tuple[str, ...] = field(metadata=key("what the passes decided"))
 
 

@@ -1,0 +1,1 @@
+"""Tuning: weights and biases of a quantised network trained in the integers in which it is deployed."""
