@@ -10,6 +10,7 @@ from typing import TypedDict, Unpack
 import nir
 import numpy as np
 
+from deploy.clips.labels import class_number
 from deploy.clips.read import batches, known_range, load_clips
 from deploy.clips.source import ClipSource, input_format
 from deploy.costs.budget import require_cores, require_neurons
@@ -23,6 +24,7 @@ from deploy.execution.draft import Draft
 from deploy.execution.memory import (
     clips_at_once,
 )
+from deploy.frontend.export import class_names
 from deploy.gates.fidelity import Fidelity, fidelity, summary, warnings
 from deploy.gates.remedies import remedies
 from deploy.ir.contracts import check_integer
@@ -134,14 +136,16 @@ def _tune(draft: Draft) -> Iterator[str]:
     yield f"  {draft.tuned}"
 
 
-def _parts(draft: Draft) -> Iterator[Frames]:
-    """The clips to tune on, a few at a time."""
+def _parts(draft: Draft) -> Iterator[tuple[Frames, list[int | None]]]:
+    """The clips to tune on, a few at a time, with the output of the class of each."""
     if isinstance(draft.examples, np.ndarray):
-        yield from chunks(draft.examples, draft.at_once)
+        for part in chunks(draft.examples, draft.at_once):
+            yield part, [None] * len(part)
         return
-    wanted = input_format(draft.graph, draft.network.frames)
-    for _, frames in batches(draft.examples, wanted, READ_AT_ONCE):
-        yield frames
+    wanted, classes = input_format(draft.graph, draft.network.frames), class_names(draft.graph.metadata)
+    outputs = draft.integer.size(draft.integer.output)
+    for sources, frames in batches(draft.examples, wanted, READ_AT_ONCE):
+        yield frames, [class_number(source.label, classes, outputs) for source in sources]
 
 
 def _prove(draft: Draft) -> Iterator[str]:

@@ -61,6 +61,8 @@ def _tuning(found: Tuned | None) -> TuningSummary | None:
         best_epoch=found.best.number,
         same_before=found.epochs[0].same,
         same_after=found.best.same,
+        right_before=found.epochs[0].right,
+        right_after=found.best.right,
     )
 
 

@@ -1,9 +1,9 @@
-"""Training of a quantised network by what the same network says in real numbers: no labels are needed.
+"""Training of a quantised network by what the same network says in real numbers, and by the clips' classes if known.
 
 The network computes with whole numbers, bit for bit as it is deployed (`deploy.torch_network.trained`), so nothing is
 rounded after the training, and what was measured in it is what runs. The loss is that of knowledge distillation
-(Hinton et al., arXiv 1503.02531): the divergence of its class probabilities from those in real numbers; the squared
-difference where there is one result and no class.
+(Hinton et al., arXiv 1503.02531): the divergence of its class probabilities from those in real numbers, and the cross
+entropy of the classes of clips that have one; the squared difference where there is one result alone.
 """
 
 import math
@@ -23,6 +23,7 @@ from deploy.tuning.outcome import Epoch, Tuned, TuningOptions
 from svformer.common.errors import InputError
 
 TEMPERATURE = 2.0  # of the class probabilities that are compared
+SMOOTHING = 0.1  # of the classes
 KEPT_BACK = 0.1  # share of the clips that choose the best epoch and are not trained on
 FEWEST = 20  # clips from which on some are kept back
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
@@ -87,25 +88,33 @@ def _batches(count: int, size: int, order: np.random.Generator) -> Iterator[tupl
 
 
 def _loss(module: IntegerNetwork, clips: Examples) -> Tensor:
-    sent, wanted = clips.tensors()
-    return divergence(module.results(sent), wanted)
+    sent, wanted, classes = clips.tensors()
+    return loss_of(module.results(sent), wanted, classes)
 
 
-def divergence(found: Tensor, wanted: Tensor) -> Tensor:
-    """How far results [N, K] are from those wanted: the mean over the clips."""
+def loss_of(found: Tensor, wanted: Tensor, classes: Tensor) -> Tensor:
+    """How far results [N, K] are from those wanted, and from classes [N] (-1: not known); the mean over the clips."""
     if wanted.shape[1] == 1:
         return F.mse_loss(found, wanted)
     likely, wanted_likely = (F.log_softmax(results / TEMPERATURE, dim=1) for results in (found, wanted))
-    return F.kl_div(likely, wanted_likely, log_target=True, reduction="batchmean") * TEMPERATURE**2
+    divergence = F.kl_div(likely, wanted_likely, log_target=True, reduction="batchmean") * TEMPERATURE**2
+    errors = F.cross_entropy(found, classes, ignore_index=-1, label_smoothing=SMOOTHING, reduction="sum")
+    return divergence + errors / len(found)
 
 
 @torch.no_grad()
 def _checked(number: int, module: IntegerNetwork, clips: Examples, batch: int) -> Epoch:
     parts = [clips[np.arange(first, min(first + batch, len(clips)))] for first in range(0, len(clips), batch)]
     found = torch.cat([module.results(part.tensors()[0]) for part in parts])
-    _, wanted = clips.tensors()
-    same = (found.argmax(1) == wanted.argmax(1)).double().mean()
-    return Epoch(number=number, same=float(same), loss=float(divergence(found, wanted)))
+    _, wanted, classes = clips.tensors()
+    predicted, known = found.argmax(1), classes >= 0
+    right = (predicted == classes)[known].double().mean()
+    return Epoch(
+        number=number,
+        same=float((predicted == wanted.argmax(1)).double().mean()),
+        right=float(right) if known.any() else None,
+        loss=float(loss_of(found, wanted, classes)),
+    )
 
 
 def _proven(network: IntNetwork) -> bool:

@@ -30,6 +30,7 @@ class Epoch:
 
     number: int
     same: float  # share of the clips with the prediction of the network in real numbers
+    right: float | None  # share of those with a class that are predicted to be of it; None: none has one
     loss: float
 
 
@@ -52,7 +53,12 @@ class Tuned:
     def __str__(self) -> str:
         """What it came to, in a line."""
         kept = f"{counted(self.checked, 'clip')} kept back" if self.apart else "the same clips"
-        before, after = (f"{100 * epoch.same:.1f}" for epoch in (self.epochs[0], self.best))
-        same = f"{before} -> {after} % of {kept} are predicted as in real numbers"
         trained = f"tuned on {counted(self.clips, 'clip')} in {counted(len(self.epochs) - 1, 'epoch')}"
-        return f"{trained}, the best is number {self.best.number}: {same}"
+        found = [f"predicted as in real numbers {_share(self.epochs[0].same)} -> {_share(self.best.same)}"]
+        if self.best.right is not None and self.epochs[0].right is not None:
+            found.insert(0, f"right {_share(self.epochs[0].right)} -> {_share(self.best.right)}")
+        return f"{trained}, the best is number {self.best.number}; of {kept}: {', '.join(found)}"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import reals
 from deploy.ir.integer import IntNetwork, run_integer
@@ -14,8 +15,8 @@ from deploy.ir.readout import read_out
 from deploy.passes.bounds import prove
 from deploy.pipeline import quantize
 from deploy.torch_network.network import IntegerNetwork, RealNetwork
-from deploy.tuning.examples import Examples, examples
-from deploy.tuning.loop import tuned
+from deploy.tuning.examples import Part, examples
+from deploy.tuning.loop import SMOOTHING, TEMPERATURE, loss_of, tuned
 from deploy.tuning.outcome import Tuned, TuningOptions
 from svformer.common.errors import InputError
 
@@ -59,13 +60,21 @@ def clips(count: int, seed: int) -> np.ndarray:
     return spikes.astype(np.float64)[..., np.newaxis, np.newaxis]
 
 
+def parts(*frames: np.ndarray) -> list[Part]:
+    """Without classes."""
+    return [(part, [None] * len(part)) for part in frames]
+
+
 def taught(count: int = 200, epochs: int = 6) -> tuple[Network, IntNetwork, IntNetwork, Tuned]:
     """The network in real numbers, rounded, and tuned, and what tuning came to."""
     exact = network()
     frames = clips(count, seed=1)
     rounded = quantize(exact, frames[:16], weight_bits=BITS)
     found = examples(
-        RealNetwork(exact), IntegerNetwork(rounded), [frames[: count // 2], frames[count // 2 :]], lambda done: None
+        RealNetwork(exact),
+        IntegerNetwork(rounded),
+        parts(frames[: count // 2], frames[count // 2 :]),
+        lambda done: None,
     )
     options = TuningOptions(epochs=epochs, learning_rate=1e-2)
     return exact, rounded, *tuned(rounded, found, options, weight_bits=BITS)
@@ -110,7 +119,7 @@ def test_what_it_measures_is_what_the_machine_runs() -> None:
 def test_a_network_that_is_best_as_it_was_stays() -> None:
     exact, frames = network(), clips(30, seed=1)
     rounded = quantize(exact, frames, weight_bits=8)
-    found = examples(RealNetwork(exact), IntegerNetwork(rounded), [frames], lambda done: None)
+    found = examples(RealNetwork(exact), IntegerNetwork(rounded), parts(frames), lambda done: None)
     kept, outcome = tuned(rounded, found, TuningOptions(epochs=1, learning_rate=10.0), weight_bits=8)
     assert outcome.best.number == 0
     assert kept is rounded
@@ -122,11 +131,31 @@ def test_few_clips_are_trained_on_and_chosen_by_alike() -> None:
     assert "the same clips" in str(found)
 
 
+def test_a_loss_by_hand() -> None:
+    """Two clips, one with a class: the divergence at the temperature, and half the cross entropy of the one class."""
+    found, wanted = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    p = 1 / (1 + np.exp(-1 / TEMPERATURE))
+    divergence = TEMPERATURE**2 * 0.5 * (np.log(0.5 / p) + np.log(0.5 / (1 - p))) / 2
+    logs = -np.log1p(np.exp(-1)), -1 - np.log1p(np.exp(-1))
+    entropy = -(1 - SMOOTHING / 2) * logs[0] - SMOOTHING / 2 * logs[1]
+    loss = loss_of(found, wanted, torch.tensor([0, -1]))
+    assert loss.item() == pytest.approx(divergence + entropy / 2, rel=1e-5)
+
+
 def test_one_result_is_a_number_and_no_class() -> None:
-    """Squared difference: predictions of one class are always the same."""
-    sent = np.zeros((4, 1, 1, 1, 1), np.int8)
-    one = Examples(sent=sent, wanted=np.ones((4, 1)))
-    assert len(one[np.array([0, 2])]) == 2
+    found, wanted = torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [3.0]])
+    assert loss_of(found, wanted, torch.tensor([0, -1])).item() == 0.5
+
+
+def test_classes_are_counted_where_there_are_some() -> None:
+    exact, frames = network(), clips(40, seed=1)
+    rounded = quantize(exact, frames, weight_bits=8)
+    known = [place % CLASSES if place % 2 else None for place in range(40)]
+    found = examples(RealNetwork(exact), IntegerNetwork(rounded), [(frames, known)], lambda done: None)
+    _, outcome = tuned(rounded, found, TuningOptions(epochs=1), weight_bits=8)
+    back = [place for place in np.random.default_rng(0).permutation(40)[:4] if known[place] is not None]
+    predicted = rounded.logits(run_integer(rounded, frames[back])).argmax(1)
+    assert outcome.epochs[0].right == (predicted == [known[place] for place in back]).mean()
 
 
 def test_nothing_to_train_is_refused() -> None:
@@ -139,6 +168,6 @@ def test_nothing_to_train_is_refused() -> None:
     )
     frames = np.ones((2, FRAMES, 1, 1, 1))
     rounded = quantize(exact, frames)
-    found = examples(RealNetwork(exact), IntegerNetwork(rounded), [frames], lambda done: None)
+    found = examples(RealNetwork(exact), IntegerNetwork(rounded), parts(frames), lambda done: None)
     with pytest.raises(InputError, match="no weights to train"):
         tuned(rounded, found, TuningOptions(epochs=1), weight_bits=8)

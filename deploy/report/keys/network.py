@@ -22,6 +22,10 @@ class TuningSummary:
     best_epoch: int = field(metadata=key("epoch whose network is deployed; 0: the network before the first"))
     same_before: float = field(metadata=key("share of the checked clips predicted as in real numbers, before"))
     same_after: float = field(metadata=key("the same of the network that is deployed"))
+    right_before: float | None = field(
+        metadata=key("share of the checked clips with a class that are predicted right; null: none")
+    )
+    right_after: float | None = field(metadata=key("the same of the network that is deployed"))
 
 
 @dataclass(frozen=True, kw_only=True)
