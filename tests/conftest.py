@@ -91,7 +91,16 @@ MARKED = {
         *(f"tests/compiler/test_{name}.py" for name in COMPILER_WITH_TORCH),
         *(
             f"tests/costs/test_{name}.py"
-            for name in ("baselines", "chips", "crosscheck", "full_geometry", "sanafe", "variants", "zoo")
+            for name in (
+                "baselines",
+                "chips",
+                "crosscheck",
+                "full_geometry",
+                "sanafe",
+                "sanafe_spikes",
+                "variants",
+                "zoo",
+            )
         ),
         *(
             f"tests/frontend/test_{name}.py"

@@ -32,3 +32,22 @@ def pairs(geometry: Geometry) -> list[tuple[int, int]]:
     outputs = int(np.prod(geometry.out_shape))
     times = 3 if isinstance(geometry, AttentionGeometry) else 1
     return [(i, i % outputs) for i in range(times * outputs)]
+
+
+def weighted_pairs(
+    geometry: ConvGeometry, weight_OIHW: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Input and output neuron of every synapse, [S, 2], and its weight, [S]; tap by tap, for larger layers."""
+    channels, outputs = geometry.in_shape[0] // geometry.groups, geometry.out_channels // geometry.groups
+    inputs = np.arange(geometry.in_shape[0] * geometry.in_shape[1] * geometry.in_shape[2]).reshape(geometry.in_shape)
+    neurons = np.arange(int(np.prod(geometry.out_shape))).reshape(geometry.out_shape)
+    found = []
+    for o, i, row, column in np.ndindex(*geometry.weight_shape):
+        read = inputs[o // outputs * channels + i]
+        y = np.arange(geometry.out_shape[1]) * geometry.stride[0] + row * geometry.dilation[0] - geometry.padding[0]
+        x = np.arange(geometry.out_shape[2]) * geometry.stride[1] + column * geometry.dilation[1] - geometry.padding[1]
+        seen_y, seen_x = (y >= 0) & (y < len(read)), (x >= 0) & (x < read.shape[1])
+        ends = (read[np.ix_(y[seen_y], x[seen_x])].ravel(), neurons[o][np.ix_(seen_y, seen_x)].ravel())
+        found.append((*ends, np.full(len(ends[0]), weight_OIHW[o, i, row, column])))
+    sources, targets, weights = (np.concatenate(values) for values in zip(*found, strict=True))
+    return np.stack([sources, targets], axis=1), weights
