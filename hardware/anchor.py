@@ -6,11 +6,23 @@ hold for the activity of the measured network, whatever the other's is.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from hardware.chip import Anchor, Chip
+from pydantic import Field
+
 from hardware.counts import Counts
+from hardware.figures import Sourced, Text
 from hardware.keys import key
+
+
+class Anchor(Sourced):
+    """A network that was measured on the chip as a whole."""
+
+    network: Text
+    dynamic_mj: Annotated[float, Field(gt=0)]  # an inference, without static power
+    synapses: Annotated[int, Field(gt=0)]  # pairs of neurons that a weight connects
+    neurons: Annotated[int, Field(gt=0)]  # those of the input among them
+    steps: Annotated[int, Field(gt=0)]  # time steps of an inference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +40,10 @@ class Extrapolation:
         return low, high
 
 
-def extrapolated(counts: Counts[Any], chip: Chip) -> Extrapolation | None:
+def extrapolated(counts: Counts[Any], anchor: Anchor | None) -> Extrapolation | None:
     """What the measured network of a chip file says of these counts; None where the file has none."""
-    if chip.anchor is None:
+    if anchor is None:
         return None
-    anchor: Anchor = chip.anchor
     per_update_mj = anchor.dynamic_mj / (anchor.neurons * anchor.steps)
     per_synapse_mj = anchor.dynamic_mj / (anchor.synapses * anchor.steps)
     return Extrapolation(

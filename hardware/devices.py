@@ -11,8 +11,8 @@ from typing import Annotated
 import yaml
 from pydantic import StringConstraints
 
-from hardware.chip import PerOperation, Strict, Text
 from hardware.energy import PJ_PER_MJ
+from hardware.figures import PerOperation, Strict, Text
 from hardware.keys import key
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hardware.causes import RULES, Rule
-from hardware.chip import Chip, Energy, EnergyFigure
+from hardware.chip import Chip, Energy
 from hardware.counts import Counts
 from hardware.errors import ChipError
+from hardware.figures import EnergyFigure
 
 PJ_PER_MJ = 1e9
 WEIGHTED = ("synaptic_ops", "graded_macs", "products")  # causes that papers count

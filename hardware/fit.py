@@ -62,7 +62,7 @@ class ChipFit:
         metadata=key("cores of the relays that hold messages of a layer back, by source; none where synapses do that")
     )
     delay_neurons: int = field(metadata=key("neurons of these delay lines"))
-    cores: int = field(metadata=key("cores of all layers and delay lines"))
+    cores: int = field(metadata=key("cores of all layers and delay lines; the input has none"))
     chips: int = field(metadata=key("chips that these cores fill"))
     obstacles: tuple[str, ...] = field(metadata=key("what the chip cannot hold at any number of cores"))
     unchecked: tuple[str, ...] = field(metadata=key("limits that the chip file does not give"))

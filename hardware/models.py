@@ -154,7 +154,7 @@ def _model(
             static=None,
             interval=None,
             weighted_interval=None,
-            extrapolation=extrapolated(counts, chip),
+            extrapolation=extrapolated(counts, chip.anchor),
             figures={},
             notes=(str(chip.no_energy_because),),
         )
@@ -168,7 +168,7 @@ def _model(
         synapses_alone=total.synapses_alone,
         interval=Interval.of(drawn_mj(by_clip or [counts], chip)),
         weighted_interval=Interval.of(drawn_mj(by_clip or [counts], chip, weighted=True)),
-        extrapolation=extrapolated(counts, chip),
+        extrapolation=extrapolated(counts, chip.anchor),
         range_mj=total.range_mj,
         weighted_layers_mj=total.weighted_layers_mj,
         breakdown=total.by_cause_mj(),

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from hardware.chip import UnitCosts
 from hardware.keys import key
 from hardware.placed import Activity, PlacedNetwork, Work
+from hardware.unit_costs import UnitCosts
 
 
 @dataclass(frozen=True, kw_only=True)

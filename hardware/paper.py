@@ -18,7 +18,7 @@ from rich.table import Column, Table
 
 from hardware.break_even import cost_lines, judged, synapse_use
 from hardware.causes import MEMORY, memory_as_one
-from hardware.chip import load_chip, shipped_chips
+from hardware.chip_files import load_chip, shipped_chips
 from hardware.conventions import ROUNDED_MJ, all_readings, near_the_paper
 from hardware.counts import OpCounts
 from hardware.energy import PJ_PER_MJ, price

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hardware import paper_layers
-from hardware.chip import load_chip
+from hardware.chip_files import load_chip
 from hardware.counts import OpCounts
 from hardware.energy import PJ_PER_MJ, price
 from hardware.keys import key

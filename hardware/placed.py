@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from hardware.chip import UnitCosts
 from hardware.reach import Reach, reach
 from hardware.resources import LayerResources
 from hardware.spread import Spread
+from hardware.unit_costs import UnitCosts
 
 Real = NDArray[np.float64]
 Activity = Mapping[str, NDArray[Any]]  # by population: whether (or how often) every neuron sends, [T, neurons]

@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 from rich.console import Console
 
-from hardware.chip import load_chip, shipped_chips
+from hardware.chip_files import load_chip, shipped_chips
 from hardware.counts import COUNTS, MeanCounts, OpCounts
 from hardware.energy import price
 from hardware.errors import ChipError

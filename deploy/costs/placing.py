@@ -18,10 +18,10 @@ from deploy.ir.integer import IntNetwork
 from deploy.ir.plan import Plan
 from deploy.ir.types import Signals
 from hardware import Chip
-from hardware.chip import UnitCosts
 from hardware.more_cores import WithCores, fill, one_more, slowest, with_cores
 from hardware.placed import Events, PlacedNetwork, Work
 from hardware.spread import Order, spread
+from hardware.unit_costs import UnitCosts
 
 SLOWEST = 3  # layers of which is said what one more core buys
 TICK_S = 2.0**-46  # times of clips are whole numbers of it, 14 fs: sums up to two minutes are exact, in any order

@@ -1,7 +1,7 @@
 """The energy part of report.json: cost models, the paper's ledger, break-even, and the bill of deployment."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,18 +16,14 @@ from deploy.report.keys.energy import (
     BillEntry,
     BreakEven,
     EnergySummary,
-    HopEnergy,
     PaperComparison,
 )
-from deploy.report.keys.network import FittedChip
 from deploy.report.operating_points import chip_times, frame_rate, operating_points, step_times
 from hardware import (
     Chip,
     ChipError,
     ConvGeometry,
-    MeanCounts,
     OpCounts,
-    Traffic,
     cost_lines,
     energy_models,
     fit,
@@ -37,12 +33,10 @@ from hardware import (
     synapse_use,
 )
 from hardware.break_even import judged
-from hardware.energy import PJ_PER_MJ
 from hardware.resources import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
 from hardware.spread import Order
 
-Span = tuple[float, float]  # lowest and highest figure
 VIEWS = 15  # views of a video by which the paper states its best accuracy
 
 
@@ -53,12 +47,11 @@ def energy(
     *,
     fps: float | None = None,
     order: Order = "pixel",
-    fits: Mapping[str, FittedChip] | None = None,
 ) -> EnergySummary:
     """Energy of the mean clip on every chip, beside the paper's figure.
 
     `fps` are frames of a video a second (`deploy.report.operating_points.frame_rate`), `order` how the network was
-    placed where `tally.placed` says so; `fits` are placements, where they are known.
+    placed where `tally.placed` says so.
     """
     clips = len(tally.clips)
     counts = tally.counts
@@ -90,30 +83,7 @@ def energy(
         geometry_difference=_geometry_difference(deployment, before),
         paper=_beside_the_paper(deployment, tally, total.rounded(), weighted_mj),
         break_even=_break_even(total.rounded(), steps, chips),
-        hops=_hops(total, chips, fits or {}),
         bill=tuple(map(_entry, _bill(deployment, tally))),
-    )
-
-
-def _hops(total: MeanCounts, chips: Sequence[Chip], fits: Mapping[str, FittedChip]) -> dict[str, HopEnergy]:
-    """Copies and hops of messages on every chip that has figures for them and a placement."""
-    found = {}
-    for chip in chips:
-        figures = chip.energy and (chip.energy.spike, chip.energy.hop_east_west, chip.energy.hop_north_south)
-        placement = fits[chip.name].placement if chip.name in fits else None
-        if figures and all(figures) and placement and placement.traffic:
-            found[chip.name] = _hop_energy(total, placement.traffic, *(f.range_pj for f in figures if f))
-    return found
-
-
-def _hop_energy(total: MeanCounts, sent: Traffic, spike_pj: Span, east_pj: Span, north_pj: Span) -> HopEnergy:
-    copies = sent.sent - total.spikes - total.graded_messages
-    lowest, highest = min(east_pj[0], north_pj[0]), max(east_pj[1], north_pj[1])
-    return HopEnergy(
-        copies=copies,
-        hops=sent.hops,
-        low_mj=(copies * spike_pj[0] + sent.hops * lowest) / PJ_PER_MJ,
-        high_mj=(copies * spike_pj[1] + sent.hops * highest) / PJ_PER_MJ,
     )
 
 

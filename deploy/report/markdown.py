@@ -47,7 +47,7 @@ def _models(report: Report) -> str:
         (row.title, row.weighted, row.everything, row.between, row.others, row.with_static, row.remarks)
         for row in models
     )
-    return "\n\n".join([_table(heads, cells), *(f"{line}." for line in rows.hops(report))])
+    return _table(heads, cells)
 
 
 def _forms(report: Report) -> Iterable[str]:

@@ -6,9 +6,9 @@ from deploy.costs.placing import SLOWEST, MoreCores, PlacedClips
 from deploy.execution.deployment import Deployment
 from deploy.report.keys.placed import BySource, PlacedSummary, SlowLayer
 from hardware import Chip
-from hardware.chip import UnitCosts
 from hardware.more_cores import WithCores
 from hardware.spread import Order, Spread, spread
+from hardware.unit_costs import UnitCosts
 
 NOTES = (
     "every time is a lower bound: the busiest core of each time step and the barrier, without waiting in the mesh; "
@@ -57,6 +57,7 @@ def _summary(deployment: Deployment, chip: Chip, clips: PlacedClips, order: Orde
         order=order,
         of="rates" if of_rates else "spikes",
         cores=found.cores,
+        input_cores=found.numbers[deployment.integer.input_name],
         chips=found.chips,
         steps=clips.steps / clips.clips,
         synapses=mean.synapses,

@@ -54,12 +54,18 @@ def units(report: Report, chip: str) -> list[UnitRow]:
 def headline(found: PlacedSummary) -> str:
     """Energy and time of a clip, in a sentence without its end."""
     first, (low, high) = found.sources[0], found.range_mj
-    cores = f"{counted(found.cores, 'core')} on {counted(found.chips, 'chip')}, by {found.order}"
+    where = f"{cores(found)} on {counted(found.chips, 'chip')}, by {found.order}"
     at_rates = ", at the rates of the calibration clips" if found.of == "rates" else ""
     return (
-        f"estimated as if placed on {found.title} ({cores}{at_rates}): {typeset.energy(first.mj)} a clip "
+        f"estimated as if placed on {found.title} ({where}{at_rates}): {typeset.energy(first.mj)} a clip "
         f"({typeset.energy(low)} to {typeset.energy(high)} by source), {times(first)}"
     )
+
+
+def cores(found: PlacedSummary) -> str:
+    """Cores of the layers and of the input, which the rule of the fit has no core for."""
+    layers = found.cores - found.input_cores
+    return f"{counted(found.cores, 'core')}, {layers:,} of layers and {found.input_cores:,} of the input,"
 
 
 def times(source: BySource) -> str:

@@ -104,9 +104,7 @@ def record(
         totals=sum(counts.values(), OpCounts()).mean(clips),
         readout=sum((counts[name] for name in readout), OpCounts()).mean(clips),
         by_step={name: _by_step(steps, clips) for name, steps in tally.steps.items()},
-        energy=energy(
-            _of_mean_length(deployment, tally), tally, _all_chips(chips), fps=fps, order=order, fits=known.fit
-        ),
+        energy=energy(_of_mean_length(deployment, tally), tally, _all_chips(chips), fps=fps, order=order),
         timing=Timing(
             build_s=tally.build_s,
             run_s=tally.run_s,

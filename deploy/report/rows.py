@@ -218,18 +218,6 @@ def _with_form(energy: EnergySummary, chip: str, form: BillEntry, deployed: Bill
     return total + (form.mj[chip] or 0.0) - (deployed.mj[chip] or 0.0)
 
 
-def hops(report: Report) -> list[str]:
-    """Sentences about messages that go to several cores, and far, on chips whose events were not counted by unit."""
-    energy = report.energy
-    return [
-        f"{energy.models[chip].title}: by its placement {found.copies:,.0f} more copies of messages and "
-        f"{found.hops:,.0f} hops, {typeset.energy(found.low_mj)} to {typeset.energy(found.high_mj)} that is not in the "
-        "total"
-        for chip, found in energy.hops.items()
-        if chip not in report.placed
-    ]
-
-
 def bill_chips(energy: EnergySummary) -> Cells:
     """Titles of the chips that the bill is priced on."""
     return tuple(energy.models[chip].title for chip in energy.bill[0].mj) if energy.bill else ()
@@ -291,7 +279,7 @@ class FitTexts:
 
     chip: str
     title: str
-    size: str  # cores and chips by the rule
+    size: str  # cores and chips of the layers by the rule
     delays: str  # relays that hold messages back; empty where there are none
     placement: str  # cores and chips by placement, how full, and by which method
     obstacles: str  # how many, and the first of them; empty where there is none
@@ -306,7 +294,7 @@ def fits(report: Estimate) -> Iterator[FitTexts]:
         yield FitTexts(
             chip=name,
             title=known[name].title if name in known else name,
-            size=f"{counted(fitted.cores, 'core')}, {counted(fitted.chips, 'chip')}",
+            size=f"{counted(fitted.cores, 'core')}, {counted(fitted.chips, 'chip')} (without the input)",
             delays=_delays(fitted),
             placement=_placement(fitted),
             obstacles=f"{in_all}, first: {fitted.obstacles[0]}" if fitted.obstacles else "",

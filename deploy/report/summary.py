@@ -141,12 +141,11 @@ def _energy(report: Report) -> Table:
 
 
 def _remarks(report: Report) -> Iterable[str]:
-    """What the totals must not be read without: the same remarks once, and transport that is in none."""
+    """What the totals must not be read without, the same remarks once."""
     chips: dict[str, list[str]] = {}
     for row in rows.models(report.energy):
         chips.setdefault(row.remarks, []).append(row.title)
     yield from (f"  {', '.join(titles)}: {remarks}" for remarks, titles in chips.items() if remarks)
-    yield from (f"  {_spaced(line)}" for line in rows.hops(report))
 
 
 def _print_placed(report: Report, console: Console) -> None:

@@ -49,8 +49,6 @@ def test_shipped_chips():
         ("loihi1", "synaptic_op", 23.6),
         ("loihi1", "neuron_update", 81),
         ("loihi1", "spike", 1.7),
-        ("loihi1", "hop_east_west", 3.0),
-        ("loihi1", "hop_north_south", 4.0),
         ("truenorth", "synaptic_op", 26),
         ("spinnaker2", "synaptic_op", 10),
         ("odin", "synaptic_op", 12.7),
@@ -68,7 +66,6 @@ def test_published_energies(chip, op, pj):
     [
         ("loihi1", "synaptic_op", 23.6, 35.5),  # Davies et al.; SANA-FE's dense synapse
         ("loihi1", "neuron_update", 52, 81),  # Davies et al., inactive and active; SANA-FE between them
-        ("loihi1", "hop_north_south", 4.0, 4.2),
         ("truenorth", "synaptic_op", 2.3, 26),  # marginal; all in
         ("spinnaker2", "synaptic_op", 10, 450),  # the chip; its 28 nm prototype
         ("odin", "synaptic_op", 12.7, 12.7),
@@ -282,6 +279,30 @@ def test_every_shipped_chip_has_times_or_says_why_not():
     for chip in map(load_chip, shipped_chips()):
         assert bool(chip.events) == (chip.no_times_because is None), chip.name
     assert [costs.name for costs in load_chip("loihi1").events] == ["SANA-FE", "Davies et al."]
+
+
+def test_what_the_ledger_and_the_units_of_loihi1_both_price_is_the_same_figure():
+    """A synapse, an update and a message: the ledger's figures of a source are sums of that source's units."""
+    ledger, (sana_fe, davies) = load_chip("loihi1").energy, load_chip("loihi1").events
+
+    def of(figure, source):
+        return {found.value for found in [figure, *figure.others] if found.source.startswith(source)}
+
+    assert of(ledger.synaptic_op, "SANA-FE") == {case.synapse.pj for case in sana_fe.cases}
+    assert of(ledger.synaptic_op, "Davies") == {davies.synapse.pj}
+    assert of(ledger.neuron_update, "SANA-FE") == {round(sana_fe.soma_access.pj + sana_fe.soma_update.pj, 6)}
+    assert max(of(ledger.neuron_update, "Davies")) == davies.soma_access.pj + davies.soma_update.pj
+    assert of(ledger.spike, "SANA-FE") == {sana_fe.spike.pj + sana_fe.message_out.pj}
+    assert of(ledger.spike, "Davies") == {davies.message_out.pj}
+    assert {found.kind for found in ledger.synaptic_op.others} == {sana_fe.kind}
+    assert (sana_fe.hop_east_west.pj, sana_fe.hop_north_south.pj) == (3.0, 4.2)
+    assert (davies.hop_east_west.pj, davies.hop_north_south.pj) == (3.0, 4.0)
+
+
+def test_hops_are_priced_with_the_units_alone(write):
+    hops = "  hop_east_west: {value: 3, unit: pJ, kind: measured, source: our lab, year: 2024, node: 65 nm}\n"
+    with pytest.raises(ChipError, match=r"energy\.hop_east_west: Extra inputs are not permitted"):
+        load_chip(write(GOOD.replace("energy:\n", f"energy:\n{hops}", 1)))
 
 
 def test_a_chip_of_ones_own_may_have_events(write):

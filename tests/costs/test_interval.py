@@ -94,10 +94,12 @@ def test_pilotnet_by_the_shapes_of_the_notebook() -> None:
 
 def test_an_extrapolation_by_hand() -> None:
     """1.094 mJ for 14,550,054 synapses or 158,509 neurons in 16 steps: 4.70 pJ and 431 pJ."""
-    found = extrapolated(OpCounts(dense_macs=1_000_000, neuron_updates=900, relay_updates=100), load_chip("loihi2"))
+    found = extrapolated(
+        OpCounts(dense_macs=1_000_000, neuron_updates=900, relay_updates=100), load_chip("loihi2").anchor
+    )
     assert found is not None
     assert found.by_synapses_mj == pytest.approx(4.6993e-3, rel=1e-4)
     assert found.by_updates_mj == pytest.approx(1000 * 431.36e-9, rel=1e-4)
     assert found.range_mj == (found.by_updates_mj, found.by_synapses_mj)
     assert "PilotNet" in found.source
-    assert extrapolated(OpCounts(), LOIHI) is None
+    assert extrapolated(OpCounts(), LOIHI.anchor) is None

@@ -35,9 +35,10 @@ ROOMS = {
         *("sizes", "convert", "evaluate", "train", "fold_time", "ann2snn"),
     ),
     "hardware": (
-        *("errors", "keys", "counts", "geometry", "contraction", "op_counts", "chip", "causes", "energy", "resources"),
+        *("errors", "keys", "counts", "geometry", "contraction", "op_counts"),
+        *("figures", "unit_costs", "anchor", "chip", "chip_files", "causes", "energy", "resources"),
         *("sharing", "demand", "fit", "cutting", "packing", "placement", "traffic"),
-        *("spread", "reach", "placed", "more_cores", "operating_point", "shown", "anchor", "interval", "models"),
+        *("spread", "reach", "placed", "more_cores", "operating_point", "shown", "interval", "models"),
         *("devices", "rapl", "break_even", "paper_layers", "paper_ledger", "conventions", "paper"),
         *("integers", "machine", "stored_counts", "recount"),
     ),

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.costs.placing import Placing, place_rates
 from deploy.execution.run import run
-from deploy.report import placed_rows, rows
+from deploy.report import placed_rows
 from deploy.report.markdown import markdown
 from deploy.report.operating_points import frame_rate
 from deploy.report.page import render
@@ -88,7 +88,8 @@ def test_the_page_shows_units_times_and_a_bar_at_the_rate(shipped_run: Any) -> N
 
 def test_texts_say_bound_rate_and_what_is_unknown(shipped_run: Any) -> None:
     lines = "\n".join(placed_rows.placed_lines(shipped_run.report))
-    said = r"estimated as if placed on Intel Loihi 1 \(\d+ cores on 1 chip, by pixel\): .* by source\), at least "
+    where = r"\d+ cores, \d+ of layers and 12 of the input, on 1 chip, by pixel"
+    said = rf"estimated as if placed on Intel Loihi 1 \({where}\): .* by source\), at least "
     assert re.search(said, lines)
     assert "one core more" in lines
     assert "with all 128 cores" in lines
@@ -109,14 +110,12 @@ def test_a_run_that_is_not_placed_has_static_energy_and_no_times(foreign_run: An
     assert ("Intel Loihi 1", "the network was not placed in this run") in list(placed_rows.unknown_times(report))
 
 
-def test_hops_of_the_packed_placement_are_told_where_nothing_is_counted_by_unit(shipped_run: Any) -> None:
-    """Two estimates of the same messages, from two placements, would stand beside each other."""
+def test_cores_of_layers_are_those_of_the_rule_and_the_input_has_others(shipped_run: Any) -> None:
+    """3 x 64 x 64 values fill 12 cores of 1,024 neurons."""
     report = shipped_run.report
-    assert "loihi1" in report.energy.hops
-    assert rows.hops(report) == []
-    (line,) = rows.hops(dataclasses.replace(report, placed={}))
-    assert line.startswith("Intel Loihi 1: by its placement ")
-    assert line.endswith("that is not in the total")
+    found = report.placed["loihi1"]
+    assert found.input_cores == 12
+    assert found.cores == report.fit["loihi1"].cores + 12
 
 
 def test_an_estimate_goes_by_rates_and_says_so(shipped_run: Any) -> None:

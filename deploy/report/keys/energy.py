@@ -53,16 +53,6 @@ class BillEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HopEnergy:
-    """What the transport of messages takes beyond one step within a tile for each, by the placement."""
-
-    copies: float = field(metadata=key("messages beyond the first of each, to other cores", "messages"))
-    hops: float = field(metadata=key("tiles that all of them pass", "hops"))
-    low_mj: float = field(metadata=key("energy of both by the lowest figures of the sources", "mJ"))
-    high_mj: float = field(metadata=key("the same by the highest", "mJ"))
-
-
-@dataclass(frozen=True, kw_only=True)
 class EnergySummary:
     """Energy of the mean clip on every chip, beside the paper's figure."""
 
@@ -78,7 +68,4 @@ class EnergySummary:
     geometry_difference: str = field(metadata=key("how far the network is from the paper's, in words"))
     paper: PaperComparison = field(metadata=key("the paper's ledger beside the measured one"))
     break_even: BreakEven | None = field(metadata=key("at which rate spikes pay; null: no synapse behind a neuron"))
-    hops: dict[str, HopEnergy] = field(
-        metadata=key("by chip with figures of hops and a placement: what transport takes that is in no total")
-    )
     bill: tuple[BillEntry, ...] = field(metadata=key("what deployment adds"))

@@ -43,7 +43,8 @@ class PlacedSummary:
     of: Literal["spikes", "rates"] = field(
         metadata=key("what was counted: the messages that were sent, or what firing rates of the calibration clips say")
     )
-    cores: int = field(metadata=key("cores that are used, those of the input too"))
+    cores: int = field(metadata=key("cores that are used: those that `fit` counts by its rule, and those of the input"))
+    input_cores: int = field(metadata=key("of these, cores that the values of the input fill; `fit` has none for it"))
     chips: int = field(metadata=key("chips that they lie on"))
     steps: float = field(metadata=key("time steps of the mean clip"))
     synapses: float = field(metadata=key("synapses that messages reach", "events"))

@@ -1,0 +1,80 @@
+"""Files of chips: those in `hardware/chips/`, and a user's own of the same form, loaded by its path."""
+
+from collections.abc import Hashable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from hardware.chip import Chip
+from hardware.errors import ChipError
+
+
+def shipped_chips() -> list[str]:
+    """Names of the chips that ship with the project, sorted."""
+    files = (file.name for file in _chip_folder().iterdir())
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+
+
+def load_chip(name_or_path: str | Path) -> Chip:
+    """Load a shipped chip by its name, or a user's own file by its path.
+
+    Raises ChipError, which lists everything that is wrong with the file: unknown and missing keys, keys given
+    twice, figures without unit or source, numbers of the wrong type.
+    """
+    where = str(name_or_path)
+    if where in shipped_chips():
+        return _parse(_chip_folder().joinpath(f"{where}.yaml").read_text("utf-8"), where=where)
+    try:
+        return _parse(Path(where).read_text("utf-8"), where=where)
+    except (OSError, UnicodeDecodeError) as error:
+        names = ", ".join(shipped_chips())
+        raise ChipError(
+            f"chip {where}: not the name of a shipped chip and not a readable file ({error}); "
+            f"give one of {names}, or the path of a .yaml file"
+        ) from error
+
+
+def _chip_folder() -> Any:  # importlib's Traversable, whose home differs between Python 3.11 and 3.14
+    return resources.files("hardware").joinpath("chips")
+
+
+def _parse(text: str, *, where: str) -> Chip:
+    loader = _DuplicateKeyLoader(text)
+    try:
+        data = loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise ChipError(f"chip {where}: not valid YAML: {' '.join(str(error).split())}") from error
+    finally:
+        loader.dispose()
+    problems = loader.duplicates
+    try:
+        chip = Chip.model_validate(data)
+    except ValidationError as error:
+        problems = problems + [_problem(detail["loc"], detail["msg"]) for detail in error.errors()]
+    if problems:
+        raise ChipError(f"chip {where}: {len(problems)} to correct: {'; '.join(problems)}")
+    return chip
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(str(part) for part in location) or 'file'}: {message}"
+
+
+class _DuplicateKeyLoader(yaml.SafeLoader):
+    """YAML lets a later key overwrite an earlier one without a word; here that is a mistake."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.duplicates: list[str] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Construct as usual, and note every key that was given before in the same mapping."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                self.duplicates.append(f"{key.value}: given twice, again in line {key.start_mark.line + 1}")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
