@@ -1,6 +1,6 @@
 """At which firing rate spikes cost less than the multiply-accumulates of the same network without spikes.
 
-Published limits stand beside what was measured. What the cost models of this project say is computed beside them,
+Published limits stand beside what was counted. What the cost models of this project say is computed beside them,
 from the same counts: arithmetic alone nearly always favours spikes, since an addition is cheaper than a multiplication
 and no rate is above 1; with memory, every spike fetches a weight and fetches and stores a potential.
 """
@@ -102,12 +102,12 @@ class SynapseUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A published limit beside what was measured, for one meaning of "an inference"."""
+    """A published limit beside what was counted, for one meaning of "an inference"."""
 
     inference: str = field(metadata=key("what counts as one inference of the network without spikes"))
     low: float = field(metadata=key("spikes cost less below it", "`unit`"))
     high: float = field(metadata=key("spikes cost more above it", "`unit`"))
-    measured: float = field(metadata=key("use of a synapse here", "`unit`"))
+    here: float = field(metadata=key("use of a synapse here, counted in simulation", "`unit`"))
     verdict: str = field(metadata=key("what the limit means for it, if that is an inference"))
     rates: tuple[float, float] = field(metadata=key("both limits, in spikes per synapse and time step"))
 
@@ -119,7 +119,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedLimit(Published):
-    """Published limits, and what they say of a measured use of synapses.
+    """Published limits, and what they say of a use of synapses.
 
     The network without spikes computes once a frame, so a frame is an inference; but all frames together make one
     result, and then the clip is. Papers mean networks with one result for one input, so both readings stand here.
@@ -145,7 +145,7 @@ def synapse_use(counts: OpCounts, time_steps: float) -> SynapseUse | None:
 
 
 def judged(use: SynapseUse, time_steps: float) -> tuple[JudgedLimit, ...]:
-    """Every published limit, and what it says of a measured use of synapses in clips of `time_steps`."""
+    """Every published limit, and what it says of a use of synapses in clips of `time_steps`."""
     meanings = {FRAME: 1.0, CLIP: time_steps}
     return tuple(
         JudgedLimit(
@@ -159,24 +159,24 @@ def judged(use: SynapseUse, time_steps: float) -> tuple[JudgedLimit, ...]:
 def _reading(limit: Limit, use: SynapseUse, inference: str, time_steps: float) -> Reading:
     low, high = limit.at(time_steps)
     steps = time_steps if limit.published.unit == PER_SYNAPSE else 1
-    measured = use.per_step * steps
+    here = use.per_step * steps
     return Reading(
         inference=inference,
         low=low,
         high=high,
-        measured=measured,
-        verdict=verdict(measured, low, high),
+        here=here,
+        verdict=verdict(here, low, high),
         rates=(low / steps, high / steps),
     )
 
 
-def verdict(measured: float, low: float, high: float) -> str:
-    """What limits say of a measured use of synapses, all in one unit; a share of `SAME` decides nothing."""
-    if low == high and abs(measured / low - 1) < SAME:
+def verdict(here: float, low: float, high: float) -> str:
+    """What limits say of a use of synapses, all in one unit; a share of `SAME` decides nothing."""
+    if low == high and abs(here / low - 1) < SAME:
         return EQUAL
-    if measured < low:
+    if here < low:
         return LESS
-    return MORE if measured > high else DEPENDS
+    return MORE if here > high else DEPENDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +186,7 @@ class CostLines:
     dense_pj: float = field(metadata=key("a multiply-accumulate of a graded activation, memory included", "pJ"))
     spike_pj: float = field(metadata=key("a synaptic operation, memory included", "pJ"))
     fixed_pj: float = field(metadata=key("neuron updates per synapse and time step, whatever the rate", "pJ"))
-    rate: float = field(metadata=key("measured share of the time steps in which a synapse is used"))
+    rate: float = field(metadata=key("share of the time steps in which a synapse is used, counted in simulation"))
     break_even_rate: float = field(
         metadata=key("rate at which both cost the same; above 1 spikes cost less at any rate, below 0 at none")
     )

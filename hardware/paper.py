@@ -82,7 +82,7 @@ def _break_even_lines() -> Iterable[str]:
     for limit in judged(use, PAPER_TIME_STEPS):
         yield f"  {limit.source}, break-even in {limit.unit}:"
         for reading in limit.readings:
-            here = f"here {reading.measured:.3g}: {reading.verdict}"
+            here = f"here {reading.here:.3g}: {reading.verdict}"
             yield f"    if an inference is {reading.inference}: at {reading.limits}; {here}."
     for chip in map(load_chip, shown_in("verdicts")):
         lines = cost_lines(counts, chip)

@@ -1,4 +1,4 @@
-"""What the published rates of the SVFormer network add up to, term by term, and the same for a measured network.
+"""What the published rates of the SVFormer network add up to, term by term, and the same for a network run here.
 
 The arithmetic behind the paper's 21 mJ is not published. All sums here are computed from the table of `paper_layers`
 and the chip files; no term is chosen to come out at 21. `python -m hardware.paper` prints them.
@@ -30,7 +30,7 @@ class LedgerTerm:
     name: str
     count: int
     unit_pj: float
-    measured: str | None  # name of the same count in `OpCounts`; None: a measured network has nothing like it
+    here: str | None  # name of the same count in `OpCounts`; None: a network that is run here has nothing like it
 
     @property
     def mj(self) -> float:
@@ -40,16 +40,16 @@ class LedgerTerm:
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerRow:
-    """One term of the paper's network and of a measured one, with the running sums."""
+    """One term of the paper's network and of one whose spikes were counted here, with the running sums."""
 
     term: str = field(metadata=key("what is counted"))
     unit_pj: float = field(metadata=key("energy of one of them", "pJ"))
     paper_count: int = field(metadata=key("operations of the paper's network, one view"))
     paper_mj: float = field(metadata=key("energy of these operations", "mJ"))
     paper_sum_mj: float = field(metadata=key("this term and those above it", "mJ"))
-    measured_count: int = field(metadata=key("operations of the measured network, one clip"))
-    measured_mj: float = field(metadata=key("energy of these operations", "mJ"))
-    measured_sum_mj: float = field(metadata=key("this term and those above it", "mJ"))
+    here_count: int = field(metadata=key("operations of this network, one clip, counted in simulation"))
+    here_mj: float = field(metadata=key("energy of these operations", "mJ"))
+    here_sum_mj: float = field(metadata=key("this term and those above it", "mJ"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,20 +98,20 @@ def ledger() -> tuple[LedgerTerm, ...]:
         (NORM, 2 * _normed_elements(layers), mac_pj, "gain_macs"),
         ("neuron updates, the multiplication of the leak", counts.neuron_updates, mac_pj - add_pj, "neuron_updates"),
     )
-    return tuple(LedgerTerm(name=name, count=count, unit_pj=pj, measured=same) for name, count, pj, same in terms)
+    return tuple(LedgerTerm(name=name, count=count, unit_pj=pj, here=same) for name, count, pj, same in terms)
 
 
-def beside(measured: OpCounts) -> tuple[LedgerRow, ...]:
-    """The paper's ledger and that of a measured network, term by term, per video of one view.
+def beside(counts: OpCounts) -> tuple[LedgerRow, ...]:
+    """The paper's ledger and that of a network with these counts, term by term, per video of one view.
 
-    The measured network's biases are one addition each, its norm is folded unless it has gains of every time step, and
+    Its biases are one addition each, its norm is folded unless it has gains of every time step, and
     its shortcuts, which the paper's log does not have, are the values that its relays add.
     """
-    rows, paper_sum, measured_sum = list[LedgerRow](), 0.0, 0.0
+    rows, paper_sum, here_sum = list[LedgerRow](), 0.0, 0.0
     for term in ledger():
-        count = getattr(measured, term.measured) if term.measured else 0
+        count = getattr(counts, term.here) if term.here else 0
         mj = count * term.unit_pj / PJ_PER_MJ
-        paper_sum, measured_sum = paper_sum + term.mj, measured_sum + mj
+        paper_sum, here_sum = paper_sum + term.mj, here_sum + mj
         rows.append(
             LedgerRow(
                 term=term.name,
@@ -119,9 +119,9 @@ def beside(measured: OpCounts) -> tuple[LedgerRow, ...]:
                 paper_count=term.count,
                 paper_mj=term.mj,
                 paper_sum_mj=paper_sum,
-                measured_count=count,
-                measured_mj=mj,
-                measured_sum_mj=measured_sum,
+                here_count=count,
+                here_mj=mj,
+                here_sum_mj=here_sum,
             )
         )
     return tuple(rows)
@@ -199,16 +199,16 @@ def memory_mj() -> tuple[float, float]:
     return of(layer for layer in layers if layer.binary or layer.neurons), of(layers)
 
 
-def geometry_difference(measured: NetworkSize) -> str:
-    """Say in plain words how far `measured` is from the paper's network, for the line beside the energy."""
+def geometry_difference(here: NetworkSize) -> str:
+    """Say in plain words how far `here` is from the paper's network, for the line beside the energy."""
     paper = paper_network()
-    sizes = f"This network: {_size_words(measured)}. Paper: {_size_words(paper)}."
-    share = measured.padded_macs / paper.padded_macs
-    same = (measured.image_size, measured.time_steps) == (paper.image_size, paper.time_steps)
+    sizes = f"This network: {_size_words(here)}. Paper: {_size_words(paper)}."
+    share = here.padded_macs / paper.padded_macs
+    same = (here.image_size, here.time_steps) == (paper.image_size, paper.time_steps)
     if same and abs(share - 1) < SAME_WORK:
         return f"{sizes} Both do the same dense work per clip, but for {abs(share - 1):.2%}."
     return (
-        f"{sizes} The measured network does {share:.3%} of the paper's dense work per clip, "
+        f"{sizes} This one does {share:.3%} of the paper's dense work per clip, "
         f"so its millijoules do not test the paper's {PAPER_MJ_PER_VIDEO:g} mJ per video."
     )
 

@@ -49,7 +49,7 @@ SHOWN = (
     Shown(
         chip=SPIKING_CHIP,
         places=("ledger", "constants", "bill", "comparison"),
-        reason="a real neuromorphic chip with measured figures, the nearest to the chip that is simulated",
+        reason="a chip that was built, with published figures of its operations: the nearest to the one simulated",
     ),
 )
 

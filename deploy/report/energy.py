@@ -123,7 +123,7 @@ def _geometry_difference(deployment: Deployment, before: FloatNetwork) -> str:
 
 
 def _beside_the_paper(deployment: Deployment, tally: Tally, total: OpCounts, weighted_mj: float) -> PaperComparison:
-    """The paper's ledger and the measured one, by views; and the paper's network at the rates that were measured."""
+    """The paper's ledger and that of this run, by views; and the paper's network at the rates that were counted."""
     return PaperComparison(
         ledger=paper_ledger.beside(total),
         recomputed_mj=paper_ledger.recomputed_mj(),
@@ -134,7 +134,7 @@ def _beside_the_paper(deployment: Deployment, tally: Tally, total: OpCounts, wei
 
 
 def _at_paper_geometry(deployment: Deployment, tally: Tally) -> AtPaperGeometry | None:
-    """The paper's network at the rates measured here; None where the layers have other names."""
+    """The paper's network at the rates counted here; None where the layers have other names."""
     try:
         mj = paper_ledger.at_paper_geometry_mj(_paper_rates(deployment, tally))
     except ChipError:

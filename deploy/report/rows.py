@@ -106,7 +106,7 @@ def _with_static(static: StaticEnergy | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerTexts:
-    """A term of the paper's ledger beside the measured one, with running sums."""
+    """A term of the paper's ledger beside that of this run, with running sums."""
 
     term: str
     unit_pj: str
@@ -127,9 +127,9 @@ def ledger(rows: tuple[LedgerRow, ...]) -> list[LedgerTexts]:
             paper_count=typeset.count(row.paper_count),
             paper_mj=f"{row.paper_mj:.3f}",
             paper_sum_mj=f"{row.paper_sum_mj:.2f}",
-            here_count=typeset.count(row.measured_count),
-            here=typeset.energy(row.measured_mj, 4),
-            here_sum=typeset.energy(row.measured_sum_mj, 4),
+            here_count=typeset.count(row.here_count),
+            here=typeset.energy(row.here_mj, 4),
+            here_sum=typeset.energy(row.here_sum_mj, 4),
         )
         for row in rows
     ]
@@ -164,12 +164,12 @@ def views(energy: EnergySummary) -> Grid:
         )
     )
     if same:
-        heads += ("paper’s network at the rates measured here",)
+        heads += ("paper’s network at the rates counted here",)
     return Grid(heads=heads, rows=tuple(rows))
 
 
 def _span_of_rates(same: AtPaperGeometry, paper_mj: float) -> str:
-    """What rates can make of the figure: a share of it alone would say nothing about the rates that were measured."""
+    """What rates can make of the figure: a share of it alone would say nothing about the rates that were counted."""
     low, high = (typeset.percent(mj / paper_mj, 2) for mj in (same.mj_without_spikes, same.mj_at_every_step))
     return f"{low} without a spike, {high} with one everywhere"
 
@@ -245,7 +245,7 @@ def _bill_entry(entry: BillEntry, write: Write) -> BillTexts:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitTexts:
-    """A published limit beside what was measured, if an inference is a frame or the clip."""
+    """A published limit beside what was counted, if an inference is a frame or the clip."""
 
     source: str
     note: str
@@ -265,7 +265,7 @@ def limits(published: tuple[JudgedLimit, ...]) -> list[LimitTexts]:
             unit=limit.unit,
             inference=reading.inference,
             limits=reading.limits,
-            here=typeset.significant(reading.measured),
+            here=typeset.significant(reading.here),
             verdict=reading.verdict,
         )
         for limit in published

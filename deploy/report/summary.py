@@ -162,7 +162,7 @@ def _print_beside_the_paper(report: Report, console: Console) -> None:
     console.print(f"the paper says {energy.paper_mj_per_video:g} mJ a video. {energy.geometry_difference}")
     if same:
         console.print(
-            f"the paper's network at the rates measured here: {same.mj:.4g} mJ a view, weighted layers; at the rates "
+            f"the paper's network at the rates counted here: {same.mj:.4g} mJ a view, weighted layers; at the rates "
             f"that it has {energy.paper.recomputed_mj:.4g}, without a spike {same.mj_without_spikes:.4g}, with one "
             f"everywhere {same.mj_at_every_step:.4g}; {same.mj_15_views:.4g} mJ for 15 views"
         )

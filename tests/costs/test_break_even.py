@@ -29,7 +29,7 @@ def test_use_of_synapses_by_hand():
 def readings(per_step: float, time_steps: float) -> list[tuple[float, float, float, str]]:
     """Low, high, measured and verdict of every limit, an inference being a frame and then the clip."""
     use = SynapseUse(per_step=per_step, per_inference=per_step * time_steps)
-    return [(r.low, r.high, r.measured, r.verdict) for limit in judged(use, time_steps) for r in limit.readings]
+    return [(r.low, r.high, r.here, r.verdict) for limit in judged(use, time_steps) for r in limit.readings]
 
 
 def test_the_papers_network_lies_on_both_sides_of_every_limit() -> None:

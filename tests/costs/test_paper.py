@@ -152,9 +152,9 @@ def test_a_measured_network_beside_the_paper():
         neuron_updates=7, gain_macs=8,
     )  # fmt: skip
     rows = paper_ledger.beside(measured)
-    assert [row.measured_count for row in rows] == [10, 2, 3, 0, 5, 6, 7, 8, 7]
+    assert [row.here_count for row in rows] == [10, 2, 3, 0, 5, 6, 7, 8, 7]
     in_all = 10 * 0.9 + 2 * 4.6 + 3 * 0.9 + 5 * 0.9 + 6 * 0.9 + 7 * 0.9 + 8 * 4.6 + 7 * 3.7
-    assert rows[-1].measured_sum_mj == pytest.approx(in_all * 1e-9)
+    assert rows[-1].here_sum_mj == pytest.approx(in_all * 1e-9)
     assert rows[1].paper_sum_mj == pytest.approx(paper_ledger.recomputed_mj())
     assert [row.term for row in rows] == [term.name for term in paper_ledger.ledger()]
 

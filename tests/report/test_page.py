@@ -180,11 +180,11 @@ def test_page_shows_every_part_of_the_energy_ledger(shipped_run: Any, real_page:
     for row in energy.paper.ledger:
         assert row.term in text
         assert typeset.count(row.paper_count) in text
-        assert typeset.count(row.measured_count) in text
+        assert typeset.count(row.here_count) in text
     assert typeset.energy(energy.paper.at_its_geometry.mj, 4) in text
     for limit in energy.break_even.published:
         assert limit.source in text
-        assert all(typeset.significant(reading.measured) in text for reading in limit.readings)
+        assert all(typeset.significant(reading.here) in text for reading in limit.readings)
     for model in shown_in("rates"):
         assert energy.break_even.models[model].verdict in text
     for entry in energy.bill:

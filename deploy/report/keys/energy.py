@@ -11,7 +11,7 @@ from hardware.paper_ledger import LedgerRow
 
 @dataclass(frozen=True, kw_only=True)
 class AtPaperGeometry:
-    """The paper's network at the firing rates that were measured here."""
+    """The paper's network at the firing rates that were counted here."""
 
     mj: float = field(metadata=key("weighted layers, one view", "mJ"))
     mj_without_spikes: float = field(metadata=key("the same if no neuron fired: what no rate changes", "mJ"))
@@ -21,14 +21,14 @@ class AtPaperGeometry:
 
 @dataclass(frozen=True, kw_only=True)
 class PaperComparison:
-    """The paper's ledger beside the measured one."""
+    """The paper's ledger beside that of this run."""
 
     ledger: tuple[LedgerRow, ...] = field(metadata=key("term by term, with the running sums"))
     recomputed_mj: float = field(metadata=key("weighted layers by the paper's published rates, one view", "mJ"))
     accuracy: dict[str, float] = field(metadata=key("by number of views: top-1 of the paper", "%"))
     views: dict[str, float] = field(metadata=key("by number of views: weighted layers of this network", "mJ"))
     at_its_geometry: AtPaperGeometry | None = field(
-        metadata=key("the paper's network at the rates measured here; null: the layers have other names")
+        metadata=key("the paper's network at the rates counted here; null: the layers have other names")
     )
 
 
@@ -66,6 +66,6 @@ class EnergySummary:
         metadata=key("weighted layers at the convention, all views of a video, as a share of that figure")
     )
     geometry_difference: str = field(metadata=key("how far the network is from the paper's, in words"))
-    paper: PaperComparison = field(metadata=key("the paper's ledger beside the measured one"))
+    paper: PaperComparison = field(metadata=key("the paper's ledger beside that of this run"))
     break_even: BreakEven | None = field(metadata=key("at which rate spikes pay; null: no synapse behind a neuron"))
     bill: tuple[BillEntry, ...] = field(metadata=key("what deployment adds"))
