@@ -22,9 +22,11 @@ import torch
 from deploy.clips.files import shipped
 from deploy.clips.read import load
 from deploy.clips.source import InputFormat
+from hardware.errors import ChipError
 from hardware.rapl import measured
 from svformer.assets import DEMO_CLIPS
 from svformer.common.cli import ArgumentParser, run_cli
+from svformer.common.errors import InputError
 from svformer.common.options import positive_seconds
 from svformer.common.terminal import new_console
 from svformer.networks.checkpoint import load_checkpoint
@@ -54,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 model(clips)
             done += len(clips)
 
-    found = measured(work)
+    try:
+        found = measured(work)
+    except ChipError as error:
+        raise InputError(str(error)) from error
     mj = 1e3 * found.net_joule / done
     result = {**dataclasses.asdict(found), "clips": done, "mj_per_clip": mj}
     if arguments.json:

@@ -26,6 +26,7 @@ from deploy.ir.integer import IntNetwork
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.types import Frames, Signals
 from deploy.passes.schedule import schedule
+from deploy.pipeline import RATED_CLIPS, firing_rates
 from deploy.report import charts as deploy_plot
 from hardware import OpCounts, load_chip, price
 from svformer.assets import CALIBRATION_CLIPS, DEMO_CLIPS, TINY_CHECKPOINT
@@ -63,11 +64,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run() -> tuple[IntNetwork, Frames, Signals]:
-    """The integer network, the frames of a clip [T, C, H, W], and what every population sends, [T, C, H, W]."""
+    """The integer network that `run_lava.py` deploys, the frames of a clip [T, C, H, W], and what all populations send.
+
+    What a population sends is [T, C, H, W].
+    """
     graph = export_checkpoint(TINY_CHECKPOINT)[1]
     network = deploy.lower(graph)
     wanted, calibration = input_format(graph, network.frames), shipped(CALIBRATION_CLIPS)
     calibration_NTCHW = load_clips(calibration, wanted)
+    network = deploy.lower(graph, rates=firing_rates(graph, network, calibration_NTCHW[:RATED_CLIPS]))
     integer = deploy.quantize(network, calibration_NTCHW, input_range=known_range(calibration))
     clip_NTCHW = load_clips(shipped(DEMO_CLIPS)[:1], wanted)
     signals = deploy.simulate(integer, clip_NTCHW, backend="integer").signals

@@ -1,5 +1,7 @@
 """Devices that one buys, and the processor's own energy counters: sums by hand, and what is refused."""
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,19 @@ def test_counters_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     counter.unlink()
     with pytest.raises(ChipError, match=r"energy_uj: cannot be read \(No such file"):
         measured(lambda: None, folder=tmp_path, sleep=lambda seconds: None)
+
+
+@pytest.mark.torch
+def test_the_command_refuses_in_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from svformer.assets import TINY_CHECKPOINT
+    from svformer.common.cli import run_cli
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    twin_energy = importlib.import_module("twin_energy")
+
+    def nothing_there(work: Callable[[], object]) -> None:
+        raise ChipError("this machine shows no energy counter (RAPL); measure on one that does")
+
+    monkeypatch.setattr(twin_energy, "measured", nothing_there)
+    assert run_cli(twin_energy.main, [str(TINY_CHECKPOINT)]) == 2
+    assert capsys.readouterr().err == "error: this machine shows no energy counter (RAPL); measure on one that does\n"
