@@ -1,7 +1,7 @@
 """Draw docs/images/clip_to_energy.png, the picture of the README: tools/readme_picture.py [OUT.png]
 
 What the project does: frames of a shipped clip, the spikes that the shipped network fires in integers (bit for bit
-those of Lava), and the energy of the operations that these spikes cause.
+those of Lava), and the energy of the clip's operations: counts times published constants.
 """
 
 import argparse
@@ -119,7 +119,7 @@ def draw_energy(ax: Axes, integer: IntNetwork, signals: Signals) -> None:
     }
     assert np.isclose(sum(e.total_pj for e in by_part.values()), price(sum(counts.values(), OpCounts()), chip).total_pj)
     deploy_plot.energy_bars(by_part, ax)
-    ax.set(ylim=(len(PARTS) - 0.5, -0.5), yticks=[], title="what they cost", xlabel="µJ, 45 nm arithmetic")
+    ax.set(ylim=(len(PARTS) - 0.5, -0.5), yticks=[], title="the clip's operations", xlabel="µJ, 45 nm constants")
 
 
 def members(integer: IntNetwork, prefixes: tuple[str, ...]) -> list[str]:

@@ -1,7 +1,8 @@
 """Run the notebooks and keep their outputs: tools/run_notebooks.py [NOTEBOOK ...]
 
-What would differ from machine to machine is left out (times of execution, version of Python), and pictures get a
-palette, a third of the size. The tests run the notebooks, too, and compare nothing with what is stored.
+What would differ from machine to machine is left out (times of execution, version of Python, where a printed text was
+cut), and pictures get a palette, a third of the size. The tests run the notebooks, too, and compare nothing with what
+is stored.
 """
 
 import argparse
@@ -27,7 +28,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     for path in parse_arguments(argv).notebooks or sorted(FOLDER.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        NotebookClient(notebook, record_timing=False, resources={"metadata": {"path": str(path.parent)}}).execute()
+        place = {"metadata": {"path": str(path.parent)}}
+        NotebookClient(notebook, record_timing=False, coalesce_streams=True, resources=place).execute()
         clean(notebook)
         nbformat.write(notebook, path)
         print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
