@@ -112,7 +112,8 @@ def _break_even(report: Report) -> Iterable[str]:
 def _fit(report: Report) -> Iterable[str]:
     for row in rows.fits(report):
         obstacles = counted(len(report.fit[row.chip].obstacles), "obstacle")
-        yield f"{row.chip}: {row.placement} by placement; {row.size} by a simple rule, {obstacles}. {row.advice}."
+        by_rule = f"{row.size} by a simple rule, without the input; {obstacles}"
+        yield f"{row.chip}: {row.placement} by placement; {by_rule}. {row.advice}."
 
 
 def _table(heads: Sequence[str], cells: Iterable[Sequence[str]]) -> str:

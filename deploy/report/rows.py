@@ -294,7 +294,7 @@ def fits(report: Estimate) -> Iterator[FitTexts]:
         yield FitTexts(
             chip=name,
             title=known[name].title if name in known else name,
-            size=f"{counted(fitted.cores, 'core')}, {counted(fitted.chips, 'chip')} (without the input)",
+            size=f"{counted(fitted.cores, 'core')}, {counted(fitted.chips, 'chip')}",
             delays=_delays(fitted),
             placement=_placement(fitted),
             obstacles=f"{in_all}, first: {fitted.obstacles[0]}" if fitted.obstacles else "",

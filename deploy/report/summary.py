@@ -36,7 +36,8 @@ def print_estimate(report: Estimate, console: Console) -> None:
     print_plan(report.plan.layers, network.frames, console)
     for row in rows.fits(report):
         console.print(_spaced(f"{row.chip}: by placement {row.placement}"))
-        console.print(f"  by the rule of a core for each layer {row.size}{row.delays and f'; {row.delays}'}")
+        by_rule = f"{row.size}{row.delays and f'; {row.delays}'}"
+        console.print(f"  by the rule of a core for each layer, without the input, {by_rule}")
         console.print(f"  {row.advice}")
         for obstacle in report.fit[row.chip].obstacles:
             console.print(f"  cannot hold: {obstacle}")

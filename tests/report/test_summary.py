@@ -56,7 +56,7 @@ def test_an_estimate_has_plan_fit_and_fixed_point(integrating_run: Any) -> None:
     assert "Plan: T = 20 steps a clip" in text
     assert "loihi2: by placement 1 core, 1 chip" in text
     assert "first-fit decreasing, no fewer for these parts" in text
-    assert "by the rule of a core for each layer 2 cores, 1 chip" in text
+    assert "by the rule of a core for each layer, without the input, 2 cores, 1 chip" in text
     assert "cannot hold: out: needs messages of 24 bits" in text
     assert "needs a microcode neuron: out (neurons that send their potential)" in text
 
