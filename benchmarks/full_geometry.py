@@ -7,7 +7,7 @@
 
 The weights are random; every neuron layer's threshold is set so that it fires at its published rate on a real clip
 (`lava_clip.calibrated_model`). So operations, traffic, memory and cores are those of such a network, and no accuracy
-is. One clip in the integer interpreter; the full geometry takes about a minute and 3 GB.
+is. One clip in the integer interpreter; the full geometry takes a minute of a quiet machine, and 2.1 GB.
 """
 
 import argparse
