@@ -338,3 +338,8 @@ class ProductGeometry:
     def dense_ops(self) -> int:
         """Operations per time step if everything fired: one for every pair of a value and a spike."""
         return math.prod(self.sizes)
+
+
+GEOMETRIES = (
+    *(ConvGeometry, SparseConvGeometry, SpreadConvGeometry, PoolGeometry, AttentionGeometry, ProductGeometry),
+)

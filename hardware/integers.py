@@ -19,7 +19,7 @@ from hardware.errors import ChipError
 
 Ints = NDArray[np.int64]
 Fields = dict[str, Any]
-GEOMETRIES = ("ConvGeometry", "SparseConvGeometry", "SpreadConvGeometry", "PoolGeometry", "AttentionGeometry")
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in geometry.GEOMETRIES}
 WIDTHS = ("state", "bias", "gain", "graded")
 VERSION = 1
 
@@ -142,9 +142,9 @@ def _connection(fields: Fields, lag: int) -> StoredConnection:
 
 
 def _geometry(fields: Fields) -> Any:
-    if fields["kind"] not in GEOMETRIES:
-        raise ValueError(f"geometry {fields['kind']}; allowed: {', '.join(GEOMETRIES)}")
-    kind = getattr(geometry, fields["kind"])
+    if fields["kind"] not in KINDS:
+        raise ValueError(f"geometry {fields['kind']}; allowed: {', '.join(KINDS)}")
+    kind = KINDS[fields["kind"]]
     named = {field.name: fields[field.name] for field in dataclasses.fields(kind) if field.name in fields}
     return kind(**{name: _size(value) if name != "reached" else value.astype(bool) for name, value in named.items()})
 

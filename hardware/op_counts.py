@@ -19,6 +19,40 @@ from hardware.geometry import AttentionGeometry, ConvGeometry, Geometry, Identit
 PRODUCT_BITS = 8  # width of both factors of one product
 
 
+def count_operation(
+    messages_TCHW: NDArray[np.generic],
+    geometry: Geometry,
+    *,
+    binary: bool,
+    weight_bits: int,
+    state_bits: int,
+    state_memory_bits: int,
+) -> OpCounts:
+    """Count what messages cause in a connection of any geometry, and how often that goes to memory.
+
+    `weight_bits` are those of a stored weight (0: it has none), `state_bits` those of one potential or sum,
+    `state_memory_bits` those of all potentials of the target. Raises ChipError as the counts that it calls.
+    """
+    product_memory_bits = 0
+    if isinstance(geometry, AttentionGeometry):
+        ops = count_attention(messages_TCHW, geometry.heads)
+        product_memory_bits = geometry.channels * geometry.head_dim * state_bits
+    elif isinstance(geometry, ProductGeometry):
+        ops = count_product(messages_TCHW, geometry, binary=binary)
+        product_memory_bits = state_memory_bits if binary else geometry.values * state_bits
+    elif isinstance(geometry, PoolGeometry):
+        ops = count_comparisons(messages_TCHW, geometry)
+    else:
+        assert isinstance(geometry, ConvGeometry | IdentityGeometry)
+        ops = count_connection(messages_TCHW, geometry, binary=binary, weight_bits=weight_bits)
+    return ops + count_accesses(
+        ops,
+        weight_memory_bits=geometry.weights * weight_bits,
+        state_memory_bits=state_memory_bits,
+        product_memory_bits=product_memory_bits,
+    )
+
+
 def count_connection(
     messages_TCHW: NDArray[np.generic],
     geometry: ConvGeometry | IdentityGeometry,

@@ -3,18 +3,14 @@
 import numpy as np
 
 from hardware.counts import OpCounts
-from hardware.geometry import AttentionGeometry, PoolGeometry
 from hardware.integers import Ints, StoredConnection, StoredNetwork, StoredPopulation
 from hardware.op_counts import (
-    count_accesses,
-    count_attention,
     count_biases,
-    count_comparisons,
-    count_connection,
     count_gains,
     count_messages,
     count_multiplications,
     count_neurons,
+    count_operation,
     count_parameter_reads,
     count_relays,
     count_state_accesses,
@@ -52,35 +48,20 @@ def _count_population(network: StoredNetwork, population: StoredPopulation, step
 
 def _count_connection(network: StoredNetwork, connection: StoredConnection, seen_TCHW: Ints) -> OpCounts:
     source, graded = network.populations[connection.source], network.widths["graded"]
-    ops, weight_memory_bits, product_memory_bits = _operations(network, connection, seen_TCHW, binary=source.binary)
-    state_bits = network.populations[connection.target].size * network.widths["state"]
+    mantissa = connection.operation.get("mantissa")
+    ops = count_operation(
+        seen_TCHW,
+        connection.geometry,
+        binary=source.binary,
+        weight_bits=0 if mantissa is None else weight_bits(mantissa),
+        state_bits=network.widths["state"],
+        state_memory_bits=network.populations[connection.target].size * network.widths["state"],
+    )
     return (
         ops
-        + count_accesses(
-            ops,
-            weight_memory_bits=weight_memory_bits,
-            state_memory_bits=state_bits,
-            product_memory_bits=product_memory_bits,
-        )
         + count_multiplications(ops.macs, 1 if source.spiking else graded)
         + count_traffic(seen_TCHW, payload_bits=0 if source.binary else graded, held_steps=connection.lag)
     )
-
-
-def _operations(
-    network: StoredNetwork, connection: StoredConnection, seen_TCHW: Ints, *, binary: bool
-) -> tuple[OpCounts, int, int]:
-    """Operations, and the bits of the memories of weights and of K^T V."""
-    geometry = connection.geometry
-    if isinstance(geometry, AttentionGeometry):
-        products = geometry.channels * geometry.head_dim * network.widths["state"]
-        return count_attention(seen_TCHW, geometry.heads), 0, products
-    if isinstance(geometry, PoolGeometry):
-        return count_comparisons(seen_TCHW, geometry), 0, 0
-    if "mantissa" not in connection.operation:
-        return count_connection(seen_TCHW, geometry, binary=binary), 0, 0
-    bits = weight_bits(connection.operation["mantissa"])
-    return count_connection(seen_TCHW, geometry, binary=binary, weight_bits=bits), geometry.weights * bits, 0
 
 
 def _count_gain(network: StoredNetwork, connection: StoredConnection, steps: int) -> OpCounts:

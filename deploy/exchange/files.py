@@ -12,7 +12,7 @@ from deploy.exchange.netx.reading import read_net
 from deploy.exchange.netx.writing import net_file
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.integer import IntNetwork, run_integer
-from deploy.ir.primitives import NodeShape
+from deploy.ir.types import NodeShape
 from svformer.common.files import write_bytes
 
 CLIPS, STEPS = 2, 32  # of random values, by which a file is compared that has other names for the same

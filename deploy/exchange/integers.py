@@ -19,8 +19,9 @@ from deploy.exchange.view import view_of
 from deploy.ir.canonical import canonical
 from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.model import stated_frames
-from deploy.ir.primitives import NodeShape, as_shape
+from deploy.ir.primitives import as_shape
 from deploy.ir.readout import READOUT, choose_readout
+from deploy.ir.types import NodeShape
 from hardware import ChipError
 from svformer.common.errors import InputError
 

@@ -1,7 +1,7 @@
 """Any dataclass of the integer machine as plain values, field by field, and back: docs/integer_files.md.
 
 An object is a group with the name of its class under `kind` and one entry for each field; a field that is None is left
-out. A new operation or population is stored once its class stands in `KINDS`.
+out. A new population is stored once its class stands in `POPULATIONS`, an operation or a geometry without a line here.
 """
 
 import dataclasses
@@ -12,30 +12,17 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from deploy.ir.integer import IntConnection, IntGain
-from deploy.ir.operations.attention import IntAttention
 from deploy.ir.operations.base import IntOperation
-from deploy.ir.operations.convolution import IntConvolution
-from deploy.ir.operations.identity import IntIdentity
-from deploy.ir.operations.max_pool import IntMaxPool
-from deploy.ir.operations.product import IntProduct
-from deploy.ir.operations.segment import IntSegment
+from deploy.ir.operations.table import OPERATORS
 from deploy.ir.populations.input import IntInput
 from deploy.ir.populations.integrator import IntIntegrator
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.populations.relay import IntRelay
-from hardware.geometry import (
-    AttentionGeometry,
-    ConvGeometry,
-    PoolGeometry,
-    ProductGeometry,
-    SparseConvGeometry,
-    SpreadConvGeometry,
-)
+from hardware.geometry import GEOMETRIES
 
 KIND = "kind"
 POPULATIONS = (IntInput, IntRelay, IntLif, IntIntegrator)
-OPERATIONS = (IntConvolution, IntIdentity, IntAttention, IntMaxPool, IntSegment, IntProduct)
-GEOMETRIES = (ConvGeometry, SparseConvGeometry, SpreadConvGeometry, AttentionGeometry, PoolGeometry, ProductGeometry)
+OPERATIONS = tuple(operator.integer for operator in OPERATORS)
 KINDS: dict[str, type] = {
     kind.__name__: kind for kind in (*POPULATIONS, *OPERATIONS, *GEOMETRIES, IntConnection, IntGain)
 }

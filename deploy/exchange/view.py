@@ -18,12 +18,12 @@ from deploy.exchange.standard import neuron_of, node_shape, nodes_of
 from deploy.ir.exact import exact_network
 from deploy.ir.integer import IntNetwork
 from deploy.ir.network import Connection, Network
-from deploy.ir.nodes import GainBias, IntegerPart, Junction
+from deploy.ir.nodes import IntegerPart
+from deploy.ir.operations.identity import GainBias, Junction
 from deploy.ir.populations.base import Receiver
 from deploy.ir.populations.integrator import Integrator
 from deploy.ir.populations.lif import Lif
-from deploy.ir.primitives import NodeShape
-from deploy.ir.types import Array, Shape
+from deploy.ir.types import Array, NodeShape, Shape
 from deploy.ir.whole import new_name
 
 Edge = tuple[str, str]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from deploy.frontend.builder import Builder, Rows
-from deploy.ir.nodes import SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
 from svformer.model.attention import QkvAttention, SelfAttention, SpikeDrivenAttention, TokenAttention
 
 

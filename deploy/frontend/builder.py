@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from deploy.frontend.standard import COINCIDENCE, Values
-from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction
-from deploy.ir.primitives import NodeShape
+from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP
+from deploy.ir.operations.identity import GainBias, Junction
 from deploy.ir.readout import READOUT
 from deploy.ir.shapes import output_shape
+from deploy.ir.types import NodeShape
 from svformer.model.layers import TimeNorm, gain_and_shift
 from svformer.model.network import Network
 from svformer.model.neurons import PLIF

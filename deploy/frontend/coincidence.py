@@ -17,7 +17,7 @@ ones that sees the whole image from every pixel, and all other steps are 1x1 con
 import numpy as np
 
 from deploy.frontend.standard import COINCIDENCE, Signal, StandardGraph, one_hot
-from deploy.ir.nodes import SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
 
 
 def neurons_of(node: SpikingAttention) -> int:

@@ -23,7 +23,7 @@ from deploy.frontend.attention import attention
 from deploy.frontend.builder import DT_S, Builder, folded_norm, values_of
 from deploy.frontend.standard import Values
 from deploy.ir.model import SVFORMER
-from deploy.ir.nodes import Junction
+from deploy.ir.operations.identity import Junction
 from svformer.common.errors import InputError
 from svformer.model.attention import SelfAttention
 from svformer.model.blocks import Down, GlobalBlock, LocalBlock, LocalMixer, Mlp

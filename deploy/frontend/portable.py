@@ -14,7 +14,10 @@ from deploy.frontend.builder import tau_of
 from deploy.frontend.coincidence import expand_attention, neurons_of
 from deploy.frontend.standard import ANY, COINCIDENCE, Signal, StandardGraph, dense, one_hot
 from deploy.ir.interpreter import graph_dt_s
-from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP, GainBias, Junction, MaxPool2d, SpikingAttention
+from deploy.ir.nodes import TRAINED_BITS, WEIGHT_STEP
+from deploy.ir.operations.attention import SpikingAttention
+from deploy.ir.operations.identity import GainBias, Junction
+from deploy.ir.operations.max_pool import MaxPool2d
 from deploy.ir.readout import READOUT
 from deploy.ir.shapes import execution_order, predecessors
 from svformer.common.errors import InputError

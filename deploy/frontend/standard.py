@@ -10,8 +10,8 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.ir.primitives import NodeShape
 from deploy.ir.shapes import output_shape
+from deploy.ir.types import NodeShape
 
 Values = NDArray[np.float64]
 Signal = tuple[str, ...]  # names of nodes; what they send is added

@@ -20,9 +20,10 @@ import numpy as np
 
 from deploy.ir.kernels import CONVOLUTIONS
 from deploy.ir.loops import Edge
-from deploy.ir.primitives import ELEMENTWISE, NodeShape, as_shape
+from deploy.ir.primitives import ELEMENTWISE, as_shape
 from deploy.ir.repairs import flatten_for, remember, spread, without_batch
 from deploy.ir.shapes import arriving, from_input_on, output_shape, predecessors
+from deploy.ir.types import NodeShape
 from deploy.ir.whole import new_name, require_edges, unused, with_one_input
 
 TYPES = ("input_type", "output_type", "metadata")

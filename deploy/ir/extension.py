@@ -1,13 +1,16 @@
 """What every stateless NIR node of ours answers for itself: what it computes, and what it is in the network."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import ClassVar, get_type_hints
 
 import nir
 
-from deploy.ir.operations.base import Operation
+from deploy.ir.operations.base import IntOperation, Operation
 from deploy.ir.types import Array, Shape
+
+LEAST = "least"  # key in the metadata of a node's field: the smallest whole number that it may hold; without it 0
+FROM_ONE = {LEAST: 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,20 @@ class ExtensionNode(nir.NIRNode, ABC):
     def lowered_behind_spikes(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
         """The same behind the spikes of one population, where it may be something that a chip has."""
         return self.lowered(in_shape, out_shape, frames)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """What the file of an operation declares: its integer form, which files hold, and the nodes that it is."""
+
+    integer: type[IntOperation]
+    nodes: tuple[type[ExtensionNode], ...] = ()
+
+
+def single_fields(cls: type[nir.NIRNode]) -> tuple[str, ...]:
+    """Fields of a kind of node that hold one number each."""
+    hints = get_type_hints(cls)
+    return tuple(f.name for f in fields(cls) if hints[f.name] in (int, float))
 
 
 def fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

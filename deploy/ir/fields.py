@@ -6,14 +6,17 @@ itself; whether a node fits its neighbours is said in shapes.py.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import nir
 import numpy as np
 
+from deploy.ir.extension import LEAST, ExtensionNode
 from deploy.ir.nodes import EXTENSIONS
+from deploy.ir.types import IntArray
 
 Fields = Mapping[str, Any]
+Rule = Callable[[str, Any], str | None]  # of the kind of node and the values: what is wrong with them
 
 # What damaged files make NumPy, h5py and nir raise, none of which names an error of its own.
 DAMAGED = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -59,7 +62,7 @@ def _problem(kind: str, name: str, value: Any) -> str | None:
         return f"{_shown(value)}; allowed: real numbers"
     if not values.size:
         return "no values"
-    rule = RULES.get(name)
+    rule = RULES.get(name) or _rule_of_ours(kind, name)
     return None if rule is None else rule(kind, values)
 
 
@@ -86,7 +89,7 @@ def _shown(value: Any) -> str:
     return f"{values.dtype} values" if values.dtype.kind not in "biuf" else str(values.tolist())
 
 
-def _whole(least: int, *sizes: int) -> Callable[[str, Any], str | None]:
+def _whole(least: int, *sizes: int) -> Rule:
     """Whole numbers from `least`; as many as one of `sizes` says, where it says any."""
 
     def problem(kind: str, values: Any) -> str | None:
@@ -112,10 +115,19 @@ def _axis(kind: str, values: Any) -> str | None:
     return None if whole else f"{values.tolist()}; allowed: one whole number"
 
 
-def _scale(kind: str, values: Any) -> str | None:
-    if kind not in ("SpikingAttention", "SignalProduct") or (values.size == 1 and np.isfinite(values).all()):
+def _number(kind: str, values: Any) -> str | None:
+    finite = values.size == 1 and np.isfinite(values).all()
+    return None if finite else f"{values.tolist()}; allowed: one finite number"
+
+
+def _rule_of_ours(kind: str, name: str) -> Rule | None:
+    """What a node of ours says by the type of its field: whole numbers, or one number."""
+    cls = EXTENSIONS.get(kind)
+    if cls is None or not issubclass(cls, ExtensionNode):
         return None
-    return f"{values.tolist()}; allowed: one finite number"
+    hint, (own,) = get_type_hints(cls)[name], [f for f in dataclasses.fields(cls) if f.name == name]
+    least = own.metadata.get(LEAST, 0)
+    return {int: _whole(least, 1), IntArray: _whole(least), float: _number}.get(hint)
 
 
 def _shape(kind: str, values: Any) -> str | None:
@@ -124,23 +136,18 @@ def _shape(kind: str, values: Any) -> str | None:
     return _whole(-1 if kind == "Output" else 1)(kind, values)  # what arrives tells the shape of an Output
 
 
-RULES: dict[str, Callable[[str, Any], str | None]] = {
+RULES: dict[str, Rule] = {
     "weight": _rank,
     "stride": _whole(1, 1, 2),
     "dilation": _whole(1, 1, 2),
     "kernel_size": _whole(1, 1, 2),
     "padding": _whole(0, 1, 2),
     "groups": _whole(1, 1),
-    "heads": _whole(1, 1),
-    "first": _whole(0, 1),
-    "sizes": _whole(1),
-    **dict.fromkeys(("values", "spikes", "output"), _whole(0)),
     "shape": _shape,
     "input_shape": _whole(1),
     "output_shape": _whole(1),
     "start_dim": _axis,
     "end_dim": _axis,
-    "scale": _scale,
 }
 
 

@@ -15,9 +15,9 @@ from deploy.ir.dialects import NIR, Dialect, dialect_of
 from deploy.ir.extension import ExtensionNode
 from deploy.ir.loops import execution_groups, is_loop, late_edges
 from deploy.ir.neurons import NEURONS, Layer, equation, run_layer
-from deploy.ir.primitives import NodeShape, held_back, own_input_shape, primitive_of
+from deploy.ir.primitives import held_back, own_input_shape, primitive_of
 from deploy.ir.shapes import infer_shapes, predecessors
-from deploy.ir.types import Array, Values
+from deploy.ir.types import Array, NodeShape, Values
 from svformer.common.errors import InputError
 
 

@@ -53,6 +53,11 @@ def by_clip(function: Callable[[Array], Array], x_NT: Array) -> Array:
     return np.stack([function(frames) for frames in x_NT])
 
 
+def flatten(shape: Shape) -> nir.Flatten:
+    """The node that makes a vector of a signal of this shape."""
+    return nir.Flatten({"input": np.array(shape)}, 0, -1)
+
+
 def _raised(in_shape: Shape, channels: int) -> Shape:
     if len(in_shape) != 2:
         raise ValueError(f"takes {channels} channels of a line, found shape {in_shape}")

@@ -3,7 +3,9 @@
 import nir
 import numpy as np
 
-from deploy.ir.nodes import GainBias, IntegerPart, SpikingAttention
+from deploy.ir.nodes import IntegerPart
+from deploy.ir.operations.attention import SpikingAttention
+from deploy.ir.operations.identity import GainBias
 from svformer.common.errors import InputError
 from svformer.data.choice import STRIDE
 

@@ -1,6 +1,6 @@
 """NIR's primitives without state: what each takes and gives, and what it computes. One record for each kind of node.
 
-Neurons are one equation (`deploy.ir.neurons`), extension nodes answer for themselves (`deploy.ir.nodes`); what each
+Neurons are one equation (`deploy.ir.neurons`), extension nodes answer for themselves (`deploy.ir.extension`); what each
 becomes in the network is said in `deploy.passes.from_nir`, whose table has the same keys (a test compares them).
 
 Shapes: N clips, T time steps, then the node's own shape.
@@ -19,10 +19,9 @@ from deploy.ir.kernels import CONVOLUTIONS, POOLINGS, bias_of, by_clip, kernel_o
 from deploy.ir.linear import convolve
 from deploy.ir.loops import STATEFUL
 from deploy.ir.network import delayed
-from deploy.ir.types import Array
+from deploy.ir.types import Array, NodeShape
 from svformer.common.errors import InputError
 
-NodeShape = tuple[int, ...]
 Run = Callable[[Any, Array, float], Array]  # node, signal [N, T, *shape], seconds of a time step
 
 ELEMENTWISE = (*STATEFUL, nir.Threshold, nir.Delay, nir.Scale)

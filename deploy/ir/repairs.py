@@ -10,7 +10,10 @@ from typing import Any
 import nir
 import numpy as np
 
-from deploy.ir.primitives import ELEMENTWISE, NodeShape, as_shape, rank_of
+from deploy.ir.extension import single_fields
+from deploy.ir.nodes import EXTENSIONS
+from deploy.ir.primitives import ELEMENTWISE, as_shape, rank_of
+from deploy.ir.types import NodeShape
 
 REPAIRS = "repairs"  # key in a graph's metadata: what was repaired, a line each
 
@@ -20,9 +23,7 @@ SINGLE = {
     "Conv1d": ("groups",),
     "Conv2d": ("groups",),
     "Flatten": ("start_dim", "end_dim"),
-    "SpikingAttention": ("heads", "scale"),
-    "Segment": ("first",),
-    "SignalProduct": ("scale",),
+    **{kind: single_fields(cls) for kind, cls in EXTENSIONS.items()},
 }
 CONVOLUTIONS = {"Conv1d": 1, "Conv2d": 2}  # dimensions of a picture
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 import nir
 
 from deploy.ir.loops import execution_groups
-from deploy.ir.primitives import NodeShape, own_input_shape, primitive_of
+from deploy.ir.primitives import own_input_shape, primitive_of
+from deploy.ir.types import NodeShape
 
 
 def predecessors(graph: nir.NIRGraph) -> dict[str, list[str]]:

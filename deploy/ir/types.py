@@ -14,5 +14,6 @@ BoolArray = NDArray[np.bool_]
 Values = NDArray[Any]  # either of them, or messages in the narrowest type that holds them
 
 Shape = tuple[int, int, int]  # (C, H, W) of a population
+NodeShape = tuple[int, ...]  # of a signal between NIR nodes: its images, lines and vectors have as many dimensions
 Signals = dict[str, Values]  # by population: its messages for several clips, [N, T, C, H, W]
 Frames = Values  # clips, [N, T, *input shape]

@@ -13,7 +13,8 @@ import nir
 import numpy as np
 
 from deploy.ir.loops import Edge
-from deploy.ir.primitives import NodeShape, as_shape
+from deploy.ir.primitives import as_shape
+from deploy.ir.types import NodeShape
 
 RESULT = "output"  # key in a graph's metadata: the Output whose value is the result of a clip
 JOINED = "inputs"  # name of the Input that stands for several

@@ -11,7 +11,7 @@ import nir
 import numpy as np
 
 from deploy.ir.extension import ExtensionNode
-from deploy.ir.nodes import Junction
+from deploy.ir.operations.identity import Junction
 from deploy.ir.primitives import own_input_shape
 from deploy.ir.shapes import predecessors
 from deploy.ir.whole import new_name

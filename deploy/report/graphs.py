@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
 
 from deploy.ir.network import Network
+from deploy.ir.operations.base import Operation
 from deploy.ir.shapes import execution_order
 from svformer.pictures.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PURPLE, SKY, SOFT, VERMILLION
 from svformer.pictures.plot import SMALL, new_axes
@@ -40,8 +41,8 @@ LOOKS = {  # kind of a node or population: colour, marker
     "GainBias": (PURPLE, SQUARE),
 }
 OTHER = (BROWN, SQUARE)
-# By operation of a connection; all others pass values on.
-EDGES = {"Convolution": BLUE, "Attention": ORANGE, "Product": ORANGE}
+WEIGHTED, MULTIPLIED, PASSED_ON = BLUE, ORANGE, SOFT  # connections: with weights, products of signals, all others
+EVERYWHERE = {"": PASSED_ON}  # edges between nodes are of no kind
 
 BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # the box behind a name that lines may cross
 LETTER = 0.09  # width of a letter of a block's name, in columns
@@ -84,23 +85,32 @@ def network(lowered: Network, ax: Axes | None = None) -> Axes:
     """Draw the populations of a network, by kind, and what its connections do, by colour."""
     kinds = {name: type(population).__name__ for name, population in lowered.populations.items()}
     edges = [(c.source, c.target, type(c.operation).__name__) for c in lowered.connections]
-    return _draw(kinds, edges, ax)
+    return _draw(kinds, edges, ax, {type(c.operation).__name__: _colour(c.operation) for c in lowered.connections})
 
 
-def _draw(kinds: Mapping[str, str], edges: Sequence[Edge], ax: Axes | None) -> Axes:
+def _colour(operation: Operation) -> str:
+    if operation.geometry.multiplies_signals:
+        return MULTIPLIED
+    return WEIGHTED if operation.largest_weight is not None else PASSED_ON
+
+
+def _draw(
+    kinds: Mapping[str, str], edges: Sequence[Edge], ax: Axes | None, colours: Mapping[str, str] = EVERYWHERE
+) -> Axes:
+    """`colours` of the edges, by kind."""
     kinds, edges, multiples = _folded(kinds, edges)
     places = _placed(list(kinds), edges)
     bottom = min(place.y for place in places.values()) - 0.45
     ax = new_axes(ax, height=0.3 + ROW_INCHES * (0.5 - bottom))
     for source, target, kind in edges:
-        _draw_edge(ax, places[source], places[target], EDGES.get(kind, SOFT))
+        _draw_edge(ax, places[source], places[target], colours[kind])
     for kind in dict.fromkeys(kinds.values()):
         colour, marker = LOOKS.get(kind, OTHER)
         chosen = [places[name] for name in kinds if kinds[name] == kind]
         xy = [p.x for p in chosen], [p.y for p in chosen]
         ax.plot(*xy, marker, color=colour, markersize=8, markeredgecolor="white", label=kind, zorder=3)
     for kind in dict.fromkeys(kind for _, _, kind in edges if kind):
-        ax.plot([], [], color=EDGES.get(kind, SOFT), label=kind)
+        ax.plot([], [], color=colours[kind], label=kind)
     _label(ax, places, multiples)
     ax.set(xlim=(-0.8, COLUMNS - 0.2), ylim=(bottom, 0.5))
     ax.axis("off")

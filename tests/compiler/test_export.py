@@ -16,8 +16,9 @@ from deploy.frontend.from_svformer import export
 from deploy.gates.export import check_export
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import interpret
-from deploy.ir.nodes import GainBias, Junction, SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
 from deploy.ir.operations.convolution import IntConvolution
+from deploy.ir.operations.identity import GainBias, Junction
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.storage import widest_weight_bits

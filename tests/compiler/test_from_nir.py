@@ -11,8 +11,9 @@ import graphs
 from deploy.ir.contracts import check_network
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import run_float
-from deploy.ir.nodes import Junction, SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
 from deploy.ir.operations.convolution import Convolution
+from deploy.ir.operations.identity import Junction
 from deploy.ir.populations.lif import Lif
 from deploy.passes.from_nir import from_nir
 from deploy.passes.lowering import lower

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import graphs
 from deploy.ir.interpreter import interpret
-from deploy.ir.nodes import Junction
+from deploy.ir.operations.identity import Junction
 from graphs import DT_S
 from svformer.common.errors import InputError
 

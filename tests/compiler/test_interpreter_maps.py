@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import random_networks
-from deploy.ir.nodes import SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
 from graphs import run
 from hardware import ConvGeometry
 from svformer.common.errors import InputError

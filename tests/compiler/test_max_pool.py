@@ -23,9 +23,10 @@ from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.integer import IntNetwork, as_images, run_integer
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network, run_float
-from deploy.ir.nodes import Junction, MaxPool2d, SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
 from deploy.ir.operations.convolution import Convolution
-from deploy.ir.operations.max_pool import IntMaxPool, MaxPool
+from deploy.ir.operations.identity import Junction
+from deploy.ir.operations.max_pool import IntMaxPool, MaxPool, MaxPool2d
 from deploy.ir.populations.lif import Lif
 from deploy.ir.populations.relay import Relay
 from deploy.passes.bounds import float_ranges, prove

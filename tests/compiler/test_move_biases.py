@@ -14,8 +14,8 @@ from deploy.ir.contracts import check_network
 from deploy.ir.integer import as_images, run_integer
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network, run_float
-from deploy.ir.nodes import Junction
 from deploy.ir.operations.base import Operation
+from deploy.ir.operations.identity import Junction
 from deploy.ir.operations.max_pool import MaxPool
 from deploy.ir.populations.base import Population
 from deploy.ir.populations.input import Input

@@ -15,7 +15,8 @@ import graphs
 from deploy.ir.canonical import canonical
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.loops import late_edges
-from deploy.ir.nodes import GainBias, Junction, SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
+from deploy.ir.operations.identity import GainBias, Junction
 from deploy.ir.shapes import infer_shapes
 from graphs import entry
 from svformer.common.errors import InputError

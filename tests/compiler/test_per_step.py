@@ -20,7 +20,7 @@ from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.integer import IntGain
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import run_float
-from deploy.ir.nodes import GainBias
+from deploy.ir.operations.identity import GainBias
 from deploy.ir.populations.input import Input
 from deploy.ir.populations.lif import Lif
 from deploy.ir.rounding import round_gain

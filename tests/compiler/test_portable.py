@@ -23,7 +23,8 @@ from deploy.gates.export import check_export
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import interpret
 from deploy.ir.linear import convolve
-from deploy.ir.nodes import Junction, SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
+from deploy.ir.operations.identity import Junction
 from deploy.passes.lowering import lower
 from deploy.pipeline import quantize
 from hardware import ConvGeometry

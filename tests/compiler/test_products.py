@@ -19,10 +19,9 @@ from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import interpret
 from deploy.ir.intervals import Interval
 from deploy.ir.network import run_float
-from deploy.ir.nodes import Junction
-from deploy.ir.operations.product import IntProduct
-from deploy.ir.operations.segment import IntSegment
-from deploy.ir.products import Segment, SignalProduct
+from deploy.ir.operations.identity import Junction
+from deploy.ir.operations.product import IntProduct, SignalProduct
+from deploy.ir.operations.segment import IntSegment, Segment
 from deploy.ir.rounding import Rounding
 from deploy.passes.lowering import lower
 from deploy.passes.mapping import mapping, obstacles

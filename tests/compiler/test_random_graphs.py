@@ -11,7 +11,8 @@ from deploy.ir.contracts import check_integer, check_network
 from deploy.ir.integer import as_images
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import Network, run_float
-from deploy.ir.nodes import GainBias, MaxPool2d
+from deploy.ir.operations.identity import GainBias
+from deploy.ir.operations.max_pool import MaxPool2d
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.soft_reset import SubtractLIF

@@ -16,7 +16,9 @@ import graphs
 from deploy.ir.integer import as_images
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import run_float
-from deploy.ir.nodes import Junction, MaxPool2d, SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
+from deploy.ir.operations.identity import Junction
+from deploy.ir.operations.max_pool import MaxPool2d
 from deploy.ir.populations.lif import Lif
 from deploy.ir.soft_reset import SubtractLIF
 from deploy.passes.lowering import lower

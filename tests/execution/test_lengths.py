@@ -22,7 +22,7 @@ from deploy.execution.resume import ResultFolder
 from deploy.execution.run import run
 from deploy.execution.tally import Tally
 from deploy.ir.integer import run_integer
-from deploy.ir.nodes import GainBias
+from deploy.ir.operations.identity import GainBias
 from deploy.passes.defaults import Form
 from deploy.pipeline import deploy
 from deploy.report.record import record

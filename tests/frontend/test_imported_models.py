@@ -16,7 +16,8 @@ from deploy.errors import GateError
 from deploy.ir.integer import as_images
 from deploy.ir.interpreter import interpret
 from deploy.ir.network import run_float
-from deploy.ir.nodes import MaxPool2d, SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
+from deploy.ir.operations.max_pool import MaxPool2d
 from deploy.ir.populations.lif import Lif
 from deploy.ir.soft_reset import SubtractLIF
 from foreign_models import CLIPS, PerFrame, T, conv_norm, images, models, ready

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from deploy.ir.model import name_of
-from deploy.ir.nodes import SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
 from deploy.report import rows
 from deploy.report.keys.run import LavaParity, ReferenceLayer, ReferenceSummary
 from deploy.report.summary import print_estimate, print_summary

@@ -22,9 +22,8 @@ from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.machine import DECAY_ONE
 from deploy.ir.populations.base import IntPopulation
 from deploy.ir.populations.input import IntInput
-from deploy.ir.primitives import NodeShape
 from deploy.ir.readout import choose_readout
-from deploy.ir.types import Shape
+from deploy.ir.types import NodeShape, Shape
 from hardware import ChipError, ConvGeometry
 from svformer.common.errors import InputError
 

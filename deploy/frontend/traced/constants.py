@@ -8,7 +8,7 @@ from torch import Tensor
 from deploy.frontend.traced.axes import Refused, flat, size_of
 from deploy.frontend.traced.signals import Signal
 from deploy.frontend.traced.walk import At, Walk
-from deploy.ir.nodes import GainBias
+from deploy.ir.operations.identity import GainBias
 from deploy.ir.types import Array
 
 

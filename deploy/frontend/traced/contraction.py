@@ -14,7 +14,8 @@ import numpy as np
 from deploy.frontend.traced.axes import Axis, Refused, flat, size_of
 from deploy.frontend.traced.draft import FIRED
 from deploy.frontend.traced.signals import Image, Product, Signal
-from deploy.ir.products import Segment, SignalProduct
+from deploy.ir.operations.product import SignalProduct
+from deploy.ir.operations.segment import Segment
 
 if TYPE_CHECKING:
     from deploy.frontend.traced.walk import Walk

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import nir
 import numpy as np
 
-from deploy.ir.nodes import Junction
+from deploy.ir.operations.identity import Junction
 from deploy.ir.shapes import output_shape
 from deploy.ir.types import Array, Shape
 

@@ -9,7 +9,8 @@ import numpy as np
 from deploy.frontend.traced.draft import Attention, Border, Conv, Draft, as_node, shifted
 from deploy.frontend.traced.joining import join
 from deploy.frontend.traced.walk import Place
-from deploy.ir.nodes import GainBias, SpikingAttention
+from deploy.ir.operations.attention import SpikingAttention
+from deploy.ir.operations.identity import GainBias
 
 
 def prune(draft: Draft, last: str) -> None:

@@ -1,22 +1,24 @@
-"""Spiking attention `q (k^T v)`: a product of signals, the one operation here that is not linear.
+"""Spiking attention `q (k^T v)`: a product of the spikes of one population.
 
 Input channels are those of q, then k, then v of one population; each is `heads` heads of equal width. Tokens are the
 positions. Source: Yu et al., arXiv 2406.15034, eq. 8.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
+import nir
 import numpy as np
 
 from deploy.ir.chip import ChipPart
+from deploy.ir.extension import FROM_ONE, ExtensionNode, LoweredNode, Operator
 from deploy.ir.intervals import Interval
+from deploy.ir.kernels import by_clip
 from deploy.ir.linear import attend
-from deploy.ir.machine import STATE_BITS
 from deploy.ir.operations.base import IntWithoutWeights, WithoutWeights, shifted
 from deploy.ir.rounding import Rounding, round_factor
-from deploy.ir.types import Array, IntArray, Shape, Values
-from hardware import OpCounts, count_accesses, count_attention
+from deploy.ir.types import Array, IntArray, NodeShape, Shape, Values
 from hardware.geometry import AttentionGeometry
 
 
@@ -49,6 +51,11 @@ class Attention(WithoutWeights):
         multiplier, exponent = round_factor(self.scale * rounding.factor)
         return IntAttention(geometry=self.geometry, in_shape=self.in_shape, multiplier=multiplier, exponent=exponent)
 
+    def as_nodes(self, bias: Array | None, before: NodeShape, after: NodeShape) -> list[nir.NIRNode] | None:
+        if (before, after) != (self.in_shape, self.out_shape):
+            return None
+        return [SpikingAttention(np.array(before), heads=self.geometry.heads, scale=self.scale)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class IntAttention(IntWithoutWeights):
@@ -61,7 +68,6 @@ class IntAttention(IntWithoutWeights):
     linear = None
     unit_factor = None
     fills_register = True
-    reaches_unevenly = False
 
     @property
     def out_shape(self) -> Shape:
@@ -78,18 +84,6 @@ class IntAttention(IntWithoutWeights):
     def sum_interval(self, x: Interval) -> Interval:
         return _counted(self.geometry).scaled(self.multiplier)
 
-    def count(self, messages_NCHW: Values, *, binary: bool, state_memory_bits: int) -> OpCounts:
-        ops = count_attention(messages_NCHW, self.geometry.heads)
-        return ops + count_accesses(
-            ops,
-            weight_memory_bits=0,
-            state_memory_bits=state_memory_bits,
-            product_memory_bits=self.geometry.channels * self.geometry.head_dim * STATE_BITS,
-        )
-
-    def expected_ops(self, rate: float, time_steps: int) -> None:
-        """A product of two rates has no such count."""
-
     def chip_parts(self) -> Iterator[ChipPart]:
         yield ChipPart(
             what="attention Q (K^T V)",
@@ -105,3 +99,38 @@ def _out_shape(in_shape: Shape) -> Shape:
 def _counted(geometry: AttentionGeometry) -> Interval:
     """K^T V counts every token at most once; a row of Q adds at most head_dim of the counts."""
     return Interval.constant(0.0, float(geometry.tokens * geometry.head_dim), geometry.channels)
+
+
+@dataclass(eq=False)
+class SpikingAttention(ExtensionNode):
+    """`scale * q (k^T v)` in every head, without softmax, for the spikes of one time step.
+
+    Input [3C, H, W]: the channels of q, then k, then v; each is `heads` heads of C / heads channels; tokens are the
+    H x W positions. Output [C, H, W]. No state (arXiv 2406.15034, eq. 8).
+    """
+
+    input_shape: IntArray  # (3C, H, W)
+    heads: int = field(metadata=FROM_ONE)
+    scale: float
+    version: int = 1
+
+    takes_spikes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self.input_shape = np.asarray(self.input_shape, dtype=np.int64)
+        channels, *positions = self.input_shape.tolist()
+        if channels % (3 * int(self.heads)):
+            raise ValueError(f"SpikingAttention: {channels} channels are not q, k, v of {self.heads} heads")
+        self.input_type = {"input": self.input_shape}
+        self.output_type = {"output": np.array([channels // 3, *positions])}
+
+    def run(self, x_NT: Array) -> Array:
+        return by_clip(lambda frames: attend(frames, heads=int(self.heads)), x_NT) * self.scale
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        channels, height, width = out_shape
+        geometry = AttentionGeometry(channels=channels, tokens=height * width, heads=int(self.heads))
+        return LoweredNode(operation=Attention(geometry=geometry, in_shape=in_shape, scale=float(self.scale)))
+
+
+OPERATOR = Operator(integer=IntAttention, nodes=(SpikingAttention,))

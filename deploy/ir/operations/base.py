@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
+import nir
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.chip import ChipPart
 from deploy.ir.intervals import Interval
+from deploy.ir.machine import STATE_BITS
 from deploy.ir.rounding import Rounding, RoundingError
-from deploy.ir.types import Array, IntArray, Shape, Values
-from hardware import OpCounts
+from deploy.ir.types import Array, IntArray, NodeShape, Shape, Values
+from hardware import OpCounts, count_operation, expected_ops
 from hardware.geometry import Geometry
 
 
@@ -93,6 +95,12 @@ class Operation(Protocol):
 
     def with_output_factors(self, factors_O: Array) -> "Operation | None":
         """The operation with every output channel times a factor, where its weights can take it; else None."""
+
+    def as_nodes(self, bias: Array | None, before: NodeShape, after: NodeShape) -> list[nir.NIRNode] | None:
+        """Nodes of NIR in a row that are the operation between signals of these shapes; None where there are none.
+
+        A convolution's have a `bias` for every channel.
+        """
 
 
 class IntOperation(Protocol):
@@ -224,8 +232,33 @@ class WithoutWeights:
         """There are no weights to take them."""
 
 
+class Counted:
+    """What an integer operation's geometry says of its operations."""
+
+    geometry: Any
+    weight_bits: Any
+
+    def count(self, messages_NCHW: Values, *, binary: bool, state_memory_bits: int) -> OpCounts:
+        return count_operation(
+            messages_NCHW,
+            self.geometry,
+            binary=binary,
+            weight_bits=self.weight_bits,
+            state_bits=STATE_BITS,
+            state_memory_bits=state_memory_bits,
+        )
+
+    def expected_ops(self, rate: float, time_steps: int) -> float | None:
+        """None for a product of two rates."""
+        return None if self.geometry.multiplies_signals else expected_ops(self.geometry, rate, time_steps=time_steps)
+
+    @property
+    def reaches_unevenly(self) -> bool:
+        return not self.geometry.multiplies_signals and bool(np.ptp(self.geometry.fan_out_map()))
+
+
 @dataclass(frozen=True, kw_only=True)
-class IntWithoutWeights:
+class IntWithoutWeights(Counted):
     """Answers of an integer operation that stores no weights: its sum is multiplied by `multiplier * 2^exponent`."""
 
     multiplier: int = 1

@@ -6,15 +6,18 @@ Legend: O output channels, C / groups input channels of a group, kh and kw rows 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import nir
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.ir.chip import ChipPart, synapses_of
+from deploy.ir.extension import Operator
 from deploy.ir.grid import grid_levels
 from deploy.ir.intervals import Interval
+from deploy.ir.kernels import flatten
 from deploy.ir.linear import convolve
 from deploy.ir.machine import largest_mantissa
-from deploy.ir.operations.base import IntOperation, OfGeometry, shifted, stored_weight_bits
+from deploy.ir.operations.base import Counted, IntOperation, OfGeometry, shifted, stored_weight_bits
 from deploy.ir.rounding import (
     RoundedWeights,
     Rounding,
@@ -23,8 +26,7 @@ from deploy.ir.rounding import (
     round_weights,
     share_of,
 )
-from deploy.ir.types import Array, IntArray, Values
-from hardware import OpCounts, count_accesses, count_connection, expected_ops
+from deploy.ir.types import Array, IntArray, NodeShape, Values
 from hardware.geometry import ConvGeometry
 
 HALF_A_STEP = 0.5 + 1e-6
@@ -105,9 +107,23 @@ class Convolution(OfGeometry):
     def with_output_factors(self, factors_O: Array) -> "Convolution":
         return replace(self, weight=self.weight * factors_O.reshape(-1, 1, 1, 1))
 
+    def as_nodes(self, bias: Array | None, before: NodeShape, after: NodeShape) -> list[nir.NIRNode] | None:
+        g, weight = self.geometry, self.weight
+        if g.kernel == g.in_shape[1:] and g.out_shape[1:] == (1, 1) and g.groups == 1 and g.padding == (0, 0):
+            dense = weight.reshape(len(weight), -1)
+            node = nir.Linear(dense) if bias is None else nir.Affine(dense, bias)
+            return [node] if len(before) == 1 else [flatten(before), node]
+        bias, flat = np.zeros(len(weight)) if bias is None else bias, [flatten(g.out_shape)] if len(after) == 1 else []
+        if len(before) == 3 and len(after) in (1, 3):
+            return [nir.Conv2d(g.in_shape[1:], weight, g.stride, g.padding, g.dilation, g.groups, bias), *flat]
+        if len(before) == len(after) == 2 and g.kernel[0] == 1 and g.padding[0] == 0:
+            along = (g.stride[1], g.padding[1], g.dilation[1])
+            return [nir.Conv1d(g.in_shape[2], weight[:, :, 0], *along, g.groups, bias)]
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
-class IntConvolution(OfGeometry):
+class IntConvolution(OfGeometry, Counted):
     """Weights are `mantissa * 2^exponent`, one exponent for the connection."""
 
     mantissa: NDArray[np.int16]  # [O, C / groups, kh, kw]
@@ -161,23 +177,14 @@ class IntConvolution(OfGeometry):
     def sum_interval(self, x: Interval) -> Interval:
         return kernel_interval(self.mantissa, self.geometry, x)
 
-    def count(self, messages_NCHW: Values, *, binary: bool, state_memory_bits: int) -> OpCounts:
-        bits = self.weight_bits
-        ops = count_connection(messages_NCHW, self.geometry, binary=binary, weight_bits=bits)
-        return ops + count_accesses(ops, weight_memory_bits=self.weights * bits, state_memory_bits=state_memory_bits)
-
-    def expected_ops(self, rate: float, time_steps: int) -> float:
-        return expected_ops(self.geometry, rate, time_steps=time_steps)
-
-    @property
-    def reaches_unevenly(self) -> bool:
-        return bool(np.ptp(self.geometry.fan_out_map()))
-
     def chip_parts(self) -> Iterator[ChipPart]:
         g = self.geometry
         dense = g.kernel == g.in_shape[1:] and g.out_shape[1:] == (1, 1) and g.groups == 1
         what = "dense" if dense else f"convolution {g.kernel[0]}x{g.kernel[1]}, stride {g.stride[0]}"
         yield ChipPart(what=what, process=synapses_of(g))
+
+
+OPERATOR = Operator(integer=IntConvolution)
 
 
 def kernel_interval(weight_OIHW: Values, geometry: ConvGeometry, x: Interval) -> Interval:

@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import nir
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.ir.chip import SPARSE, ChipPart, synapses_of
+from deploy.ir.extension import ExtensionNode, LoweredNode, Operator, fits
 from deploy.ir.intervals import Interval
+from deploy.ir.kernels import flatten
 from deploy.ir.operations.base import IntPassedOn, WithoutWeights, shifted
 from deploy.ir.operations.convolution import Convolution
 from deploy.ir.rounding import Rounding, round_factor
-from deploy.ir.types import Array, IntArray, Shape, Values
-from hardware import OpCounts, count_accesses, count_connection, expected_ops
+from deploy.ir.types import Array, IntArray, NodeShape, Shape, Values
 from hardware.geometry import ConvGeometry, IdentityGeometry
+from svformer.common.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,11 @@ class Identity(WithoutWeights):
         multiplier, exponent = round_factor(rounding.factor)
         return IntIdentity(in_shape=self.in_shape, out_shape=self.out_shape, multiplier=multiplier, exponent=exponent)
 
+    def as_nodes(self, bias: Array | None, before: NodeShape, after: NodeShape) -> list[nir.NIRNode] | None:
+        if before == after:
+            return []
+        return [flatten(before)] if len(after) == 1 else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class IntIdentity(IntPassedOn):
@@ -51,7 +60,6 @@ class IntIdentity(IntPassedOn):
     out_shape: Shape
 
     passes_on = True
-    reaches_unevenly = False
 
     @property
     def linear(self) -> Identity | Convolution | None:
@@ -76,13 +84,6 @@ class IntIdentity(IntPassedOn):
     def sum_interval(self, x: Interval) -> Interval:
         return _spread(x, self.in_shape, self.out_shape).scaled(self.multiplier)
 
-    def count(self, messages_NCHW: Values, *, binary: bool, state_memory_bits: int) -> OpCounts:
-        ops = count_connection(messages_NCHW, self.geometry, binary=binary, weight_bits=0)
-        return ops + count_accesses(ops, weight_memory_bits=0, state_memory_bits=state_memory_bits)
-
-    def expected_ops(self, rate: float, time_steps: int) -> float:
-        return expected_ops(self.geometry, rate, time_steps=time_steps)
-
     def as_convolution(self) -> ConvGeometry:
         """One weight for every channel; for shapes that are the same."""
         channels = self.in_shape[0]
@@ -99,3 +100,85 @@ def _spread(x: Interval, in_shape: Shape, out_shape: Shape) -> Interval:
     """A flattened image has one channel for every value; a delay lets zeros in before the first frame."""
     repeats, values = out_shape[0] // in_shape[0], x.with_zero()
     return Interval(low=np.repeat(values.low, repeats), high=np.repeat(values.high, repeats))
+
+
+@dataclass(eq=False)
+class Junction(ExtensionNode):
+    """The sum of all incoming edges, passed on: where a shortcut meets its branch.
+
+    Standard NIR sums edges into a node, but has no node that does nothing else; without one, shortcuts in a row need
+    a number of edges that grows with the square of the depth.
+    """
+
+    shape: IntArray
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        self.shape = np.asarray(self.shape, dtype=np.int64)
+        self.input_type = {"input": self.shape}
+        self.output_type = {"output": self.shape}
+
+    def run(self, x_NT: Array) -> Array:
+        return x_NT
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        return LoweredNode(operation=Identity(in_shape=in_shape, out_shape=out_shape))
+
+
+@dataclass(eq=False)
+class GainBias(ExtensionNode):
+    """`y[t] = gain[t] * x[t] + bias[t]`, where t counts the frames of a clip: a batch norm of its own for every step.
+
+    `gain` and `bias` broadcast to [T, *shape]; a first dimension of 1 means the same at every time step. It is the
+    norm of arXiv 2406.15034 (statistics for every time step and channel), which no static weights can hold.
+    """
+
+    shape: IntArray
+    gain: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        self.shape = np.asarray(self.shape, dtype=np.int64)
+        for name in ("gain", "bias"):
+            found = getattr(self, name).shape
+            if len(found) != len(self.shape) + 1 or not fits(found, (found[0], *self.shape.tolist())):
+                raise ValueError(f"GainBias: {name} of shape {found} does not broadcast to [T, {self.shape.tolist()}]")
+        steps = {len(self.gain), len(self.bias)} - {1}
+        if len(steps) > 1:
+            raise ValueError(f"GainBias: gain and bias have different numbers of time steps, {sorted(steps)}")
+        self.input_type = {"input": self.shape}
+        self.output_type = {"output": self.shape}
+
+    @property
+    def frames(self) -> int:
+        """Time steps that the node has values for; 1 when they are the same at every step."""
+        return max(len(self.gain), len(self.bias))
+
+    def run(self, x_NT: Array) -> Array:
+        if self.frames not in (1, x_NT.shape[1]):
+            raise InputError(
+                f"a GainBias of {self.frames} time steps in a clip of {x_NT.shape[1]}; allowed: the same number"
+            )
+        return self.gain * x_NT + self.bias
+
+    def at(self, t: int) -> "GainBias":
+        gain, bias = (values[t : t + 1] if len(values) > 1 else values for values in (self.gain, self.bias))
+        return GainBias(self.shape, gain=gain, bias=bias)
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        if self.frames not in (1, frames):
+            raise ValueError(f"values for {self.frames} time steps, a clip has {frames}")
+        gain, bias = (_as_images(values, tuple(self.shape), out_shape) for values in (self.gain, self.bias))
+        identity = Identity(in_shape=in_shape, out_shape=out_shape)
+        return LoweredNode(operation=identity, gain=None if (gain == 1).all() else gain, bias=bias)
+
+
+def _as_images(values: Array, shape: tuple[int, ...], image: Shape) -> Array:
+    """Values that broadcast to [T, *shape], as values that broadcast to [T, C, H, W]."""
+    if values.ndim == 4:
+        return values.astype(np.float64)
+    return np.broadcast_to(values, (len(values), *shape)).reshape(len(values), *image).astype(np.float64)
+
+
+OPERATOR = Operator(integer=IntIdentity, nodes=(Junction, GainBias))

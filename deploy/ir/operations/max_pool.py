@@ -6,16 +6,21 @@ integers are exact. What lies outside the image is never the largest, as in PyTo
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
+import nir
 import numpy as np
 
 from deploy.ir.chip import ChipPart
+from deploy.ir.extension import ExtensionNode, LoweredNode, Operator
 from deploy.ir.intervals import Interval
+from deploy.ir.kernels import by_clip
 from deploy.ir.operations.base import IntPassedOn, OfGeometry, WithoutWeights, shifted
+from deploy.ir.operations.convolution import Convolution
 from deploy.ir.pooling import largest
 from deploy.ir.rounding import Rounding, round_factor
-from deploy.ir.types import Array, IntArray, Values
-from hardware import OpCounts, PoolGeometry, count_accesses, count_comparisons, expected_ops
+from deploy.ir.types import Array, IntArray, NodeShape, Shape, Values
+from hardware import ConvGeometry, PoolGeometry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,12 @@ class MaxPool(OfGeometry, WithoutWeights):
         multiplier, exponent = round_factor(rounding.factor)
         return IntMaxPool(geometry=self.geometry, multiplier=multiplier, exponent=exponent)
 
+    def as_nodes(self, bias: Array | None, before: NodeShape, after: NodeShape) -> list[nir.NIRNode] | None:
+        g = self.geometry
+        if (before, after) != (g.in_shape, g.out_shape):
+            return None
+        return [MaxPool2d(np.array(before), *(np.array(values) for values in (g.kernel, g.stride, g.padding)))]
+
 
 @dataclass(frozen=True, kw_only=True)
 class IntMaxPool(OfGeometry, IntPassedOn):
@@ -56,20 +67,67 @@ class IntMaxPool(OfGeometry, IntPassedOn):
     def sum_interval(self, x: Interval) -> Interval:
         return x.scaled(self.multiplier)
 
-    def count(self, messages_NCHW: Values, *, binary: bool, state_memory_bits: int) -> OpCounts:
-        ops = count_comparisons(messages_NCHW, self.geometry)
-        return ops + count_accesses(ops, weight_memory_bits=0, state_memory_bits=state_memory_bits)
-
-    def expected_ops(self, rate: float, time_steps: int) -> float:
-        return expected_ops(self.geometry, rate, time_steps=time_steps)
-
-    @property
-    def reaches_unevenly(self) -> bool:
-        return bool(np.ptp(self.geometry.fan_out_map()))
-
     def chip_parts(self) -> Iterator[ChipPart]:
         g = self.geometry
         yield ChipPart(
             what=f"max pool {g.kernel[0]}x{g.kernel[1]}, stride {g.stride[0]}",
             microcode="the largest of the messages of a time step in the place of their sum",
         )
+
+
+@dataclass(eq=False)
+class MaxPool2d(ExtensionNode):
+    """The largest value of every window, channel by channel; what lies outside the image is never the largest.
+
+    As torch's MaxPool2d without dilation and `ceil_mode`: sizes, strides and paddings of two axes each, a window of at
+    least twice its padding.
+    """
+
+    input_shape: IntArray  # (C, H, W)
+    kernel_size: IntArray
+    stride: IntArray
+    padding: IntArray
+    version: int = 1
+
+    takes_sum: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self.input_shape = np.asarray(self.input_shape, dtype=np.int64)
+        if self.input_shape.shape != (3,):
+            raise ValueError(f"MaxPool2d: input_shape {self.input_shape.tolist()}; allowed: [C, H, W]")
+        for name in ("kernel_size", "stride", "padding"):
+            setattr(self, name, np.broadcast_to(np.asarray(getattr(self, name), dtype=np.int64), (2,)).copy())
+        if (2 * self.padding > self.kernel_size).any():
+            wide, kernel = self.padding.tolist(), self.kernel_size.tolist()
+            raise ValueError(f"MaxPool2d: padding {wide} of a window of {kernel}; allowed: half the window at most")
+        self.input_type = {"input": self.input_shape}
+        self.output_type = {"output": np.array(self.geometry.out_shape)}
+
+    @property
+    def geometry(self) -> PoolGeometry:
+        """Its windows; raises `ChipError`, a `ValueError`, where one is larger than the padded image."""
+        channels, height, width = self.input_shape.tolist()
+        (ky, kx), (sy, sx), (py, px) = (v.tolist() for v in (self.kernel_size, self.stride, self.padding))
+        return PoolGeometry(
+            in_shape=(channels, height, width),
+            out_channels=channels,
+            kernel=(ky, kx),
+            stride=(sy, sx),
+            padding=(py, px),
+            groups=channels,
+        )
+
+    def run(self, x_NT: Array) -> Array:
+        return by_clip(lambda frames: largest(frames, self.geometry), x_NT)
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        return LoweredNode(operation=MaxPool(geometry=self.geometry))
+
+    def lowered_behind_spikes(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        """The largest of spikes is a spike, where any arrives: their sum is above half a spike."""
+        sums = ConvGeometry(**vars(self.geometry))
+        operation = Convolution(weight=np.ones(sums.weight_shape), geometry=sums)
+        return LoweredNode(operation=operation, threshold=np.full((1, 1, 1), 0.5))
+
+
+OPERATOR = Operator(integer=IntMaxPool, nodes=(MaxPool2d,))

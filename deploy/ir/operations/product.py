@@ -8,17 +8,21 @@ spikes have an axis of levels, or of v wider than q, as k^T v and then q; DSSA o
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
+import nir
 import numpy as np
 
 from deploy.ir.chip import ChipPart
+from deploy.ir.extension import FROM_ONE, ExtensionNode, LoweredNode, Operator
 from deploy.ir.intervals import Interval
-from deploy.ir.machine import FACTOR_BITS, STATE_BITS
+from deploy.ir.machine import FACTOR_BITS
 from deploy.ir.operations.base import IntWithoutWeights, OfGeometry, WithoutWeights, shifted
 from deploy.ir.rounding import Rounding, round_factor
-from deploy.ir.types import Array, IntArray, Values
-from hardware import OpCounts, ProductGeometry, contract, count_accesses, count_product
+from deploy.ir.types import Array, IntArray, NodeShape, Shape, Values
+from hardware import ProductGeometry, contract
+from svformer.common.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,11 @@ class Product(OfGeometry, WithoutWeights):
         sign = -1 if self.scale < 0 else 1
         return IntProduct(geometry=self.geometry, multiplier=sign * multiplier, exponent=exponent)
 
+    def as_nodes(self, bias: Array | None, before: NodeShape, after: NodeShape) -> list[nir.NIRNode] | None:
+        g = self.geometry
+        axes = (np.array(row) for row in (before, g.sizes, g.left, g.right, g.output, after))
+        return [SignalProduct(*axes, scale=self.scale)] if len(after) == 3 else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class IntProduct(OfGeometry, IntWithoutWeights):
@@ -62,7 +71,6 @@ class IntProduct(OfGeometry, IntWithoutWeights):
     linear = None
     unit_factor = None
     fills_register = True
-    reaches_unevenly = False
 
     def __call__(self, x_NCHW: Values, /) -> IntArray:
         return shifted(_product(x_NCHW, self.geometry).astype(np.int64) * self.multiplier, self.exponent)
@@ -72,18 +80,6 @@ class IntProduct(OfGeometry, IntWithoutWeights):
 
     def sum_interval(self, x: Interval) -> Interval:
         return _signed(_bounds(x, self.geometry), self.multiplier)
-
-    def count(self, messages_NCHW: Values, *, binary: bool, state_memory_bits: int) -> OpCounts:
-        ops = count_product(messages_NCHW, self.geometry, binary=binary)
-        return ops + count_accesses(
-            ops,
-            weight_memory_bits=0,
-            state_memory_bits=state_memory_bits,
-            product_memory_bits=state_memory_bits if binary else self.geometry.values * STATE_BITS,
-        )
-
-    def expected_ops(self, rate: float, time_steps: int) -> None:
-        """A product of two rates has no such count."""
 
     def chip_parts(self) -> Iterator[ChipPart]:
         yield ChipPart(
@@ -111,3 +107,62 @@ def _signed(x: Interval, factor: float) -> Interval:
     """Range of the values times a factor of either sign."""
     ends = x.low * factor, x.high * factor
     return Interval(low=np.minimum(*ends), high=np.maximum(*ends))
+
+
+@dataclass(eq=False)
+class SignalProduct(ExtensionNode):
+    """`scale` times a sum of products of two signals, which lie in a vector one behind the other: values, then spikes.
+
+    Axes are numbers, `sizes` says how large each is. `values` and `spikes` are the axes of the two, outermost first,
+    `output` those of the result, which lie in the image `output_shape`; what is in neither is summed. A spike is a 1;
+    all else in its place but 0 is none, and is refused. No state.
+    """
+
+    input_shape: IntArray  # a vector, or an image of one pixel
+    sizes: IntArray = field(metadata=FROM_ONE)
+    values: IntArray
+    spikes: IntArray
+    output: IntArray
+    output_shape: IntArray  # (C, H, W)
+    scale: float
+    version: int = 1
+
+    takes_sum: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("input_shape", "sizes", "values", "spikes", "output", "output_shape"):
+            setattr(self, name, np.asarray(getattr(self, name), dtype=np.int64))
+        if not np.isfinite(self.scale) or self.scale == 0:
+            raise ValueError(f"SignalProduct: scale {self.scale}; allowed: a finite number other than 0")
+        if self.input_shape[0] != self.geometry.inputs or np.prod(self.input_shape[1:]) != 1:
+            raise ValueError(f"SignalProduct: input_shape {self.input_shape.tolist()}; allowed: {self.geometry.inputs}")
+        self.input_type = {"input": self.input_shape}
+        self.output_type = {"output": self.output_shape}
+
+    @property
+    def geometry(self) -> ProductGeometry:
+        """Which values meet which spikes; raises `ChipError`, a `ValueError`, where the axes make no product."""
+        channels, height, width = self.output_shape.tolist()
+        return ProductGeometry(
+            sizes=tuple(self.sizes.tolist()),
+            left=tuple(self.values.tolist()),
+            right=tuple(self.spikes.tolist()),
+            output=tuple(self.output.tolist()),
+            out_shape=(channels, height, width),
+        )
+
+    def run(self, x_NT: Array) -> Array:
+        spikes = x_NT[:, :, self.geometry.values :]
+        if ((spikes != 0) & (spikes != 1)).any():
+            raise InputError(
+                "a SignalProduct of other values than 0 and 1 where it takes spikes; allowed: neurons that fire"
+            )
+        frames = x_NT.reshape(-1, *self.geometry.in_shape)
+        operation = Product(geometry=self.geometry, scale=float(self.scale))
+        return operation(frames).reshape(*x_NT.shape[:2], *self.geometry.out_shape)
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        return LoweredNode(operation=Product(geometry=self.geometry, scale=float(self.scale)))
+
+
+OPERATOR = Operator(integer=IntProduct, nodes=(SignalProduct,))

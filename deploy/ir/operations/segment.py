@@ -7,20 +7,21 @@ So signals of any shape stand one behind the other in one population, without a 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import nir
 import numpy as np
 
 from deploy.ir.chip import SPARSE, ChipPart
+from deploy.ir.extension import ExtensionNode, LoweredNode, Operator
 from deploy.ir.intervals import Interval
 from deploy.ir.operations.base import IntPassedOn, WithoutWeights, shifted
 from deploy.ir.rounding import Rounding, round_factor
-from deploy.ir.types import Array, IntArray, Shape, Values
-from hardware import OpCounts, count_accesses, count_connection, expected_ops
+from deploy.ir.types import Array, IntArray, NodeShape, Shape, Values
 from hardware.geometry import IdentityGeometry
 from svformer.common.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Segment(WithoutWeights):
+class PlacedSegment(WithoutWeights):
     """Passes the values of `in_shape` on to the places from `first` of an image of `out_shape`."""
 
     in_shape: Shape
@@ -49,6 +50,9 @@ class Segment(WithoutWeights):
             in_shape=self.in_shape, out_shape=self.out_shape, first=self.first, multiplier=multiplier, exponent=exponent
         )
 
+    def as_nodes(self, bias: Array | None, before: NodeShape, after: NodeShape) -> list[nir.NIRNode]:
+        return [Segment(np.array(before), np.array(after), self.first)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class IntSegment(IntPassedOn):
@@ -60,7 +64,6 @@ class IntSegment(IntPassedOn):
 
     passes_on = True
     linear = None
-    reaches_unevenly = False
 
     @property
     def geometry(self) -> IdentityGeometry:
@@ -70,19 +73,12 @@ class IntSegment(IntPassedOn):
         placed = _placed(x_NCHW.astype(np.int64), self.out_shape, self.first)
         return shifted(placed * self.multiplier, self.exponent)
 
-    def exact(self, unit: float) -> tuple[Segment, float]:
-        segment = Segment(in_shape=self.in_shape, out_shape=self.out_shape, first=self.first)
+    def exact(self, unit: float) -> tuple[PlacedSegment, float]:
+        segment = PlacedSegment(in_shape=self.in_shape, out_shape=self.out_shape, first=self.first)
         return segment, self.unit_factor / unit
 
     def sum_interval(self, x: Interval) -> Interval:
         return _spread(x, self).scaled(self.multiplier)
-
-    def count(self, messages_NCHW: Values, *, binary: bool, state_memory_bits: int) -> OpCounts:
-        ops = count_connection(messages_NCHW, self.geometry, binary=binary, weight_bits=0)
-        return ops + count_accesses(ops, weight_memory_bits=0, state_memory_bits=state_memory_bits)
-
-    def expected_ops(self, rate: float, time_steps: int) -> float:
-        return expected_ops(self.geometry, rate, time_steps=time_steps)
 
     def chip_parts(self) -> Iterator[ChipPart]:
         yield ChipPart(what="segment of a larger image", process=SPARSE)
@@ -95,9 +91,42 @@ def _placed(x_NCHW: Values, out_shape: Shape, first: int) -> Values:
     return placed.reshape(len(values), *out_shape)
 
 
-def _spread(x: Interval, segment: Segment | IntSegment) -> Interval:
+def _spread(x: Interval, segment: PlacedSegment | IntSegment) -> Interval:
     """Every value has the range of its channel; a delay lets zeros in, which is what all other places have."""
     values, size = x.with_zero(), segment.geometry.inputs // len(x.low)
     ends = (np.repeat(end, size)[np.newaxis] for end in (values.low, values.high))
     low, high = (_placed(end, segment.out_shape, segment.first)[0] for end in ends)
     return Interval(low=low.min(axis=(1, 2)), high=high.max(axis=(1, 2)))
+
+
+@dataclass(eq=False)
+class Segment(ExtensionNode):
+    """The values of its input, in their order, from place `first` of an image or a vector that is zero elsewhere."""
+
+    input_shape: IntArray
+    output_shape: IntArray
+    first: int
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        self.input_shape, self.output_shape = (
+            np.asarray(shape, dtype=np.int64) for shape in (self.input_shape, self.output_shape)
+        )
+        self.first, total = int(self.first), int(np.prod(self.output_shape))
+        last = self.first + int(np.prod(self.input_shape))
+        if not 0 <= self.first <= last <= total:
+            raise ValueError(f"Segment: places {self.first} to {last} of {total}; allowed: those that are there")
+        self.input_type = {"input": self.input_shape}
+        self.output_type = {"output": self.output_shape}
+
+    def run(self, x_NT: Array) -> Array:
+        values = x_NT.reshape(*x_NT.shape[:2], -1)
+        placed = np.zeros((*values.shape[:2], int(np.prod(self.output_shape))))
+        placed[..., self.first : self.first + values.shape[2]] = values
+        return placed.reshape(*values.shape[:2], *self.output_shape.tolist())
+
+    def lowered(self, in_shape: Shape, out_shape: Shape, frames: int) -> LoweredNode:
+        return LoweredNode(operation=PlacedSegment(in_shape=in_shape, out_shape=out_shape, first=self.first))
+
+
+OPERATOR = Operator(integer=IntSegment, nodes=(Segment,))

@@ -13,7 +13,7 @@ from deploy.frontend.traced.rules.reduction import reduced
 from deploy.frontend.traced.rules.table import Result, Rule
 from deploy.frontend.traced.signals import Signal, Value
 from deploy.frontend.traced.walk import At, Walk
-from deploy.ir.nodes import MaxPool2d
+from deploy.ir.operations.max_pool import MaxPool2d
 
 Sizes = int | Sequence[int]
 
