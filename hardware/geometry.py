@@ -180,9 +180,10 @@ class PoolGeometry(ConvGeometry):
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityGeometry:
-    """A relay: every value reaches the one neuron at its own place, with weight one."""
+    """A relay: every value reaches one neuron, with weight one."""
 
     shape: tuple[int, int, int]  # C, H, W
+    keeps_places: bool = True  # whether it is the neuron at its own place; else all arrive, in another order
 
     multiplies_signals: ClassVar[bool] = False
 

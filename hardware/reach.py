@@ -62,7 +62,7 @@ def reach(geometries: Iterable[Geometry], target_cores: IntArray, cores: int) ->
     """What all connections between two populations reach; `target_cores` is the core of every target neuron.
 
     A product of two signals, which no chip with events has a synapse for, stands in as one synapse from each q, k and v
-    to the neuron at its place.
+    to the neuron at its place, and so does a value that arrives elsewhere than at its place.
     """
     found = [_of(geometry, target_cores, cores) for geometry in geometries]
     total = found[0]

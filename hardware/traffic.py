@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.chip import Chip, Mesh
-from hardware.geometry import Geometry
+from hardware.geometry import Geometry, IdentityGeometry
 from hardware.keys import key
 from hardware.placement import Core, Placement
 from hardware.resources import LayerResources
@@ -111,6 +111,8 @@ def _needed(geometry: Geometry, source: _Placed, target: _Placed) -> NDArray[np.
 
 def _same_places(geometry: Geometry, source: LayerResources, target: LayerResources) -> bool:
     """Whether the connection counts channels and positions as its layers do; else a part may need all that is sent."""
+    if isinstance(geometry, IdentityGeometry) and not geometry.keeps_places:
+        return False
     ends = ((source, geometry.in_shape), (target, geometry.out_shape))
     return all(layer.shape[0] == shape[0] and layer.neurons == np.prod(shape) for layer, shape in ends)
 

@@ -33,7 +33,7 @@ class PlacedSegment(WithoutWeights):
 
     @property
     def geometry(self) -> IdentityGeometry:
-        return IdentityGeometry(shape=self.in_shape)
+        return IdentityGeometry(shape=self.in_shape, keeps_places=False)
 
     def __call__(self, x_NCHW: Array, /) -> Array:
         return _placed(x_NCHW, self.out_shape, self.first)
@@ -67,7 +67,7 @@ class IntSegment(IntPassedOn):
 
     @property
     def geometry(self) -> IdentityGeometry:
-        return IdentityGeometry(shape=self.in_shape)
+        return IdentityGeometry(shape=self.in_shape, keeps_places=False)
 
     def __call__(self, x_NCHW: Values, /) -> IntArray:
         placed = _placed(x_NCHW.astype(np.int64), self.out_shape, self.first)
