@@ -183,7 +183,7 @@ class IdentityGeometry:
     """A relay: every value reaches one neuron, with weight one."""
 
     shape: tuple[int, int, int]  # C, H, W
-    keeps_places: bool = True  # whether it is the neuron at its own place; else all arrive, in another order
+    places: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)  # of the neurons; None: its own
 
     multiplies_signals: ClassVar[bool] = False
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from hardware.errors import ChipError
 from hardware.geometry import ConvGeometry
 from hardware.integers import Ints, StoredConnection, StoredNetwork, StoredPopulation
 
@@ -19,7 +20,11 @@ NO_VALUE = np.iinfo(np.int64).min
 
 
 def sent_by_all(network: StoredNetwork, input_NTCHW: Ints) -> dict[str, Ints]:
-    """Messages [N, T, C, H, W] of every population for what the input sends."""
+    """Messages [N, T, C, H, W] of every population for what the input sends.
+
+    Raises ChipError for operations that have no meaning here.
+    """
+    _require_known(network)
     clips, frames = input_NTCHW.shape[:2]
     sent = {
         name: np.zeros((clips, frames, *population.shape), dtype=np.int64)
@@ -39,6 +44,12 @@ def sent_by_all(network: StoredNetwork, input_NTCHW: Ints) -> dict[str, Ints]:
             relayed = name not in membranes
             sent[name][:, t] = arrived + _at(population.bias, t) if relayed else membranes[name].step(arrived, t)
     return sent
+
+
+def _require_known(network: StoredNetwork) -> None:
+    unknown = [f"{c.source} -> {c.target} ({c.kind})" for c in network.connections if c.kind not in _OPERATIONS]
+    if unknown:
+        raise ChipError(f"operations that are not known here: {', '.join(unknown)}; allowed: {', '.join(_OPERATIONS)}")
 
 
 class _Membrane:
@@ -121,9 +132,27 @@ def _identity(x_NCHW: Ints, operation: dict[str, Any]) -> Ints:
     return x_NCHW.reshape(len(x_NCHW), *operation["out_shape"])
 
 
+def _segment(x_NCHW: Ints, operation: dict[str, Any]) -> Ints:
+    values, out_shape, first = x_NCHW.reshape(len(x_NCHW), -1), operation["out_shape"], operation["first"]
+    behind = int(np.prod(out_shape)) - first - values.shape[1]
+    return np.pad(values, [(0, 0), (first, behind)]).reshape(len(x_NCHW), *out_shape)
+
+
+def _product(x_NCHW: Ints, operation: dict[str, Any]) -> Ints:
+    """Exact, as a convolution is: the axes of both operands are those of einsum, the clip in front."""
+    g, flat = operation["geometry"], x_NCHW.reshape(len(x_NCHW), -1).astype(np.float64)
+    axes = [[0, *(1 + axis for axis in row)] for row in (g.left, g.right, g.output)]
+    values: Any = flat[:, : g.values].reshape(len(flat), *(g.sizes[axis] for axis in g.left))
+    spikes: Any = (flat[:, g.values :] != 0).reshape(len(flat), *(g.sizes[axis] for axis in g.right))
+    total = np.einsum(values, axes[0], spikes, axes[1], axes[2], optimize=True)
+    return np.asarray(total.reshape(len(flat), *g.out_shape).astype(np.int64))
+
+
 _OPERATIONS = {
     "IntConvolution": _convolution,
     "IntMaxPool": _max_pool,
     "IntAttention": _attention,
     "IntIdentity": _identity,
+    "IntSegment": _segment,
+    "IntProduct": _product,
 }

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from hardware.geometry import AttentionGeometry, ConvGeometry, Geometry, SparseConvGeometry
+from hardware.geometry import ConvGeometry, Geometry, IdentityGeometry, SparseConvGeometry
 
 IntArray = NDArray[np.int64]
 
@@ -61,8 +61,8 @@ class Reach:
 def reach(geometries: Iterable[Geometry], target_cores: IntArray, cores: int) -> Reach:
     """What all connections between two populations reach; `target_cores` is the core of every target neuron.
 
-    A product of two signals, which no chip with events has a synapse for, stands in as one synapse from each q, k and v
-    to the neuron at its place, and so does a value that arrives elsewhere than at its place.
+    A product of two signals, which no chip with events has a synapse for, stands in as one synapse from each of its
+    inputs to the neuron at its place, counted around the outputs.
     """
     found = [_of(geometry, target_cores, cores) for geometry in geometries]
     total = found[0]
@@ -74,7 +74,9 @@ def reach(geometries: Iterable[Geometry], target_cores: IntArray, cores: int) ->
 def _of(geometry: Geometry, target_cores: IntArray, cores: int) -> Reach:
     if isinstance(geometry, ConvGeometry):
         return _convolved(geometry, target_cores, cores)
-    targets = np.tile(target_cores, 3) if isinstance(geometry, AttentionGeometry) else target_cores
+    targets = np.resize(target_cores, geometry.inputs) if geometry.multiplies_signals else target_cores
+    if isinstance(geometry, IdentityGeometry) and geometry.places is not None:
+        targets = target_cores[geometry.places]
     one = np.ones(len(targets), dtype=np.int64)
     rows = np.arange(len(targets))
     return Reach(row_of=rows, synapses=coo_array((one, (rows, targets)), shape=(len(targets), cores)).tocsr())

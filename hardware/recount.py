@@ -47,7 +47,7 @@ class Compared:
     of_clips: int = 0
     spikes: int = 0
     counts: int = 0
-    layers: int = 0
+    layers: int | None = None  # None: not compared, since they are means of all clips and not all were kept
     cost_models: int = 0
     left_out: tuple[str, ...] = ()  # chips of the report that are no shipped files
 
@@ -106,11 +106,11 @@ def _same_counts(where: str, counted: dict[str, OpCounts], reported: dict[str, i
 
 
 def _same_layers(totals: dict[str, OpCounts], report: Any, found: Compared) -> None:
+    found.layers = len(report["layers"])
     for layer in report["layers"]:
         mean = totals[layer["name"]].mean(found.clips)
         for name in COUNTS:
             _same(f"{layer['name']}, {name} of the mean clip", getattr(mean, name), layer[name])
-        found.layers += 1
 
 
 def _same_energy(report: Any, found: Compared) -> None:
@@ -191,10 +191,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     console.print(
         f"equal: {found.spikes:,} states of neurons in {found.clips} of {found.of_clips} clips, {found.counts} counts "
-        f"of these clips, {found.layers} layers, {found.cost_models} cost models"
+        f"of these clips, {'' if found.layers is None else f'{found.layers} layers, '}{found.cost_models} cost models"
     )
-    if found.clips < found.of_clips:
-        console.print("layers are compared where all clips are kept (--keep-clips all)")
+    if found.layers is None:
+        console.print("not compared: counts of layers, means of all clips; run_lava.py --keep-clips all keeps all")
     if found.left_out:
         console.print(f"not priced again, no shipped chips: {', '.join(found.left_out)}")
     return 0

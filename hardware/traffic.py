@@ -111,7 +111,7 @@ def _needed(geometry: Geometry, source: _Placed, target: _Placed) -> NDArray[np.
 
 def _same_places(geometry: Geometry, source: LayerResources, target: LayerResources) -> bool:
     """Whether the connection counts channels and positions as its layers do; else a part may need all that is sent."""
-    if isinstance(geometry, IdentityGeometry) and not geometry.keeps_places:
+    if isinstance(geometry, IdentityGeometry) and geometry.places is not None:
         return False
     ends = ((source, geometry.in_shape), (target, geometry.out_shape))
     return all(layer.shape[0] == shape[0] and layer.neurons == np.prod(shape) for layer, shape in ends)

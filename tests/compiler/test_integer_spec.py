@@ -198,7 +198,7 @@ def test_products_of_signals_as_the_page_says(tmp_path: Path) -> None:
         {
             "in": ints.entry((3, 2, 1)),
             "values": ints.relay((3, 2, 1)),
-            "spikes": ints.lif((4, 2, 1), threshold=30),
+            "spikes": ints.lif((4, 2, 1), threshold=12),
             "vector": ints.relay(vector),
             "lif": ints.lif((3, 4, 1), threshold=20),
         },

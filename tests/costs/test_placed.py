@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hardware import AttentionGeometry, ChipError, ConvGeometry, IdentityGeometry, Incoming, LayerResources, load_chip
-from hardware.geometry import SparseConvGeometry
+from hardware.geometry import ProductGeometry, SparseConvGeometry
 from hardware.more_cores import fill, slowest
 from hardware.placed import Events, PlacedNetwork
 from hardware.reach import reach
@@ -61,6 +61,17 @@ def test_relays_and_attention_have_one_synapse_for_each_value() -> None:
     )
     found = reach([AttentionGeometry(channels=2, tokens=2, heads=1)], cores, 2)
     assert found.synapses.toarray()[found.row_of].sum(axis=0).tolist() == [6, 6]
+
+
+def test_values_reach_the_places_that_the_geometry_names_and_products_have_inputs_of_any_number() -> None:
+    """Two values become the last and the first of four; a product of five inputs has four outputs."""
+    cores = np.array([0, 0, 1, 1])
+    moved = IdentityGeometry(shape=(2, 1, 1), places=np.array([3, 0]))
+    assert reach([moved], cores, 2).synapses.toarray().tolist() == [[0, 1], [1, 0]]
+    product = ProductGeometry(sizes=(4, 1), left=(0,), right=(1,), output=(0,), out_shape=(4, 1, 1))
+    found = reach([product], cores, 2)
+    assert found.by_row(np.ones((1, 5))).sum() == 5
+    assert found.synapses.toarray().sum(axis=0).tolist() == [3, 2]
 
 
 def two_layers(*, cores: int, order: Any = "pixel") -> tuple[PlacedNetwork, Spread]:

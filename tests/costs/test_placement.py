@@ -201,7 +201,8 @@ def test_a_message_goes_to_every_core_that_needs_it():
 @pytest.mark.parametrize(("keeps_places", "cores"), [(True, 1), (False, 2)])
 def test_values_in_another_order_may_be_needed_everywhere(keeps_places: bool, cores: int):
     """Both layers fill two cores: what keeps its place goes to one of them, else it may be needed in either."""
-    geometry = IdentityGeometry(shape=(1, 1, 8192), keeps_places=keeps_places)
+    places = None if keeps_places else np.arange(8192)[::-1]
+    geometry = IdentityGeometry(shape=(1, 1, 8192), places=places)
     layers = [layer("a", (1, 1, 8192)), layer("b", (1, 1, 8192), Incoming(source="a", geometry=geometry))]
     assert traffic(place(layers, LOIHI_2), LOIHI_2, {"a": 8192.0, "b": 0.0}).sent == cores * 8192
 

@@ -33,7 +33,7 @@ class PlacedSegment(WithoutWeights):
 
     @property
     def geometry(self) -> IdentityGeometry:
-        return IdentityGeometry(shape=self.in_shape, keeps_places=False)
+        return _geometry(self.in_shape, self.first)
 
     def __call__(self, x_NCHW: Array, /) -> Array:
         return _placed(x_NCHW, self.out_shape, self.first)
@@ -67,7 +67,7 @@ class IntSegment(IntPassedOn):
 
     @property
     def geometry(self) -> IdentityGeometry:
-        return IdentityGeometry(shape=self.in_shape, keeps_places=False)
+        return _geometry(self.in_shape, self.first)
 
     def __call__(self, x_NCHW: Values, /) -> IntArray:
         placed = _placed(x_NCHW.astype(np.int64), self.out_shape, self.first)
@@ -82,6 +82,10 @@ class IntSegment(IntPassedOn):
 
     def chip_parts(self) -> Iterator[ChipPart]:
         yield ChipPart(what="segment of a larger image", process=SPARSE)
+
+
+def _geometry(in_shape: Shape, first: int) -> IdentityGeometry:
+    return IdentityGeometry(shape=in_shape, places=first + np.arange(int(np.prod(in_shape))))
 
 
 def _placed(x_NCHW: Values, out_shape: Shape, first: int) -> Values:
