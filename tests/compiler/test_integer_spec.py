@@ -84,6 +84,9 @@ def operated(x_CHW: Ints, operation: Group) -> Ints:
             total = np.zeros(int(np.prod(operation["out_shape"][()])), dtype=np.int64)
             total[operation["first"][()] :][: x_CHW.size] = x_CHW.ravel() * operation["multiplier"][()]
             total = total.reshape(operation["out_shape"][()])
+        case b"IntPermutation":
+            axes, order = x_CHW.reshape(operation["sizes"][()]), operation["order"][()]
+            total = axes.transpose(order).reshape(operation["out_shape"][()]) * operation["multiplier"][()]
         case b"IntProduct":
             total = multiplied(x_CHW.ravel(), operation["geometry"]) * operation["multiplier"][()]
         case _:
