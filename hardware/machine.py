@@ -138,6 +138,11 @@ def _segment(x_NCHW: Ints, operation: dict[str, Any]) -> Ints:
     return np.pad(values, [(0, 0), (first, behind)]).reshape(len(x_NCHW), *out_shape)
 
 
+def _permutation(x_NCHW: Ints, operation: dict[str, Any]) -> Ints:
+    axes = x_NCHW.reshape(len(x_NCHW), *operation["sizes"]).transpose(0, *(1 + operation["order"]))
+    return axes.reshape(len(x_NCHW), *operation["out_shape"])
+
+
 def _product(x_NCHW: Ints, operation: dict[str, Any]) -> Ints:
     """Exact, as a convolution is: the axes of both operands are those of einsum, the clip in front."""
     g, flat = operation["geometry"], x_NCHW.reshape(len(x_NCHW), -1).astype(np.float64)
@@ -154,5 +159,6 @@ _OPERATIONS = {
     "IntAttention": _attention,
     "IntIdentity": _identity,
     "IntSegment": _segment,
+    "IntPermutation": _permutation,
     "IntProduct": _product,
 }

@@ -14,6 +14,7 @@ from deploy.ir.operations.attention import IntAttention
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.operations.identity import IntIdentity
 from deploy.ir.operations.max_pool import IntMaxPool
+from deploy.ir.operations.permutation import IntPermutation
 from deploy.ir.populations.base import IntPopulation
 from deploy.ir.populations.lif import IntLif
 from deploy.ir.populations.relay import IntRelay
@@ -82,9 +83,9 @@ def _divisors(n: int) -> list[int]:
 def int_networks(draw: st.DrawFn) -> tuple[IntNetwork, Frames]:
     """An integer network that is proven not to overflow, and 1 to 3 clips for it.
 
-    Populations have one to three sources, near or far back, through convolutions of any geometry, identities or
-    attention, with delays up to longer than a clip; some have gains or biases of their own for every time step.
-    Weights, biases, decays and thresholds are arbitrary.
+    Populations have one to three sources, near or far back, through convolutions of any geometry, identities,
+    permutations or attention, with delays up to longer than a clip; some have gains or biases of their own for every
+    time step. Weights, biases, decays and thresholds are arbitrary.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape: Shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6)))
@@ -116,10 +117,10 @@ def int_networks(draw: st.DrawFn) -> tuple[IntNetwork, Frames]:
 @st.composite
 def _operations(
     draw: st.DrawFn, source: IntPopulation, rng: np.random.Generator
-) -> tuple[IntConvolution | IntIdentity | IntAttention | IntMaxPool, Shape]:
+) -> tuple[IntConvolution | IntIdentity | IntAttention | IntMaxPool | IntPermutation, Shape]:
     """Something that the source can send through, and the shape of what comes out."""
     channels, height, width = source.shape
-    kinds = ["convolution", "convolution", "identity", "flatten", "max pool"]
+    kinds = ["convolution", "convolution", "identity", "flatten", "max pool", "permutation"]
     if isinstance(source, IntLif) and channels % 3 == 0:
         kinds += ["attention"] * 4
     kind = draw(st.sampled_from(kinds))
@@ -134,9 +135,21 @@ def _operations(
     if kind == "max pool":
         pool = draw(max_pools(source.shape))
         return pool, pool.out_shape
-    shape = source.shape if kind == "identity" else (channels * height * width, 1, 1)
     multiplier, exponent = draw(factors)
+    if kind == "permutation":
+        operation = _permuted(source.shape, draw(st.permutations(range(3))), multiplier, exponent)
+        return operation, operation.out_shape
+    shape = source.shape if kind == "identity" else (channels * height * width, 1, 1)
     return ints.same(source.shape, shape, multiplier=multiplier, exponent=exponent), shape
+
+
+def _permuted(shape: Shape, order: list[int], multiplier: int, exponent: int) -> IntPermutation:
+    """Channels, rows and columns in another order."""
+    first, second, third = order
+    out_shape = shape[first], shape[second], shape[third]
+    return IntPermutation(
+        in_shape=shape, out_shape=out_shape, sizes=shape, order=tuple(order), multiplier=multiplier, exponent=exponent
+    )
 
 
 def _fitting(source: IntPopulation, shape: Shape, rng: np.random.Generator) -> IntConvolution | IntIdentity:
