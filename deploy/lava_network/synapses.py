@@ -13,7 +13,8 @@ from deploy.ir.chip import SPARSE, synapses_of
 from deploy.ir.operations.base import IntOperation
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.operations.identity import IntIdentity
-from deploy.ir.types import Shape
+from deploy.ir.types import IntArray, Shape
+from hardware.geometry import IdentityGeometry
 
 GRADED_BITS = 24  # of a message; 0 would take every message for a spike
 
@@ -26,7 +27,7 @@ def channels_last(shape_CHW: tuple[int, ...]) -> Shape:
 
 def synapse(operation: IntOperation) -> Conv | Sparse:
     """Lava's process for an operation that has one; its ports are (H, W, C) for a Conv, flat for a Sparse."""
-    if isinstance(operation, IntIdentity) and operation.in_shape != operation.out_shape:
+    if _moves(operation):
         return sparse(operation)
     kernel = as_convolution(operation)
     return sparse(kernel) if synapses_of(kernel.geometry) == SPARSE else conv(kernel)
@@ -63,8 +64,8 @@ def sparse(operation: IntOperation, entering: slice = slice(None)) -> Sparse:
 
     Lava's weights of mixed sign are even, so twice the weight goes with half the factor.
     """
-    if isinstance(operation, IntIdentity) and operation.in_shape != operation.out_shape:
-        weights, exponent = _reordered(operation), operation.exponent
+    if _moves(operation):
+        weights, exponent = _moved(operation), operation.exponent
     else:
         kernel = as_convolution(operation)
         weights, exponent = _unrolled(kernel), kernel.exponent
@@ -77,17 +78,27 @@ def sparse(operation: IntOperation, entering: slice = slice(None)) -> Sparse:
     )
 
 
-def _reordered(operation: IntIdentity) -> csr_matrix:
-    """Values of an image in the order of (C, H, W), which images of Lava do not have."""
-    values = int(np.prod(operation.in_shape))
-    places = np.arange(values)
-    entering, leaving = (
-        np.moveaxis(places.reshape(shape), 0, -1).ravel() for shape in (operation.in_shape, operation.out_shape)
-    )
-    rows, columns = np.empty(values, np.int64), np.empty(values, np.int64)
-    rows[leaving], columns[entering] = places, places
-    weights = np.full(values, operation.multiplier, dtype=np.int32)
-    return csr_matrix((weights, (rows, columns)), shape=(values, values))
+def _moves(operation: IntOperation) -> bool:
+    """Whether values go to other places, or to the same in the order of another shape: no image of Lava has that."""
+    geometry, reshaped = operation.geometry, operation.in_shape != operation.out_shape
+    return isinstance(geometry, IdentityGeometry) and (geometry.places is not None or reshaped)
+
+
+def _moved(operation: IntOperation) -> csr_matrix:
+    """One weight for every value, from its place in (H, W, C) to that where it arrives."""
+    columns, rows = (_channels_last(shape) for shape in (operation.in_shape, operation.out_shape))
+    geometry, factor = operation.geometry, operation.unit_factor
+    assert isinstance(geometry, IdentityGeometry)
+    assert factor is not None
+    places = np.arange(len(columns)) if geometry.places is None else geometry.places
+    weights = np.full(len(columns), round(factor * 2.0**-operation.exponent), dtype=np.int32)
+    return csr_matrix((weights, (rows[places], columns)), shape=(len(rows), len(columns)))
+
+
+def _channels_last(shape: Shape) -> IntArray:
+    """For every value in the order of (C, H, W) its place in that of (H, W, C)."""
+    values = np.arange(int(np.prod(shape)))
+    return np.argsort(np.moveaxis(values.reshape(shape), 0, -1).ravel())
 
 
 def _unrolled(operation: IntConvolution) -> csr_matrix:

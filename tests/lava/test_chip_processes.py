@@ -12,6 +12,8 @@ import ints
 import random_networks
 from deploy.ir.chip import SYNAPSES
 from deploy.ir.integer import IntNetwork, run_integer
+from deploy.ir.operations.permutation import IntPermutation
+from deploy.ir.operations.segment import IntSegment
 from deploy.lava_network.chip_processes import require_held
 from deploy.lava_network.chip_wiring import ChipWiring
 from deploy.lava_network.simulate import simulate
@@ -104,6 +106,32 @@ def test_kernels_that_a_conv_does_not_hold_are_spelled_out() -> None:
         frames=FRAMES,
     )
     frames = rng.integers(-9, 10, (1, FRAMES, *many.in_shape))
+    for models in ("fast", "lava"):
+        require_parity(network, frames, models)
+
+
+def test_values_that_go_to_other_places_are_spelled_out() -> None:
+    """Two segments of a vector, which a permutation puts into another order; times 3, and half of it."""
+    network = ints.network(
+        {
+            "input": ints.entry((2, 2, 3), low=-9, high=9),
+            "vector": ints.relay((6, 2, 2)),
+            "turned": ints.relay((2, 4, 3)),
+        },
+        *(
+            ints.link("input", "vector", IntSegment(in_shape=(2, 2, 3), out_shape=(6, 2, 2), first=k, multiplier=m))
+            for k, m in ((0, 1), (11, 3))
+        ),
+        ints.link(
+            "vector",
+            "turned",
+            IntPermutation(
+                in_shape=(6, 2, 2), out_shape=(2, 4, 3), sizes=(2, 3, 4), order=(0, 2, 1), multiplier=3, exponent=-1
+            ),
+        ),
+        frames=FRAMES,
+    )
+    frames = np.random.default_rng(0).integers(-9, 10, (1, FRAMES, 2, 2, 3))
     for models in ("fast", "lava"):
         require_parity(network, frames, models)
 
