@@ -59,9 +59,13 @@ CASES: dict[str, tuple[Callable[[Net, Tensor], Tensor], str]] = {
         r"second \(IFNode\): its first dimension, which it takes for time, is \[4 time, 2 clips\]",
     ),
     "over the batch": (lambda net, s: s.mean(1), "a sum over the batch; allowed: each clip by itself"),
-    "over channels": (
-        lambda net, s: F.max_pool2d(s.flatten(3).transpose(2, 3).flatten(0, 1), 2),
-        "a max pool over channels; allowed: over rows and columns",
+    "over clips": (
+        lambda net, s: F.max_pool2d(s.flatten(2).transpose(0, 1), (1, 2)),
+        "a max pool over dimensions that are not those of an image",
+    ),
+    "dense over time": (
+        lambda net, s: s.flatten(2).transpose(0, 2) @ torch.ones(T, 3, dtype=s.dtype),
+        "a dense layer over time or clips; allowed: over channels, or pixels, of each time step",
     ),
     "negative maximum": (
         lambda net, s: F.max_pool2d(-s.flatten(0, 1), 2),

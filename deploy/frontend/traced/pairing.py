@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from deploy.frontend.traced.axes import Dim, Refused, matched
+from deploy.frontend.traced.axes import Dim, matched
 from deploy.frontend.traced.signals import Image, Signal
 
 
@@ -19,17 +19,16 @@ def paired(x: Signal, y: Signal) -> tuple[Signal, Signal]:
     return replace(x, dims=dims), replace(y, dims=dims)
 
 
-def common_image(a: Image, b: Image) -> Image:
-    """An image with the axes of both; raises `Refused` where one of them would have to change its place."""
+def common_image(a: Image, b: Image) -> Image | None:
+    """An image with the axes of both in their places; None where axes of one would have to go to other places."""
     parts: list[Dim] = []
     for one, other in zip(a.parts, b.parts, strict=True):
         if not (set(one) >= set(other) or set(other) >= set(one)):
-            raise Refused("signals whose channels and pixels do not correspond; allowed: the same axes in both")
+            return None
         parts.append(one if set(one) >= set(other) else other)
     image = Image(channels=parts[0], rows=parts[1], columns=parts[2])
-    if len(set(image.axes)) < len(image.axes):
-        raise Refused("channels of one signal are pixels of the other; allowed: the same axes in both")
-    return image
+    whole = all(own in ((), full) for s in (a, b) for own, full in zip(s.parts[1:], parts[1:], strict=True))
+    return image if whole and len(set(image.axes)) == len(image.axes) else None
 
 
 def with_repeated(s: Signal) -> Image:

@@ -98,7 +98,7 @@ def _channels_at(walk: Walk, s: Signal, dim: int, name: str) -> Signal:
     s = walk.whole(s, name)
     if set(s.dims[dim]) != set(s.image.channels):
         raise Refused("signals are joined along pixels or tokens; allowed: along channels, or the time steps of one")
-    return walk.ordered(s, s.dims[dim], name, "a concatenation")
+    return walk.ordered(s, s.dims[dim], name)
 
 
 def _without(s: Signal, dim: int) -> Signal:

@@ -145,4 +145,4 @@ def _parts(walk: "Walk", name: str, q: Signal, k: Signal, v: Signal, rows: list[
     if ordered and same and channels == list(range(walk.draft.shapes[q.node][0])):
         return [q.node]
     whole = [walk.scaled(f, name) for f in (q, k, v)]
-    return [walk.ordered(f, row, name, "attention").node for f, row in zip(whole, rows, strict=True)]
+    return [walk.ordered(f, row, name).node for f, row in zip(whole, rows, strict=True)]

@@ -1,4 +1,6 @@
-"""Convolutions that only bring values to places: to channels and pixels that repeat them, to their channels of many."""
+"""Nodes that only bring values to places: to channels and pixels that repeat them, to their channels of many, to pixels
+that were channels.
+"""
 
 from collections.abc import Sequence
 
@@ -7,6 +9,7 @@ import numpy as np
 from deploy.frontend.traced.axes import Refused, size_of
 from deploy.frontend.traced.draft import Conv, Draft, Window
 from deploy.frontend.traced.signals import Image
+from deploy.ir.operations.permutation import Permutation
 from deploy.ir.types import IntArray
 
 
@@ -16,6 +19,14 @@ def spread(draft: Draft, name: str, source: str, have: Image, want: Image) -> st
     if source in draft.spiking:
         draft.spiking.add(node)
     return node
+
+
+def permuted(draft: Draft, name: str, source: str, have: Image, want: Image) -> str:
+    """A node with the axes of `have` in the places of `want`."""
+    order = [have.axes.index(axis) for axis in want.axes]
+    rows = (draft.shapes[source], [axis.size for axis in have.axes], order, want.shape)
+    node = Permutation(*(np.array(row) for row in rows))
+    return draft.node(f"{name}.permutation", node, source, spiking=source in draft.spiking)
 
 
 def _channels(draft: Draft, name: str, source: str, have: Image, want: Image) -> str:

@@ -22,7 +22,7 @@ from deploy.frontend.traced.signals import (
     Value,
     fresh,
 )
-from deploy.frontend.traced.spreading import spread
+from deploy.frontend.traced.spreading import permuted, spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,31 @@ class Walk:
         x, y = paired(x, fresh(y, but=self.shared))
         x, y = self.scaled(x, name), self.scaled(y, name)
         image = common_image(x.image, y.image)
+        if image is not None:
+            return self.spread(x, image, name), self.spread(y, image, name)
+        if len(y.image.axes) > len(x.image.axes):  # the one that may have to be permuted is the smaller one
+            y, x = self._fitted(y, x, name)
+            return x, y
+        return self._fitted(x, y, name)
+
+    def _fitted(self, x: Signal, y: Signal, name: str) -> tuple[Signal, Signal]:
+        """Both with the axes of both, in the places of x; what only y has become channels behind those of x."""
+        of_x, of_y = set(x.image.axes), set(y.image.axes)
+        more = tuple(axis for axis in y.image.axes if axis not in of_x)
+        image = replace(x.image, channels=x.image.channels + more)
+        rows, columns = (part if set(part) <= of_y else () for part in image.parts[1:])
+        rest = tuple(axis for axis in image.axes if axis in of_y and axis not in (*rows, *columns))
+        y = self.arranged(y, Image(channels=rest, rows=rows, columns=columns), name)
+        if not set(rest) <= set(image.channels):  # some pixels, repeated along the others before they are pixels
+            y = self.spread(y, replace(y.image, channels=rest + tuple(a for a in image.axes if a not in of_y)), name)
+            y = self.arranged(y, image, name)
         return self.spread(x, image, name), self.spread(y, image, name)
+
+    def arranged(self, s: Signal, image: Image, name: str) -> Signal:
+        """A whole signal whose axes are in these places: permuted, where more than the order of channels differs."""
+        if s.image.parts[1:] == image.parts[1:]:
+            return self.spread(s, image, name)
+        return replace(s, node=permuted(self.draft, name, s.node, s.image, image), image=image)
 
     def together(self, x: Signal, y: Signal) -> tuple[int | None, bool]:
         """Step and average of what two signals make; raises `Refused` where their time steps differ."""
@@ -162,20 +186,27 @@ class Walk:
         s = self.whole(value, name)
         lead = len(s.dims) - 3
         self.require_lead(s.dims[:lead], what)
-        s = self.ordered(s, s.dims[lead], name, what)
-        if s.dims[lead + 1 :] != (s.image.rows, s.image.columns):
-            raise Refused(f"{what} over dimensions that are not rows and columns of the image; allowed: [.., C, H, W]")
-        return s, lead
+        return self.arranged(s, self._image_of(s.dims[lead:], what), name), lead
+
+    def as_planes(self, value: Value, name: str, what: str) -> Signal:
+        """A whole signal whose last two dimensions are rows and columns; all other places are channels."""
+        s = self.whole(value, name)
+        if s.dims[-2:] == (s.image.rows, s.image.columns):
+            return s
+        channels = tuple(axis for dim in s.dims[:-2] for axis in dim if axis.kind == "place")
+        return self.arranged(s, self._image_of((channels, *s.dims[-2:]), what), name)
+
+    def _image_of(self, dims: tuple[Dim, ...], what: str) -> Image:
+        if any(axis.kind != "place" for dim in dims for axis in dim):
+            raise Refused(f"{what} over dimensions that are not those of an image; allowed: [.., C, H, W]")
+        channels, rows, columns = dims
+        return Image(channels=channels, rows=rows, columns=columns)
 
     def require_lead(self, dims: tuple[Dim, ...], what: str) -> None:
         """Raise `Refused` unless the first dimensions are time and clips."""
         if any(axis.kind == "place" for dim in dims for axis in dim):
             raise Refused(f"{what} whose batch holds channels or pixels; allowed: time and clips alone")
 
-    def ordered(self, s: Signal, channels: Dim, name: str, what: str) -> Signal:
-        """A whole signal whose channels lie in this order."""
-        if s.image.channels == channels:
-            return s
-        if set(s.image.channels) != set(channels):
-            raise Refused(f"{what} of a part of the channels, or of pixels; allowed: all channels of the image")
+    def ordered(self, s: Signal, channels: Dim, name: str) -> Signal:
+        """A whole signal whose channels, all of them, lie in this order."""
         return self.spread(s, replace(s.image, channels=channels), name)

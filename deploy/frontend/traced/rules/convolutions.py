@@ -60,16 +60,18 @@ def _over_line(
     s = walk.whole(x, at.name)
     lead = len(s.dims) - 2
     walk.require_lead(s.dims[:lead], "a convolution")
-    s = walk.ordered(s, s.dims[lead], at.name, "a convolution")
-    if s.dims[lead + 1] != s.image.pixels:
-        raise Refused("a convolution over tokens that are not the image's rows, then its columns")
-    if kernel.shape[2] == 1 and window[0] == [1] and window[1] == [0]:
+    channels, tokens = s.dims[lead:]
+    if any(axis.kind != "place" for axis in channels + tokens):
+        raise Refused("a convolution over time or clips; allowed: over a line of pixels, or tokens, of each time step")
+    alone = kernel.shape[2] == 1 and window[0] == [1] and window[1] == [0]
+    line = Image(channels=channels, columns=tokens)
+    keeps = alone and set(s.image.channels) == set(channels) and s.image.pixels == tokens
+    s = walk.ordered(s, channels, at.name) if keeps else walk.arranged(s, line, at.name)
+    if alone:
         node = walk.draft.conv(at.name, Conv(weight=kernel[:, :, :, None], bias=bias, groups=groups), s.node)
         channels = new_dim(len(kernel))
         image = replace(s.image, channels=channels)
-        return replace(s, node=node, image=image, dims=(*s.dims[:lead], channels, s.dims[lead + 1]))
-    if s.image.rows:
-        raise Refused("a 1-D convolution over the tokens of an image; allowed: kernels of 1, or Conv2d over [C, H, W]")
+        return replace(s, node=node, image=image, dims=(*s.dims[:lead], channels, tokens))
     one = [[1, *window[0]], [0, *window[1]], [1, *window[2]]]
     conv = Conv(weight=kernel[:, :, None], bias=bias, groups=groups, window=_window(one))
     node = walk.draft.conv(at.name, conv, s.node)

@@ -48,16 +48,18 @@ def _batched(walk: Walk, at: At, x: Any, y: Any) -> Result:
 def _linear(walk: Walk, at: At, x: Value, weight: Array, bias: Array) -> Signal:
     """Weights [O, I] of the last dimension: all channels at every pixel, or channels and pixels together."""
     s = walk.whole(x, at.name)
-    last, lead = s.dims[-1], [axis for axis in flat(s.dims[:-1]) if axis.kind == "place"]
+    last, lead = s.dims[-1], tuple(axis for axis in flat(s.dims[:-1]) if axis.kind == "place")
     outputs = new_dim(len(weight))
+    if any(axis.kind != "place" for axis in last):
+        raise Refused("a dense layer over time or clips; allowed: over channels, or pixels, of each time step")
+    if set(last) != set(s.image.channels) and lead:
+        s = walk.arranged(s, Image(channels=last, columns=lead), at.name)
     if set(last) == set(s.image.channels):
         kernel = _arranged(weight, last, s.image.channels)[:, :, None, None]
         image = replace(s.image, channels=outputs)
-    elif set(last) == set(s.image.axes) and not lead:
+    else:
         kernel = _arranged(weight, last, s.image.axes).reshape(len(weight), *s.image.shape)
         image = Image(channels=outputs)
-    else:
-        raise Refused("a dense layer over a part of the channels, or over tokens; allowed: over all channels")
     node = walk.draft.conv(at.name, Conv(weight=kernel, bias=bias), s.node)
     return replace(s, node=node, image=image, dims=(*s.dims[:-1], outputs))
 

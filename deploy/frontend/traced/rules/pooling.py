@@ -6,7 +6,7 @@ from dataclasses import replace
 import nir
 import numpy as np
 
-from deploy.frontend.traced.axes import Refused, size_of, split
+from deploy.frontend.traced.axes import Refused, new_dim, size_of, split
 from deploy.frontend.traced.draft import Pair
 from deploy.frontend.traced.rules.arithmetic import EITHER
 from deploy.frontend.traced.rules.reduction import reduced
@@ -38,7 +38,7 @@ def _largest(
     if s.gain <= 0:
         raise Refused("a max pool of a signal times a negative number, which is a minimum; allowed: positive factors")
     gain, shift, spiking = s.gain, s.shift, s.node in walk.draft.spiking
-    s, lead = _image(walk, at, replace(s, gain=1.0, shift=0.0))
+    s = walk.as_planes(replace(s, gain=1.0, shift=0.0), at.name, "a max pool")
     _require_whole(s, window, at, ceil)
     sizes = [np.array(pair) for pair in window[:3]]
     if spiking:
@@ -47,13 +47,14 @@ def _largest(
         )
     else:
         node = walk.draft.node(at.name, MaxPool2d(np.array(s.image.shape), *sizes), s.node)
-    return (replace(walk.image(s, node, lead), gain=gain, shift=shift), None)
+    return (replace(_pooled(walk, s, node), gain=gain, shift=shift), None)
 
 
-def _image(walk: Walk, at: At, s: Signal) -> tuple[Signal, int]:
-    if any(axis in s.image.channels for dim in s.dims[-2:] for axis in dim):
-        raise Refused("a max pool over channels; allowed: over rows and columns of the image")
-    return walk.as_image(s, at.name, "a max pool")
+def _pooled(walk: Walk, s: Signal, node: str) -> Signal:
+    """What a pool of each channel gives: the same with other rows and columns."""
+    rows, columns = map(new_dim, walk.draft.shapes[node][1:])
+    image = replace(s.image, rows=rows, columns=columns)
+    return replace(s, node=node, dims=(*s.dims[:-2], rows, columns), image=image)
 
 
 def _pixels(sizes: Sizes, what: str) -> Pair:
@@ -89,10 +90,10 @@ def _average(
     s = walk.whole(value, at.name)
     if (votes := _votes(walk, at, s, window)) is not None:
         return votes
-    s, lead = walk.as_image(s, at.name, "an average pool")
+    s = walk.as_planes(s, at.name, "an average pool")
     _require_whole(s, window, at, ceil)
     pool = nir.AvgPool2d(*(np.array(sizes) for sizes in window))
-    return walk.image(s, walk.draft.node(at.name, pool, s.node), lead)
+    return _pooled(walk, s, walk.draft.node(at.name, pool, s.node))
 
 
 def _votes(walk: Walk, at: At, s: Signal, window: list[Pair]) -> Signal | None:

@@ -12,8 +12,6 @@ from deploy.frontend.traced.rules.table import Result, Rule
 from deploy.frontend.traced.signals import Image, Signal, Value
 from deploy.frontend.traced.walk import At, Walk
 
-PIXELS = "a sum over a part of the image; allowed: over all of it, or over whole windows of neighbours"
-
 
 def _mean(walk: Walk, at: At, value: Value, dims: Sequence[int] | None, keep: bool = False, **_: Any) -> Result:
     return reduced(walk, at, walk.signal(value, at.name), dims, keep=keep, mean=True)
@@ -39,9 +37,18 @@ def reduced(walk: Walk, at: At, s: Signal, dims: Sequence[int] | None, *, keep: 
     shape = left if keep else tuple(dim for i, dim in enumerate(left) if i not in gone)
     if not places:
         return replace(s, dims=shape)
-    s = walk.scaled(s, at.name)
+    s = _summable(walk, at, walk.scaled(s, at.name), places)
     conv, image = _kernel(s.image, places, 1.0 / size_of(places) if mean else 1.0)
     return replace(s, node=walk.draft.conv(at.name, conv, s.node), image=image, dims=shape)
+
+
+def _summable(walk: Walk, at: At, s: Signal, gone: list[Axis]) -> Signal:
+    """The signal with what is summed in windows of neighbours; else in channels, where it takes any order."""
+    kept = [tuple(axis for axis in part if axis not in gone) for part in s.image.parts]
+    if all(part[: len(left)] == left for part, left in zip(s.image.parts[1:], kept[1:], strict=True)):
+        return s
+    channels, rows, columns = kept
+    return walk.arranged(s, Image(channels=(*channels, *gone), rows=rows, columns=columns), at.name)
 
 
 def _kernel(image: Image, gone: list[Axis], factor: float) -> tuple[Conv, Image]:
@@ -64,8 +71,6 @@ def _kernel(image: Image, gone: list[Axis], factor: float) -> tuple[Conv, Image]
 def _window_of(part: Dim, gone: list[Axis]) -> tuple[Dim, int]:
     """What is left of rows or columns, and how many neighbours are summed: the inner axes have to go first."""
     kept = tuple(axis for axis in part if axis not in gone)
-    if part[: len(kept)] != kept:
-        raise Refused(PIXELS)
     return kept, size_of(part[len(kept) :])
 
 
