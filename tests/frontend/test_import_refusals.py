@@ -69,9 +69,42 @@ CASES: dict[str, tuple[Callable[[Net, Tensor], Tensor], str]] = {
     ),
     "negative maximum": (
         lambda net, s: F.max_pool2d(-s.flatten(0, 1), 2),
-        "a max pool of a signal times a negative number",
+        "a maximum of a signal times a negative number",
     ),
-    "behind an average": (lambda net, s: net.second(s.mean(0, keepdim=True)), "a neuron behind an average or a sum"),
+    "behind a mean": (
+        lambda net, s: net.second(s.mean(0, keepdim=True)),
+        r"second \(IFNode\): a neuron behind a mean or a sum over time; allowed: linear layers up to the output; "
+        "take the mean over time behind this",
+    ),
+    "the largest of a mean": (
+        lambda net, s: F.max_pool2d(s.mean(0), 2),
+        "a maximum of a mean or a sum over time; allo",
+    ),
+    "a gate of a mean": (
+        lambda net, s: s * s.sum(0, keepdim=True),
+        "a (product of means|mean or a sum over time meets)",
+    ),
+    "attention of means": (
+        lambda net, s: s.mean(0).flatten(2) @ s.mean(0).flatten(2).transpose(1, 2),
+        "a matrix product of means or sums over time; allowed: linear layers up to the output",
+    ),
+    "above a mean": (lambda net, s: (s.mean(0) > 0.5) * 1.0, "a comparison of a mean or a sum over time"),
+    "less its mean": (
+        lambda net, s: net.second(s - s.mean(0, keepdim=True)),
+        "a mean or a sum over time meets the frames, of which some come before it; allowed: linear layers up to",
+    ),
+    "pairs of frames": (
+        lambda net, s: F.avg_pool3d(s.transpose(0, 1).transpose(1, 2), (2, 1, 1)),
+        "an average over a part of time; allowed: over rows and columns, or the mean of all time steps",
+    ),
+    "the largest frame": (
+        lambda net, s: s.amax(0),
+        "a maximum over time or clips; allowed: over channels and pixels of",
+    ),
+    "uneven maxima": (
+        lambda net, s: F.adaptive_max_pool2d(s.flatten(0, 1), 3),
+        r"an adaptive max pool from \[8, 8\] to \[3, 3\]; allowed: sizes that divide",
+    ),
     "a crop": (lambda net, s: s[:, :, :, 1:-1], "a part of the image is taken"),
     "a part of time": (lambda net, s: s[1:3], "2 of 4 time steps are taken; allowed: one by one, or all"),
     "an early step": (lambda net, s: s[1], "the output is that of time step 1 of 4; allowed: the last, all, or a mean"),

@@ -14,6 +14,9 @@ from svformer.common.errors import InputError
 
 Kind = Literal["time", "clips", "place"]
 
+# What a mean over time may be followed by: it is one value a clip, known at the clip's last frame.
+BEHIND_MEAN = "allowed: linear layers up to the output; take the mean over time behind this, or one over pixels here"
+
 
 class Refused(ValueError):  # noqa: N818 - what it says of a model, not of the program
     """What one operation does has no counterpart; the message says what, and what works."""

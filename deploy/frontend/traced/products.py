@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import TYPE_CHECKING
 
-from deploy.frontend.traced.axes import Axis, Dim, Refused, matched, size_of
+from deploy.frontend.traced.axes import BEHIND_MEAN, Axis, Dim, Refused, matched, size_of
 from deploy.frontend.traced.contraction import contracted
 from deploy.frontend.traced.draft import Attention
 from deploy.frontend.traced.pairing import paired
@@ -46,7 +46,7 @@ def _open(walk: "Walk", value: Value, name: str) -> Product:
 
 def _factor(walk: "Walk", s: Signal, name: str) -> Product:
     if s.averaged:
-        raise Refused("a matrix product of signals that are averaged over time; allowed: of spikes of one time step")
+        raise Refused(f"a matrix product of means or sums over time; {BEHIND_MEAN}")
     if s.shift and walk.draft.planes(s.node)[0]:
         raise Refused("a matrix product of spikes that a constant is added to (Hamming attention); allowed: q (k^T v)")
     s = walk.scaled(s, name) if s.shift else s
@@ -57,7 +57,7 @@ def masked(walk: "Walk", name: str, x: Signal, y: Signal) -> Signal:
     """The product of two signals element by element, of which one is spikes."""
     step, averaged = walk.together(x, y)
     if averaged:
-        raise Refused("a product of signals that are averaged over time; allowed: of signals of one time step")
+        raise Refused(f"a product of means or sums over time; {BEHIND_MEAN}")
     x, y = (walk.whole(s, name) if s.repeated else s for s in (x, y))
     a, b = (_factor(walk, s, name) for s in paired(x, fresh(y, but=walk.shared)))
     product = Product(factors=a.factors + b.factors, dims=a.dims, gain=a.gain * b.gain)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import nn
 
-from deploy.frontend.traced.axes import Axis, Dim, Refused, new_dim
+from deploy.frontend.traced.axes import BEHIND_MEAN, Axis, Dim, Refused, new_dim
 from deploy.frontend.traced.draft import Border, Conv, Draft
 from deploy.frontend.traced.known import Kind
 from deploy.frontend.traced.pairing import common_image, paired, with_repeated
@@ -157,7 +157,9 @@ class Walk:
     def together(self, x: Signal, y: Signal) -> tuple[int | None, bool]:
         """Step and average of what two signals make; raises `Refused` where their time steps differ."""
         timed = [s for s in (x, y) if not self.same_at_every_step(s)]
-        if len({(s.step, s.averaged) for s in timed}) > 1:
+        if len({s.averaged for s in timed}) > 1:
+            raise Refused(f"a mean or a sum over time meets the frames, of which some come before it; {BEHIND_MEAN}")
+        if len({s.step for s in timed}) > 1:
             raise Refused(
                 "signals of different time steps meet; allowed: those of one step, sums over all; a neuron of your own "
                 "has to be said: neurons={ItsClass: ..}"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from deploy.frontend.traced.axes import Refused
+from deploy.frontend.traced.axes import BEHIND_MEAN, Refused
 from deploy.frontend.traced.constants import with_constant
 from deploy.frontend.traced.parts import beside, joined
 from deploy.frontend.traced.products import masked
@@ -111,7 +111,7 @@ def _both(walk: Walk, at: At, x: Signal, y: Signal) -> Signal:
     (x, of_x), (y, of_y) = _spikes(walk, x), _spikes(walk, y)
     step, averaged = walk.together(x, y)
     if averaged:
-        raise Refused("a product of signals that are averaged over time; allowed: products of spikes")
+        raise Refused(f"a product of means or sums over time; {BEHIND_MEAN}")
     a, b = walk.aligned(x, y, at.name)
     node = a.node if a.node == b.node else walk.draft.gate(f"{at.name}.and", BOTH, a.node, b.node)
     return replace(a, node=node, gain=of_x * of_y, step=step)
@@ -146,7 +146,7 @@ def _above(walk: Walk, at: At, x: Value, level: float, *, reaches: bool = False)
     """A comparison with a number: neurons without memory."""
     s = walk.whole(x, at.name)
     if s.averaged:
-        raise Refused("a comparison of an average over time; allowed: of signals of a time step")
+        raise Refused(f"a comparison of a mean or a sum over time; {BEHIND_MEAN}")
     threshold = float(np.nextafter(level, -np.inf)) if reaches else float(level)
     return replace(s, node=walk.draft.gate(at.name, threshold, s.node))
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from deploy.frontend.traced.axes import Refused
+from deploy.frontend.traced.axes import BEHIND_MEAN, Refused
 from deploy.frontend.traced.constants import laid
 from deploy.frontend.traced.known import Time
 from deploy.frontend.traced.rules.table import Result
@@ -31,7 +31,7 @@ def neuron(walk: Walk, at: At, x: Value | Tensor, states: list[Value | Tensor], 
         _require_own(walk, state, name, call)
     s = walk.whole(x, name)
     if s.averaged:
-        raise Refused("a neuron behind an average or a sum over time; allowed: neurons at every time step")
+        raise Refused(f"a neuron behind a mean or a sum over time; {BEHIND_MEAN}")
     time = kind.time(module)
     if time == "any":
         step = s.step

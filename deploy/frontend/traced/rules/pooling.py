@@ -6,7 +6,7 @@ from dataclasses import replace
 import nir
 import numpy as np
 
-from deploy.frontend.traced.axes import Refused, new_dim, size_of, split
+from deploy.frontend.traced.axes import BEHIND_MEAN, Refused, flat, new_dim, size_of, split
 from deploy.frontend.traced.draft import Pair
 from deploy.frontend.traced.rules.arithmetic import EITHER
 from deploy.frontend.traced.rules.reduction import reduced
@@ -32,22 +32,58 @@ def _largest(
     window = [_pixels(sizes, "a maximum") for sizes in (kernel, stride or kernel, padding, dilation)]
     if window[3] != (1, 1):
         raise Refused("a max pool with dilation; allowed: dilation 1")
-    s = walk.signal(value, at.name)
-    if s.averaged:
-        raise Refused("a maximum of an average over time; allowed: at every time step")
-    if s.gain <= 0:
-        raise Refused("a max pool of a signal times a negative number, which is a minimum; allowed: positive factors")
-    gain, shift, spiking = s.gain, s.shift, s.node in walk.draft.spiking
-    s = walk.as_planes(replace(s, gain=1.0, shift=0.0), at.name, "a max pool")
+    given = walk.signal(value, at.name)
+    s = walk.as_planes(_unscaled(given), at.name, "a max pool")
     _require_whole(s, window, at, ceil)
-    sizes = [np.array(pair) for pair in window[:3]]
-    if spiking:
-        node = walk.draft.gate(
-            f"{at.name}.or", EITHER, walk.draft.node(f"{at.name}.sum", nir.SumPool2d(*sizes), s.node)
-        )
-    else:
-        node = walk.draft.node(at.name, MaxPool2d(np.array(s.image.shape), *sizes), s.node)
-    return (replace(_pooled(walk, s, node), gain=gain, shift=shift), None)
+    return (replace(_windows(walk, at, s, window[:3]), gain=given.gain, shift=given.shift), None)
+
+
+def _most(walk: Walk, at: At, value: Value, dims: Sequence[int] | int = (), keep: bool = False) -> Signal:
+    """The largest along whole dimensions, in one window."""
+    given = walk.signal(value, at.name)
+    s = walk.whole(_unscaled(given), at.name)
+    gone = {dim % len(s.dims) for dim in ((dims,) if isinstance(dims, int) else dims or range(len(s.dims)))}
+    window = flat(s.dims[i] for i in sorted(gone))
+    if any(axis.kind != "place" for axis in window):
+        raise Refused("a maximum over time or clips; allowed: over channels and pixels of each frame")
+    left = tuple(() if i in gone else dim for i, dim in enumerate(s.dims))
+    planes = s.image.parts[1:] if set(window) == set(s.image.pixels) else ((), window)
+    s = walk.as_planes(replace(s, dims=(*left, *planes)), at.name, "a maximum")
+    size = size_of(planes[0]), size_of(planes[1])
+    found = _windows(walk, at, s, [size, size, (0, 0)])
+    dims_left = left if keep else tuple(dim for i, dim in enumerate(left) if i not in gone)
+    return replace(found, dims=dims_left, gain=given.gain, shift=given.shift)
+
+
+def _most_with_index(walk: Walk, at: At, value: Value, dim: int, keep: bool = False) -> Result:
+    return (_most(walk, at, value, dim, keep), None)
+
+
+def _adaptive_most(walk: Walk, at: At, value: Value, sizes: Sequence[int]) -> Result:
+    """A maximum for each of some windows side by side."""
+    s = walk.signal(value, at.name)
+    totals = [size_of(dim) for dim in s.dims[-2:]]
+    if any(total % size for total, size in zip(totals, sizes, strict=True)):
+        raise Refused(f"an adaptive max pool from {totals} to {list(sizes)}; allowed: sizes that divide the input's")
+    return _largest(walk, at, s, [total // size for total, size in zip(totals, sizes, strict=True)])
+
+
+def _unscaled(s: Signal) -> Signal:
+    """The signal without its factor and shift, behind which the largest is the same one."""
+    if s.averaged:
+        raise Refused(f"a maximum of a mean or a sum over time; {BEHIND_MEAN}")
+    if s.gain <= 0:
+        raise Refused("a maximum of a signal times a negative number, which is a minimum; allowed: positive factors")
+    return replace(s, gain=1.0, shift=0.0)
+
+
+def _windows(walk: Walk, at: At, s: Signal, window: list[Pair]) -> Signal:
+    """The largest of each window of kernel, stride and padding."""
+    sizes = [np.array(pair) for pair in window]
+    if s.node in walk.draft.spiking:
+        sums = walk.draft.node(f"{at.name}.sum", nir.SumPool2d(*sizes), s.node)
+        return _pooled(walk, s, walk.draft.gate(f"{at.name}.or", EITHER, sums))
+    return _pooled(walk, s, walk.draft.node(at.name, MaxPool2d(np.array(s.image.shape), *sizes), s.node))
 
 
 def _pooled(walk: Walk, s: Signal, node: str) -> Signal:
@@ -61,7 +97,7 @@ def _pixels(sizes: Sizes, what: str) -> Pair:
     """Sizes along rows and columns; a third, in front, is along time, where nothing may happen."""
     found = [sizes] * 2 if isinstance(sizes, int) else list(sizes) * 2 if len(sizes) == 1 else list(sizes)
     if len(found) == 3 and found[0] not in (0, 1):
-        raise Refused(f"{what} over time; allowed: over rows and columns")
+        raise Refused(f"{what} over a part of time; allowed: over rows and columns, or the mean of all time steps")
     rows, columns = found[-2:]
     return rows, columns
 
@@ -127,5 +163,8 @@ def _adaptive(walk: Walk, at: At, value: Value, sizes: Sequence[int]) -> Result:
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("aten.max_pool2d_with_indices.default", "aten.max_pool3d_with_indices.default"), _largest),
     **dict.fromkeys(("aten.avg_pool2d.default", "aten.avg_pool3d.default", "aten.avg_pool1d.default"), _average),
+    "aten.amax.default": _most,
+    "aten.max.dim": _most_with_index,
+    "aten.adaptive_max_pool2d.default": _adaptive_most,
     **dict.fromkeys(("aten._adaptive_avg_pool2d.default", "aten._adaptive_avg_pool3d.default"), _adaptive),
 }
