@@ -18,6 +18,7 @@ from deploy.ir.operations.permutation import Permutation
 from deploy.ir.populations.lif import Lif
 from foreign_models import CLIPS, Model, PerFrame, T, conv_norm, images, models, ready
 from processes import HANG_S
+from svformer.common.errors import InputError
 
 WIDTH, HEADS, HEIGHT, BREADTH = 8, 2, 4, 6
 
@@ -106,10 +107,44 @@ MIDDLES: dict[str, tuple[Callable[[Between, Tensor], Tensor], int]] = {
 }
 
 
+class Hamming(nn.Module):
+    """Channels of q and k that agree, times v: products of 2 q - 1 and 2 k - 1, or these written out."""
+
+    def __init__(self, *, written_out: bool) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (conv_norm(2, WIDTH) for _ in "qkv")
+        self.q_lif, self.k_lif, self.v_lif = (foreign.LIFNode() for _ in "qkv")
+        self.last, self.written_out = foreign.LIFNode(), written_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            lif(conv(x)).flatten(3).transpose(2, 3)  # [T, B, tokens, channels]
+            for lif, conv in ((self.q_lif, self.q), (self.k_lif, self.k), (self.v_lif, self.v))
+        )
+        if not self.written_out:
+            return self.last(0.15 * ((2 * q - 1) @ ((2 * k - 1).transpose(2, 3) @ v)))
+        both = 2 * (k.transpose(2, 3) @ v) - v.sum(2, keepdim=True)
+        return self.last(0.15 * (2 * (q @ both) - both.sum(2, keepdim=True)))
+
+
+def test_hamming_attention_is_refused_with_how_to_write_it_out() -> None:
+    given = ready(Hamming(written_out=False), images(T, CLIPS, 2, HEIGHT, BREADTH), "TBCHW")
+    with pytest.raises(InputError, match=r"Hamming attention, 2 q - 1\); .* write \(2 q - 1\) m as 2 \(q m\) - m\.sum"):
+        deploy.from_torch(given.model, given.x, axes=given.axes)
+    with torch.no_grad():
+        expected = given.model(given.x)
+        for module in given.model.modules():
+            if isinstance(module, foreign.BaseNode):
+                module.reset()
+        given.model.written_out = True
+        torch.testing.assert_close(given.model(given.x), expected)
+
+
 def imports() -> dict[str, tuple[Model, int]]:
     x = images(T, CLIPS, 2, HEIGHT, BREADTH)
     given = {name: (ready(Between(middle), x, "TBCHW"), count) for name, (middle, count) in MIDDLES.items()}
-    return given | {"eroded": (ready(Eroded(), x, "TBCHW"), 4)}
+    written_out = ready(Hamming(written_out=True), x, "TBCHW")
+    return given | {"eroded": (ready(Eroded(), x, "TBCHW"), 4), "hamming": (written_out, 0)}
 
 
 GIVEN = imports()

@@ -209,15 +209,20 @@ def possible_steps(traced: Traced, neurons: Mapping[str, tuple[nn.Module, Kind]]
     """
     known, likely = set[int](), set[int]()
     for name, calls in traced.calls.items():
+        module: Any
         module, kind = neurons[name]
-        first = int(calls[0].spikes.shape[0]) if calls[0].spikes.ndim else 1
-        time = kind.time(module)
+        time, shape = kind.time(module), (*calls[0].spikes.shape, 1, 1)
         if time == "any":
             continue
         if len(calls) > 1 or time == "one":
             known.add(len(calls))
+        elif time == "with clips":
+            steps = int(module.num_timesteps)
+            known.add(steps if steps > 0 else shape[0] // int(module.batch_size))
+        elif time == "second":
+            known.add(shape[1])
         else:
-            (known if time == "all" else likely).add(first)
+            (known if time == "all" else likely).add(shape[0])
     return [max(known)] if known else [*sorted(likely), None]
 
 

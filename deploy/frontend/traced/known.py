@@ -1,7 +1,7 @@
 """Which modules are neurons, and what they are: by the name of their class and its attributes, without their library.
 
-SpikingJelly (activation_based and the older clock_driven), snnTorch, norse and our own PLIF are in the table; a class
-of the user's own is described by the user.
+SpikingJelly (activation_based and the older clock_driven), snnTorch, norse, sinabs and our own PLIF are in the table; a
+class of the user's own is described by the user.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from deploy.frontend.traced import sinabs_layers
 from deploy.frontend.traced.axes import ModelError, Refused
 from deploy.frontend.traced.levels import Levels
 from deploy.frontend.traced.neuron import Neuron
@@ -21,8 +22,9 @@ from deploy.ir.types import Array
 Cells = Neuron | Levels | Recurrent
 Describe = Callable[[Any], Cells]
 Described = Describe | Cells  # what a user says of a class: a function of its modules, or the same for all of them
-# Steps of a call: all, in the first dimension; one; as the input has them; any, of neurons without memory.
-Time = Literal["all", "one", "either", "any"]
+# Steps of a call: all, in the first dimension, behind the clips, or in one dimension with them; one; as the input has
+# them; any, of neurons without memory.
+Time = Literal["all", "second", "with clips", "one", "either", "any"]
 OWN = "say what it is: neurons={ItsClass: lambda module: deploy.Neuron(tau=.., threshold=..)}"
 
 
@@ -235,6 +237,14 @@ def _one(module: Any) -> Time:
     return "one"
 
 
+def _second(module: Any) -> Time:
+    return "second"
+
+
+def _with_clips(module: Any) -> Time:
+    return "with clips"
+
+
 def _of_levels(module: Any) -> Levels:
     """`round(clip(x, 0, max_value)) / Norm`; how halves are rounded is seen by what it makes of them."""
     most, least = float(module.max_value), float(module.min_value)
@@ -270,5 +280,12 @@ KNOWN: dict[tuple[str, str], Kind] = {
     ("norse", "LIBoxCell"): Kind(describe=_integrator, time=_one),
     ("norse", "LICell"): Kind(describe=_integrator, time=_one),
     ("norse", "LI"): Kind(describe=_integrator, time=_all),
+    **dict.fromkeys([("sinabs", name) for name in ("LIF", "IAF")], Kind(describe=sinabs_layers.spiking, time=_second)),
+    **dict.fromkeys(
+        [("sinabs", name) for name in ("LIFSqueeze", "IAFSqueeze")],
+        Kind(describe=sinabs_layers.spiking, time=_with_clips),
+    ),
+    ("sinabs", "ExpLeak"): Kind(describe=sinabs_layers.leaking, time=_second),
+    ("sinabs", "ExpLeakSqueeze"): Kind(describe=sinabs_layers.leaking, time=_with_clips),
     ("svformer", "PLIF"): Kind(describe=_plif, time=_all),
 }

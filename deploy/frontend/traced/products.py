@@ -48,7 +48,10 @@ def _factor(walk: "Walk", s: Signal, name: str) -> Product:
     if s.averaged:
         raise Refused(f"a matrix product of means or sums over time; {BEHIND_MEAN}")
     if s.shift and walk.draft.planes(s.node)[0]:
-        raise Refused("a matrix product of spikes that a constant is added to (Hamming attention); allowed: q (k^T v)")
+        raise Refused(
+            "a matrix product of spikes that a constant is added to (Hamming attention, 2 q - 1); allowed: spikes; "
+            "write (2 q - 1) m as 2 (q m) - m.sum(over the channels of q), and (2 k - 1)^T v likewise"
+        )
     s = walk.scaled(s, name) if s.shift else s
     return Product(factors=(replace(s, gain=1.0),), dims=s.dims, gain=s.gain)
 

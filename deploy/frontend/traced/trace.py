@@ -163,8 +163,8 @@ def run_as_it_is(model: nn.Module, x: Tensor, neurons: Mapping[str, nn.Module], 
 
 
 def _reset(module: nn.Module) -> None:
-    """Put a neuron to rest, in the way of its library: SpikingJelly's `reset`, snnTorch's `reset_mem`."""
-    for name in ("reset", "reset_mem"):
+    """Put a neuron to rest, in the way of its library: SpikingJelly's `reset`, snnTorch's `reset_mem`, sinabs' .."""
+    for name in ("reset", "reset_mem", "reset_states"):
         reset = getattr(module, name, None)
         if callable(reset) and not any(p.default is p.empty for p in inspect.signature(reset).parameters.values()):
             reset()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from deploy.frontend.traced.axes import BEHIND_MEAN, Refused
+from deploy.frontend.traced.axes import BEHIND_MEAN, Dim, Refused
 from deploy.frontend.traced.constants import laid
 from deploy.frontend.traced.known import Time
 from deploy.frontend.traced.rules.table import Result
@@ -58,13 +58,26 @@ def _require_own(walk: Walk, state: Value | Tensor, name: str, call: int) -> Non
 def _require_all_steps(walk: Walk, s: Signal, time: Time, call: int) -> None:
     if time == "one":
         raise Refused("it takes one time step in a call, and gets several; allowed: a loop over time, or step_mode='m'")
-    if s.dims[0] != (walk.time,):
-        raise Refused(
-            f"its first dimension, which it takes for time, is {list(s.dims[0])}: clips, channels or pixels become "
-            "time steps of one another; allowed: [T, B, ..]"
-        )
+    _require_time(walk, s, time)
     if call:
         raise Refused("it is called twice in a time step, with one state for both; allowed: a module for each place")
+
+
+def _require_time(walk: Walk, s: Signal, time: Time) -> None:
+    """Raise `Refused` where the dimension that a neuron takes for time runs over anything else."""
+    clips, steps = (tuple(axis for axis in (own,) if axis is not None) for own in (walk.clips, walk.time))
+    wanted: tuple[Dim, ...]
+    if time == "with clips":
+        what, wanted, form = "first dimension, which it takes for clips and time,", (clips + steps,), "[B T, ..]"
+    elif time == "second":
+        what, wanted, form = "dimensions of clips and time", (clips, steps), "[B, T, ..]"
+    else:
+        what, wanted, form = "first dimension, which it takes for time,", (steps,), "[T, B, ..]"
+    found = s.dims[: len(wanted)]
+    if found != wanted:
+        shown = " and ".join(str(list(dim)) for dim in found)
+        mixed = "clips, channels or pixels become time steps of one another"
+        raise Refused(f"its {what} is {shown}: {mixed}; allowed: {form}")
 
 
 def _step_of(walk: Walk, s: Signal, time: Time, call: int, name: str) -> int | None:
