@@ -82,6 +82,11 @@ def prove(network: IntNetwork) -> list[Headroom]:
     return in_order(network, found)
 
 
+def message_ranges(network: IntNetwork) -> dict[str, Interval]:
+    """Range of what every population of an integer network sends, by channel."""
+    return _worst_cases(network, {})[1]
+
+
 def proven(headroom: Sequence[Headroom]) -> str:
     """What was proven, in a few words."""
     tightest = max(headroom, key=lambda h: h.share)

@@ -1,6 +1,7 @@
 """The chip form: other populations, the same messages of every layer."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ import ints
 import random_networks
 from deploy.costs.counting import count_operations
 from deploy.ir.integer import IntNetwork, run_integer
+from deploy.ir.operations.product import IntProduct
+from deploy.ir.operations.segment import IntSegment
 from deploy.ir.populations.constant import IntConstant
 from deploy.ir.populations.gate import IntGate
 from deploy.passes.chip_form import chip_form
 from deploy.passes.chip_form.wiring import as_weight, digits
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
+from hardware import ProductGeometry
 from svformer.common.errors import InputError
 
 FRAMES = 3
@@ -138,6 +142,105 @@ def test_what_a_synapse_holds() -> None:
     assert as_weight(2**13) == (64, 7)
     assert as_weight(2**14) is None
     assert as_weight(129) is None
+
+
+def product_network(seed: int, *, binary: bool, multiplier: int, exponent: int) -> IntNetwork:
+    """Values, of relays or neurons, and spikes in a vector; axes of both, of one, kept and summed."""
+    rng = np.random.default_rng(seed)
+    sizes = tuple(rng.integers(1, 4, size=4).tolist())
+    left = tuple(np.flatnonzero(rng.random(4) < 0.6).tolist())
+    right = tuple(sorted({*np.flatnonzero(rng.random(4) < 0.6).tolist(), *(set(range(4)) - set(left))}))
+    output = tuple(rng.permutation(4)[: rng.integers(1, 4)].tolist())
+    out_shape = (1, int(np.prod([sizes[axis] for axis in output])), 1)
+    g = ProductGeometry(sizes=sizes, left=left, right=right, output=output, out_shape=out_shape)
+    values, spikes = (g.values, 1, 1), (g.inputs - g.values, 1, 1)
+    vector, unit = (g.inputs, 1, 1), 1 if binary else int(rng.integers(1, 100))
+    return ints.network(
+        {
+            "input": ints.entry(vector, low=-9, high=9),
+            "values": ints.lif(values, threshold=0) if binary else ints.relay(values),
+            "spikes": ints.lif(spikes, threshold=0),
+            "block.vector": ints.lif(vector, threshold=0) if binary else ints.relay(vector),
+            "block.out": ints.relay(out_shape, [7]),
+        },
+        ints.link("input", "values", ints.dense(rng.integers(-60, 60, size=(g.values, g.inputs)))),
+        ints.link("input", "spikes", ints.dense(rng.integers(-60, 60, size=(spikes[0], g.inputs)))),
+        ints.link("values", "block.vector", IntSegment(in_shape=values, out_shape=vector, first=0)),
+        ints.link(
+            "spikes",
+            "block.vector",
+            IntSegment(in_shape=spikes, out_shape=vector, first=g.values, multiplier=unit),
+        ),
+        ints.link("block.vector", "block.out", IntProduct(geometry=g, multiplier=multiplier, exponent=exponent)),
+        frames=FRAMES,
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    binary=st.booleans(),
+    multiplier=st.sampled_from([1, 3, -5, 127]),
+    exponent=st.integers(-3, 8),
+)
+def test_products_of_signals_are_the_same(seed: int, **case: Any) -> None:
+    """Coincidences of spikes, gates of values of both signs, factors of both signs, shifts to the right."""
+    network = product_network(seed, **case)
+    try:
+        form = chip_form(network).network
+    except InputError:  # sums on the way to some factors leave 24 bits
+        reject()
+    frames = np.random.default_rng(seed).integers(-9, 10, size=(2, FRAMES, *network.input.shape))
+    found = require_same(network, form, frames)
+    assert ("block.coincidences" in found) == case["binary"]
+    assert ("block.gates" in found) != case["binary"]
+
+
+def test_a_product_of_large_values_takes_the_step_off_before_it_adds() -> None:
+    """Eight values up to 2^19 and a step of 2^21: 24 bits hold the sum of the values, not that of what gates send."""
+    g = ProductGeometry(sizes=(8,), left=(0,), right=(0,), output=(), out_shape=(1, 1, 1))
+    network = ints.network(
+        {"in": ints.entry((16, 1, 1), low=0, high=2**19), "vector": ints.relay((16, 1, 1)), "out": ints.relay()},
+        ints.link("in", "vector", ints.dense(np.diag([1] * 8 + [0] * 8))),
+        ints.link("in", "vector", ints.dense(np.diag([0] * 8 + [1] * 8), exponent=-4)),
+        ints.link("vector", "out", IntProduct(geometry=g, multiplier=1, exponent=0)),
+        frames=1,
+    )
+    form = chip_form(network).network
+    assert "out.chosen" in form.populations
+    sent = np.random.default_rng(0).integers(0, 2**19, size=(3, 1, 16, 1, 1)) * (np.arange(16) % 3 > 0)[:, None, None]
+    found = require_same(network, form, sent)
+    assert found["out.chosen"].max() < 2**19
+
+
+def test_a_product_by_gates_by_hand() -> None:
+    """Values -40 and 9 of at most 540, a spike for the first: A is 2048, -40 + 2048 passes, 9 does not."""
+    g = ProductGeometry(sizes=(2,), left=(0,), right=(0,), output=(0,), out_shape=(2, 1, 1))
+    network = ints.network(
+        {
+            "in": ints.entry((4, 1, 1), low=-540, high=540),
+            "vector": ints.relay((4, 1, 1)),
+            "out": ints.relay((2, 1, 1)),
+        },
+        ints.link("in", "vector", ints.dense(np.eye(4, dtype=int))),
+        ints.link("vector", "out", IntProduct(geometry=g, multiplier=3, exponent=0)),
+        frames=1,
+    )
+    with pytest.raises(InputError, match="vector -> out \\(product of two signals\\)"):
+        chip_form(network)  # what stands for spikes may be negative here
+    entry = ints.entry((4, 1, 1), low=0, high=540)
+    weights = np.array([[-1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    network = replace(
+        network,
+        populations={**network.populations, "in": entry},
+        connections=(ints.link("in", "vector", ints.dense(weights)), network.connections[1]),
+    )
+    form = chip_form(network).network
+    found = require_same(network, form, np.array([49, 9, 1, 0]).reshape(1, 1, 4, 1, 1))
+    assert form.populations["out.gates"].threshold == 540
+    assert found["out.opened"].ravel().tolist() == [2048, 0]
+    assert found["out.gates"].ravel().tolist() == [2008, 0]
+    assert found["out"].ravel().tolist() == [-120, 0]
 
 
 @settings(max_examples=40, deadline=None)

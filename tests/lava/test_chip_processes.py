@@ -13,6 +13,7 @@ import random_networks
 from deploy.ir.chip import SYNAPSES
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.operations.permutation import IntPermutation
+from deploy.ir.operations.product import IntProduct
 from deploy.ir.operations.segment import IntSegment
 from deploy.lava_network.chip_processes import require_held
 from deploy.lava_network.chip_wiring import ChipWiring
@@ -23,7 +24,7 @@ from deploy.passes.lowering import lower
 from deploy.passes.mapping import mapping
 from deploy.passes.schedule import schedule
 from deploy.pipeline import quantize
-from hardware import ConvGeometry
+from hardware import ConvGeometry, ProductGeometry
 from processes import HANG_S
 from svformer.common.errors import InputError
 
@@ -134,6 +135,32 @@ def test_values_that_go_to_other_places_are_spelled_out() -> None:
     frames = np.random.default_rng(0).integers(-9, 10, (1, FRAMES, 2, 2, 3))
     for models in ("fast", "lava"):
         require_parity(network, frames, models)
+
+
+@pytest.mark.parametrize("models", ["fast", "lava"])
+def test_products_of_values_and_spikes(models: Models) -> None:
+    """Gates of values of both signs, k^T v of three tokens, and a factor of -5."""
+    g = ProductGeometry(sizes=(3, 2, 2), left=(0, 1), right=(0, 2), output=(1, 2), out_shape=(2, 2, 1))
+    values, spikes, vector = (6, 1, 1), (6, 1, 1), (12, 1, 1)
+    rng = np.random.default_rng(2)
+    network = ints.network(
+        {
+            "input": ints.entry(vector, low=-9, high=9),
+            "values": ints.relay(values),
+            "spikes": ints.lif(spikes, threshold=0),
+            "vector": ints.relay(vector),
+            "out": ints.relay((2, 2, 1)),
+        },
+        ints.link("input", "values", ints.dense(rng.integers(-60, 60, size=(6, 12)))),
+        ints.link("input", "spikes", ints.dense(rng.integers(-60, 60, size=(6, 12)))),
+        ints.link("values", "vector", IntSegment(in_shape=values, out_shape=vector, first=0)),
+        ints.link("spikes", "vector", IntSegment(in_shape=spikes, out_shape=vector, first=6, multiplier=37)),
+        ints.link("vector", "out", IntProduct(geometry=g, multiplier=-5, exponent=0)),
+        frames=FRAMES,
+    )
+    frames = rng.integers(-9, 10, (2, FRAMES, *vector))
+    expected = require_parity(chip_form(network).network, frames, models)
+    assert len(np.unique(expected["out"])) > 3
 
 
 @settings(max_examples=8, deadline=None)

@@ -97,9 +97,13 @@ class IntIdentity(IntPassedOn):
 
 
 def _spread(x: Interval, in_shape: Shape, out_shape: Shape) -> Interval:
-    """A flattened image has one channel for every value; a delay lets zeros in before the first frame."""
-    repeats, values = out_shape[0] // in_shape[0], x.with_zero()
-    return Interval(low=np.repeat(values.low, repeats), high=np.repeat(values.high, repeats))
+    """Every value has the range of its channel, wherever it lies then; a delay lets zeros in before the first frame."""
+    values = x.with_zero()
+    if in_shape[0] == out_shape[0]:
+        return values
+    size = int(np.prod(in_shape[1:]))
+    low, high = (np.repeat(end, size).reshape(out_shape[0], -1) for end in (values.low, values.high))
+    return Interval(low=low.min(axis=1), high=high.max(axis=1))
 
 
 @dataclass(eq=False)

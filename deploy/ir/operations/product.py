@@ -84,7 +84,8 @@ class IntProduct(OfGeometry, IntWithoutWeights):
     def chip_parts(self) -> Iterator[ChipPart]:
         yield ChipPart(
             what="product of two signals",
-            microcode="values kept for a time step, and added up where the spikes that they meet come",
+            microcode="values kept for a time step, and added up where the spikes that they meet come (small ones: "
+            "--form chip)",
         )
 
 

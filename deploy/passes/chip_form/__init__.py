@@ -1,5 +1,7 @@
 """Integer network -> integer network of what a Loihi 2 holds: LIF neurons, relays, and synapses of 8 bits.
 
+Products of values and spikes become gates, too (products.py).
+
 Before:  q, k, v -> attention -> lif          relay + bias           x -> [w x 2^9] -> y
 After:   q, k, v -> coincidences -> counts    always -> [bias] ->    x -> [w x 2^7] -> relay -> [2^2] -> y
                  -> gates -> lif              relay
@@ -8,19 +10,22 @@ Every population that was there sends the same messages in the same time steps, 
 `IntNetwork.added`. The fused form is the one that quantisation leaves; both run everywhere, and a chip takes this one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deploy.ir.integer import IntConnection, IntNetwork
-from deploy.ir.intervals import Headroom
+from deploy.ir.intervals import Headroom, Interval
 from deploy.ir.operations.attention import IntAttention
+from deploy.ir.operations.product import IntProduct
 from deploy.ir.populations.base import changes_with_time
 from deploy.ir.populations.relay import IntRelay
-from deploy.passes.bounds import prove_added
+from deploy.passes.bounds import message_ranges, prove_added
 from deploy.passes.chip_form.attention import wire_attention
 from deploy.passes.chip_form.biases import wire_bias
 from deploy.passes.chip_form.factors import wire_held
+from deploy.passes.chip_form.products import has_form, wire_product
 from deploy.passes.chip_form.wiring import Wiring
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
@@ -41,10 +46,10 @@ def chip_form(network: IntNetwork) -> ChipForm:
     Raises `InputError` with every part that has no such form, by name, and with every register that could overflow,
     with its margin.
     """
-    wiring = Wiring(network)
+    wiring, sent = Wiring(network), _ranges(network)
     for name, population in network.receivers.items():
         for connection in network.into(name):
-            _wire(wiring, connection)
+            _wire(wiring, connection, sent)
         if isinstance(population, IntRelay) and not changes_with_time(population.bias):
             wire_bias(wiring, name, population)
             population = replace(population, bias=np.zeros((1, 1, 1), dtype=np.int64))
@@ -56,9 +61,21 @@ def chip_form(network: IntNetwork) -> ChipForm:
     return ChipForm(network=formed, headroom=prove_added(formed, network, wiring.sends))
 
 
-def _wire(wiring: Wiring, connection: IntConnection) -> None:
+def _ranges(network: IntNetwork) -> Mapping[str, Interval]:
+    """What every population can send, where a product of signals asks for it."""
+    asked = any(isinstance(c.operation, IntProduct) for c in network.connections)
+    return message_ranges(network) if asked else {}
+
+
+def _wire(wiring: Wiring, connection: IntConnection, sent: Mapping[str, Interval]) -> None:
+    operation, source = connection.operation, connection.source
     if connection.gain is not None:
         wiring.connections.append(connection)
+    elif isinstance(operation, IntProduct):
+        if has_form(connection, sent[source]):
+            wire_product(wiring, connection, sent[source])
+        else:
+            wiring.connections.append(connection)
     elif isinstance(connection.operation, IntAttention):
         wire_attention(wiring, connection)
     else:
