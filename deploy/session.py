@@ -37,6 +37,7 @@ from deploy.report.keys.report import Estimate, Report
 from deploy.report.loihi2 import board_report, print_board_report
 from deploy.report.page import write_page
 from deploy.report.record import estimate, record
+from deploy.report.shown import shown_clips
 from deploy.report.spikes import write_spikes
 from deploy.report.summary import print_estimate, print_summary
 from deploy.request import Request
@@ -177,7 +178,7 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
     write_spikes(tally.kept, folder / "spikes.h5", dt_s=graph_dt_s(deployment.graph))
     if deployment.form == "fused":
         write_of_run(deployment.integer, deployment.plan, _kept_input(deployment, tally), folder / "integers.h5")
-    write_page(report, tally.kept, tally.shown_frames, tally.shown_results, folder / "report.html")
+    write_page(report, shown_clips(deployment, tally), folder / "report.html")
     write_markdown(report, folder / "report.md")
     report.write(folder / "report.json")
     results.remove()

@@ -1,8 +1,9 @@
 """One clip on disk, and what a graph takes."""
 
 import dataclasses
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ def split_place(path: Path) -> tuple[Path, int | None]:
 def file_of(source: ClipSource) -> Path:
     """The file that holds a clip."""
     return split_place(source.path)[0] if source.entry is None else source.entry.path
+
+
+def names_of(sources: Sequence[ClipSource]) -> list[str]:
+    """The path of every clip below the folder that all of them share, with / between its parts."""
+    paths = [source.path.absolute() for source in sources]
+    shared = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(shared).as_posix() for path in paths]
 
 
 def absolute(source: ClipSource) -> ClipSource:

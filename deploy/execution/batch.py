@@ -7,6 +7,7 @@ comes of it is a `BatchResult`, which is stored (`deploy.execution.resume`), sen
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
 
 import nir
 import numpy as np
@@ -146,9 +147,7 @@ def _tally(
         lava=exact,
         placed=place_clips(spec.integer, spec.plan, result.signals, spec.placing, first=first == 0),
         float_spikes={name: int(signal.sum()) for name, signal in float_spikes.items()},
-        kept={name: signal[:kept].astype(np.uint8) for name, signal in spikes.items()} if kept else {},
-        shown_frames=frames[0] if kept else None,
-        shown_results=_first_by_step(spec.integer, result.signals) if kept else None,
+        **(_kept(spec.integer, result.signals, float_spikes, kept) if kept else Kept()),
         build_s=result.build_s,
         run_s=result.run_s,
         peak_rss_mb=peak_rss_mb(),
@@ -160,9 +159,27 @@ def _tally(
     )
 
 
-def _first_by_step(network: IntNetwork, signals: Signals) -> NDArray[np.float64]:
-    """Results of the first clip after each of its time steps, [T, K]."""
-    return network.logits_by_step({network.output: signals[network.output][:1]})[0]
+class Kept(TypedDict, total=False):
+    """What a tally holds of single clips."""
+
+    kept: Signals
+    kept_differences: Signals
+    kept_results: NDArray[np.float64]
+
+
+def _kept(network: IntNetwork, signals: Signals, float_spikes: Signals, clips: int) -> Kept:
+    """What is kept of the first `clips`."""
+    spikes = {name: signals[name][:clips].astype(np.uint8) for name in float_spikes}
+    return Kept(
+        kept=spikes,
+        kept_differences={name: _steps_that_differ(float_spikes[name][:clips], spikes[name]) for name in spikes},
+        kept_results=network.logits_by_step({network.output: signals[network.output][:clips]}),
+    )
+
+
+def _steps_that_differ(float_spikes: NDArray[Any], spikes: NDArray[Any]) -> NDArray[np.int32]:
+    """Of spikes [clips, T, ...] of both: by clip and neuron."""
+    return (float_spikes != spikes).sum(axis=1).astype(np.int32)
 
 
 def _saturated(network: IntNetwork, signals: Signals) -> int:
@@ -209,14 +226,15 @@ def _results(
 
 
 def kept_again(spec: RunSpec, source: ClipSource) -> Tally:
-    """Spikes, frames and results of a clip that was run without being kept, and nothing else: by the integer
-    interpreter, which is what Lava was found to be equal to.
+    """What is kept of a clip that was run without being kept, and nothing else: by the integer interpreter, which is
+    what Lava was found to be equal to.
     """
     spec = spec.of([source])
-    frames = load(source, spec.wanted)
-    signals = run_on(INTEGER, spec.integer, spec.plan, frames[np.newaxis], spec.options).signals
-    spikes = {name: signals[name].astype(np.uint8) for name in spec.integer.neuron_layers}
-    return Tally(kept=spikes, shown_frames=frames, shown_results=_first_by_step(spec.integer, signals))
+    frames, layers = load(source, spec.wanted)[np.newaxis], spec.integer.neuron_layers
+    signals = run_on(INTEGER, spec.integer, spec.plan, frames, spec.options).signals
+    expected = in_real_numbers(spec.graph, spec.fused or spec.integer, frames, layers)
+    float_spikes = {name: expected[name].reshape(signals[name].shape) for name in layers}
+    return Tally(**_kept(spec.integer, signals, float_spikes, 1))
 
 
 def peak_rss_mb() -> float:

@@ -30,11 +30,10 @@ from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
 from svformer.common.terminal import counted
 
-FORMAT = "svformer-part/5"
+FORMAT = "svformer-part/6"
 FOLDER = "parts"  # in the out folder
 OPS = [field.name for field in dataclasses.fields(OpCounts)]
 PLAIN = ("float_spikes", "build_s", "run_s", "peak_rss_mb", "time_steps", "clipped_inputs", "inputs", "saturated")
-SHOWN = ("shown_frames", "shown_results")  # of the first clip, where it is kept
 LOGITS = ("float_logits", "integer_logits", "logits")
 DAMAGED = (ValueError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
@@ -63,7 +62,8 @@ def encode(part: BatchResult, mark: str = "") -> bytes:
     }
     arrays: Arrays = {f"kept/{i}": np.packbits(signal) for i, signal in enumerate(tally.kept.values())}
     arrays |= {name: np.array([getattr(clip, name) for clip in tally.clips]) for name in LOGITS}
-    arrays |= {name: shown for name in SHOWN if (shown := getattr(tally, name)) is not None}
+    arrays |= {f"differences/{i}": counts for i, counts in enumerate(tally.kept_differences.values())}
+    arrays |= {} if tally.kept_results is None else {"results": tally.kept_results}
     content = io.BytesIO()
     text = np.frombuffer(json.dumps(values).encode(), dtype=np.uint8)
     np.savez_compressed(content, part=text, **arrays)  # type: ignore[arg-type]
@@ -115,8 +115,10 @@ def _tally(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]
             name: np.unpackbits(arrays[f"kept/{i}"], count=int(np.prod(shape))).reshape(shape)
             for i, (name, shape) in enumerate(values["kept"].items())
         },
-        shown_frames=arrays.get("shown_frames"),
-        shown_results=arrays.get("shown_results"),
+        kept_differences={
+            name: arrays[f"differences/{i}"] for i, name in enumerate(values["kept"]) if f"differences/{i}" in arrays
+        },
+        kept_results=arrays.get("results"),
         **{name: values[name] for name in PLAIN},
     )
 

@@ -44,8 +44,10 @@ class Tally:
     kept: Signals = field(
         default_factory=dict
     )  # spikes of the first clips; behind the end of a shorter one there are none
-    shown_frames: NDArray[Any] | None = None  # frames of the first clip
-    shown_results: NDArray[np.float64] | None = None  # its logits, had it ended after each of its time steps, [T, K]
+    # Of the same clips, [clips, C, H, W]: time steps at which the float network's neuron does not do the same.
+    kept_differences: Signals = field(default_factory=dict)
+    # Of the same clips: logits, had they ended after each of their time steps, [clips, T, K]; behind the end 0.
+    kept_results: NDArray[np.float64] | None = None
     build_s: float = 0.0
     run_s: float = 0.0  # of all batches, also of those that ran at the same time
     peak_rss_mb: float = 0.0  # of the largest process
@@ -84,8 +86,8 @@ class Tally:
             placed=_united(self.placed, other.placed, lambda one, two: one + two),
             float_spikes=_united(self.float_spikes, other.float_spikes, lambda one, two: one + two),
             kept=_united(self.kept, other.kept, _one_behind_the_other),
-            shown_frames=other.shown_frames if self.shown_frames is None else self.shown_frames,
-            shown_results=other.shown_results if self.shown_results is None else self.shown_results,
+            kept_differences=_united(self.kept_differences, other.kept_differences, _below),
+            kept_results=_joined(self.kept_results, other.kept_results),
             build_s=self.build_s + other.build_s,
             run_s=self.run_s + other.run_s,
             peak_rss_mb=max(self.peak_rss_mb, other.peak_rss_mb),
@@ -106,6 +108,8 @@ class Tally:
             self,
             clips=[self.clips[i] for i in order],
             kept={name: signal[rows] for name, signal in self.kept.items()},
+            kept_differences={name: counts[rows] for name, counts in self.kept_differences.items()},
+            kept_results=None if self.kept_results is None else self.kept_results[rows],
         )
 
 
@@ -113,6 +117,17 @@ def _one_behind_the_other(one: NDArray[Any], two: NDArray[Any]) -> NDArray[Any]:
     """Signals [N, T, ...] of both, as long as the longer."""
     frames = max(one.shape[1], two.shape[1])
     return np.concatenate([np.pad(s, [(0, 0), (0, frames - s.shape[1])] + [(0, 0)] * (s.ndim - 2)) for s in (one, two)])
+
+
+def _below(one: NDArray[Any], two: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([one, two])
+
+
+def _joined(one: NDArray[Any] | None, two: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Both, or the one that there is."""
+    if one is None or two is None:
+        return two if one is None else one
+    return _one_behind_the_other(one, two)
 
 
 def _larger(one: Travelled | None, two: Travelled | None) -> Travelled | None:

@@ -70,14 +70,18 @@ def film_strip(frames: NDArray[np.float32]) -> list[Frame]:
 
     Colour clips are shown as they were before normalisation, others as the mean over channels in grey.
     """
-    steps = len(frames)
-    shown = min(steps, FRAMES_SHOWN)
-    chosen = ((np.arange(shown) + 0.5) * steps / shown).astype(int)
+    chosen = evenly(len(frames))
     pixels = frame_pixels(frames)[chosen]
     return [
         Frame(step=int(step) + 1, uri=_png(_shrunk(frame, FRAME_SIZE)))
         for step, frame in zip(chosen, pixels, strict=True)
     ]
+
+
+def evenly(steps: int) -> NDArray[np.int64]:
+    """Up to `FRAMES_SHOWN` time steps, from 0, evenly spaced."""
+    shown = min(steps, FRAMES_SHOWN)
+    return ((np.arange(shown) + 0.5) * steps / shown).astype(np.int64)
 
 
 def film(frames: NDArray[np.float32], most: int) -> list[Frame]:
@@ -123,6 +127,11 @@ def _shrunk(frame_HWC: Pixels, size: int) -> Pixels:
 def ink(darkness: Pixels) -> str:
     """Black ink of that opacity on nothing: the page's own background shows through."""
     return _png(np.dstack([np.zeros((*darkness.shape, 3), np.uint8), darkness]))
+
+
+def shades(values: NDArray[np.float64], most: float) -> str:
+    """Values [H, W] of 0 to `most` as ink on nothing, on a square root scale."""
+    return ink(np.round(255 * np.sqrt(values / (most or 1.0))).astype(np.uint8))
 
 
 def _png(pixels: Pixels) -> str:

@@ -1,25 +1,31 @@
 """report.html: one self-contained page drawn from report.json and the spikes; it needs no network and no script."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
 
-from deploy.report import bitmaps, kinds, placed_rows, rows
+from deploy.report import kinds, placed_rows, rows
 from deploy.report.by_cause import all_parts, main_models, redrawn, stands_in
+from deploy.report.clip_rows import wrong_first
+from deploy.report.clip_view import ClipView, clip_view
+from deploy.report.confusion import confusion
 from deploy.report.core_map import core_map
 from deploy.report.cost_chart import cost_chart
 from deploy.report.keys.report import Report
 from deploy.report.markdown import BACKENDS, markdown
-from deploy.report.player import player
+from deploy.report.scripts import script
+from deploy.report.shown import ShownClip
 from deploy.report.typeset import FILTERS
 from hardware.causes import LABELS, PARTS, memory_as_one
 from hardware.shown import shown_in
 from svformer.common.files import atomic_path
 
 CLIPS_LISTED = 500  # rows of the table of clips; report.json holds them all
+PAGE_BYTES = 3_000_000  # of a page at most; clips that find no room are left out
+OPTION_BYTES = 1000  # of what the rest of the page says of a clip
+SCRIPTS = ("page.js", "player.js", "clips.js", "ledger.js", "rate.js")
 REGISTERS_SHOWN = 8  # closest registers shown at once; the rest is folded away
 
 
@@ -31,32 +37,43 @@ class Obstacle:
     layers: tuple[str, ...]
 
 
-def write_page(
-    report: Report,
-    spikes: dict[str, NDArray[np.uint8]],
-    frames: NDArray[np.float32] | None,
-    results: NDArray[np.float64] | None,
-    path: Path,
-) -> None:
-    """Write the page of a run.
-
-    `spikes` holds [clips, T, C, H, W] of every neuron layer, beginning with the first clip, the one that is drawn;
-    `frames` [T, *input shape] and `results` [T, K] after each time step are those of this clip; None: not kept.
-    """
-    html = render(report, spikes, frames, results)
+def write_page(report: Report, shown: Iterable[ShownClip], path: Path) -> None:
+    """Write the page of a run, with as many of the `shown` clips as it has room for; the first is drawn at once."""
+    html = render(report, shown)
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 
-def render(
-    report: Report,
-    spikes: dict[str, NDArray[np.uint8]],
-    frames: NDArray[np.float32] | None,
-    results: NDArray[np.float64] | None,
-) -> str:
+def render(report: Report, shown: Iterable[ShownClip]) -> str:
     """The page as text; arguments as of `write_page`."""
-    order = [layer.name for layer in report.layers if layer.name in spikes]
-    models = report.energy.models
+    clips = iter(shown)
+    first = clip_view(next(clips, ShownClip()), report)
+    room = PAGE_BYTES - len(_rendered(report, first, []).encode())
+    others = list(_fitting((clip_view(clip, report) for clip in clips), room))
+    return _rendered(report, first, others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredClip:
+    """A clip that the script puts in the place of the first one."""
+
+    view: ClipView
+    html: str
+
+
+def _fitting(views: Iterable[ClipView], room: int) -> Iterable[StoredClip]:
+    """Views as text, up to the first that finds no room in so many bytes."""
+    template = environment().get_template("stored_clip.html")
+    for view in views:
+        html = template.render(view=view)
+        room -= len(html.encode()) + OPTION_BYTES
+        if room < 0:
+            return
+        yield StoredClip(view=view, html=html)
+
+
+def _rendered(report: Report, first: ClipView, others: Sequence[StoredClip]) -> str:
+    models, behaviour = report.energy.models, script(*SCRIPTS)
     return (
         environment()
         .get_template("page.html")
@@ -68,18 +85,12 @@ def render(
             at_rates=placed_rows.at_rates(report),
             kinds=kinds,
             backends={**BACKENDS, "lava": "Lava’s CPU backend"},
-            rasters=[bitmaps.raster_of(name, spikes[name][0]) for name in order],
-            film=bitmaps.film_strip(frames) if bitmaps.are_pictures(frames) else [],
-            signal=None if frames is None or bitmaps.are_pictures(frames) else bitmaps.signal_picture(frames),
-            player=player(
-                {name: spikes[name][0] for name in order},
-                frames,
-                results,
-                steps=report.clips[0].steps,
-                classes=report.network.classes,
-            ),
-            ticks=bitmaps.ticks(report.network.frames),
+            view=first,
+            others=others,
+            script=behaviour,
             clips_listed=CLIPS_LISTED,
+            confusion=confusion(report),
+            listed=wrong_first(report)[:CLIPS_LISTED],
             models=main_models(report.energy),
             all_parts=PARTS,
             causes=all_parts(report.energy),

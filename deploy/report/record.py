@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from deploy.clips.labels import class_number
+from deploy.clips.source import names_of
 from deploy.costs.counting import expected_operations, readout_layers
 from deploy.costs.placing import PlacedClips
 from deploy.costs.resources import messages_sent
@@ -93,11 +94,12 @@ def record(
     clips, counts = len(tally.clips), tally.counts
     readout = readout_layers(deployment.integer)
     known = _estimated(deployment, tally, chips, order)
+    names = names_of([clip.source for clip in tally.clips])
     return Report(
         **vars(known),
         backend=backend,
         kept_clips=tally.kept_clips,
-        clips=tuple(_clip(clip, deployment) for clip in tally.clips),
+        clips=tuple(_clip(clip, name, deployment) for clip, name in zip(tally.clips, names, strict=True)),
         accuracy=_accuracy(deployment, tally),
         parity=_parity(tally),
         layers=tuple(_layers(deployment, tally, counts)),
@@ -133,9 +135,9 @@ def _all_chips(chips: Sequence[Chip]) -> list[Chip]:
     return [*map(load_chip, shipped_chips()), *chips]
 
 
-def _clip(clip: ClipResult, deployment: Deployment) -> ClipSummary:
+def _clip(clip: ClipResult, name: str, deployment: Deployment) -> ClipSummary:
     return ClipSummary(
-        source=clip.source.path.name,
+        source=name,
         start=clip.source.start,
         crop=clip.source.crop,
         label=clip.source.label,

@@ -113,17 +113,17 @@ def test_a_part_survives_the_disk_exactly(deployment: Deployment, sources: list[
     assert (found.first, found.count, found.places) == (3, 8, tuple(range(3, CLIPS)))
     for field in dataclasses.fields(Tally):
         one, two = getattr(found.tally, field.name), getattr(part.tally, field.name)
-        if field.name not in ("clips", "kept", "shown_frames", "shown_results"):
+        if field.name not in ("clips", "kept", "kept_differences", "kept_results"):
             assert one == two, field.name
-    for name in ("shown_frames", "shown_results"):
-        assert np.array_equal(getattr(found.tally, name), getattr(part.tally, name)), name
-    assert part.tally.shown_results is not None
-    assert np.array_equal(part.tally.shown_results[-1], part.tally.clips[0].logits)
+    assert part.tally.kept_results is not None
+    assert np.array_equal(found.tally.kept_results, part.tally.kept_results)  # type: ignore[arg-type]
+    assert np.array_equal(part.tally.kept_results[0, -1], part.tally.clips[0].logits)
     assert all(map(same_clip, found.tally.clips, part.tally.clips))
     for name, spikes in part.tally.kept.items():
         assert spikes.shape[0] == KEPT_CLIPS - 3
         assert np.array_equal(found.tally.kept[name], spikes)
         assert found.tally.kept[name].dtype == spikes.dtype
+        assert np.array_equal(found.tally.kept_differences[name], part.tally.kept_differences[name])
 
 
 def same_clip(one: ClipResult, two: ClipResult) -> bool:

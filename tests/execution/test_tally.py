@@ -14,8 +14,8 @@ def test_tallies_add_up_by_hand() -> None:
             layers={"a": Agreement(compared=10, different=spikes, layers=1)},
             float_spikes={"a": spikes},
             kept={"a": np.full((1, 2), spikes)},
-            shown_frames=np.array([first]),
-            shown_results=np.array([[first]]),
+            kept_differences={"a": np.full((1, 3), spikes)},
+            kept_results=np.full((1, spikes, 1), first),
             run_s=0.5,
             peak_rss_mb=first,
             inputs=4,
@@ -28,8 +28,8 @@ def test_tallies_add_up_by_hand() -> None:
     assert total.lava is None
     assert total.bit_exact is None
     assert total.kept["a"].tolist() == [[3, 3], [5, 5]]
-    assert total.shown_frames.tolist() == [7.0]  # type: ignore[union-attr]
-    assert total.shown_results.tolist() == [[7.0]]  # type: ignore[union-attr]
+    assert total.kept_differences["a"].tolist() == [[3, 3, 3], [5, 5, 5]]
+    assert total.kept_results[..., 0].tolist() == [[7.0, 7.0, 7.0, 0.0, 0.0], [6.0] * 5]  # type: ignore[index]
     assert (total.run_s, total.peak_rss_mb, total.inputs) == (1.0, 7.0, 8)
     exact = Tally(lava=Agreement(compared=3, different=0, layers=2))
     assert (exact + exact).lava == Agreement(compared=6, different=0, layers=2)

@@ -13,7 +13,7 @@ from deploy.ir.populations.relay import IntRelay
 from deploy.report.keys.network import Kind
 from deploy.report.kinds import WORDS, groups
 from deploy.report.markdown import markdown
-from deploy.report.page import render
+from pages import rendered
 
 KINDS: dict[str, Kind] = {"input": "input", "hidden": "lif", "out": "integrator"}
 
@@ -40,8 +40,8 @@ def test_integrators_are_neurons(integrating_run: Any) -> None:
 
 
 def test_the_page_calls_them_integrators(integrating_run: Any) -> None:
-    report, tally = integrating_run.report, integrating_run.tally
-    html = " ".join(render(report, tally.kept, tally.shown_frames, tally.shown_results).split())
+    report = integrating_run.report
+    html = " ".join(rendered(integrating_run).split())
     assert "One clip through 5 spiking neurons and 3 integrators" in html
     assert (
         "1 layer of LIF neurons, 1 layer of integrators (neurons that send their potential and do not reset), 1 input."

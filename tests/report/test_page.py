@@ -23,9 +23,11 @@ from deploy.report.keys.report import Report
 from deploy.report.keys.run import LavaParity
 from deploy.report.markdown import markdown
 from deploy.report.page import grouped, render, write_page
+from deploy.report.shown import ShownClip, shown_clips
 from hardware.causes import PARTS
 from hardware.counts import LISTED
 from hardware.shown import shown_in
+from pages import rendered
 from svformer.pictures.pixels import raster_image
 
 HOSTILE = "<script>alert('1')</script>.\"&"
@@ -60,12 +62,6 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def real_page(shipped_run: Any) -> Page:
     return Page(rendered(shipped_run))
-
-
-def rendered(run: Any, **changes: Any) -> str:
-    """The page of a run, with other values in its report."""
-    tally = run.tally
-    return render(dataclasses.replace(run.report, **changes), tally.kept, tally.shown_frames, tally.shown_results)
 
 
 def in_order(text: str) -> str:
@@ -265,7 +261,8 @@ def test_every_layer_has_its_raster(shipped_run: Any, real_page: Page) -> None:
     pictures = [link for link in real_page.links if link.startswith("data:image/png")]
     order = [layer.name for layer in report.layers if layer.name in kept]
     assert len(order) == 22
-    assert pictures[2 * report.network.frames + 1 :] == [bitmaps.raster_of(name, kept[name][0]).png for name in order]
+    first = 2 * report.network.frames + 1  # frames in the player and in the strip, and the raster of all layers
+    assert pictures[first : first + 22] == [bitmaps.raster_of(name, kept[name][0]).png for name in order]
 
 
 def test_page_stands_alone(shipped_run: Any, real_page: Page) -> None:
@@ -317,7 +314,7 @@ def test_words_agree_with_their_numbers(foreign_run: Any) -> None:
 
 
 def test_frames_may_be_missing(foreign_run: Any) -> None:
-    page = Page(render(foreign_run.report, foreign_run.tally.kept, None, None))
+    page = Page(rendered(foreign_run, {"frames": None, "results": None}))
     assert sum(link.startswith("data:image") for link in page.links) == 2, "the spikes in the player and below"
 
 
@@ -327,9 +324,9 @@ def test_hostile_names_stay_text(foreign_run: Any, tmp_path: Path) -> None:
     for name in ("hidden", "spoken"):
         named = named.replace(name, json.dumps(HOSTILE)[1:-1])
     (tmp_path / "report.json").write_text(named)
-    spikes = {HOSTILE: foreign_run.tally.kept["hidden"]}
-    page = Page(render(Report.read(tmp_path / "report.json"), spikes, None, None))
-    harmless = Page(render(foreign_run.report, foreign_run.tally.kept, None, None))
+    spikes = {HOSTILE: foreign_run.tally.kept["hidden"][0]}
+    page = Page(render(Report.read(tmp_path / "report.json"), [ShownClip(spikes=spikes)]))
+    harmless = Page(rendered(foreign_run, {"frames": None, "results": None, "differences": {}}))
     assert page.tags.count("script") == harmless.tags.count("script")
     assert page.links == harmless.links
     assert HOSTILE in page.text
@@ -347,11 +344,11 @@ def test_same_obstacle_of_several_layers_is_said_once() -> None:
 
 
 def test_nothing_is_left_where_the_page_cannot_be_made(foreign_run: Any, tmp_path: Path) -> None:
-    spikes = {"hidden": np.zeros((0, 1))}  # no clip, so no raster
+    path = tmp_path / "report.html"
     with pytest.raises(IndexError):
-        write_page(foreign_run.report, spikes, None, None, tmp_path / "report.html")
+        write_page(foreign_run.report, [ShownClip(place=1)], path)  # there is no second clip
     assert list(tmp_path.iterdir()) == []
-    write_page(foreign_run.report, foreign_run.tally.kept, None, None, tmp_path / "report.html")
+    write_page(foreign_run.report, shown_clips(foreign_run.deployment, foreign_run.tally), path)
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 

@@ -12,17 +12,15 @@ from deploy.execution.run import run
 from deploy.report import placed_rows
 from deploy.report.markdown import markdown
 from deploy.report.operating_points import frame_rate
-from deploy.report.page import render
 from deploy.report.record import estimate, record
 from hardware import load_chip
+from pages import rendered
 
 LOIHI_1 = load_chip("loihi1")
 
 
 def page(run: Any, **changes: Any) -> str:
-    return render(
-        dataclasses.replace(run.report, **changes), run.tally.kept, run.tally.shown_frames, run.tally.shown_results
-    )
+    return rendered(run, **changes)
 
 
 def test_units_add_up_and_stand_beside_the_ledger(shipped_run: Any) -> None:

@@ -1,7 +1,6 @@
 """The first screen: the clip, the spikes of all layers and the results over time, complete without a script."""
 
 import base64
-import dataclasses
 import io
 from html.parser import HTMLParser
 from typing import Any
@@ -11,8 +10,8 @@ import pytest
 from matplotlib.image import imread
 
 from deploy.report import bitmaps
-from deploy.report.page import render
 from deploy.report.player import COLOURS, LINES, PICTURES, player, result_lines, stacked_raster
+from pages import rendered
 from svformer.pictures.pixels import raster_image
 
 
@@ -27,7 +26,7 @@ class Screen(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
-        self._inside |= found.get("id") == "player"
+        self._inside |= "player" in (found.get("class") or "").split() and not self.tags
         if self._inside:
             self.tags.append((tag, found))
 
@@ -43,9 +42,8 @@ class Screen(HTMLParser):
         return np.array([line.split() for line in lines if line], dtype=float).T
 
 
-def screen(run: Any, **changes: Any) -> Screen:
-    tally = dataclasses.replace(run.tally, **changes)
-    return Screen(render(run.report, tally.kept, tally.shown_frames, tally.shown_results))
+def screen(run: Any, **shown: Any) -> Screen:
+    return Screen(rendered(run, shown))
 
 
 def test_every_frame_and_all_layers_are_there(shipped_run: Any) -> None:
@@ -74,12 +72,12 @@ def test_last_results_are_those_of_the_report(shipped_run: Any) -> None:
     results_TK = screen(shipped_run).results_TK
     assert results_TK.shape == (shipped_run.report.network.frames, min(LINES, len(logits)))
     assert results_TK[-1] == pytest.approx(np.sort(logits)[::-1][:LINES], rel=1e-3)
-    assert shipped_run.tally.shown_results[-1] == pytest.approx(logits, abs=1e-6)
+    assert shipped_run.tally.kept_results[0, -1] == pytest.approx(logits, abs=1e-6)
 
 
 def test_results_grow_with_the_clip(foreign_run: Any) -> None:
     """One spike a step from neuron 2, whose weights are 0.5 and 1; the last message is the result, at every step."""
-    results_TK = foreign_run.tally.shown_results
+    results_TK = foreign_run.tally.kept_results[0]
     assert results_TK.shape == (20, 2)
     assert results_TK == pytest.approx(np.broadcast_to([0.5, 1.0], (20, 2)), rel=0.02)
 
@@ -88,19 +86,19 @@ def test_a_signal_takes_the_place_of_the_film(foreign_run: Any) -> None:
     found = screen(foreign_run)
     assert not found.of_class("still")
     assert [attrs["src"] for attrs in found.of_class("signal")] == [
-        bitmaps.signal_picture(foreign_run.tally.shown_frames)
+        bitmaps.signal_picture(np.ones((20, 3), np.float32))
     ]
     assert len(found.of_class("cursor")) == 3, "input, spikes, results"
 
 
-@pytest.mark.parametrize("missing", ["shown_frames", "shown_results", "kept"])
+@pytest.mark.parametrize("missing", ["frames", "results", "spikes"])
 def test_what_is_missing_is_left_out(foreign_run: Any, missing: str) -> None:
-    found = screen(foreign_run, **{missing: {} if missing == "kept" else None})
+    found = screen(foreign_run, **{missing: {} if missing == "spikes" else None})
     assert len(found.of_class("cursor")) == 2
 
 
 def test_without_a_kept_clip_there_is_no_player(foreign_run: Any) -> None:
-    assert screen(foreign_run, kept={}, shown_frames=None, shown_results=None).tags == []
+    assert screen(foreign_run, spikes={}, frames=None, results=None).tags == []
 
 
 def test_layers_lie_one_below_the_other() -> None:

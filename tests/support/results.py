@@ -28,5 +28,5 @@ def assert_same(found: Tally, expected: Tally, deployment: Deployment, *, backen
     assert list(found.kept) == list(expected.kept)
     for name, spikes in expected.kept.items():
         assert np.array_equal(found.kept[name], spikes), name
-    assert np.array_equal(found.shown_frames, expected.shown_frames)  # type: ignore[arg-type]
-    assert np.array_equal(found.shown_results, expected.shown_results)  # type: ignore[arg-type]
+        assert np.array_equal(found.kept_differences[name], expected.kept_differences[name]), name
+    assert np.array_equal(found.kept_results, expected.kept_results)  # type: ignore[arg-type]

@@ -11,7 +11,9 @@ from hardware.keys import key, optional_key
 class ClipSummary:
     """One clip, or one view of a video."""
 
-    source: str = field(metadata=key("name of the file, with the entry where it holds several"))
+    source: str = field(
+        metadata=key("path of the file below the folder that all clips share, with the entry where it holds several")
+    )
     start: float = field(metadata=key("where in the video the view begins, as a share of the possible starts"))
     crop: float = field(metadata=key("where along the longer side of the picture it lies, 0 to 1"))
     label: str | None = field(metadata=key("class of the clip; null: unknown"))

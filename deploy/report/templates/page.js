@@ -1,4 +1,5 @@
-// The page is complete without this: it sorts a table by the column that is clicked, and unfolds the sources of the figures for print.
+// The page is complete without this: it sorts a table by the column that is clicked, unfolds what a link leads to, and
+// unfolds everything but long tables for print.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   const original = [...table.tBodies[0].rows];
@@ -19,4 +20,19 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-addEventListener("beforeprint", () => document.querySelectorAll("details:not(.bulk)").forEach((folded) => (folded.open = true)));
+const unfold = () => {
+  const found = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const folded = found && found.querySelector("details.fold");
+  if (!folded || folded.open) return;
+  folded.open = true;
+  found.scrollIntoView();
+};
+addEventListener("hashchange", unfold);
+for (const link of document.querySelectorAll('nav a[href^="#"]')) link.addEventListener("click", () => setTimeout(unfold));
+unfold();
+let unfolded = [];
+addEventListener("beforeprint", () => {
+  unfolded = [...document.querySelectorAll("details:not(.bulk):not([open])")];
+  unfolded.forEach((folded) => (folded.open = true));
+});
+addEventListener("afterprint", () => unfolded.forEach((folded) => (folded.open = false)));

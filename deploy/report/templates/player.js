@@ -1,6 +1,5 @@
-// The player is complete without this, at its first frame: it moves frames, cursor and results through the time steps.
-const player = document.getElementById("player");
-if (player) {
+// A player is complete without this, at its first frame: it moves frames, cursor and results through the time steps.
+const startPlayer = (player) => {
   const steps = Number(player.dataset.steps);
   const msPerStep = Math.min(200, 12800 / steps); // a clip of many time steps plays in 12.8 s
   const all = (selector) => [...player.querySelectorAll(selector)];
@@ -57,5 +56,7 @@ if (player) {
   addEventListener("beforeprint", () => stand(steps - 1)); // paper shows the results of the whole clip
   all("[hidden]:not(.still)").forEach((hidden) => (hidden.hidden = false));
   draw();
-  play(steps > 1 && !matchMedia("(prefers-reduced-motion: reduce)").matches);
-}
+  const begin = () => play(steps > 1 && !matchMedia("(prefers-reduced-motion: reduce)").matches);
+  begin();
+  return { begin, stop: () => play(false) };
+};

@@ -1,0 +1,43 @@
+"""Rows of the table of clips."""
+
+from dataclasses import dataclass
+
+from deploy.clips.labels import class_number
+from deploy.report.confusion import class_name
+from deploy.report.keys.report import Report
+from deploy.report.keys.run import ClipSummary
+
+ORDER = {False: 0, True: 1, None: 2}  # of `right`
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedClip:
+    """A row of the table of clips."""
+
+    place: int  # in the report
+    clip: ClipSummary
+    written: str | None  # its class as predictions are written; None: it is none of the network's
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the deployed network recognises it; None: there is nothing to recognise."""
+        return None if self.written is None else self.clip.prediction == self.written
+
+    @property
+    def float_right(self) -> bool | None:
+        """The same of the float network."""
+        return None if self.written is None else self.clip.float_prediction == self.written
+
+
+def wrong_first(report: Report) -> list[ListedClip]:
+    """Every clip; wrong ones first, then right ones, then those without a class, each in the order of the run."""
+    listed = [
+        ListedClip(place=place, clip=clip, written=_written(clip, report.network.classes))
+        for place, clip in enumerate(report.clips)
+    ]
+    return sorted(listed, key=lambda row: ORDER[row.right])
+
+
+def _written(clip: ClipSummary, classes: tuple[str, ...]) -> str | None:
+    number = class_number(clip.label, classes, len(clip.logits))
+    return None if number is None else class_name(number, classes)
