@@ -1,5 +1,6 @@
 """Files of chips: those in `hardware/chips/`, and a user's own of the same form, loaded by its path."""
 
+import functools
 from collections.abc import Hashable
 from importlib import resources
 from pathlib import Path
@@ -26,7 +27,7 @@ def load_chip(name_or_path: str | Path) -> Chip:
     """
     where = str(name_or_path)
     if where in shipped_chips():
-        return _parse(_chip_folder().joinpath(f"{where}.yaml").read_text("utf-8"), where=where)
+        return _shipped(where)
     try:
         return _parse(Path(where).read_text("utf-8"), where=where)
     except (OSError, UnicodeDecodeError) as error:
@@ -35,6 +36,12 @@ def load_chip(name_or_path: str | Path) -> Chip:
             f"chip {where}: not the name of a shipped chip and not a readable file ({error}); "
             f"give one of {names}, or the path of a .yaml file"
         ) from error
+
+
+@functools.cache
+def _shipped(name: str) -> Chip:
+    """A shipped chip, read once: a report asks for the same ones dozens of times."""
+    return _parse(_chip_folder().joinpath(f"{name}.yaml").read_text("utf-8"), where=name)
 
 
 def _chip_folder() -> Any:  # importlib's Traversable, whose home differs between Python 3.11 and 3.14
