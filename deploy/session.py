@@ -35,6 +35,7 @@ from deploy.report.files import write_markdown
 from deploy.report.keys.loihi2 import BoardReport
 from deploy.report.keys.report import Estimate, Report
 from deploy.report.loihi2 import board_report, print_board_report
+from deploy.report.network_picture import network_pictures
 from deploy.report.page import write_page
 from deploy.report.record import estimate, record
 from deploy.report.shown import shown_clips
@@ -178,7 +179,8 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
     write_spikes(tally.kept, folder / "spikes.h5", dt_s=graph_dt_s(deployment.graph))
     if deployment.form == "fused":
         write_of_run(deployment.integer, deployment.plan, _kept_input(deployment, tally), folder / "integers.h5")
-    write_page(report, shown_clips(deployment, tally), folder / "report.html")
+    pictures = network_pictures(deployment, report)
+    write_page(report, shown_clips(deployment, tally), folder / "report.html", pictures=pictures)
     write_markdown(report, folder / "report.md")
     report.write(folder / "report.json")
     results.remove()

@@ -15,6 +15,7 @@ from deploy.report.core_map import core_map
 from deploy.report.cost_chart import cost_chart
 from deploy.report.keys.report import Report
 from deploy.report.markdown import BACKENDS, markdown
+from deploy.report.network_picture import NetworkPicture
 from deploy.report.scripts import script
 from deploy.report.shown import ShownClip
 from deploy.report.typeset import FILTERS
@@ -25,7 +26,7 @@ from svformer.common.files import atomic_path
 CLIPS_LISTED = 500  # rows of the table of clips; report.json holds them all
 PAGE_BYTES = 3_000_000  # of a page at most; clips that find no room are left out
 OPTION_BYTES = 1000  # of what the rest of the page says of a clip
-SCRIPTS = ("page.js", "player.js", "clips.js", "ledger.js", "rate.js")
+SCRIPTS = ("page.js", "player.js", "clips.js", "network.js", "ledger.js", "rate.js")
 REGISTERS_SHOWN = 8  # closest registers shown at once; the rest is folded away
 
 
@@ -37,20 +38,25 @@ class Obstacle:
     layers: tuple[str, ...]
 
 
-def write_page(report: Report, shown: Iterable[ShownClip], path: Path) -> None:
-    """Write the page of a run, with as many of the `shown` clips as it has room for; the first is drawn at once."""
-    html = render(report, shown)
+def write_page(
+    report: Report, shown: Iterable[ShownClip], path: Path, *, pictures: Sequence[NetworkPicture] = ()
+) -> None:
+    """Write the page of a run, with as many of the `shown` clips as it has room for; the first is drawn at once.
+
+    `pictures` are those of its network (`deploy.report.network_picture`).
+    """
+    html = render(report, shown, pictures)
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 
-def render(report: Report, shown: Iterable[ShownClip]) -> str:
+def render(report: Report, shown: Iterable[ShownClip], pictures: Sequence[NetworkPicture] = ()) -> str:
     """The page as text; arguments as of `write_page`."""
     clips = iter(shown)
     first = clip_view(next(clips, ShownClip()), report)
-    room = PAGE_BYTES - len(_rendered(report, first, []).encode())
+    room = PAGE_BYTES - len(_rendered(report, first, [], pictures).encode())
     others = list(_fitting((clip_view(clip, report) for clip in clips), room))
-    return _rendered(report, first, others)
+    return _rendered(report, first, others, pictures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +78,7 @@ def _fitting(views: Iterable[ClipView], room: int) -> Iterable[StoredClip]:
         yield StoredClip(view=view, html=html)
 
 
-def _rendered(report: Report, first: ClipView, others: Sequence[StoredClip]) -> str:
+def _rendered(report: Report, first: ClipView, others: Sequence[StoredClip], pictures: Sequence[NetworkPicture]) -> str:
     models, behaviour = report.energy.models, script(*SCRIPTS)
     return (
         environment()
@@ -87,6 +93,7 @@ def _rendered(report: Report, first: ClipView, others: Sequence[StoredClip]) -> 
             backends={**BACKENDS, "lava": "Lava’s CPU backend"},
             view=first,
             others=others,
+            pictures=pictures,
             script=behaviour,
             clips_listed=CLIPS_LISTED,
             confusion=confusion(report),

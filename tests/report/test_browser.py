@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -48,7 +49,7 @@ def page_file(shipped_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Pat
     clips = (first, dataclasses.replace(second, label=SCRIPT, prediction=first.label))
     network = dataclasses.replace(shipped_run.report.network, classes=classes)
     file = tmp_path_factory.mktemp("page") / "report.html"
-    file.write_text(rendered(shipped_run, clips=clips, network=network), encoding="utf-8")
+    file.write_text(rendered(shipped_run, with_pictures=True, clips=clips, network=network), encoding="utf-8")
     return file
 
 
@@ -129,6 +130,28 @@ def test_the_filter_leaves_what_is_asked_for(opened: Opened, shipped_run: Any) -
     page.fill('[data-by="text"]', shipped_run.report.clips[0].source)
     assert rows.count() == 0
     assert page.locator("#clip-filter output").text_content() == "0 of 2 shown"
+
+
+def test_the_picture_of_the_network_answers(opened: Opened) -> None:
+    page = opened()
+    page.click('nav a[href="#network"]')
+    figure = page.locator("#picture-lowered")
+    figure.locator(".node").nth(3).click()
+    numbers = figure.locator(".numbers")
+    title = figure.locator(".node").nth(3).locator("title").text_content() or ""
+    assert [numbers.locator("b").text_content()] == title.splitlines()[:1]
+    assert numbers.locator("dt").count() == len(title.splitlines()) - 1
+    whole = figure.locator(".map").get_attribute("viewBox")
+    figure.locator('[data-zoom="1.4"]').click()
+    assert figure.locator(".map").get_attribute("viewBox") != whole
+    page.click('[data-picture="graph"]')
+    assert not figure.is_visible()
+    with page.expect_download() as download:
+        page.click("#picture-graph [data-save]")
+    assert download.value.suggested_filename == "graph.svg"
+    drawing = ElementTree.parse(download.value.path()).getroot()
+    assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+    assert len(drawing.findall("{*}g")) == page.locator("#picture-graph .node").count()
 
 
 def test_no_name_is_taken_for_a_script(opened: Opened) -> None:

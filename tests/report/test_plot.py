@@ -21,7 +21,7 @@ from deploy.gates.agreement import Agreement
 from deploy.ir.plan import Plan
 from deploy.report import charts as deploy_plot
 from deploy.report import graphs as plot_graph
-from deploy.report.graphs import COLUMNS
+from deploy.report.graph_layout import COLUMNS, folded, laid_out, placed, split_name
 from hardware import OpCounts, load_chip, price
 from hardware.causes import PARTS
 from svformer.common.errors import InputError
@@ -243,8 +243,8 @@ def test_numbered_layers_in_a_row_stay_apart(ax: Axes) -> None:
     """As other frameworks name them: 0 -> 1 -> 2 -> 3, and a loop."""
     kinds = dict.fromkeys("0123", "LIF")
     edges = [("0", "1", ""), ("1", "2", ""), ("2", "3", ""), ("3", "1", "")]
-    assert list(plot_graph._folded(kinds, edges)[0]) == ["0", "1", "2", "3"]
-    plot_graph._draw(kinds, edges, ax)
+    assert list(folded(kinds, edges)[0]) == ["0", "1", "2", "3"]
+    plot_graph.draw(laid_out(kinds, edges), ax)
     (nodes,) = (line for line in ax.lines if line.get_marker() == "o")
     assert list(nodes.get_xdata()) == [0, 1, 2, 3]
 
@@ -260,13 +260,13 @@ def test_numbered_layers_in_a_row_stay_apart(ax: Axes) -> None:
     ],
 )
 def test_a_layer_that_is_several_stands_in_the_block_of_all(name: str, block: str, last: str) -> None:
-    assert plot_graph._split(name) == (block, last)
+    assert split_name(name) == (block, last)
 
 
 def test_what_comes_later_stands_further_right_or_below() -> None:
     order = [f"n{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(2 * COLUMNS + 3)]
     edges = [(a, b, "") for a, b in itertools.pairwise(order)]
-    places = plot_graph._placed(order, [*edges, (order[-1], order[0], "")])  # a loop leads back
+    places = placed(order, [*edges, (order[-1], order[0], "")])  # a loop leads back
     reading_order = [(place.row, place.column) for place in places.values()]
     assert reading_order == sorted(reading_order)
     assert max(place.column for place in places.values()) < COLUMNS
@@ -274,7 +274,7 @@ def test_what_comes_later_stands_further_right_or_below() -> None:
 
 
 def test_a_branch_stands_below_the_longest_way() -> None:
-    places = plot_graph._placed(["in", "a", "b", "side", "out"], [
+    places = placed(["in", "a", "b", "side", "out"], [
         ("in", "a", ""), ("a", "b", ""), ("b", "out", ""), ("in", "side", ""), ("side", "out", ""),
     ])  # fmt: skip
     assert places["side"].lane == 1
