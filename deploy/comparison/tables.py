@@ -11,6 +11,7 @@ from deploy.comparison.rows import CHIPS, Row
 from deploy.report import typeset
 from deploy.report.page import environment
 from deploy.report.record import LIBRARIES
+from deploy.report.scripts import script
 from hardware import load_chip
 from hardware.shown import CONVENTION
 from svformer.common.files import atomic_path
@@ -128,6 +129,7 @@ def write_comparison(rows: Sequence[Row], dataset: str, path: Path) -> None:
             without_top1=without_top1(rows),
             no_class=NO_CLASS,
             run=provenance(LIBRARIES),
+            script=script("page.js"),
         )
     )
     with atomic_path(path) as temporary:
