@@ -41,11 +41,10 @@ def with_cores(network: PlacedNetwork, work: Work, layer: str, costs: UnitCosts)
 
 def fill(network: PlacedNetwork, activity: Activity, costs: UnitCosts, most: int) -> WithCores | None:
     """The slowest layer gets a core until `most` are taken, or it has one for each neuron; None: no core is left."""
-    work, found = network.work(activity), None
+    last = None
     while network.spread.cores < most:
-        layer = slowest(network, work, costs)[0]
+        layer = slowest(network, network.work(activity, travelled=False), costs)[0]
         if network.spread.numbers[layer] >= activity[layer].shape[1]:
             break
-        network, work = one_more(network, layer, activity)
-        found = with_cores(network, work, layer, costs)
-    return found
+        network, last = network.moved(network.spread.with_one_more(layer)), layer
+    return None if last is None else with_cores(network, network.work(activity), last, costs)

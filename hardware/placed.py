@@ -95,10 +95,11 @@ class PlacedNetwork:
         """The same layers on other cores."""
         return PlacedNetwork(self.layers, spread, known=self)
 
-    def work(self, activity: Activity) -> Work:
+    def work(self, activity: Activity, *, travelled: bool = True) -> Work:
         """Work of every core for the time steps of an activity, which begin together everywhere.
 
-        What enters the network is sent, but takes no neuron of a core.
+        What enters the network is sent, but takes no neuron of a core. Without `travelled` the messages between cores,
+        and how far they go, are left out of the events: how long the cores work does not depend on them.
         """
         steps, cores = len(next(iter(activity.values()))), self.spread.cores
         updates = np.zeros(cores)
@@ -113,7 +114,8 @@ class PlacedNetwork:
             sent[:, self._slice(source)] += self._by_core(source, activity[source] * found.messages)
             taken[:, to] += by_row @ found.hit
             synapses[:, to] += by_row @ found.synapses
-            events += self._travelled(source, target, activity[source].sum(axis=0))
+            if travelled:
+                events += self._travelled(source, target, activity[source].sum(axis=0))
         events += Events(synapses=float(synapses.sum()))
         return Work(
             updates=updates,

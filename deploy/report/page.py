@@ -1,5 +1,6 @@
 """report.html: one self-contained page drawn from report.json and the spikes; it needs no network and no script."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +117,9 @@ def _rendered(report: Report, first: ClipView, others: Sequence[StoredClip], pic
     )
 
 
+@functools.cache
 def environment() -> Environment:
-    """The templates of this package, with the filters that write numbers."""
+    """The templates of this package, each compiled once, with the filters that write numbers."""
     found = Environment(
         loader=PackageLoader("deploy.report"),
         autoescape=True,
