@@ -3,7 +3,7 @@
 import dataclasses
 import errno
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -31,10 +31,12 @@ def train(
     save_every: int = 0,
     held_out: ClipDataset | None = None,
     evaluate_every: int = 1,
+    on_best: Callable[[Point], None] = lambda point: None,
 ) -> None:
     """Run the epochs that are left; the state is saved after each, and after every `save_every` steps of one (0: none).
 
-    With `held_out` clips the accuracy on them is added to the curve after every `evaluate_every` epochs and the last.
+    With `held_out` clips the accuracy on them is added to the curve after every `evaluate_every` epochs and the last;
+    `on_best` is called, in the process that writes, where it is higher than ever before.
     A run that is stopped or killed loses what came after the last saved state; `Trainer.load` goes on from there.
     Raises `InputError` on a full disk and where memory does not suffice.
     """
@@ -60,10 +62,18 @@ def train(
                 _keep(trainer, out)  # an evaluation that is stopped or fails loses no training
                 point = dataclasses.replace(point, test_top1=held_out_top1(trainer, held_out))
                 trainer.curve[-1] = point
+                if trainer.processes.writes and best_point(trainer.curve) is point:
+                    on_best(point)
             if log:
                 log(point)
                 progress.console.print(_line(point))
             _keep(trainer, out)
+
+
+def best_point(curve: Sequence[Point]) -> Point | None:
+    """The first epoch with the highest held-out accuracy; None where none was evaluated."""
+    evaluated = [point for point in curve if point.test_top1 is not None]
+    return max(evaluated, key=lambda point: point.test_top1 or 0.0, default=None)
 
 
 def _keep(trainer: Trainer, out: Path) -> None:

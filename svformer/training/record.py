@@ -50,6 +50,11 @@ def end_record(facts: RunFacts, trainer: Trainer, accuracy: Accuracy, out: Path)
     seconds = round(sum(point.seconds for point in trainer.curve))
     facts = {**facts, "seconds": seconds, "accuracy": dataclasses.asdict(accuracy)}
     _write(facts, out / "run.json")
+    return as_texts(facts)
+
+
+def as_texts(facts: RunFacts) -> dict[str, str]:
+    """Facts as the metadata of a checkpoint."""
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
 
 

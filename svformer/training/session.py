@@ -16,14 +16,15 @@ from svformer.data.catalogue import open_dataset
 from svformer.data.choice import with_stride
 from svformer.data.clip_dataset import ClipDataset
 from svformer.evaluation.accuracy import accuracy_line, evaluate
+from svformer.evaluation.curve import Point
 from svformer.networks.checkpoint import read_notes, save_checkpoint
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
 from svformer.training.held_out import evaluation_batch_size
-from svformer.training.loop import memory_explained, train
+from svformer.training.loop import best_point, memory_explained, train
 from svformer.training.recipe import Recipe
-from svformer.training.record import RunFacts, begin_record, end_record
-from svformer.training.request import STATE, TrainingRequest
+from svformer.training.record import RunFacts, as_texts, begin_record, end_record
+from svformer.training.request import BEST, STATE, TrainingRequest
 from svformer.training.start import Start, new_network, starting_point, trained_file
 from svformer.training.trainer import Trainer
 
@@ -62,6 +63,8 @@ def run(request: TrainingRequest) -> None:
             return
         if request.resume:
             trainer.load(out / STATE)
+        elif processes.writes:
+            (out / BEST).unlink(missing_ok=True)  # of an earlier run
         record = begin_record(trainer, out, dataset=request.dataset.name, command=request.command)
         with interruption_explained(trainer, out):
             train(
@@ -70,6 +73,7 @@ def run(request: TrainingRequest) -> None:
                 save_every=request.save_every,
                 held_out=held_out if request.evaluate_every else None,
                 evaluate_every=request.evaluate_every,
+                on_best=lambda point: keep_best(trainer, point, record, out),
             )
     if processes.writes:
         before = before_rounding(start, trainer, held_out) if request.qat else None
@@ -127,16 +131,27 @@ def before_rounding(start: Start, trainer: Trainer, held_out: ClipDataset) -> Be
     return BeforeRounding(real_top1=top1(None), rounded_top1=top1(start.config.weight_bits))
 
 
+def keep_best(trainer: Trainer, point: Point, record: RunFacts, out: Path) -> None:
+    """Write the network of this epoch as the best so far."""
+    facts = record | {"best": {"epoch": point.epoch, "test_top1": point.test_top1}}
+    save_checkpoint(trainer.result, out / BEST, as_texts(facts))
+
+
 def finish(
     trainer: Trainer, held_out: ClipDataset, record: RunFacts, out: Path, before: BeforeRounding | None = None
 ) -> None:
     """Evaluate the trained network; write its checkpoint and complete the record of the run."""
     accuracy = evaluate(trainer.result, held_out, batch_size=evaluation_batch_size(trainer)).accuracy
     facts = record | ({"before": dataclasses.asdict(before)} if before else {})
+    if best := best_point(trainer.curve):
+        facts |= {"best": {"epoch": best.epoch, "test_top1": best.test_top1}}
     save_checkpoint(trainer.result, out / "checkpoint.safetensors", end_record(facts, trainer, accuracy, out))
     if SCREEN.json:
         print(json.dumps({"out": str(out), **dataclasses.asdict(accuracy)}))
     if before:
         say(f"before: {before}")
     say(accuracy_line(accuracy))
+    if best:
+        chosen = f"epoch {best.epoch} of {trainer.recipe.epochs}, held-out top-1 {100 * (best.test_top1 or 0):.2f} %"
+        say(f"best: {chosen}, in {out / BEST}; chosen by these very clips, so others may find it lower")
     say(f"checkpoint, curve and record in {out}")

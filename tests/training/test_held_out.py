@@ -14,10 +14,10 @@ from svformer import InputError, SVFormer, SVFormerConfig
 from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import Sampling
 from svformer.evaluation.accuracy import evaluate
-from svformer.evaluation.curve import read_curve
+from svformer.evaluation.curve import Point, read_curve
 from svformer.training.distributed import Processes
 from svformer.training.held_out import held_out_top1
-from svformer.training.loop import train
+from svformer.training.loop import best_point, train
 from svformer.training.recipe import Recipe
 from svformer.training.trainer import Trainer
 
@@ -82,6 +82,26 @@ def test_the_curve_has_the_held_out_accuracy_of_every_second_epoch_and_the_last(
     resumed = new_trainer(recipe)
     resumed.load(tmp_path / "state.pt")
     assert resumed.curve == trainer.curve
+
+
+def test_the_best_epoch_is_the_first_with_the_highest_accuracy() -> None:
+    def curve(*shares: float | None) -> list[Point]:
+        known = {"lr": 0.1, "loss": 1.0, "train_top1": 0.5, "seconds": 1.0}
+        return [Point(epoch=i + 1, step=i + 1, test_top1=share, **known) for i, share in enumerate(shares)]
+
+    for shares, epoch in (((0.2, 0.4, 0.4), 2), ((None, 0.0, None), 2), ((0.5, None, 0.4), 1)):
+        found = best_point(curve(*shares))
+        assert found is not None
+        assert found.epoch == epoch
+    assert best_point(curve(None, None)) is None
+
+
+def test_better_epochs_are_told_as_they_come(tmp_path: Path) -> None:
+    told, trainer = list[Point](), new_trainer(dataclasses.replace(RECIPE, epochs=3))
+    train(trainer, tmp_path, held_out=HELD_OUT, on_best=told.append)
+    shares = [point.test_top1 or 0.0 for point in trainer.curve]
+    better = [i for i, share in enumerate(shares) if all(share > earlier for earlier in shares[:i])]
+    assert [point.epoch for point in told] == [i + 1 for i in better]
 
 
 def test_held_out_clips_leave_the_training_as_it_is(tmp_path: Path) -> None:

@@ -68,14 +68,24 @@ def test_a_run_leaves_checkpoint_curve_logs_and_record(
 
 
 def test_held_out_accuracy_joins_the_curve_where_asked_for(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Epochs 2 and 3 of 3: every second, and the last, whose accuracy is that of the whole run."""
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "3", "--evaluate-every", "2") == 0
     first, second, last = (row["test_top1"] for row in table(tmp_path / "curve.csv"))
     assert first == ""
     assert float(second) in {i / 12 for i in range(13)}
-    assert float(last) == json.loads((tmp_path / "run.json").read_text())["accuracy"]["top1"]
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert float(last) == record["accuracy"]["top1"]
+    best = 2 if float(second) >= float(last) else 3
+    assert record["best"] == {"epoch": best, "test_top1": max(float(second), float(last))}
+    held_out = Ucf101(root, train=False, size=32, sampling=Sampling(frames=4))
+    accuracy = evaluate(load_checkpoint(tmp_path / "best.safetensors"), held_out).accuracy
+    assert accuracy.top1 == record["best"]["test_top1"]
+    assert f"best: epoch {best} of 3" in capsys.readouterr().out
+
+    assert run_main(monkeypatch, root, tmp_path, "--epochs", "2", "--force") == 0
+    assert not (tmp_path / "best.safetensors").exists(), "that of the run before"
 
 
 def test_a_dry_run_prints_estimates_and_leaves_nothing(

@@ -66,6 +66,7 @@ const enlargeable = (figure) => {
   const save = figure.querySelector("[data-save]");
   save.addEventListener("click", () => {
     const copy = map.cloneNode(true);
+    copy.removeAttribute("style");
     copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     copy.setAttribute("viewBox", `0 0 ${fullWidth} ${fullHeight}`);
     copy.setAttribute("width", fullWidth);
