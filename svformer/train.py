@@ -9,8 +9,8 @@
 
 `--init` starts from a trained network; data of other classes get a new classifier. `--qat` fine-tunes it with rounded
 weights, decays and thresholds in the loop (qat.py) and says what that changes. Several processes share every batch. The
-out folder receives checkpoint.safetensors, with --evaluate-every best.safetensors, curve.csv, curve.png, run.json,
-tensorboard/ and state.pt (what --resume needs).
+out folder receives checkpoint.safetensors, with --evaluate-every best.safetensors, run.html (the curve,
+while it trains), curve.csv, curve.png, run.json, tensorboard/ and state.pt (what --resume needs).
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,12 @@ class Point:
     train_top1: float  # share of training samples that were recognised, from 0 to 1
     seconds: float  # duration of the training, evaluation excluded
     test_top1: float | None = None  # share of held-out clips, from 0 to 1; None for an epoch that was not evaluated
+
+
+def best_point(curve: Sequence[Point]) -> Point | None:
+    """The first epoch with the highest held-out accuracy; None where none was evaluated."""
+    evaluated = [point for point in curve if point.test_top1 is not None]
+    return max(evaluated, key=lambda point: point.test_top1 or 0.0, default=None)
 
 
 def write_curve(curve: list[Point], out: Path) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from svformer.common.shortage import shortage_explained
 from svformer.common.terminal import duration, new_console, size
 from svformer.common.terminal import progress as progress_bars
 from svformer.data.clip_dataset import ClipDataset
-from svformer.evaluation.curve import Point, write_curve
+from svformer.evaluation.curve import Point, best_point, write_curve
 from svformer.training.held_out import held_out_top1
 from svformer.training.request import STATE
 from svformer.training.trainer import Trainer
@@ -32,11 +32,13 @@ def train(
     held_out: ClipDataset | None = None,
     evaluate_every: int = 1,
     on_best: Callable[[Point], None] = lambda point: None,
+    on_epoch: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the epochs that are left; the state is saved after each, and after every `save_every` steps of one (0: none).
 
     With `held_out` clips the accuracy on them is added to the curve after every `evaluate_every` epochs and the last;
-    `on_best` is called, in the process that writes, where it is higher than ever before.
+    `on_best` is called where it is higher than ever before, `on_epoch` after every epoch, both in the process that
+    writes.
     A run that is stopped or killed loses what came after the last saved state; `Trainer.load` goes on from there.
     Raises `InputError` on a full disk and where memory does not suffice.
     """
@@ -68,12 +70,8 @@ def train(
                 log(point)
                 progress.console.print(_line(point))
             _keep(trainer, out)
-
-
-def best_point(curve: Sequence[Point]) -> Point | None:
-    """The first epoch with the highest held-out accuracy; None where none was evaluated."""
-    evaluated = [point for point in curve if point.test_top1 is not None]
-    return max(evaluated, key=lambda point: point.test_top1 or 0.0, default=None)
+            if trainer.processes.writes:
+                on_epoch()
 
 
 def _keep(trainer: Trainer, out: Path) -> None:

@@ -45,12 +45,12 @@ def begin_record(trainer: Trainer, out: Path, *, dataset: str, command: str) -> 
     return facts
 
 
-def end_record(facts: RunFacts, trainer: Trainer, accuracy: Accuracy, out: Path) -> dict[str, str]:
-    """Add duration and accuracy; returns all facts as texts, for the metadata of the checkpoint."""
+def end_record(facts: RunFacts, trainer: Trainer, accuracy: Accuracy, out: Path) -> RunFacts:
+    """Write the facts with duration and accuracy, and return them."""
     seconds = round(sum(point.seconds for point in trainer.curve))
     facts = {**facts, "seconds": seconds, "accuracy": dataclasses.asdict(accuracy)}
     _write(facts, out / "run.json")
-    return as_texts(facts)
+    return facts
 
 
 def as_texts(facts: RunFacts) -> dict[str, str]:

@@ -11,6 +11,7 @@ from svformer.data.choice import DatasetChoice
 from svformer.training.recipe import Recipe, preset_recipe
 
 STATE = "state.pt"  # in the out folder: what --resume goes on from
+PAGE = "run.html"  # there: what to look at
 BEST = "best.safetensors"  # there: the network of the epoch with the highest held-out accuracy (--evaluate-every)
 CALIBRATION_CLIPS = 256
 CONVERSION_CLIPS = 64

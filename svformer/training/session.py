@@ -16,15 +16,16 @@ from svformer.data.catalogue import open_dataset
 from svformer.data.choice import with_stride
 from svformer.data.clip_dataset import ClipDataset
 from svformer.evaluation.accuracy import accuracy_line, evaluate
-from svformer.evaluation.curve import Point
+from svformer.evaluation.curve import Point, best_point
 from svformer.networks.checkpoint import read_notes, save_checkpoint
 from svformer.training.distributed import Processes, joined
 from svformer.training.dry_run import estimate, report
 from svformer.training.held_out import evaluation_batch_size
-from svformer.training.loop import best_point, memory_explained, train
+from svformer.training.loop import memory_explained, train
+from svformer.training.page import write_run_page
 from svformer.training.recipe import Recipe
 from svformer.training.record import RunFacts, as_texts, begin_record, end_record
-from svformer.training.request import BEST, STATE, TrainingRequest
+from svformer.training.request import BEST, PAGE, STATE, TrainingRequest
 from svformer.training.start import Start, new_network, starting_point, trained_file
 from svformer.training.trainer import Trainer
 
@@ -74,6 +75,7 @@ def run(request: TrainingRequest) -> None:
                 held_out=held_out if request.evaluate_every else None,
                 evaluate_every=request.evaluate_every,
                 on_best=lambda point: keep_best(trainer, point, record, out),
+                on_epoch=lambda: write_run_page(trainer.curve, record, out / PAGE),
             )
     if processes.writes:
         before = before_rounding(start, trainer, held_out) if request.qat else None
@@ -145,7 +147,9 @@ def finish(
     facts = record | ({"before": dataclasses.asdict(before)} if before else {})
     if best := best_point(trainer.curve):
         facts |= {"best": {"epoch": best.epoch, "test_top1": best.test_top1}}
-    save_checkpoint(trainer.result, out / "checkpoint.safetensors", end_record(facts, trainer, accuracy, out))
+    facts = end_record(facts, trainer, accuracy, out)
+    save_checkpoint(trainer.result, out / "checkpoint.safetensors", as_texts(facts))
+    write_run_page(trainer.curve, facts, out / PAGE)
     if SCREEN.json:
         print(json.dumps({"out": str(out), **dataclasses.asdict(accuracy)}))
     if before:
@@ -154,4 +158,4 @@ def finish(
     if best:
         chosen = f"epoch {best.epoch} of {trainer.recipe.epochs}, held-out top-1 {100 * (best.test_top1 or 0):.2f} %"
         say(f"best: {chosen}, in {out / BEST}; chosen by these very clips, so others may find it lower")
-    say(f"checkpoint, curve and record in {out}")
+    say(f"checkpoint, curve and record in {out}; look at {out / PAGE}")

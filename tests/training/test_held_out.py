@@ -14,10 +14,10 @@ from svformer import InputError, SVFormer, SVFormerConfig
 from svformer.data.clip_dataset import ClipDataset
 from svformer.data.clips import Sampling
 from svformer.evaluation.accuracy import evaluate
-from svformer.evaluation.curve import Point, read_curve
+from svformer.evaluation.curve import Point, best_point, read_curve
 from svformer.training.distributed import Processes
 from svformer.training.held_out import held_out_top1
-from svformer.training.loop import best_point, train
+from svformer.training.loop import train
 from svformer.training.recipe import Recipe
 from svformer.training.trainer import Trainer
 

@@ -30,7 +30,7 @@ def test_a_run_leaves_checkpoint_curve_logs_and_record(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "2") == 0
-    files = {"checkpoint.safetensors", "curve.csv", "curve.png", "run.json", "state.pt", "tensorboard"}
+    files = {"checkpoint.safetensors", "curve.csv", "curve.png", "run.html", "run.json", "state.pt", "tensorboard"}
     assert {file.name for file in tmp_path.iterdir()} == files
     assert [row["step"] for row in table(tmp_path / "curve.csv")] == ["3", "6"]
     assert [row["test_top1"] for row in table(tmp_path / "curve.csv")] == ["", ""]
@@ -83,6 +83,10 @@ def test_held_out_accuracy_joins_the_curve_where_asked_for(
     accuracy = evaluate(load_checkpoint(tmp_path / "best.safetensors"), held_out).accuracy
     assert accuracy.top1 == record["best"]["test_top1"]
     assert f"best: epoch {best} of 3" in capsys.readouterr().out
+    page = (tmp_path / "run.html").read_text("utf-8")
+    assert f"{100 * record['accuracy']['top1']:.2f} % of 12 clips" in page
+    assert f"Best: epoch {best} with" in page
+    assert page.count("<polyline") == 3, "loss, training, held out"
 
     assert run_main(monkeypatch, root, tmp_path, "--epochs", "2", "--force") == 0
     assert not (tmp_path / "best.safetensors").exists(), "that of the run before"
