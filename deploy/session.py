@@ -31,6 +31,7 @@ from deploy.ir.interpreter import graph_dt_s
 from deploy.passes.defaults import Step
 from deploy.pipeline import DraftOptions, Say
 from deploy.preparation import Prepared, claim_folder, prepare
+from deploy.report.clip_rows import places_to_show
 from deploy.report.files import write_markdown
 from deploy.report.keys.loihi2 import BoardReport
 from deploy.report.keys.report import Estimate, Report
@@ -180,7 +181,8 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
     if deployment.form == "fused":
         write_of_run(deployment.integer, deployment.plan, _kept_input(deployment, tally), folder / "integers.h5")
     pictures = network_pictures(deployment, report)
-    write_page(report, shown_clips(deployment, tally), folder / "report.html", pictures=pictures)
+    shown = shown_clips(deployment, tally, places_to_show(report))
+    write_page(report, shown, folder / "report.html", pictures=pictures)
     write_markdown(report, folder / "report.md")
     report.write(folder / "report.json")
     results.remove()

@@ -38,6 +38,12 @@ def wrong_first(report: Report) -> list[ListedClip]:
     return sorted(listed, key=lambda row: ORDER[row.right])
 
 
+def places_to_show(report: Report) -> list[int]:
+    """The kept clips in the order in which a page takes them in: the first, then wrong ones before all others."""
+    kept = [row.place for row in wrong_first(report) if row.place < report.kept_clips]
+    return sorted(kept, key=lambda place: place > 0)
+
+
 def _written(clip: ClipSummary, classes: tuple[str, ...]) -> str | None:
     number = class_number(clip.label, classes, len(clip.logits))
     return None if number is None else class_name(number, classes)

@@ -3,7 +3,7 @@
 Legend: T time steps, C channels of q (k and v have as many), H rows, W columns, D channels of a head.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,9 +43,12 @@ class ShownClip:
     attention: tuple[AttentionMap, ...] = ()
 
 
-def shown_clips(deployment: Deployment, tally: Tally) -> Iterator[ShownClip]:
-    """The clips that a run has kept, each made when it is asked for; their frames are read again."""
-    for place in range(tally.kept_clips):
+def shown_clips(deployment: Deployment, tally: Tally, places: Iterable[int] | None = None) -> Iterator[ShownClip]:
+    """The clips that a run has kept, each made when it is asked for; their frames are read again.
+
+    `places` are those of the list of clips to show, in this order (default: of all kept ones).
+    """
+    for place in range(tally.kept_clips) if places is None else places:
         source = tally.clips[place].source
         steps = source.frames or deployment.plan.frames
         spikes = {name: signal[place, :steps] for name, signal in tally.kept.items()}

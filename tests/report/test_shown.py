@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deploy.clips.source import ClipSource, names_of
 from deploy.ir.linear import attend
 from deploy.report import page as page_module
-from deploy.report.clip_rows import wrong_first
+from deploy.report.clip_rows import places_to_show, wrong_first
 from deploy.report.clip_view import clip_view
 from deploy.report.confusion import CLASSES_DRAWN, confusion
 from deploy.report.keys.run import ClipSummary
@@ -169,6 +169,18 @@ def test_wrong_clips_come_first(foreign_run: Any) -> None:
     assert [row.clip.source for row in rows] == ["wrong", "wrong, too", "right", "unknown"]
     assert [row.right for row in rows] == [False, False, True, None]
     assert [row.float_right for row in rows] == [False, True, True, None]
+
+
+def test_wrong_clips_have_room_before_right_ones(foreign_run: Any) -> None:
+    """Of five, four are kept: the first, then the third, which is wrong, then the others in order."""
+    labels = ("0", "0", "1", "0", "1")
+    report = with_clips(foreign_run, *(clip(label, (1.0, 0.0), str(i)) for i, label in enumerate(labels)))
+    assert places_to_show(dataclasses.replace(report, kept_clips=4)) == [0, 2, 1, 3]
+
+
+def test_the_clips_that_are_asked_for_are_shown(shipped_run: Any) -> None:
+    shown = shown_clips(shipped_run.deployment, shipped_run.tally, [1])
+    assert [one.place for one in shown] == [1]
 
 
 def test_a_class_may_be_called_as_it_likes(shipped_run: Any) -> None:
