@@ -28,7 +28,7 @@ const unfold = () => {
   found.scrollIntoView();
 };
 addEventListener("hashchange", unfold);
-for (const link of document.querySelectorAll('nav a[href^="#"]')) link.addEventListener("click", () => setTimeout(unfold));
+for (const link of document.querySelectorAll('a[href^="#"]')) link.addEventListener("click", () => setTimeout(unfold));
 unfold();
 let unfolded = [];
 addEventListener("beforeprint", () => {
