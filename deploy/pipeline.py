@@ -33,6 +33,7 @@ from deploy.ir.interpreter import interpret
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.model import is_svformer
 from deploy.ir.network import Network
+from deploy.ir.overflow import within_float64
 from deploy.ir.storage import widest_weight_bits
 from deploy.ir.types import Frames
 from deploy.passes.bounds import in_order, prove, proven
@@ -217,7 +218,9 @@ def steps(draft: Draft) -> Iterator[tuple[Step, list[str]]]:
     A caller that stops between two of them has a draft up to there; so does `advance`.
     """
     for name, step in (GIVEN if holds_integers(draft.graph) else STEPS).items():
-        yield name, list(step(draft))
+        with within_float64(f"step {name}"):
+            said = list(step(draft))
+        yield name, said
 
 
 class DraftOptions(TypedDict, total=False):

@@ -14,6 +14,7 @@ from typing import Literal
 from deploy.arguments import KEPT_CLIPS, WIDTHS
 from deploy.exchange.endings import ENDINGS, NETX
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS, Blocks, Models
+from deploy.execution.trust import require_trusted
 from deploy.ir.dialects import CHOICES, DIALECT, DIALECTS
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.ir.readout import READOUT, READOUTS
@@ -63,6 +64,7 @@ class Request:
     timeout_s: float | None = None  # seconds that one batch of clips may take on Lava; None: no limit
     workers: int | None = None  # processes of this machine that share the clips; None: this process alone
     scheduler: str | None = None  # address of a dask scheduler whose workers share the clips
+    insecure: bool = False  # whether `scheduler` may be on another machine without TLS, in a network that is trusted
     chips: Sequence[str | Path] = ()  # chip files of the user's own, priced beside those that ship
     reference: str | Path | None = None  # spikes of another simulator to compare with
     place: Order = "pixel"  # how neurons are dealt out over cores, for energy and time of the placed network
@@ -191,6 +193,10 @@ class Request:
             )
         if self.scheduler == "":
             raise InputError("--scheduler '': allowed: the address of a dask scheduler, tcp://HOST:8786")
+        if self.insecure and not self.scheduler:
+            raise InputError("--insecure is for --scheduler; leave it out")
+        if self.scheduler and not self.insecure:
+            require_trusted(self.scheduler)
 
     @property
     def said(self) -> dict[str, object]:

@@ -89,6 +89,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     workers_help = "processes of this machine that share the clips, with a Lava network each (default: this one alone)"
     where.add_argument("--workers", type=positive_int, metavar="N", help=workers_help)
     where.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers share the clips")
+    insecure_help = "let --scheduler be on another machine without TLS, inside a network that you trust"
+    add("--insecure", action="store_true", help=insecure_help)
     chip_help = "chip files of your own (as in hardware/chips), priced beside those that ship"
     add("--chip", dest="chips", nargs="+", type=Path, default=[], metavar="FILE", help=chip_help)
     place_help = "how neurons are dealt out over cores, for energy and time of the placed network (default: pixel)"

@@ -49,14 +49,7 @@ def _chip_folder() -> Any:  # importlib's Traversable, whose home differs betwee
 
 
 def _parse(text: str, *, where: str) -> Chip:
-    loader = _DuplicateKeyLoader(text)
-    try:
-        data = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise ChipError(f"chip {where}: not valid YAML: {' '.join(str(error).split())}") from error
-    finally:
-        loader.dispose()
-    problems = loader.duplicates
+    data, problems = _content(text, where=where)
     try:
         chip = Chip.model_validate(data)
     except ValidationError as error:
@@ -64,6 +57,20 @@ def _parse(text: str, *, where: str) -> Chip:
     if problems:
         raise ChipError(f"chip {where}: {len(problems)} to correct: {'; '.join(problems)}")
     return chip
+
+
+def _content(text: str, *, where: str) -> tuple[Any, list[str]]:
+    """What a file says, and the keys that it says twice."""
+    try:
+        loader = _DuplicateKeyLoader(text)
+        try:
+            return loader.get_single_data(), loader.duplicates
+        finally:
+            loader.dispose()
+    except RecursionError as error:
+        raise ChipError(f"chip {where}: not valid YAML: too deep") from error
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # the last two: dates that are none, keys that are lists
+        raise ChipError(f"chip {where}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

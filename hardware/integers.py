@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hardware import geometry
 from hardware.errors import ChipError
+from hardware.hdf5 import opened
 
 Ints = NDArray[np.int64]
 Fields = dict[str, Any]
@@ -85,9 +86,9 @@ class StoredNetwork:
 def read_integers(path: Path) -> StoredNetwork:
     """The network of a file; raises ChipError for one that cannot be read or is of another form."""
     try:
-        with h5py.File(path) as file:
+        with opened(path) as file:
             return _network(_plain(file))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise ChipError(f"{path}: no integers of a run ({error}); run_lava.py writes them, docs/recount.md") from error
 
 

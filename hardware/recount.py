@@ -10,6 +10,7 @@ were not kept (--keep-clips all keeps them) the counts of the report are taken a
 """
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -26,6 +27,7 @@ from hardware.chip_files import load_chip, shipped_chips
 from hardware.counts import COUNTS, MeanCounts, OpCounts
 from hardware.energy import price
 from hardware.errors import ChipError
+from hardware.hdf5 import opened
 from hardware.integers import Ints, StoredNetwork, read_integers
 from hardware.machine import sent_by_all
 from hardware.stored_counts import counts_of
@@ -33,6 +35,7 @@ from hardware.stored_counts import counts_of
 DIFFERENT = 3  # exit code where a recount differs
 CLOSE = 1e-9  # relative; sums of the same numbers in another order
 AT_ONCE = 4  # clips that run together
+DAMAGED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # of what was changed
 
 
 class DifferenceError(Exception):
@@ -57,6 +60,16 @@ def recount(run: Path) -> Compared:
 
     Raises `DifferenceError` for the first that is not equal, ChipError for files that are not there or cannot be read.
     """
+    try:
+        return _recount(run)
+    except ChipError:
+        raise
+    except DAMAGED as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ChipError(f"{run}: its files are not those of one run ({what}); run run_lava.py again") from error
+
+
+def _recount(run: Path) -> Compared:
     report, network = _report(run / "report.json"), read_integers(run / "integers.h5")
     found = Compared(clips=len(network.sent), of_clips=len(report["clips"]))
     totals = dict[str, OpCounts]()
@@ -152,9 +165,11 @@ def _report(path: Path) -> Any:
     return report
 
 
-def _spikes(path: Path) -> h5py.File:
+@contextlib.contextmanager
+def _spikes(path: Path) -> Iterator[h5py.File]:
     try:
-        return h5py.File(path)
+        with opened(path) as file:
+            yield file
     except OSError as error:
         raise ChipError(f"{path}: cannot be read ({error}); give the folder that run_lava.py wrote") from error
 

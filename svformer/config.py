@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -73,7 +74,7 @@ class SVFormerConfig:
                 f"four stages are needed, found embed_dims={self.embed_dims}, depths={self.depths}",
             ),
             (
-                all(isinstance(n, int) and n >= 1 for n in counts),
+                all(type(n) is int and n >= 1 for n in counts),  # not True
                 "every count, size and width must be a whole number of at least 1",
             ),
             (
@@ -85,8 +86,8 @@ class SVFormerConfig:
                 f"the last width must be even (the head pairs its channels), found embed_dims={self.embed_dims}",
             ),
             (self.norm in get_args(Norm), f"norm must be 'shared' or 'per_step', found {self.norm!r}"),
-            (self.threshold > 0, f"threshold must be positive, found {self.threshold}"),
-            (self.initial_tau > 1, f"initial_tau must be above 1 time step, found {self.initial_tau}"),
+            (0 < self.threshold < math.inf, f"threshold must be positive, found {self.threshold}"),
+            (1 < self.initial_tau < math.inf, f"initial_tau must be above 1 time step, found {self.initial_tau}"),
             (
                 self.image_size >= 32 and self.image_size % 32 == 0,
                 f"image_size must be a multiple of 32 (four halvings after a stride of 4), found {self.image_size}",

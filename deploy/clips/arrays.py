@@ -8,7 +8,6 @@ import csv
 import functools
 import pickle
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hardware.hdf5 import opened
 from svformer.common.errors import InputError
+from svformer.common.files import read_text
+from svformer.common.npy import ARCHIVE, DAMAGED, load_npy, load_npz
+from svformer.common.room import available_bytes
+from svformer.common.tensors import load_tensors
 
 Values = NDArray[Any]
 
 CLIP_NAMES, LABEL_NAMES = ("x", "clips", "data", "inputs"), ("y", "labels", "targets")  # in any case of letters
 NUMBERED = "arr_"  # names that numpy.savez gives to arrays without one: a clip each
 ALLOWED = "allowed: one array, or 'x' (or 'clips') with 'y' (or 'labels')"
-DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,29 +64,19 @@ def _read(path: Path, size: int, changed_ns: int) -> StoredClips:
 
 def _read_npy(path: Path) -> StoredClips:
     try:
-        values = _mapped(path)
+        with path.open("rb") as file:
+            if file.read(4) in ARCHIVE:
+                raise InputError(f"{path}: an archive of arrays; call it .npz, or save one array with numpy.save")
+        return StoredClips(values=load_npy(path, mapped=True))
     except DAMAGED as error:
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
-    if not isinstance(values, np.ndarray):
-        values.close()
-        raise InputError(f"{path}: an archive of arrays; call it .npz, or save one array with numpy.save")
-    return StoredClips(values=values)
-
-
-def _mapped(path: Path) -> Any:
-    """The array of a file, of which only what is used is read; one that cannot be mapped is read as a whole."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:
-        return np.load(path, allow_pickle=False)
 
 
 def _read_npz(path: Path) -> StoredClips:
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path}: not an archive of arrays; write it with numpy.savez")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = load_npz(path, path)
     except DAMAGED as error:
         raise InputError(f"{path}: not a readable .npz file ({error}); write it with numpy.savez") from error
     return _named(path, arrays)
@@ -94,12 +87,14 @@ def _read_hdf5(path: Path) -> StoredClips:
 
     def add(name: str, found: h5py.Group | h5py.Dataset) -> None:
         if isinstance(found, h5py.Dataset):
+            if found.dtype.kind not in "biufcSUO" or found.shape is None:
+                raise ValueError(f"{name} has no numbers but {found.dtype}")
             arrays[name] = np.asarray(found[()])
 
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path, room=available_bytes()) as file:
             file.visititems(add)
-    except (*DAMAGED, TypeError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: not a readable HDF5 file ({error})") from error
     return _named(path, arrays)
 
@@ -132,13 +127,13 @@ def _read_torch(path: Path) -> StoredClips:
         with path.open("rb") as file:
             if not file.read(2).startswith((b"PK", b"\x80")):  # an archive, or a pickle of old versions
                 raise ValueError("torch.save did not write it")
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: holds more than tensors, and code in a file is never executed; save tensors alone: "
-            "torch.save(clip, FILE)"
-        ) from error
-    except (*DAMAGED, TypeError, AttributeError, IndexError) as error:
+        found = load_tensors(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error.__cause__, pickle.UnpicklingError):
+            raise InputError(
+                f"{path}: holds more than tensors, and code in a file is never executed; save tensors alone: "
+                "torch.save(clip, FILE)"
+            ) from error
         raise InputError(f"{path}: not a readable file of tensors; write it with torch.save") from error
     return _of_torch(path, found)
 
@@ -165,12 +160,18 @@ def _of_torch(path: Path, found: Any) -> StoredClips:
 def _array(path: Path, value: Any) -> Values:
     if isinstance(value, torch.Tensor):
         whole = value.detach().to_dense() if value.layout != torch.strided else value.detach()
-        return np.asarray((whole.float() if whole.dtype == torch.bfloat16 else whole).numpy())
+        try:
+            return np.asarray((whole.float() if whole.dtype == torch.bfloat16 else whole).numpy())
+        except (TypeError, RuntimeError) as error:  # of kinds that NumPy has not
+            raise InputError(f"{path}: a tensor of {whole.dtype}; allowed: real numbers, bool") from error
     if isinstance(value, list) and value and all(isinstance(item, torch.Tensor) for item in value):
         clips = np.empty(len(value), dtype=object)  # they may differ in length
         clips[:] = [_array(path, item) for item in value]
         return clips
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{path}: holds {type(value).__name__} where a tensor belongs; {ALLOWED}") from error
     if array.dtype.kind not in "biufU":
         raise InputError(f"{path}: holds {type(value).__name__} where a tensor belongs; {ALLOWED}")
     return array
@@ -188,7 +189,7 @@ def _named(path: Path, arrays: Mapping[str, Values]) -> StoredClips:
         values = [arrays[name] for name in sorted(others, key=lambda name: (len(name), name))]
     if values is None or len(of_labels) > 1:
         raise InputError(f"{path}: which of {', '.join(arrays)} are the clips? {ALLOWED}")
-    if isinstance(values, np.ndarray) and values.dtype == object:
+    if isinstance(values, np.ndarray) and values.dtype == object and values.ndim:
         values = [np.asarray(clip) for clip in values]
     return _with_labels(path, values, arrays[of_labels[0]]) if of_labels else StoredClips(values=values)
 
@@ -229,10 +230,10 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
 
     Raises `InputError` where the file cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable table ({error})") from error
+    lines = read_text(path).splitlines()
     comma = next((mark for mark in ",;\t" if lines and mark in lines[0]), ",")
-    rows = enumerate(csv.reader(lines, delimiter=comma), start=1)
+    try:
+        rows = list(enumerate(csv.reader(lines, delimiter=comma), start=1))
+    except csv.Error as error:
+        raise InputError(f"{path}: not a readable table ({error})") from error
     return [(number, [cell.strip() for cell in row]) for number, row in rows if any(cell.strip() for cell in row)]

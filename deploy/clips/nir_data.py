@@ -1,7 +1,8 @@
 """Recordings in NIR's data format (`nir.NIRGraphData`): clips to run, or spikes to compare with."""
 
 import functools
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.clips.source import placed, split_place
+from deploy.ir.fields import DAMAGED
+from hardware.hdf5 import opened
 from svformer.common.errors import InputError
+from svformer.common.room import available_bytes, require_room
 
 Grid = NDArray[Any]  # [N samples, T, neurons]
 
@@ -32,8 +36,8 @@ def is_recording(path: Path) -> bool:
         return False
     try:
         with h5py.File(file, "r") as content:
-            return content.attrs.get("__type__") == "NIRGraphData"
-    except OSError:
+            return str(content.attrs.get("__type__")) == "NIRGraphData"
+    except (OSError, *DAMAGED):
         return False  # the error is raised when the file is loaded
 
 
@@ -90,9 +94,42 @@ def _read(path: Path) -> dict[str, nir.NIRNodeData]:
 @functools.lru_cache(maxsize=2)  # samples are read one after the other
 def _read_unchanged(path: Path, size: int, changed_ns: int) -> dict[str, nir.NIRNodeData]:
     try:
-        return dict(_nodes(nir.read_data(str(path)), ""))
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        with opened(path, room=available_bytes()):
+            found = dict(_nodes(nir.read_data(str(path)), ""))
+        if problems := [line for name, node in found.items() for line in _problems(name, node)]:
+            raise ValueError("; ".join(problems))
+        return found
+    except (OSError, *DAMAGED) as error:
         raise InputError(f"{path}: not a recording of NIR ({error}); write it with nir.write_data") from error
+
+
+def _problems(name: str, node: nir.NIRNodeData) -> Iterator[str]:
+    """What is wrong with the observables of a node."""
+    for what, observable in node.observables.items():
+        gridded = isinstance(observable, nir.TimeGriddedData)
+        for line in _grid_problems(observable) if gridded else _event_problems(observable):
+            yield f"{name}, {what}: {line}"
+
+
+def _grid_problems(observable: nir.TimeGriddedData) -> Iterator[str]:
+    data = np.asarray(observable.data)
+    if data.ndim != 3 or data.dtype.kind not in "biuf":
+        yield f"{data.dtype} values of shape {list(data.shape)}; allowed: real numbers [samples, time steps, neurons]"
+    if not 0 < observable.dt < np.inf:
+        yield f"dt is {observable.dt}; allowed: a positive number of seconds"
+
+
+def _event_problems(observable: nir.EventData) -> Iterator[str]:
+    index, time, size = np.asarray(observable.idx), np.asarray(observable.time), observable.n_neurons
+    value = np.asarray(observable.value) if isinstance(observable, nir.ValuedEventData) else time
+    if index.ndim != 2 or index.dtype.kind not in "iu" or not index.shape == time.shape == value.shape:
+        yield f"{index.dtype} indices of shape {list(index.shape)}; allowed: whole numbers [samples, events]"
+    elif time.dtype.kind not in "biuf" or value.dtype.kind not in "biuf":
+        yield f"times of {time.dtype} and values of {value.dtype}; allowed: real numbers"
+    elif (index >= size).any() or not (np.isfinite(time) & (time >= 0) & np.isfinite(value))[index >= 0].all():
+        yield f"events beyond the {size} neurons, or at no time; allowed: neurons from 0, times from 0"
+    if not (0 < observable.t_max < np.inf and size >= 1):
+        yield f"t_max {observable.t_max}, {size} neurons; allowed: positive numbers"
 
 
 def _nodes(data: nir.NIRGraphData, prefix: str) -> Iterable[tuple[str, nir.NIRNodeData]]:
@@ -134,6 +171,7 @@ def _on_grid(observable: Any, dt_s: float) -> Grid:
     indices, times = np.asarray(observable.idx), np.asarray(observable.time)
     valued = isinstance(observable, nir.ValuedEventData)
     shape = (len(indices), round(observable.t_max / dt_s), observable.n_neurons)
+    require_room("events on a grid", (8 if valued else 1) * math.prod(shape))
     grid = np.zeros(shape, dtype=float if valued else bool)
     sample, event = np.nonzero(indices >= 0)
     step = np.floor(times[sample, event] / dt_s + ROUNDING).astype(int)

@@ -18,6 +18,7 @@ from deploy.clips.source import ClipSource, Frames, InputFormat, check_fits, spl
 from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.errors import InputError
 from svformer.common.remarks import collecting
+from svformer.common.room import COPIES, require_room
 from svformer.data.clips import Sampling, normalise
 from svformer.data.event_files import EventEntry
 from svformer.data.folder import SUFFIXES
@@ -71,6 +72,9 @@ def stored_clip(path: Path, taken: Shape) -> NDArray[Any]:
     """The array of a clip: of a file, or of one of several in it; the columns of a table become the shape `taken`."""
     file, place = split_place(path)
     values = read_arrays(file).values
+    taken_from = values if place is None else values[place : place + 1]
+    size = taken_from.nbytes if isinstance(taken_from, np.ndarray) else sum(clip.nbytes for clip in taken_from)
+    require_room(file, COPIES * size)
     if place is not None:
         if place >= len(values):
             raise InputError(f"{path}: the file holds {len(values)} clips; allowed: #0 to #{len(values) - 1}")

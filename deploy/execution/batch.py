@@ -24,6 +24,7 @@ from deploy.execution.simulate import Simulation, Travelled, run_on
 from deploy.execution.tally import ClipResult, Tally
 from deploy.gates.agreement import agreement, require_equal
 from deploy.ir.integer import IntNetwork
+from deploy.ir.overflow import within_float64
 from deploy.ir.plan import Plan
 from deploy.ir.populations.integrator import IntIntegrator
 from deploy.ir.readout import read_out
@@ -103,9 +104,9 @@ def run_batch(
     if read:
         clips = [sources[place] for place in read]
         kept = sum(taken[place] < spec.keep for place in read)
-        tally = _tally(
-            spec, clips, np.stack(list(read.values())), first=taken[0], kept=kept, cores=cores, on_steps=on_steps
-        )
+        frames = np.stack(list(read.values()))
+        with within_float64("running the clips"):
+            tally = _tally(spec, clips, frames, first=taken[0], kept=kept, cores=cores, on_steps=on_steps)
     return BatchResult(
         taken=taken,
         places=tuple(taken[place] for place in read),

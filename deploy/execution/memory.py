@@ -6,10 +6,8 @@ so it is the memory of the machine, or of the container, that limits a run; /dev
 watchdog asks for their room.
 """
 
-import mmap
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,11 +20,11 @@ from deploy.ir.running import groups_in_order
 from deploy.passes.schedule import schedule
 from hardware import ConvGeometry
 from svformer.common.errors import InputError
+from svformer.common.room import GB, available_bytes
 
 FLOAT = 8  # bytes of a value in the interpreters while it is worked on
 SPIKE, GRADED = 1, 4  # of a message that is kept
 CHUNK = 1e9  # bytes; calibration clips that fill as much at a time keep the cores as busy as more would
-GB = 1e9
 WEIGHT_BYTES = 8  # of a weight in all forms that a compiled kernel keeps
 INPUTS, RESULTS = 2, 4  # arrays of what enters a connection (delayed, as real numbers) and leaves it (shifted, gained)
 FOUND_BYTES = 5 * FLOAT  # of a neuron: extremes in both executions, a sum
@@ -34,7 +32,6 @@ STEP_VALUES = 8  # of a neuron, while it takes a time step
 NEURON_BYTES = 32  # potential, currents, and messages on both sides of a channel
 PROCESS_BYTES = 10_000_000  # what a forked process adds
 RUNTIME_SERVICES = 1  # processes of Lava's own
-PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,53 +153,6 @@ def _connection_bytes(connection: Connection | IntConnection, frames: int) -> in
         return FLOAT * frames * RESULTS * geometry.inputs
     values = FLOAT * frames * (INPUTS * geometry.inputs + RESULTS * int(np.prod(geometry.out_shape)))
     return values + min(frames, frames_at_once(geometry)) * frame_bytes(geometry) + FLOAT * geometry.weights
-
-
-def available_bytes(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """What this process and its children may still take: of the machine, of its container, of its own limit.
-
-    `proc` and `cgroups` are where Linux mounts what it says of processes and of control groups.
-    """
-    return min(_limits(proc, cgroups))
-
-
-def _limits(proc: Path, cgroups: Path) -> Iterator[int]:
-    fields = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
-    yield int(fields["MemAvailable"].split()[0]) * 1024
-    yield from _container_limits(proc, cgroups)
-    limits = (proc / "self" / "limits").read_text().splitlines()
-    soft = next(line for line in limits if line.startswith("Max address space")).split()[3]
-    if soft != "unlimited":
-        pages = int((proc / "self" / "statm").read_text().split()[0])
-        yield int(soft) - pages * mmap.PAGESIZE
-
-
-def _container_limits(proc: Path, cgroups: Path) -> Iterator[int]:
-    """Of every control group that this process is in; files that the kernel can drop count as free.
-
-    Inside a container the group's own files lie at the root of the mount, or below it under the group's path.
-    """
-    for line in (proc / "self" / "cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            mount, names = cgroups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        elif not controllers:
-            mount, names = cgroups, ("memory.max", "memory.current", "inactive_file")
-        else:
-            continue
-        group = Path(path.lstrip("/"))
-        for folder in (mount, *(mount / part for part in (group, *group.parents) if part.parts)):
-            if (free := _free_in(folder, *names)) is not None:
-                yield free
-
-
-def _free_in(folder: Path, limit_name: str, usage_name: str, droppable: str) -> int | None:
-    try:
-        limit, usage = (folder / limit_name).read_text().strip(), int((folder / usage_name).read_text())
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    except OSError:
-        return None
-    return None if limit == "max" else int(limit) - usage + int(stat.get(droppable, 0))
 
 
 def require_memory(need: MemoryNeed, clips: int, what: str, *, available: int | None = None) -> None:

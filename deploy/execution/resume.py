@@ -10,8 +10,6 @@ import dataclasses
 import io
 import json
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from deploy.execution.batch import BatchResult, RunSpec
 from deploy.execution.tally import ClipResult, Tally
 from deploy.gates.agreement import Agreement
 from hardware import OpCounts
+from svformer.common import npy
 from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
 from svformer.common.terminal import counted
@@ -35,7 +34,7 @@ FOLDER = "parts"  # in the out folder
 OPS = [field.name for field in dataclasses.fields(OpCounts)]
 PLAIN = ("float_spikes", "build_s", "run_s", "peak_rss_mb", "time_steps", "clipped_inputs", "inputs", "saturated")
 LOGITS = ("float_logits", "integer_logits", "logits")
-DAMAGED = (ValueError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+DAMAGED = (*npy.DAMAGED, AttributeError, ArithmeticError, InputError)
 
 Arrays = dict[str, NDArray[Any]]
 Fingerprint = Callable[[Sequence[int]], str]  # of the clips at these places of the list
@@ -76,8 +75,7 @@ def decode(content: bytes, sources: Sequence[ClipSource]) -> tuple[BatchResult, 
     Raises `ValueError` where the bytes are damaged, `LookupError` where they are of another version or longer list.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = npy.load_npz(io.BytesIO(content), "a part of a run")
         values = json.loads(arrays.pop("part").tobytes())
         if (values["format"], values["ops"]) != (FORMAT, OPS) or max(values["taken"]) >= len(sources):
             raise LookupError(f"not a part of this run ({values['format']})")

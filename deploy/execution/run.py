@@ -16,7 +16,6 @@ from deploy.execution.collect import InProcess, Runner, collect
 from deploy.execution.deployment import Deployment
 from deploy.execution.memory import (
     MemoryNeed,
-    available_bytes,
     float_need,
     message_bytes,
     require_memory,
@@ -25,6 +24,7 @@ from deploy.execution.resume import ResultFolder
 from deploy.execution.tally import Tally
 from deploy.ir.integer import IntNetwork
 from svformer.common.errors import InputError
+from svformer.common.room import available_bytes
 from svformer.common.terminal import size
 
 

@@ -18,9 +18,9 @@ from threadpoolctl import threadpool_limits
 from deploy.execution.batch import RunSpec, run_batch
 from deploy.execution.collect import Batch
 from deploy.execution.fingerprint import versions
-from deploy.execution.memory import available_bytes
 from deploy.execution.resume import encode
 from svformer.common.errors import InputError
+from svformer.common.room import available_bytes
 
 NAME = "svformer-loihi"  # of what we put on workers, and of the right to run a batch
 

@@ -6,7 +6,6 @@ Code runs from the module that the user names, and from nothing else: weights an
 import contextlib
 import importlib
 import importlib.util
-import pickle
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -22,6 +20,8 @@ from torch import Tensor, nn
 
 from deploy.frontend.traced.known import Described
 from svformer.common.errors import InputError
+from svformer.common.npy import load_npy
+from svformer.common.tensors import load_tensors
 
 HOLDERS = ("model", "state_dict", "model_state_dict", "net")  # keys under which checkpoints hold the weights
 PARALLEL = "module."  # what torch's DataParallel puts in front of the names
@@ -150,8 +150,8 @@ def load_plain(path: Path) -> Any:
     """What torch.save wrote, without running code of the file."""
     _require(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        return load_tensors(path)
+    except ValueError as error:
         raise InputError(
             f"{path}: not readable as numbers alone; save the weights by themselves: torch.save(model.state_dict(), ..)"
         ) from error
@@ -162,7 +162,7 @@ def _tensor(path: Path) -> Tensor:
         return load_plain(path)
     _require(path)
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False))
+        return torch.from_numpy(load_npy(path))
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path}: not a readable array ({error})") from error
 

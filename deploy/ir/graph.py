@@ -4,7 +4,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import h5py
 import nir
 from nir.serialization import hdf2dict
 
@@ -12,8 +11,10 @@ from deploy.ir.canonical import canonical
 from deploy.ir.fields import DAMAGED
 from deploy.ir.reading import graph_of
 from deploy.ir.shapes import infer_shapes
+from hardware.hdf5 import opened
 from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
+from svformer.common.room import available_bytes
 
 
 def write_nir(graph: nir.NIRGraph, path: str | Path) -> None:
@@ -49,7 +50,7 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
 def _content(path: Path) -> dict[str, Any]:
     """What a file holds, without the meaning; raises `InputError` for what is no file of NIR."""
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path, room=available_bytes()) as file:
             found = sorted(file)
             content = hdf2dict(file["node"]) if "node" in file else None
     except (OSError, *DAMAGED) as error:

@@ -102,6 +102,11 @@ def command_line(program: str, argv: Sequence[str] | None) -> str:
     return shlex.join([*program.split(), *(sys.argv[1:] if argv is None else argv)])
 
 
+def one_line(text: object) -> str:
+    """A text from names and words of files as one line that a terminal shows and does not obey."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in str(text))
+
+
 def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
     """Run `main` with the words of a command line (None: those of this process).
 
@@ -111,7 +116,7 @@ def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
         main(argv)
         sys.stdout.flush()
     except UserFacingError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):
             print(note, file=sys.stderr)
         return error.exit_code
@@ -125,6 +130,9 @@ def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
         if error.errno not in UNWRITABLE:
             raise
         where = error.filename or "the output folder"
-        print(f"error: cannot write {where}: {error.strerror}; free space or choose another folder", file=sys.stderr)
+        print(
+            f"error: cannot write {one_line(where)}: {error.strerror}; free space or choose another folder",
+            file=sys.stderr,
+        )
         return InputError.exit_code
     return 0

@@ -43,6 +43,16 @@ def require_new(*paths: Path, force: bool) -> None:
         raise InputError(f"{taken[0]}: exists; choose another --out, or --force to overwrite it")
 
 
+def read_text(path: str | Path) -> str:
+    """The text of a file, UTF-8 with or without a byte order mark; raises `InputError` for what is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: no text in UTF-8 ({error}); save it as such") from error
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror})") from error
+
+
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write a whole file through `atomic_path`.
 

@@ -64,12 +64,12 @@ def decode_video(path: str | Path, *, size: int) -> Video:
 
     Raises `InputError` where the file is missing, damaged or holds no video.
     """
-    shrink = Shrinker(size)
+    shrink = Shrinker(size, path)
     decoded = [(time_s, shrink(frame)) for time_s, frame in all_frames(path)]
     if not decoded:
         raise unreadable(path, "no pictures in it")
     times_s, pictures = zip(*decoded, strict=True)
-    return Video(frames_NCHW=torch.stack(pictures), times_s=torch.tensor(times_s, dtype=torch.float64))
+    return Video(frames_NCHW=_stacked(path, pictures), times_s=torch.tensor(times_s, dtype=torch.float64))
 
 
 def max_start_s(video: Video, sampling: Sampling) -> float:
@@ -149,13 +149,21 @@ def load_clip(
 
 def _read(path: str | Path, wanted_s: list[float], size: int, sampling: Sampling) -> Tensor:
     """The pictures at these times, uint8 [T, 3, h, w]; each is resized once, however often it is shown."""
-    shrink, shown_s, pictures = Shrinker(size), list[float](), list[Tensor]()
+    shrink, shown_s, pictures = Shrinker(size, path), list[float](), list[Tensor]()
     for time_s, frame in frames_at(path, frames_from(path, wanted_s[0]), wanted_s):
         repeated = bool(shown_s) and shown_s[-1] == time_s
         pictures.append(pictures[-1] if repeated else shrink(frame))
         shown_s.append(time_s)
     _remark_if_still(path, shown_s, sampling)
-    return torch.stack(pictures)
+    return _stacked(path, pictures)
+
+
+def _stacked(path: str | Path, pictures: Sequence[Tensor]) -> Tensor:
+    """Pictures of one size, uint8 [N, 3, h, w]; raises `InputError` for a video whose pictures change theirs."""
+    sizes = list(dict.fromkeys(tuple(picture.shape[1:]) for picture in pictures))
+    if len(sizes) > 1:
+        raise unreadable(path, f"its pictures change their form, from {sizes[0][::-1]} to {sizes[1][::-1]} pixels")
+    return torch.stack(list(pictures))
 
 
 def _check_fraction(name: str, value: float) -> None:

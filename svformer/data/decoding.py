@@ -26,22 +26,29 @@ SEEK_AHEAD_S = (0.0, 2.0, 8.0)  # how far before the wanted time each attempt to
 DECLARING = ("matroska", "mov")  # formats whose header holds the duration; for others FFmpeg may estimate it
 CUT_OFF = (0.5, 0.1)  # seconds and share of the declared duration; a file that lacks more of both may be cut off
 
+MOST_PIXELS = 2**26  # of a picture, twice those of 8K
+MOST_LONG = 32  # times as long as wide, or as wide as long
+
 TimedFrames = Iterator[tuple[float, VideoFrame]]
 
 
 class Shrinker:
-    """Turns frames into upright uint8 pictures [3, h, w] with the short side `size`, with one scaler for all frames.
+    """Turns frames of a file into upright uint8 pictures [3, h, w] with the short side `size`, by one scaler.
 
-    Raises `InputError` for a size below 1 pixel.
+    Raises `InputError` for a size below 1 pixel, and for a picture that would be a long strip.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, path: str | Path) -> None:
         if size < 1:
             raise InputError(f"size {size}: not a picture size; allowed: 1 pixel or more")
-        self._size, self._reformatter = size, VideoReformatter()
+        self._size, self._path, self._reformatter = size, path, VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> Tensor:
-        scale = self._size / min(frame.width, frame.height)
+        short, long = sorted((frame.width, frame.height))
+        if long > MOST_LONG * short:
+            shape = f"pictures of {frame.width} x {frame.height} pixels, whose sides are more than {MOST_LONG} to 1"
+            raise unreadable(self._path, shape)
+        scale = self._size / short
         rgb = self._reformatter.reformat(
             frame,
             width=round(frame.width * scale),
@@ -64,10 +71,15 @@ def unreadable(path: str | Path, reason: str) -> InputError:
 def _opened(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file's first video stream; every FFmpeg error inside the block becomes an `InputError`."""
     try:
-        with av.open(str(Path(path))) as container:
+        with av.open(str(Path(path)), metadata_errors="replace") as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:
                 raise unreadable(path, "no video stream that FFmpeg can decode")
+            if stream.width * stream.height > MOST_PIXELS:
+                raise unreadable(
+                    path, f"pictures of {stream.width} x {stream.height} pixels, more than {MOST_PIXELS:,}"
+                )
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # of a picture that a file says or sends
             yield container, stream
     except av.FFmpegError as error:
         raise unreadable(path, error.strerror or str(error)) from error

@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from svformer.common.errors import InputError
+from svformer.common.files import read_text
 from svformer.data.choice import Binning
 from svformer.data.clip_dataset import ClipDataset, Options
 from svformer.data.event_files import EventEntry, tonic_class_number
@@ -108,7 +109,7 @@ def _tonic_entries(folder: Path, events_by: Binning) -> list[EventEntry]:
 
 
 def _ibm_entries(folder: Path, list_name: str, events_by: Binning) -> list[EventEntry]:
-    names = [name for line in (folder / list_name).read_text(encoding="utf-8").splitlines() if (name := line.strip())]
+    names = [name for line in read_text(folder / list_name).splitlines() if (name := line.strip())]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise InputError(
@@ -123,8 +124,10 @@ def _gestures(path: Path, events_by: Binning) -> list[EventEntry]:
     labels = path.with_name(f"{path.stem}_labels.csv")
     if not labels.is_file():
         raise InputError(f"{labels}: missing; expected the labels of {path.name} beside it")
-    with labels.open(newline="", encoding="utf-8") as file:
-        header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    try:
+        header, *rows = [row for row in csv.reader(read_text(labels).splitlines()) if row] or [[]]
+    except csv.Error as error:
+        raise InputError(f"{labels}: not a readable table ({error})") from error
     if tuple(header) != LABEL_COLUMNS:
         raise InputError(f'{labels}: begins with "{",".join(header)}"; expected "{",".join(LABEL_COLUMNS)}"')
     return [_gesture(path, row, f"{labels}, line {number}", events_by) for number, row in enumerate(rows, start=2)]

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from svformer.common.errors import InputError
+from svformer.common.npy import DAMAGED, load_npy
 from svformer.data.aedat import read_aedat
 from svformer.data.choice import Binning
 from svformer.data.clips import Sampling
 from svformer.data.events import DVS128, EVENT, SENSOR_PX, Events, Pixels, count_events, frames_of
 
 US_PER_MS = 1000
+LATEST_US = 2**53  # times of events, 285 years: whole numbers that float64 holds
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ def holds_events(path: str | Path) -> bool:
     if path.suffix != ".npy":
         return path.suffix == ".aedat"
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        values = load_npy(path, mapped=True)
+    except DAMAGED:
         return False  # the error is raised when the file is loaded
     return _has_fields(values) or (_has_columns(values) and tonic_class_number(path) is not None)
 
@@ -131,8 +133,8 @@ def tonic_class_number(path: Path) -> int | None:
 
 def _read_array(path: Path) -> Events:
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        values = load_npy(path)
+    except DAMAGED as error:
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
     if _has_fields(values):
         columns, us = [values[name] for name in ("x", "y", "p", "t")], 1
@@ -142,9 +144,13 @@ def _read_array(path: Path) -> Events:
         raise InputError(
             f"{path}: no events; expected fields x, y, p, t (microseconds), or four columns x, y, p, t (milliseconds)"
         )
-    if not all(np.isfinite(column).all() for column in columns):
+    if not all(column.dtype.kind in "biuf" and np.isfinite(column).all() for column in columns):
         raise InputError(f"{path}: events that are not finite numbers")
     x, y, p, t = columns
+    if len(t) and max(abs(float(t.min())), abs(float(t.max()))) * us > LATEST_US:
+        raise InputError(
+            f"{path}: events up to {float(np.abs(t).max()) * us:g} us; allowed: times below {LATEST_US:g} us"
+        )
     events = np.empty(len(values), EVENT)
     limits = np.iinfo(np.int16)  # a coordinate that int16 cannot hold must not wrap to a valid one
     events["x"], events["y"] = (np.clip(coordinate, limits.min, limits.max) for coordinate in (x, y))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Unpack
 
 from svformer.common.errors import InputError
+from svformer.common.files import read_text
 from svformer.data.choice import JHMDB_SPLITS, MAX_UNREADABLE
 from svformer.data.listed import require_files
 from svformer.data.ucf101 import LISTS, Ucf101
@@ -60,7 +61,7 @@ def _read_split(root: Path, *, split: str, train: bool) -> tuple[tuple[str, ...]
 def _names(path: Path, *, train: bool) -> list[str]:
     """Files of one class in the training or test part."""
     names = list[str]()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         name, _, part = line.strip().rpartition(" ")
         if not line.strip() or part == "0":
             continue

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Unpack
 
 from svformer.common.errors import InputError
+from svformer.common.files import read_text
 from svformer.common.remarks import remark
 from svformer.data.choice import MAX_UNREADABLE, UCF101_SPLITS
 from svformer.data.listed import require_files
@@ -75,7 +76,7 @@ def _numbered_lines(path: Path) -> list[tuple[str, str]]:
     """The lines of a list that are not blank, each as (its position, for an error message; its text)."""
     if not path.is_file():
         raise InputError(f"{path}: missing; expected classInd.txt and trainlist/testlist01..03.txt there")
-    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    lines = enumerate(read_text(path).splitlines(), start=1)
     numbered = [(f"{path}, line {number}", line.strip()) for number, line in lines if line.strip()]
     if not numbered:
         raise InputError(f"{path}: empty; expected one line for each class or video")

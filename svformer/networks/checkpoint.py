@@ -11,6 +11,7 @@ from torch import Tensor
 
 from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
+from svformer.common.tensors import load_tensors
 from svformer.config import SVFormerConfig
 from svformer.model.network import Network
 from svformer.model.svformer import SVFormer
@@ -70,8 +71,15 @@ def load_network(path: str | Path, *, head_dim: int = 64) -> Network:
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; allowed: a .safetensors of ours or the authors' .pyth")
     config, state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pyth(path, head_dim)
+    if sum(config.depths) > len(state):
+        raise InputError(f"{path}: {len(state)} weights for {sum(config.depths)} blocks; restore it or train again")
+    try:
+        with torch.device("meta"):  # shapes without values: the file says how large they are, and need not be right
+            expected = build(config).state_dict()
+    except RuntimeError as error:  # sizes beyond those of tensors
+        raise InputError(f"{path}: its geometry cannot be built ({error}); restore it or train again") from error
+    _check_keys(path, state, expected)
     model = build(config)
-    _check_keys(path, state, model.state_dict())
     model.load_state_dict(state)
     return model.eval()
 
@@ -91,15 +99,17 @@ def _read_safetensors(path: Path) -> tuple[SVFormerConfig, StateDict]:
 
 def _read_pyth(path: Path, head_dim: int) -> tuple[SVFormerConfig, StateDict]:
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises errors of many kinds: KeyError, IndexError, ...
+        content: Any = load_tensors(path)
+    except ValueError as error:
         raise InputError(
-            f"{path}: not a readable weights-only checkpoint ({type(error).__name__}): damaged, or it holds code, "
+            f"{path}: not a readable weights-only checkpoint ({error}): damaged, or it holds code, "
             "which is never executed; restore it, or save its 'model_state' anew"
         ) from error
     found = content.get("model_state") if isinstance(content, dict) else None
     if not isinstance(found, dict) or not all(isinstance(t, Tensor) and isinstance(n, str) for n, t in found.items()):
         raise InputError(f"{path}: no 'model_state' inside, so this is not a checkpoint of the SVFormer authors")
+    if others := [name for name, tensor in found.items() if tensor.layout != torch.strided]:
+        raise InputError(f"{path}: {', '.join(others)} of another form than rows of numbers; save tensor.to_dense()")
     state = {_our_name(name): tensor for name, tensor in found.items()}
     if len(state) < len(found):
         raise InputError(f"{path}: {len(found)} keys stand for {len(state)} weights; expected the authors' names alone")

@@ -8,6 +8,7 @@ import torch
 
 from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
+from svformer.common.tensors import load_tensors
 
 FORMAT = "svformer-training/2"
 State = dict[str, Any]
@@ -28,9 +29,9 @@ def read_state(path: Path, *, run: dict[str, Any]) -> State:
     if not path.is_file():
         raise InputError(f"{path}: nothing to resume; start without --resume")
     try:
-        state: State = torch.load(path, map_location="cpu", weights_only=True)
+        state: State = load_tensors(path)
         found, saved = state["format"], state.get("run")
-    except Exception as error:  # a damaged pickle raises errors of many kinds
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not the state of a training run; start anew with --force") from error
     if found != FORMAT or saved is None:
         raise InputError(f"{path}: a run of another version ({found}); start anew with --force")

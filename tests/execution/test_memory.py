@@ -15,7 +15,6 @@ from deploy.execution import memory
 from deploy.execution.batch import BATCH
 from deploy.execution.memory import (
     MemoryNeed,
-    available_bytes,
     calibration_need,
     float_need,
     integer_need,
@@ -32,6 +31,7 @@ from deploy.passes.lowering import lower
 from deploy.passes.quantize import quantize_calibrated as quantize
 from deploy.pipeline import firing_rates
 from svformer.common.errors import InputError
+from svformer.common.room import available_bytes
 
 FRAMES = 4
 

@@ -376,6 +376,11 @@ def test_a_killed_run_is_resumed_to_the_same_report(
         (["--workers", "2", "--scheduler", "tcp://a:1"], "not allowed with argument --workers"),
         (["--workers", "2", "--estimate"], "--workers is for runs on Lava or the integers; leave it out"),
         (["--scheduler", ""], "--scheduler '': allowed: the address of a dask scheduler, tcp://HOST:8786"),
+        (
+            ["--scheduler", "tcp://10.0.0.7:8786"],
+            "a plain connection to another machine, over which",
+        ),
+        (["--insecure"], "--insecure is for --scheduler; leave it out"),
     ],
 )
 def test_what_does_not_go_together_is_refused(

@@ -40,7 +40,7 @@ ROOMS = {
         *("sharing", "demand", "fit", "cutting", "packing", "placement", "traffic"),
         *("spread", "reach", "placed", "more_cores", "operating_point", "shown", "interval", "models"),
         *("devices", "rapl", "break_even", "paper_layers", "paper_ledger", "conventions", "paper"),
-        *("integers", "machine", "stored_counts", "recount"),
+        *("hdf5", "integers", "machine", "stored_counts", "recount"),
     ),
     "deploy": (
         *("errors", "ir", "engine", "clips", "frontend", "passes", "exchange"),

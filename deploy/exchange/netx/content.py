@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from deploy.ir.fields import DAMAGED
 from deploy.ir.machine import DECAY_ONE
+from hardware.hdf5 import opened
 from svformer.common.errors import InputError
+from svformer.common.room import available_bytes
 
 INPUT, FLATTEN, CONV, POOL, DENSE, RECURRENT = "input", "flatten", "conv", "pool", "dense", "dense_rec"
 NEEDED: dict[str, tuple[str, ...]] = {
@@ -65,7 +67,7 @@ def layers_of(path: Path) -> list[Layer]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; `export_hdf5` of lava-dl's blocks writes one")
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path, room=available_bytes()) as file:
             if "layer" not in file:
                 raise InputError(f"{path}: not a network of lava-dl; allowed: HDF5 with a group 'layer'")
             plain = [_plain(file["layer"][str(i)]) for i in range(len(file["layer"]))]

@@ -1,0 +1,1 @@
+"""Inputs that nobody meant to write, of every kind that the commands read (benchmarks/fuzz.py)."""
