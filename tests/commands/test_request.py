@@ -115,7 +115,7 @@ def test_a_network_of_too_many_cores_is_refused_before_the_long_work(tmp_path: P
         ({"timeout_s": 0.0}, "--timeout 0.0; allowed: a positive number of seconds"),
         ({"backend": "gpu"}, "--backend gpu; allowed: lava, integer, loihi2"),
         ({"blocks": "toy"}, "--blocks toy; allowed: fused, stock"),
-        ({"workers": 2, "scheduler": "tcp://a:1"}, "--workers and --scheduler are both given; choose one"),
+        ({"workers": 2, "scheduler": "tcp://127.0.0.1:1"}, "--workers and --scheduler are both given; choose one"),
         ({"scheduler": ""}, "--scheduler '': allowed: the address of a dask scheduler"),
         ({"workers": 2, "estimate": True}, "--workers is for runs on Lava or the integers; leave it out"),
         ({"resume": True, "backend": "loihi2"}, "--resume is for runs on Lava or the integers; leave it out"),
