@@ -4,10 +4,10 @@ import functools
 from collections.abc import Hashable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hardware.chip import Chip
 from hardware.errors import ChipError
@@ -53,7 +53,7 @@ def _parse(text: str, *, where: str) -> Chip:
     try:
         chip = Chip.model_validate(data)
     except ValidationError as error:
-        problems = problems + [_problem(detail["loc"], detail["msg"]) for detail in error.errors()]
+        problems = problems + [_problem(detail["loc"], _said(detail, data)) for detail in error.errors()]
     if problems:
         raise ChipError(f"chip {where}: {len(problems)} to correct: {'; '.join(problems)}")
     return chip
@@ -71,6 +71,37 @@ def _content(text: str, *, where: str) -> tuple[Any, list[str]]:
         raise ChipError(f"chip {where}: not valid YAML: too deep") from error
     except (yaml.YAMLError, ValueError, TypeError) as error:  # the last two: dates that are none, keys that are lists
         raise ChipError(f"chip {where}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _said(detail: Any, data: Any) -> str:
+    """What is wrong with a key and what is allowed, in words of the file and not of the library."""
+    if detail["type"] == "extra_forbidden":
+        return f"no such key; allowed here: {', '.join(_keys(detail['loc'][:-1]))}"
+    if detail["type"] == "missing":
+        return "missing"
+    if detail["type"] == "string_pattern_mismatch":
+        return f"{detail['input']!r}; allowed: small letters, digits and _"
+    return str(detail["msg"])
+
+
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that a place of a file may have."""
+    model: Any = Chip
+    for step in location:
+        model = model if isinstance(step, int) else _model_of(model, step)
+    return list(model.model_fields)
+
+
+def _model_of(model: Any, name: str) -> Any:
+    """The model of a key's value; that of the items, where it is a list or a dictionary of them."""
+    field = model.model_fields.get(name)
+    waiting = [] if field is None else [field.annotation]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            return found
+        waiting += get_args(found)
+    return model
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fuzzing import networks, odd
 from fuzzing.kind import Kind
+from svformer.common.errors import InputError
 
 RUN = "deploy.run_lava"
 READ_ALONE = (
@@ -86,14 +87,19 @@ def _options(module: str) -> list[argparse.Action]:
 
 
 def read(folder: Path) -> None:
-    """Run `run_lava.py` with such words, or read those of another command."""
+    """Run `run_lava.py` with such words, or read those of another command; what is refused must leave nothing."""
     said = json.loads((folder / "argv.json").read_text())
-    module = importlib.import_module(said["module"])
-    with contextlib.chdir(folder), contextlib.suppress(SystemExit):
-        if said["module"] == RUN and "--nir" in said["argv"]:
-            module.main([*said["argv"], "--no-cache"])
-        else:
-            module.parse_arguments(said["argv"])
+    module, before = importlib.import_module(said["module"]), {*folder.rglob("*")}
+    try:
+        with contextlib.chdir(folder), contextlib.suppress(SystemExit):
+            if said["module"] == RUN and "--nir" in said["argv"]:
+                module.main([*said["argv"], "--no-cache"])
+            else:
+                module.parse_arguments(said["argv"])
+    except InputError as error:
+        if left := {*folder.rglob("*")} - before:
+            raise AssertionError(f"refused, but left {sorted(map(str, left))} behind") from error
+        raise
 
 
 KINDS = {"command": Kind(about="command lines", make=make, read=read)}

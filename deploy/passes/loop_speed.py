@@ -13,6 +13,7 @@ import networkx as nx
 from deploy.ir.integer import IntConnection
 from deploy.ir.network import Connection
 from svformer.common.errors import InputError
+from svformer.common.terminal import counted
 
 START = object()  # a node of its own that leads to every population; no population bears its name
 
@@ -52,6 +53,7 @@ def require_time(connections: Iterable[Connection | IntConnection]) -> None:
     """Raise `InputError` for a loop that is too fast."""
     if loop := fast_loop(connections):
         raise InputError(
-            f"a loop that is faster than its synapses, which take a time step each: {loop}; allowed: as many steps of "
-            "delay as synapses on every way round; --loop-delay adds what lacks, or put a Delay into it"
+            f"the loop {loop} has no time to go round: on a chip every synapse takes a time step, so a loop of "
+            f"{counted(len(loop.names), 'synapse')} needs {len(loop.names)} of delay; --loop-delay adds the "
+            f"{loop.missing} that it lacks and says so, or put a Delay of {counted(loop.missing, 'time step')} into it"
         )

@@ -25,7 +25,10 @@ def refine_first_layers(network: Network, *, layers: int, weight_bits: int = WEI
     fine = {id(c) for c in rounded if c.target in targets}
     weights = sum(c.operation.weights for c in network.connections)
     held_twice = sum(c.operation.weights for c in rounded if id(c) in fine)
-    note = f"two synapses for each of {held_twice:,} weights of {weights:,}: those of {', '.join(targets)}"
+    of_which = f"those of {', '.join(targets)}" if targets else "no layer has weights that are rounded"
+    note = f"two synapses for each of {held_twice:,} weights of {weights:,}: {of_which}"
+    if 0 < len(targets) < layers:
+        note += f"; {layers} layers were asked for, no other has weights that are rounded"
     return replace(
         network,
         connections=tuple(replace(c, fine=True) if id(c) in fine else c for c in network.connections),

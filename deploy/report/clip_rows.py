@@ -1,4 +1,4 @@
-"""Rows of the table of clips."""
+"""Rows of the table of clips, and which of their predictions say nothing."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ from deploy.clips.labels import class_number
 from deploy.report.confusion import class_name
 from deploy.report.keys.report import Report
 from deploy.report.keys.run import ClipSummary
+from svformer.common.terminal import counted
 
 ORDER = {False: 0, True: 1, None: 2}  # of `right`
 
@@ -47,3 +48,16 @@ def places_to_show(report: Report) -> list[int]:
 def _written(clip: ClipSummary, classes: tuple[str, ...]) -> str | None:
     number = class_number(clip.label, classes, len(clip.logits))
     return None if number is None else class_name(number, classes)
+
+
+def undecided(report: Report) -> str:
+    """How many clips have the same result for every class, so that their prediction says nothing; empty for none."""
+    same = sum(len(clip.logits) > 1 and len({*clip.logits}) == 1 for clip in report.clips)
+    if not same:
+        return ""
+    silent = report.network.readout == "count" and not any(any(clip.logits) for clip in report.clips)
+    why = "no neuron of the output fired in any clip" if silent else "all outputs have the same result"
+    return (
+        f"in {same:,} of {counted(len(report.clips), 'clip')} no class leads ({why}): the prediction is the first "
+        "class, whatever the clip shows"
+    )

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from deploy.report import kinds, placed_rows, rows
 from deploy.report.by_cause import all_parts, main_models, redrawn, stands_in
-from deploy.report.clip_rows import wrong_first
+from deploy.report.clip_rows import undecided, wrong_first
 from deploy.report.clip_view import ClipView, clip_view
 from deploy.report.confusion import confusion
 from deploy.report.core_map import core_map
@@ -88,6 +88,7 @@ def _rendered(report: Report, first: ClipView, others: Sequence[StoredClip], pic
             **vars(report),
             report=report,
             rows=rows,
+            undecided=undecided(report),
             placed_rows=placed_rows,
             at_rates=placed_rows.at_rates(report),
             kinds=kinds,

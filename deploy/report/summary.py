@@ -8,6 +8,7 @@ from rich.table import Table
 from deploy.gates.predictions import ENOUGH
 from deploy.gates.remedies import remedies
 from deploy.report import placed_rows, rows, typeset
+from deploy.report.clip_rows import undecided
 from deploy.report.fixed_point import fixed_point_table
 from deploy.report.keys.report import Estimate, Report
 from deploy.report.keys.run import ClipSummary, ReferenceSummary
@@ -88,6 +89,8 @@ def _print_accuracy(report: Report, console: Console) -> None:
         console.print(f"note: {report.accuracy.note}")
     else:
         console.print(_spaced(rows.top1(report)))
+    if line := undecided(report):
+        console.print(f"warning: {line}")
 
 
 def _print_fit(report: Report, console: Console) -> None:

@@ -93,6 +93,11 @@ def test_fine_layers_are_said(small: list[object], capsys: pytest.CaptureFixture
     assert "two synapses for each of 24 weights of 42: those of a" in text
 
 
+def test_more_fine_layers_than_there_are_is_said(small: list[object], capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, *small, "--fine-layers", 9, "--stop-after", "quantize")
+    assert "; 9 layers were asked for, no other has weights that are rounded" in text
+
+
 @pytest.mark.parametrize("also", [["--why", "--json"], ["--why", "--estimate"], ["--fine-layers", "0"]])
 def test_why_is_no_report_and_fine_layers_are_some(also: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(run_lava.main, also) == 2

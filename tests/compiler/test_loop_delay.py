@@ -97,7 +97,7 @@ def test_two_layers_that_hear_each_other_run_as_integers() -> None:
     edges = [("in", "a"), ("a", "there"), ("there", "b"), ("b", "back"), ("back", "a"), ("b", "out")]
     graph = graphs.graph(nodes, edges, T=FRAMES)
     clips = rng.uniform(0, 4, (3, FRAMES, 4))
-    with pytest.raises(InputError, match="--loop-delay adds what lacks"):
+    with pytest.raises(InputError, match="--loop-delay adds the 1 that it lacks"):
         simulate(quantize(lower(graph), clips), clips, backend="integer")
     slow = with_loop_delays(graph, merge="always")
     network = lower(slow)

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import nir
 import numpy as np
 import pytest
 
+import graphs
 from deploy.exchange.integers import holds_integers, integers_of
 from deploy.exchange.netx.reading import graph_of_net, read_net
 from deploy.ir.integer import run_integer
@@ -193,3 +195,9 @@ def test_what_would_change_integers_is_refused_at_once() -> None:
         Request(nir="a.nir", net="b.net")
     with pytest.raises(InputError, match=r"--weight-bits, --reset: b\.net holds integers"):
         Request(net="b.net", weight_bits=4, reset="subtract")
+
+
+def test_a_nir_file_is_told_where_it_belongs(tmp_path: Path) -> None:
+    nir.write(str(tmp_path / "a.net"), graphs.chain({"input": graphs.entry(2), "output": graphs.result(2)}))
+    with pytest.raises(InputError, match=r"a\.net: not a network of lava-dl but a NIR file; give it with --nir"):
+        graph_of_net(tmp_path / "a.net")

@@ -184,16 +184,30 @@ def test_everything_wrong_is_listed_at_once(write):
         "8 to correct",
         "name: given twice, again in line 10",
         "energy.synaptic_op.unit: Input should be 'pJ' or 'nJ'",
-        "energy.synaptic_op.source: Field required",
-        "energy.synaptic_op.node: Field required",
+        "energy.synaptic_op.source: missing",
+        "energy.synaptic_op.node: missing",
         "energy.synaptic_op.year: Input should be a valid integer",
         "limits.cores.value: Input should be a valid integer",
         "limits.neurons.unit: Input should be 'neurons/core'",
-        "colour: Extra inputs are not permitted",
+        "colour: no such key; allowed here: name, title",
     ):
         assert expected in message
     assert "\n" not in message
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("name: mine", "name: My Chip"), "name: 'My Chip'; allowed: small letters, digits and _"),
+        (("energy:\n", "energy:\n  colour: 3\n"), r"energy\.colour: no such key; allowed here: .*synaptic_op"),
+        (("limits:\n", "limits:\n  colour: 3\n"), r"limits\.colour: no such key; allowed here: .*cores"),
+        (("kind: measured", "colour: blue, kind: measured"), r"colour: no such key; allowed here: .*value, unit"),
+    ],
+)
+def test_a_key_that_is_none_is_told_which_there_are(change, message, write):
+    with pytest.raises(ChipError, match=message):
+        load_chip(write(GOOD.replace(*change, 1)))
 
 
 @pytest.mark.parametrize("value", ["-1", "0", ".nan", ".inf", "'2'", "true"])
@@ -318,7 +332,7 @@ def test_a_chip_of_ones_own_may_have_events(write):
     [
         ("pj: 2,", "pj: -2,", r"events\.0\.synapse\.pj: Input should be greater than or equal to 0"),
         ("{tiles: 1, ns: 10}", "{tiles: 2, ns: 10}", r"barrier is given for \[2, 3\] tiles; begin with 1"),
-        ("    year: 2024\n    node", "    node", r"events\.0\.year: Field required"),
+        ("    year: 2024\n    node", "    node", r"events\.0\.year: missing"),
         ("events:", "no_times_because: none\nevents:", "events need limits and a mesh .* and no no_times_because"),
     ],
 )

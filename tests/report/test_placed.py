@@ -1,6 +1,5 @@
 """The placed network and the rate of the frames in a report: sums, texts, the page, and what is unknown."""
 
-import dataclasses
 import json
 import re
 from typing import Any

@@ -68,6 +68,8 @@ def layers_of(path: Path) -> list[Layer]:
         raise InputError(f"{path}: no such file; `export_hdf5` of lava-dl's blocks writes one")
     try:
         with opened(path, room=available_bytes()) as file:
+            if "node" in file:
+                raise InputError(f"{path}: not a network of lava-dl but a NIR file; give it with --nir")
             if "layer" not in file:
                 raise InputError(f"{path}: not a network of lava-dl; allowed: HDF5 with a group 'layer'")
             plain = [_plain(file["layer"][str(i)]) for i in range(len(file["layer"]))]
