@@ -180,5 +180,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.print(f"look at {outcome.page}")
 
 
+def command() -> int:
+    """The command of an installed package; returns its exit code."""
+    return run_cli(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run_cli(main))
+    sys.exit(command())

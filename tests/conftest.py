@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import graphs
+from needed import needed
 from svformer.common.cache import cache_folder
 
 if TYPE_CHECKING:
@@ -34,79 +35,19 @@ settings.register_profile("svformer", UNTIMED, derandomize=True, database=None)
 settings.register_profile("explore", UNTIMED, derandomize=False)
 settings.load_profile("svformer")
 
-# Marker -> tests that bear it: all of these folders and files, and what takes these fixtures. Single tests elsewhere
-# bear it themselves.
+# Marker -> tests that bear it: all of these folders and files, what takes these fixtures, and what cannot be imported
+# without the library, as its imports say. Here is what needs one only while it runs. Single tests bear it themselves.
 ROOT = Path(__file__).parents[1]
-COMPILER_WITH_TORCH = (
-    *("export", "fidelity", "interop", "interpreter_maps", "interpreter_neurons", "mapping", "merge_linear_chains"),
-    *(
-        "attention_kinds",
-        "baselines",
-        "netx_writing",
-        "nir_graph",
-        "nir_versions",
-        "predictions",
-        "products",
-        "per_step",
-        "portable",
-        "quantize",
-        "readout",
-        "dialects",
-        "silent_neurons",
-        "units",
-        "long_sums",
-        "loop_delay",
-        "group_rows",
-        "whole_graphs",
-        "random_graphs",
-        "reference",
-        "soft_reset",
-        "subtract_lif",
-        "max_pool",
-        "move_biases",
-        "levels",
-    ),
-    *(
-        "linear_sums",
-        "precision",
-        "refine_first_layers",
-        "shift_losses",
-        "split_streams",
-        "split_relays",
-        "statistics",
-        "stock_simulators",
-        "tables",
-    ),
-)
 MARKED = {
     "lava": ("tests/lava", "tests/commands/test_run_lava.py", "tests/execution/test_cluster.py", "notebooks"),
     "torch": (
+        *(f"tests/{name}" for name in ("commands", "engine", "execution", "lava", "report", "training")),
+        *(f"tests/compiler/test_{name}.py" for name in ("group_rows", "long_sums", "loop_delay")),
         *(
-            f"tests/{name}"
-            for name in (
-                *("commands", "data", "engine", "execution", "lava", "model", "report", "torch_network", "training"),
-                "tuning",
-            )
+            "tests/costs/test_full_geometry.py",
+            "tests/data/test_procedural.py",
+            "tests/project/test_benchmark_neuron.py",
         ),
-        *(f"tests/compiler/test_{name}.py" for name in COMPILER_WITH_TORCH),
-        *(
-            f"tests/costs/test_{name}.py"
-            for name in (
-                "baselines",
-                "chips",
-                "crosscheck",
-                "full_geometry",
-                "sanafe",
-                "sanafe_spikes",
-                "variants",
-                "zoo",
-            )
-        ),
-        *(
-            f"tests/frontend/test_{name}.py"
-            for name in ("import_check", "import_refusals", "imported_models", "refused_inputs")
-        ),
-        "tests/project/test_benchmark_neuron.py",
         "notebooks",
     ),
     # what trains, starts processes or deploys whole networks
@@ -115,7 +56,7 @@ MARKED = {
         *(f"tests/execution/test_{name}.py" for name in ("cluster", "memory", "resume")),
         *(f"tests/data/test_{name}.py" for name in ("datasets", "dvs128", "folder", "ntu60")),
         *(f"tests/compiler/test_{name}.py" for name in ("interop", "portable", "stock_simulators")),
-        *(f"tests/project/test_{name}.py" for name in ("benchmark_neuron", "docs", "markers")),
+        *(f"tests/project/test_{name}.py" for name in ("benchmark_neuron", "docs", "markers", "wheel")),
         "tests/model/test_multistep_triton.py",
         "notebooks",
     ),
@@ -148,7 +89,8 @@ def _left_out(config: pytest.Config, marker: str) -> bool:
 
 
 def _markers(path: Path) -> list[str]:
-    return [name for name, places in MARKED.items() if any(path.is_relative_to(ROOT / place) for place in places)]
+    named = {name for name, places in MARKED.items() if any(path.is_relative_to(ROOT / place) for place in places)}
+    return sorted(named | (needed(path) if path.match("test_*.py") else set()))
 
 
 @pytest.fixture(scope="session", autouse=True)
