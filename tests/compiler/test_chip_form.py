@@ -12,6 +12,7 @@ import ints
 import random_networks
 from deploy.costs.counting import count_operations
 from deploy.ir.integer import IntNetwork, run_integer
+from deploy.ir.operations.max_pool import IntMaxPool
 from deploy.ir.operations.product import IntProduct
 from deploy.ir.operations.segment import IntSegment
 from deploy.ir.populations.constant import IntConstant
@@ -194,6 +195,40 @@ def test_products_of_signals_are_the_same(seed: int, **case: Any) -> None:
     found = require_same(network, form, frames)
     assert ("block.coincidences" in found) == case["binary"]
     assert ("block.gates" in found) != case["binary"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(pool=random_networks.max_pools(), low=st.sampled_from([0, -3, -700]), seed=st.integers(0, 99))
+def test_max_pools_are_the_same(pool: IntMaxPool, low: int, seed: int) -> None:
+    """Windows of any size, over the border, of values of both signs; times factors, and shifted to the right."""
+    network = ints.network(
+        {
+            "input": ints.entry(pool.in_shape, low=low, high=500),
+            "current": ints.relay(pool.in_shape, [-9]),
+            "block.out": ints.relay(pool.out_shape),
+        },
+        ints.link("input", "current", ints.same(pool.in_shape)),
+        ints.link("current", "block.out", pool),
+        frames=FRAMES,
+    )
+    form = chip_form(network).network
+    frames = np.random.default_rng(seed).integers(low, 501, size=(2, FRAMES, *network.input.shape))
+    require_same(network, form, frames)
+
+
+def test_a_max_pool_by_hand() -> None:
+    """-3 and 5 of values from -8 to 8 are 5 and 13 lifted by 8; the step is 32, the difference 8 + 32 passes, and 32
+    goes off again.
+    """
+    pool = ints.max_pool((1, 1, 2), (1, 2), multiplier=3)
+    network = ints.network(
+        {"in": ints.entry((1, 1, 2), low=-8, high=8), "out": ints.relay()}, ints.link("in", "out", pool), frames=1
+    )
+    form = chip_form(network).network
+    found = require_same(network, form, np.array([-3, 5]).reshape(1, 1, 1, 1, 2))
+    names = ("place", "place2", "above", "opened", "larger", "largest")
+    assert [int(found[f"out.{name}"].item()) for name in names] == [5, 13, 8 + 32, 32, 13, 5]
+    assert found["out"].item() == 15
 
 
 def test_a_product_of_large_values_takes_the_step_off_before_it_adds() -> None:

@@ -163,6 +163,20 @@ def test_products_of_values_and_spikes(models: Models) -> None:
     assert len(np.unique(expected["out"])) > 3
 
 
+def test_a_max_pool_of_values_of_both_signs() -> None:
+    """Windows of three pixels over the border of the image, times 3, and half of it."""
+    pool = ints.max_pool((2, 2, 3), (1, 3), stride=(1, 2), padding=(0, 1), multiplier=3, exponent=-1)
+    network = ints.network(
+        {"input": ints.entry(pool.in_shape, low=-9, high=9), "out": ints.relay(pool.out_shape)},
+        ints.link("input", "out", pool),
+        frames=FRAMES,
+    )
+    frames = np.random.default_rng(0).integers(-9, 10, (2, FRAMES, *pool.in_shape))
+    form = chip_form(network).network
+    for models in ("fast", "lava"):
+        require_parity(form, frames, models)
+
+
 @settings(max_examples=8, deadline=None)
 @given(case=random_networks.int_networks())
 def test_random_networks_in_chip_form(case: tuple[IntNetwork, np.ndarray]) -> None:

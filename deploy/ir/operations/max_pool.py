@@ -71,7 +71,7 @@ class IntMaxPool(OfGeometry, IntPassedOn):
         g = self.geometry
         yield ChipPart(
             what=f"max pool {g.kernel[0]}x{g.kernel[1]}, stride {g.stride[0]}",
-            microcode="the largest of the messages of a time step in the place of their sum",
+            microcode="the largest of the messages of a time step in the place of their sum (of gates: --form chip)",
         )
 
 

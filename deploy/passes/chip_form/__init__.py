@@ -1,6 +1,6 @@
 """Integer network -> integer network of what a Loihi 2 holds: LIF neurons, relays, and synapses of 8 bits.
 
-Products of values and spikes become gates, too (products.py).
+Products of values and spikes become gates, too (products.py), and so do max pools (max_pools.py).
 
 Before:  q, k, v -> attention -> lif          relay + bias           x -> [w x 2^9] -> y
 After:   q, k, v -> coincidences -> counts    always -> [bias] ->    x -> [w x 2^7] -> relay -> [2^2] -> y
@@ -18,14 +18,15 @@ import numpy as np
 from deploy.ir.integer import IntConnection, IntNetwork
 from deploy.ir.intervals import Headroom, Interval
 from deploy.ir.operations.attention import IntAttention
+from deploy.ir.operations.max_pool import IntMaxPool
 from deploy.ir.operations.product import IntProduct
 from deploy.ir.populations.base import changes_with_time
 from deploy.ir.populations.relay import IntRelay
 from deploy.passes.bounds import message_ranges, prove_added
+from deploy.passes.chip_form import max_pools, products
 from deploy.passes.chip_form.attention import wire_attention
 from deploy.passes.chip_form.biases import wire_bias
 from deploy.passes.chip_form.factors import wire_held
-from deploy.passes.chip_form.products import has_form, wire_product
 from deploy.passes.chip_form.wiring import Wiring
 from deploy.passes.mapping import mapping, obstacles
 from deploy.passes.schedule import schedule
@@ -62,8 +63,8 @@ def chip_form(network: IntNetwork) -> ChipForm:
 
 
 def _ranges(network: IntNetwork) -> Mapping[str, Interval]:
-    """What every population can send, where a product of signals asks for it."""
-    asked = any(isinstance(c.operation, IntProduct) for c in network.connections)
+    """What every population can send, where a product of signals or a max pool asks for it."""
+    asked = any(isinstance(c.operation, (IntProduct, IntMaxPool)) for c in network.connections)
     return message_ranges(network) if asked else {}
 
 
@@ -71,11 +72,10 @@ def _wire(wiring: Wiring, connection: IntConnection, sent: Mapping[str, Interval
     operation, source = connection.operation, connection.source
     if connection.gain is not None:
         wiring.connections.append(connection)
-    elif isinstance(operation, IntProduct):
-        if has_form(connection, sent[source]):
-            wire_product(wiring, connection, sent[source])
-        else:
-            wiring.connections.append(connection)
+    elif isinstance(operation, IntProduct) and products.has_form(connection, sent[source]):
+        products.wire_product(wiring, connection, sent[source])
+    elif isinstance(operation, IntMaxPool) and max_pools.has_form(sent[source]):
+        max_pools.wire_max_pool(wiring, connection, sent[source])
     elif isinstance(connection.operation, IntAttention):
         wire_attention(wiring, connection)
     else:

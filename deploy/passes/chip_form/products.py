@@ -18,7 +18,7 @@ from deploy.ir.machine import CURRENT_LIMIT, STATE_LIMIT
 from deploy.ir.operations.identity import IntIdentity
 from deploy.ir.operations.product import IntProduct
 from deploy.ir.populations.gate import IntGate
-from deploy.ir.types import IntArray
+from deploy.ir.types import IntArray, Shape
 from deploy.passes.chip_form.factors import wire_held
 from deploy.passes.chip_form.wiring import (
     LARGEST_EXPONENT,
@@ -145,14 +145,17 @@ def _opened(wiring: Wiring, stem: str, connection: IntConnection, *, step: int) 
     fired = wiring.add(stem, "fired", replace(coincidences((spikes, 1, 1)), threshold=np.zeros((1, 1, 1), np.int64)))
     chosen = _one_hot(values + np.arange(spikes), operation.geometry.inputs)
     _join(wiring, connection.source, fired, chosen, delay=connection.delay)
-    last, left = fired, step
+    return wire_step(wiring, stem, fired, (spikes, 1, 1), step)
+
+
+def wire_step(wiring: Wiring, stem: str, spikes: str, shape: Shape, step: int) -> str:
+    """Relays that send 2^step for every spike of neurons of this shape."""
+    last, left = spikes, step
     while left:
         now = min(left, LARGEST_STEP)
         exponent = min(now, LARGEST_EXPONENT)
-        name = wiring.add(stem, "opened", relay((spikes, 1, 1)))
-        same = IntIdentity(
-            in_shape=(spikes, 1, 1), out_shape=(spikes, 1, 1), multiplier=1 << (now - exponent), exponent=exponent
-        )
+        name = wiring.add(stem, "opened", relay(shape))
+        same = IntIdentity(in_shape=shape, out_shape=shape, multiplier=1 << (now - exponent), exponent=exponent)
         wiring.connect(last, name, same)
         last, left = name, left - now
     return last
