@@ -67,7 +67,7 @@ def test_two_clips_from_video_file_to_report(
     assert code == 0, capsys.readouterr().err
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["schema"] == "svformer-run/1"
-    assert [clip["source"] for clip in report["clips"]] == [path.name for path in clips]
+    assert [clip["source"] for clip in report["clips"]] == [path.relative_to(DEMO_CLIPS).as_posix() for path in clips]
     assert report["parity"]["integer_vs_lava"]["bit_exact"] is True
     assert report["accuracy"]["videos"] == 2
     assert report["energy"]["paper_mj_per_video"] == 21.0

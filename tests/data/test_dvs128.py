@@ -217,7 +217,10 @@ def test_train_evaluate_export_and_deploy_the_look_alike(
     options = (*options, "--backend", "integer", "--force")
     assert run(run_lava, *options, "--clip", events, recording) == 0
     clips = json.loads(capsys.readouterr().out)["clips"]
-    assert [(clip["source"], clip["label"]) for clip in clips] == [("events.npy", None), ("user24_led.aedat", None)]
+    assert [(Path(clip["source"]).name, clip["label"]) for clip in clips] == [
+        ("events.npy", None),
+        ("user24_led.aedat", None),
+    ]
     assert run(run_lava, *options, "--clip", events, "--views", "5x3") == 2
     assert "events.npy is a recording of events, which is one view as a whole" in capsys.readouterr().err
     assert run(run_lava, "--clip", events, "--out", tmp_path / "none") == 2

@@ -110,8 +110,8 @@ def test_a_folder_is_deployed_and_the_split_is_said(tmp_path: Path, capsys: pyte
     assert "5 clips, about one in 5, test; the hash of their names chose them" in printed.err
     found = json.loads(printed.out)["clips"]
     assert [(clip["label"], clip["source"]) for clip in found] == [
-        ("Bob", "16.avi"),
-        *(("DownhillSway", f"{number}.avi") for number in (12, 14, 2, 4)),
+        ("Bob", "Bob/16.avi"),
+        *(("DownhillSway", f"DownhillSway/{number}.avi") for number in (12, 14, 2, 4)),
     ]
 
 
