@@ -15,6 +15,7 @@ from deploy.ir.operations.base import IntOperation, Operation
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.operations.identity import IntIdentity
 from deploy.ir.operations.max_pool import IntMaxPool
+from deploy.ir.operations.permutation import IntPermutation, Permuted
 from deploy.ir.operations.product import IntProduct
 from deploy.ir.operations.segment import IntSegment
 from deploy.ir.types import Shape
@@ -60,6 +61,11 @@ def _(operation: IntSegment, x_NCHW: Tensor, mantissa: Tensor | None) -> Tensor:
 
 
 @applied.register
+def _(operation: IntPermutation, x_NCHW: Tensor, mantissa: Tensor | None) -> Tensor:
+    return shifted(moved(x_NCHW, operation) * operation.multiplier, operation.exponent)
+
+
+@applied.register
 def _(operation: IntMaxPool, x_NCHW: Tensor, mantissa: Tensor | None) -> Tensor:
     return shifted(pooled(x_NCHW, operation.geometry) * operation.multiplier, operation.exponent)
 
@@ -81,6 +87,12 @@ def placed(x_NCHW: Tensor, first: int, out_shape: Shape) -> Tensor:
     values = x_NCHW.flatten(1)
     behind = math.prod(out_shape) - first - values.shape[1]
     return F.pad(values, (first, behind)).reshape(len(values), *out_shape)
+
+
+def moved(x_NCHW: Tensor, permutation: IntPermutation | Permuted) -> Tensor:
+    """The values in another order, as another image."""
+    axes = x_NCHW.reshape(-1, *permutation.sizes).permute(0, *(1 + axis for axis in permutation.order))
+    return axes.reshape(-1, *permutation.out_shape)
 
 
 def pooled(x_NCHW: Tensor, geometry: PoolGeometry) -> Tensor:

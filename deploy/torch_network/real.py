@@ -13,13 +13,14 @@ from deploy.ir.operations.attention import Attention
 from deploy.ir.operations.convolution import Convolution
 from deploy.ir.operations.identity import Identity
 from deploy.ir.operations.max_pool import MaxPool
+from deploy.ir.operations.permutation import Permuted
 from deploy.ir.operations.product import Product
 from deploy.ir.operations.segment import Segment
 from deploy.ir.populations.integrator import Integrator
 from deploy.ir.populations.lif import Lif
 from deploy.ir.populations.membrane import Membrane
 from deploy.ir.populations.relay import Relay
-from deploy.torch_network.operations import applied, attended, contracted, placed, pooled
+from deploy.torch_network.operations import applied, attended, contracted, moved, placed, pooled
 from deploy.torch_network.populations import Constants, Step, begun
 
 
@@ -43,6 +44,11 @@ def _(operation: Identity, x_NCHW: Tensor, weight: Tensor | None) -> Tensor:
 @applied.register
 def _(operation: Segment, x_NCHW: Tensor, weight: Tensor | None) -> Tensor:
     return placed(x_NCHW, operation.first, operation.out_shape)
+
+
+@applied.register
+def _(operation: Permuted, x_NCHW: Tensor, weight: Tensor | None) -> Tensor:
+    return moved(x_NCHW, operation)
 
 
 @applied.register
