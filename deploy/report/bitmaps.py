@@ -8,6 +8,8 @@ Legend: T time steps, C channels, H rows, W columns, N neurons = C * H * W.
 
 import base64
 import io
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -21,7 +23,20 @@ FRAMES_SHOWN = 16  # frames of a film strip, and time steps labelled below, at m
 FRAME_SIZE = 96  # pixels of the longer side of a frame in the strip at most
 PLAYED_SIZE = 256  # the same of one that is played
 PLAYED_CHARACTERS = 1_000_000  # of all frames that are played, as PNG; more are JPEG
+STRIP_CHARACTERS = 300_000  # the same of those of the strip
 JPEG_QUALITY = 80
+RASTER_PIXELS = 800_000  # of all rasters of a clip, about; longer clips have rasters of fewer rows
+LEAST_ROWS = 8
+RATE_COLUMNS = 128  # columns of a curve of rates at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateColumn:
+    """The mean rate of neighbouring time steps, counted from 1."""
+
+    first: int
+    last: int
+    rate: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +49,7 @@ class Raster:
     neurons_per_row: int  # at most
     png: str  # data URI
     rates_T: tuple[float, ...]  # spikes per neuron at each time step
+    columns: tuple[RateColumn, ...]  # the same as it is drawn
 
     @property
     def rate(self) -> float:
@@ -52,17 +68,30 @@ class Frame:
     uri: str
 
 
-def raster_of(name: str, spikes_TCHW: NDArray[Any]) -> Raster:
-    """Raster of a layer's spikes [T, C, H, W]."""
+def rows_of_rasters(steps: int, layers: int) -> int:
+    """Rows that each of so many rasters of a clip has at most, so that all of them have room on a page."""
+    return min(RASTER_ROWS, max(LEAST_ROWS, RASTER_PIXELS // (steps * max(layers, 1))))
+
+
+def raster_of(name: str, spikes_TCHW: NDArray[Any], *, rows: int = RASTER_ROWS) -> Raster:
+    """Raster of a layer's spikes [T, C, H, W], of at most `rows` rows."""
     neurons = int(np.prod(spikes_TCHW.shape[1:]))
+    rates_T = spikes_TCHW.reshape(len(spikes_TCHW), -1).mean(axis=1)
     return Raster(
         name=name,
         shape_CHW=spikes_TCHW.shape[1:],
         neurons=neurons,
-        neurons_per_row=-(-neurons // RASTER_ROWS),
-        png=ink(raster_image(spikes_TCHW)),
-        rates_T=tuple(float(rate) for rate in spikes_TCHW.reshape(len(spikes_TCHW), -1).mean(axis=1)),
+        neurons_per_row=-(-neurons // rows),
+        png=ink(raster_image(spikes_TCHW, rows=rows)),
+        rates_T=tuple(float(rate) for rate in rates_T),
+        columns=tuple(_columns(rates_T)),
     )
+
+
+def _columns(rates_T: NDArray[np.float64]) -> Iterator[RateColumn]:
+    edges = np.linspace(0, len(rates_T), min(RATE_COLUMNS, len(rates_T)) + 1).round().astype(int)
+    for first, last in itertools.pairwise(edges.tolist()):
+        yield RateColumn(first=first + 1, last=last, rate=float(rates_T[first:last].mean()))
 
 
 def film_strip(frames: NDArray[np.float32]) -> list[Frame]:
@@ -71,11 +100,8 @@ def film_strip(frames: NDArray[np.float32]) -> list[Frame]:
     Colour clips are shown as they were before normalisation, others as the mean over channels in grey.
     """
     chosen = evenly(len(frames))
-    pixels = frame_pixels(frames)[chosen]
-    return [
-        Frame(step=int(step) + 1, uri=_png(_shrunk(frame, FRAME_SIZE)))
-        for step, frame in zip(chosen, pixels, strict=True)
-    ]
+    shrunk = [_shrunk(frame, FRAME_SIZE) for frame in frame_pixels(frames)[chosen]]
+    return _pictures(chosen, shrunk, STRIP_CHARACTERS)
 
 
 def evenly(steps: int) -> NDArray[np.int64]:
@@ -92,10 +118,15 @@ def film(frames: NDArray[np.float32], most: int) -> list[Frame]:
     shown = min(len(frames), most)
     chosen = np.arange(shown) * len(frames) // shown
     shrunk = [_shrunk(frame, PLAYED_SIZE) for frame in frame_pixels(frames)[chosen]]
-    pictures = [_png(frame) for frame in shrunk]
-    if sum(map(len, pictures)) > PLAYED_CHARACTERS:
-        pictures = [_jpeg(frame) for frame in shrunk]
-    return [Frame(step=int(step) + 1, uri=uri) for step, uri in zip(chosen, pictures, strict=True)]
+    return _pictures(chosen, shrunk, PLAYED_CHARACTERS)
+
+
+def _pictures(steps: NDArray[np.int64], pixels: list[Pixels], most: int) -> list[Frame]:
+    """Frames at these time steps, from 0: exact, or JPEG where exact ones have more than `most` characters in all."""
+    pictures = [_png(frame) for frame in pixels]
+    if sum(map(len, pictures)) > most:
+        pictures = [_jpeg(frame) for frame in pixels]
+    return [Frame(step=int(step) + 1, uri=uri) for step, uri in zip(steps, pictures, strict=True)]
 
 
 def are_pictures(frames: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32]]:

@@ -61,6 +61,7 @@ def clip_view(shown: ShownClip, report: Report) -> ClipView:
     """What is drawn of a clip."""
     clip, frames = report.clips[shown.place], shown.frames
     order = [layer.name for layer in report.layers if layer.name in shown.spikes]
+    rows = bitmaps.rows_of_rasters(clip.steps, len(order))
     shares = {name: _shares(shown.differences[name], clip.steps) for name in order if name in shown.differences}
     darkest = max((float(share.max()) for share in shares.values()), default=0.0)
     return ClipView(
@@ -77,7 +78,7 @@ def clip_view(shown: ShownClip, report: Report) -> ClipView:
         ),
         film=tuple(bitmaps.film_strip(frames)) if bitmaps.are_pictures(frames) else (),
         signal=None if frames is None or bitmaps.are_pictures(frames) else bitmaps.signal_picture(frames),
-        rasters=tuple(bitmaps.raster_of(name, shown.spikes[name]) for name in order),
+        rasters=tuple(bitmaps.raster_of(name, shown.spikes[name], rows=rows) for name in order),
         ticks=tuple(bitmaps.ticks(clip.steps)),
         differences=tuple(
             DifferenceMap(name=name, share=float(share.mean()), png=bitmaps.shades(share, darkest))

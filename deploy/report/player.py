@@ -18,9 +18,11 @@ from svformer.pictures.pixels import raster_image
 
 PICTURES = 64  # of a clip at most; a longer one is thinned
 STACKED_ROWS = 192  # rows of pixels of all layers together, about
+STACKED_PIXELS = 250_000  # of them, about; a longer clip has fewer rows
 LAYER_ROWS = 64  # of one layer at most
 LEAST_ROWS = 3
 NAMED_LAYERS = 28  # as many names have room beside the raster
+PIECES = 512  # of a line of results at most
 LINES = 5  # classes whose results are drawn
 COLOURS = (0, 1, 2, 3, 6)  # of `SERIES`, one for each of these; its grey is too faint for a line
 MARGIN = 14.0  # per cent above the largest result and below the smallest, for the figures of the scale
@@ -102,7 +104,9 @@ def player(
 
 def stacked_raster(spikes: Mapping[str, NDArray[Any]]) -> tuple[str, tuple[Band, ...]]:
     """Spikes [T, C, H, W] of all layers, one below the other, as one picture, and where each of them lies in it."""
-    most = max(LEAST_ROWS, min(LAYER_ROWS, STACKED_ROWS // len(spikes)))
+    steps = len(next(iter(spikes.values())))
+    rows = min(STACKED_ROWS, STACKED_PIXELS // steps)
+    most = max(LEAST_ROWS, min(LAYER_ROWS, rows // len(spikes)))
     images = {name: raster_image(layer, rows=most) for name, layer in spikes.items()}
     full, top, bands = sum(map(len, images.values())), 0, list[Band]()
     for name, image in images.items():
@@ -144,7 +148,8 @@ def result_lines(results_TK: NDArray[np.float64], classes: tuple[str, ...]) -> L
 
 
 def _stairs(heights_T: NDArray[np.float64]) -> str:
-    """A flat piece for each time step, as wide as its column of the raster."""
-    ends = 100 * np.arange(len(heights_T) + 1) / len(heights_T)
-    pieces = zip(ends[:-1], ends[1:], heights_T, strict=True)
+    """A flat piece for each time step, as wide as its column of the raster; of many steps, the last of neighbours."""
+    edges = np.linspace(0, len(heights_T), min(PIECES, len(heights_T)) + 1).round().astype(int)
+    ends = 100 * edges / len(heights_T)
+    pieces = zip(ends[:-1], ends[1:], heights_T[edges[1:] - 1], strict=True)
     return " ".join(f"{left:.3f},{y:.2f} {right:.3f},{y:.2f}" for left, right, y in pieces)

@@ -22,7 +22,7 @@ from deploy.report.cost_chart import cost_chart
 from deploy.report.keys.report import Report
 from deploy.report.keys.run import LavaParity
 from deploy.report.markdown import markdown
-from deploy.report.page import grouped, render, write_page
+from deploy.report.page import PAGE_BYTES, grouped, render, write_page
 from deploy.report.shown import ShownClip, shown_clips
 from hardware.causes import PARTS
 from hardware.counts import LISTED
@@ -109,6 +109,32 @@ def test_rates_of_a_raster() -> None:
     raster = bitmaps.raster_of("layer", spikes_TCHW)
     assert raster.rates_T == (0.0, 0.75)
     assert (raster.rate, raster.peak) == (0.375, 0.75)
+
+
+def test_long_clips_have_coarser_rasters_and_curves() -> None:
+    """A hundred time steps of one layer have all rows; 10,000 of 8 layers have 10. 256 rates are 128 means of two."""
+    assert bitmaps.rows_of_rasters(100, 1) == 128
+    assert bitmaps.rows_of_rasters(10_000, 8) == 10
+    assert bitmaps.rows_of_rasters(10**7, 10) == bitmaps.LEAST_ROWS
+    spikes_TCHW = np.zeros((256, 1, 1, 1), np.uint8)
+    spikes_TCHW[2] = 1
+    columns = bitmaps.raster_of("layer", spikes_TCHW).columns
+    assert len(columns) == 128
+    assert [(column.first, column.last, column.rate) for column in columns[:2]] == [(1, 2, 0.0), (3, 4, 0.5)]
+
+
+def test_a_long_clip_of_many_layers_has_room(shipped_run: Any) -> None:
+    """2,000 steps of noise in 22 layers, 12 results and large frames."""
+    report, steps = shipped_run.report, 2000
+    rng = np.random.default_rng(0)
+    names = [layer.name for layer in report.layers if layer.rate is not None]
+    shown = ShownClip(
+        spikes={name: rng.integers(0, 2, (steps, 200, 1, 1), np.uint8) for name in names},
+        frames=rng.normal(size=(steps, 3, 96, 96)).astype(np.float32),
+        results=rng.normal(size=(steps, 12)).cumsum(axis=0),
+    )
+    clips = tuple(dataclasses.replace(clip, steps=steps) for clip in report.clips)
+    assert len(render(dataclasses.replace(report, clips=clips), [shown]).encode()) <= PAGE_BYTES
 
 
 def test_film_shows_colours_as_they_were_before_normalisation() -> None:
