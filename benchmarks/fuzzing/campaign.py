@@ -189,17 +189,25 @@ def _limit(limits: Limits, stack: Any) -> None:
 
 def outcome_of(kind: Kind, folder: Path) -> tuple[str, str]:
     """What became of an input as a command would end on it, and what was said."""
-    said = io.StringIO()
+    said, beyond = io.StringIO(), list[str]()
+
+    def read(argv: object) -> None:
+        try:
+            kind.read(folder)
+        except MemoryError:
+            beyond.append(traceback.format_exc())
+            raise
+
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
-            code = run_cli(lambda argv: kind.read(folder))
-    except MemoryError:
-        return MEMORY, traceback.format_exc()
+            code = run_cli(read)
     except Exception:  # noqa: BLE001 (whatever it is, it is what is looked for)
         text = traceback.format_exc()
         return (MEMORY if "can't allocate memory" in text else TRACEBACKS), text
+    if beyond:
+        return MEMORY, beyond[0]
     errors = [line for line in said.getvalue().splitlines() if line.startswith("error: ")]
     if code == 0:
         return TAKEN, ""

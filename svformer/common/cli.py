@@ -19,8 +19,9 @@ from svformer.common.terminal import SCREEN
 # What the user's disk and paths can lead to; any other OSError is a bug and keeps its traceback.
 UNWRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS),
-    *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 }
+TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
 INTERRUPTED = 130  # the shell's convention for Ctrl-C
 READER_GONE = 141  # and for a reader that went, as `head` does
 STARTS = ("python ", "torchrun ")  # of a paragraph with examples
@@ -126,7 +127,14 @@ def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
         return READER_GONE
+    except MemoryError as error:
+        said = f" ({one_line(error)})" if str(error) else ""
+        print(f"error: out of memory{said}; free some, allow more (ulimit -v), or give less at a time", file=sys.stderr)
+        return InputError.exit_code
     except OSError as error:
+        if error.errno in TOO_MANY_OPEN:
+            print("error: too many files are open here; allow more with `ulimit -n 4096`", file=sys.stderr)
+            return InputError.exit_code
         if error.errno not in UNWRITABLE:
             raise
         where = error.filename or "the output folder"

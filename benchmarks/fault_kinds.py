@@ -1,0 +1,166 @@
+"""What can happen to a command while it runs: faults of benchmarks/faults.py, and the exit codes that each allows."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+DONE, REFUSED, SIMULATOR, INTERRUPTED = 0, 2, 4, 130
+STOPPED_S = 1.0  # seconds that a process stands still
+BETWEEN_S = (0.05, 0.5)  # seconds between two of Ctrl-C
+MEMORY_MB = (1, 400)  # that a process may still take
+FILE_KB = (1, 200)  # size that no file may exceed
+HANDLES = (4, 40)  # files that a process may open beside those that are open
+
+
+@dataclass(kw_only=True)
+class Running:
+    """A command that runs, and where."""
+
+    process: "subprocess.Popen[str]"
+    out: Path
+    clips: Path  # folder of the clips
+    start: "Callable[[], subprocess.Popen[str]]"  # starts the same command once more
+    others: "list[subprocess.Popen[str]]" = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One kind: what is done to a command, and how it may end then."""
+
+    name: str
+    strike: Callable[[Random, Running], None]
+    codes: tuple[int, ...]
+    needs_mount: bool = False
+
+
+def _signal(running: Running, number: int) -> None:
+    try:
+        os.killpg(running.process.pid, number)
+    except ProcessLookupError:
+        return  # it has ended by itself
+
+
+def _kill(rng: Random, running: Running) -> None:
+    """The command alone: what it has started has to end by itself."""
+    running.process.kill()
+
+
+def _stand_still(rng: Random, running: Running) -> None:
+    _signal(running, signal.SIGSTOP)
+    time.sleep(STOPPED_S)
+    _signal(running, signal.SIGCONT)
+
+
+def _ctrl_c(rng: Random, running: Running) -> None:
+    _signal(running, signal.SIGINT)
+
+
+def _ctrl_c_twice(rng: Random, running: Running) -> None:
+    _signal(running, signal.SIGINT)
+    time.sleep(rng.uniform(*BETWEEN_S))
+    _signal(running, signal.SIGINT)
+
+
+def _terminal_closed(rng: Random, running: Running) -> None:
+    _signal(running, signal.SIGHUP)
+
+
+def _limited(running: Running, what: int, most: int) -> None:
+    try:
+        _, hard = resource.prlimit(running.process.pid, what)
+        resource.prlimit(running.process.pid, what, (most, hard))
+    except ProcessLookupError:
+        return
+
+
+def _file_size(rng: Random, running: Running) -> None:
+    """As on a disk that is full: no file grows beyond a size."""
+    _limited(running, resource.RLIMIT_FSIZE, 1024 * rng.randint(*FILE_KB))
+
+
+def _handles(rng: Random, running: Running) -> None:
+    try:
+        there = len(os.listdir(f"/proc/{running.process.pid}/fd"))
+    except OSError:
+        return
+    _limited(running, resource.RLIMIT_NOFILE, there + rng.randint(*HANDLES))
+
+
+def _memory(rng: Random, running: Running) -> None:
+    try:
+        pages = int(Path(f"/proc/{running.process.pid}/statm").read_text().split()[0])
+    except OSError:
+        return
+    taken = pages * os.sysconf("SC_PAGE_SIZE")
+    _limited(running, resource.RLIMIT_AS, taken + rng.randint(*MEMORY_MB) * 2**20)
+
+
+def _full_disk(rng: Random, running: Running) -> None:
+    """The disk of the out folder, a small one of its own, has no byte left."""
+    filler = running.out.parent / "filler"
+    try:
+        with filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(65536))
+    except OSError:
+        return
+
+
+def _read_only(rng: Random, running: Running) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", running.out.parent], check=False, capture_output=True)
+
+
+def _clip_gone(rng: Random, running: Running) -> None:
+    rng.choice(sorted(running.clips.iterdir())).unlink()
+
+
+def _clip_replaced(rng: Random, running: Running) -> None:
+    rng.choice(sorted(running.clips.iterdir())).write_bytes(rng.choice((b"", b"nothing", bytes(500))))
+
+
+def _second_run(rng: Random, running: Running) -> None:
+    running.others.append(running.start())
+
+
+KILLED, HUNG_UP = -signal.SIGKILL, -signal.SIGHUP
+AS_IT_ENDED = -signal.SIGINT  # the second came while Python ended; a shell shows 130 for both
+FAULTS = (
+    Fault(name="kill -9", strike=_kill, codes=(DONE, KILLED)),
+    Fault(name="stop and go on", strike=_stand_still, codes=(DONE,)),
+    Fault(name="Ctrl-C", strike=_ctrl_c, codes=(DONE, INTERRUPTED)),
+    Fault(name="Ctrl-C twice", strike=_ctrl_c_twice, codes=(DONE, INTERRUPTED, AS_IT_ENDED)),
+    Fault(name="terminal closed", strike=_terminal_closed, codes=(DONE, HUNG_UP)),
+    Fault(name="file size limit", strike=_file_size, codes=(DONE, REFUSED, SIMULATOR)),
+    Fault(name="no file handles", strike=_handles, codes=(DONE, REFUSED, SIMULATOR)),
+    Fault(name="memory limit", strike=_memory, codes=(DONE, REFUSED, SIMULATOR)),
+    Fault(name="full disk", strike=_full_disk, codes=(DONE, REFUSED, SIMULATOR), needs_mount=True),
+    Fault(name="read-only folder", strike=_read_only, codes=(DONE, REFUSED, SIMULATOR), needs_mount=True),
+    Fault(name="clip deleted", strike=_clip_gone, codes=(DONE, REFUSED)),
+    Fault(name="clip replaced", strike=_clip_replaced, codes=(DONE, REFUSED)),
+    Fault(name="two runs in one folder", strike=_second_run, codes=(DONE, REFUSED)),
+)
+
+
+def mounted(folder: Path) -> bool:
+    """Make a folder a small disk of its own; False where that is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=False, capture_output=True)
+    return done.returncode == 0
+
+
+def recovered(folder: Path) -> None:
+    """The small disk as it was: writable, with room."""
+    subprocess.run(["mount", "-o", "remount,rw", folder], check=False, capture_output=True)
+    (folder / "filler").unlink(missing_ok=True)
+
+
+def unmounted(folder: Path) -> None:
+    subprocess.run(["umount", "-l", folder], check=False, capture_output=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,77 @@
+"""Faults while a command runs: what the campaign does to a run, and the lines for what the machine refuses."""
+
+import errno
+import importlib
+import json
+import os
+import subprocess
+from pathlib import Path
+from random import Random
+from types import ModuleType
+
+import pytest
+
+from svformer.common.cli import run_cli
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("faults")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "error: out of memory; free some, allow more (ulimit -v), or give less at a time\n"),
+        (MemoryError("of 3\nTB"), "error: out of memory (of 3 TB); free some, allow more (ulimit -v), or give"),
+        (OSError(errno.EMFILE, "too many"), "error: too many files are open here; allow more with `ulimit -n 4096`\n"),
+        (OSError(errno.EFBIG, "too large", "a.h5"), "error: cannot write a.h5: too large; free space or choose"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(argv: object) -> None:
+        raise error
+
+    assert run_cli(fail) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(line)
+    assert said.count("\n") == 1
+
+
+def test_a_round_strikes_a_run_that_goes_on_to_the_same_report(
+    faults: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clip goes while a run of three batches reads them; then it is there again, and the run is resumed."""
+    assert run_cli(faults.main, ["--rounds", "1", "--kind", "clip deleted", "--out", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.partition("\n")[0])["kinds"]["clip deleted"]
+    assert (found["rounds"], found["failed"], sum(found["codes"].values())) == (1, 0, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["faults.json"]
+
+
+def test_what_is_left_and_what_differs_is_seen(faults: ModuleType, tmp_path: Path) -> None:
+    """Of a process that stays in the session of its parent, and of a report that has another number."""
+    one = faults.Round(
+        fault=faults.FAULTS[0],
+        rng=Random(0),
+        folder=tmp_path,
+        backend="integer",
+        bound_s=0.1,
+        usual_s=1.0,
+        expected={},
+    )
+    shell = subprocess.Popen(["sh", "-c", "sleep 600 & exit 0"], start_new_session=True)
+    shell.wait()
+    (left,) = one._left(shell.pid)
+    assert left != os.getpid()
+    report = {"clips": [{"seconds": 1.0, "prediction": "a"}], "timing": {}, "provenance": {}, "totals": 3}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    found = faults.found_in(tmp_path)
+    assert (found["clips"], found["totals"], found["files"]) == ([{"prediction": "a"}], 3, ["report.json"])
+
+
+def test_a_kind_that_is_none_is_refused(faults: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(faults.main, ["--kind", "flood"]) == 2
+    assert "--kind flood; allowed: kill -9, stop and go on" in capsys.readouterr().err
