@@ -29,7 +29,7 @@ def test_an_output_that_never_fires_is_told(foreign_run: Any) -> None:
     out = io.StringIO()
     print_summary(silent, Console(file=out, width=500))
     assert f"warning: {line}" in out.getvalue()
-    assert f"I{line[1:]}." in render(silent, {}, None, None)
+    assert f"I{line[1:]}." in render(silent, [])
 
 
 def test_a_tie_is_told_and_a_lead_is_not(foreign_run: Any) -> None:
