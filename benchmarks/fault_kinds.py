@@ -130,16 +130,17 @@ def _second_run(rng: Random, running: Running) -> None:
 
 
 KILLED, HUNG_UP = -signal.SIGKILL, -signal.SIGHUP
-AS_IT_ENDED = -signal.SIGINT  # the second came while Python ended; a shell shows 130 for both
+AS_IT_BEGAN = AS_IT_ENDED = -signal.SIGINT  # before Python listened, or as it ended; a shell shows 130 all the same
+ABORTED = -signal.SIGABRT  # C++ of a library, which gets no memory, ends the process by itself (std::bad_alloc)
 FAULTS = (
     Fault(name="kill -9", strike=_kill, codes=(DONE, KILLED)),
     Fault(name="stop and go on", strike=_stand_still, codes=(DONE,)),
-    Fault(name="Ctrl-C", strike=_ctrl_c, codes=(DONE, INTERRUPTED)),
+    Fault(name="Ctrl-C", strike=_ctrl_c, codes=(DONE, INTERRUPTED, AS_IT_BEGAN)),
     Fault(name="Ctrl-C twice", strike=_ctrl_c_twice, codes=(DONE, INTERRUPTED, AS_IT_ENDED)),
     Fault(name="terminal closed", strike=_terminal_closed, codes=(DONE, HUNG_UP)),
     Fault(name="file size limit", strike=_file_size, codes=(DONE, REFUSED, SIMULATOR)),
     Fault(name="no file handles", strike=_handles, codes=(DONE, REFUSED, SIMULATOR)),
-    Fault(name="memory limit", strike=_memory, codes=(DONE, REFUSED, SIMULATOR)),
+    Fault(name="memory limit", strike=_memory, codes=(DONE, REFUSED, SIMULATOR, ABORTED)),
     Fault(name="full disk", strike=_full_disk, codes=(DONE, REFUSED, SIMULATOR), needs_mount=True),
     Fault(name="read-only folder", strike=_read_only, codes=(DONE, REFUSED, SIMULATOR), needs_mount=True),
     Fault(name="clip deleted", strike=_clip_gone, codes=(DONE, REFUSED)),
