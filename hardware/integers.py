@@ -117,7 +117,7 @@ def _network(file: Fields) -> StoredNetwork:
         connections=tuple(
             _connection(connections[place], int(lag)) for place, lag in zip(sorted(connections), lags, strict=True)
         ),
-        widths={name: int(file["widths"][name]) for name in WIDTHS},
+        widths={name: int(np.asarray(file["widths"][name]).item()) for name in WIDTHS},
         sent=file["input"],
     )
 

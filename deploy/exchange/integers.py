@@ -67,7 +67,7 @@ def integers_of(graph: nir.NIRGraph) -> IntNetwork:
             raise ValueError("; ".join(problems))
         _require_nodes(graph, network)
         readout = choose_readout(graph.metadata.get(READOUT), spiking=network.spiking(network.output))
-    except (ValueError, ChipError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ChipError) as error:
         raise InputError(f"integers of the graph: {error}; write the file again") from error
     return replace(network, readout=readout)
 

@@ -24,6 +24,7 @@ DAMAGED = (ArithmeticError, AssertionError, AttributeError, LookupError, Runtime
 OPTIONAL = ("input_shape", "input_type", "v_reset", "metadata", "version")
 WRITTEN_AS = {"Input": {"input_type": "shape"}, "Output": {"output_type": "shape"}}  # names in a file
 RANKS = {"Conv1d": 3, "Conv2d": 4}  # of weights
+LARGEST = 2**31 - 1  # of sizes, strides and paddings
 TEXTS = ("same", "valid")  # paddings
 
 
@@ -95,6 +96,8 @@ def _whole(least: int, *sizes: int) -> Rule:
     def problem(kind: str, values: Any) -> str | None:
         if not np.isfinite(values).all() or (values < least).any() or (values != np.rint(values)).any():
             return f"{values.tolist()}; allowed: whole numbers from {least}"
+        if (values > LARGEST).any():
+            return f"{values.tolist()}; allowed: whole numbers up to {LARGEST:,}"
         allowed = (1,) if kind == "Conv1d" else sizes
         if sizes and values.size not in allowed:
             return f"{values.tolist()}; allowed: {' or '.join(map(str, allowed))} of them"

@@ -76,10 +76,10 @@ def load_network(path: str | Path, *, head_dim: int = 64) -> Network:
     try:
         with torch.device("meta"):  # shapes without values: the file says how large they are, and need not be right
             expected = build(config).state_dict()
-    except RuntimeError as error:  # sizes beyond those of tensors
+        _check_keys(path, state, expected)
+        model = build(config)
+    except RuntimeError as error:  # sizes beyond those of tensors, values beyond float32
         raise InputError(f"{path}: its geometry cannot be built ({error}); restore it or train again") from error
-    _check_keys(path, state, expected)
-    model = build(config)
     model.load_state_dict(state)
     return model.eval()
 

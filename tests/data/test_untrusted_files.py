@@ -388,3 +388,18 @@ def test_damaged_tensors_say_their_kind_of_error(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes(b"PK\x03\x04 and nothing")
     with pytest.raises(ValueError, match="Error"):
         load_tensors(tmp_path / "a.pt")
+
+
+def test_sizes_beyond_those_of_arrays_are_refused(tmp_path: Path) -> None:
+    """A padding of 2^62, which would overflow on the way."""
+
+    def change(file: h5py.File) -> None:
+        file["node/nodes/a/type"][()] = "Conv2d"
+        fields = {"stride": [1, 1], "dilation": [1, 1], "padding": [2**62, 0], "groups": 1, "bias": [0.0]}
+        for name, value in {**fields, "input_shape": [4, 4]}.items():
+            file[f"node/nodes/a/{name}"] = value
+        del file["node/nodes/a/weight"]
+        file["node/nodes/a/weight"] = np.ones((1, 1, 2, 2))
+
+    with pytest.raises(InputError, match=r"padding: .*; allowed: whole numbers up to 2,147,483,647"):
+        read_nir(hdf5(tmp_path / "a.nir", change))
