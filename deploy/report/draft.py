@@ -82,6 +82,7 @@ COLUMNS: dict[Step, dict[str, Cell]] = {
     "lower": {},
     "calibrate": {"potential": _potential},
     "quantize": {"bits for 1.0": _scale},
+    "tune": {},
     "prove": {"fullest register": _headroom},
     "compare": {"rate, integer - float": _shift},
     "form": {},  # its populations stand among the others

@@ -51,7 +51,9 @@ def commands() -> list[str]:
     return [
         file.relative_to(ROOT).as_posix()
         for file in files
-        if (source := file.read_text("utf-8")).rstrip().endswith(("sys.exit(run_cli(main))", "    main()"))
+        if (source := file.read_text("utf-8"))
+        .rstrip()
+        .endswith(("sys.exit(run_cli(main))", "sys.exit(command())", "    main()"))
         and "__main__" in source
     ]
 
