@@ -1,8 +1,12 @@
 """Networks in chip form as Lava's own processes, run by Lava's models and by ours: the integers, bit for bit."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -26,12 +30,14 @@ from deploy.passes.schedule import schedule
 from deploy.pipeline import quantize
 from hardware import ConvGeometry, ProductGeometry
 from processes import HANG_S
+from small_models import small_export
 from svformer.common.errors import InputError
 
 # isort: split
 from lava.proc.graded.process import GradedVec as Relays
 
 FRAMES = 6
+ROOT = Path(__file__).parents[2]
 
 Models = Literal["fast", "lava"]
 
@@ -234,8 +240,20 @@ def test_neurons_of_lines_that_share_relays_are_counted() -> None:
     ]
 
 
-def test_a_whole_svformer(exported: Any) -> None:
+def test_a_whole_svformer() -> None:
+    """In an interpreter of its own: each of Lava's 480 processes copies what it touches of the one that starts them,
+    and one that has run other tests is large.
+    """
+    places = [str(ROOT), str(ROOT / "tests" / "support"), str(ROOT / "tests" / "lava")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    code = "import test_chip_processes; test_chip_processes.check_a_whole_svformer()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def check_a_whole_svformer() -> None:
     """Every kind of layer, the delays of the readout, two clips back to back."""
+    exported = small_export()
     integer = chip_form(quantize(lower(exported.graph), exported.frames_NTCHW)).network
     require_parity(integer, exported.frames_NTCHW, "fast")
     require_counted(integer)
