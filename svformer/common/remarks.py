@@ -20,7 +20,8 @@ def remark(path: str | Path, kind: str, text: str) -> None:
         lines.append(line)
     elif (str(path), kind) not in _printed:
         _printed.add((str(path), kind))
-        print(line, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{line}\n")  # in one piece: other processes write there, too
+        sys.stderr.flush()
 
 
 @contextlib.contextmanager
