@@ -93,12 +93,13 @@ class _Lif(_Membrane):
     def __init__(self, population: IntLif, bias_T: Tensor, on: Constants) -> None:
         super().__init__(population, bias_T, on)
         self.threshold = on(population.threshold) * STATE_UNIT
+        self.size = self.threshold.clamp(min=STATE_UNIT)  # a file of integers may hold a threshold of 0
         self.subtract = None if population.subtract is None else on(population.subtract) * STATE_UNIT
 
     def step(self, current: Tensor, frame: int) -> Tensor:
         v = self.charge(current, frame)
         # Potentials are whole numbers, so v > threshold is v - threshold - 1 >= 0.
-        spikes: Tensor = ArctanSpike.apply((v - self.threshold - 1) / self.threshold, ALPHA)  # type: ignore[no-untyped-call]
+        spikes: Tensor = ArctanSpike.apply((v - self.threshold - 1) / self.size, ALPHA)  # type: ignore[no-untyped-call]
         fired = spikes.detach()
         self.v = v.masked_fill(fired.bool(), 0) if self.subtract is None else v - fired * self.subtract
         return spikes

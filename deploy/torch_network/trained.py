@@ -95,7 +95,7 @@ def _bias_grid(population: IntReceiver) -> _Grid | None:
     if isinstance(population, IntRelay):
         return _Grid(limit=STATE_LIMIT - 1, unit=population.scale)
     if isinstance(population, IntLif):
-        return _membrane_grid(population, float(np.median(population.threshold)))
+        return _membrane_grid(population, max(float(np.median(population.threshold)), 1.0))
     return _membrane_grid(population, population.scale) if isinstance(population, IntMembrane) else None
 
 

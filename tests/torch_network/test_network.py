@@ -180,3 +180,13 @@ def test_readouts(readout: Readout) -> None:
     values = rng.integers(0, 2, (5, 6, 3, 1, 1)) if readout in OF_SPIKES else rng.normal(size=(5, 6, 3, 1, 1))
     found = torch_network.read_out(torch.as_tensor(values.astype(np.float64)), readout)
     np.testing.assert_allclose(found.numpy(), read_out(values, readout))
+
+
+def test_a_threshold_of_0_is_reached_by_the_smallest_potential() -> None:
+    """Potentials of -1/64, 0 and 1/64 of a unit, by the bias alone."""
+    network = ints.network(
+        {"input": ints.entry((3, 1, 1)), "out": ints.lif((3, 1, 1), threshold=0, decay=4096, bias_mantissa=[-1, 0, 1])},
+        ints.link("input", "out", ints.same((3, 1, 1))),
+        frames=1,
+    )
+    assert require_equal(network, np.zeros((1, 1, 3, 1, 1)))["out"].ravel().tolist() == [0, 0, 1]
