@@ -87,9 +87,7 @@ def measure(config: SVFormerConfig, merge: Merge, console: Console, *, order: Or
     signals = run_integer(deployment.integer, frames)
     logits = deployment.integer.logits(signals)[0]
     (counts,) = count_by_clip(deployment.integer, deployment.plan, signals)
-    clip = ClipResult(
-        source=source, float_logits=logits, integer_logits=logits, logits=logits, seconds=0.0, counts=counts
-    )
+    clip = ClipResult(source=source, verdict=None, logits=logits, seconds=0.0, counts=counts)
     chips = tuple(map(load_chip, shipped_chips()))
     began = time.monotonic()
     placed = place_clips(deployment.integer, deployment.plan, signals, Placing(order=order, chips=chips), first=True)

@@ -9,6 +9,8 @@ from svformer.common.cli import complete_with
 from svformer.common.options import between, positive_int
 
 MAX_NEURONS = 1_000_000  # of a portable file: some minutes of a stock simulator for a clip
+Check = int | Literal["all", "sample"]  # how many clips of a run the interpreters judge
+
 KEPT_CLIPS = 8  # clips whose spikes are kept for spikes.h5, where nobody says another number
 WIDTHS = between(LEAST_WEIGHT_BITS, WEIGHT_BITS)  # of weights, sign included
 
@@ -28,6 +30,15 @@ def add_merge_argument(parser: argparse.ArgumentParser) -> None:
 def clips_to_keep(text: str) -> int | Literal["all"]:
     """The value of `--keep-clips`: a whole number from 1, or all."""
     return "all" if text == "all" else positive_int(text)
+
+
+def clips_to_check(text: str) -> Check:
+    """The value of `--check`: a whole number from 1, all, or sample."""
+    match text:
+        case "all" | "sample":
+            return text
+        case _:
+            return positive_int(text)
 
 
 def _merges() -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deploy.arguments import KEPT_CLIPS, WIDTHS
+from deploy.arguments import KEPT_CLIPS, WIDTHS, Check
 from deploy.exchange.endings import ENDINGS, NETX
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS, Blocks, Models
 from deploy.execution.trust import require_trusted
@@ -72,6 +72,7 @@ class Request:
     max_cores: int | None = None  # of Loihi 2, by placement; a network that takes more is refused. None: any number
     write_integer: str | Path | None = None  # file for the integer network: .nir, or .net for lava-dl's netx
     cache: bool = True  # take what an earlier run has quantised with the same clips, options and code; keep it if not
+    check: Check | None = None  # clips that the interpreters run, too (`deploy.execution.checked`)
     keep_clips: int | Literal["all"] | None = None  # whose spikes spikes.h5 holds, the first; None: KEPT_CLIPS
     estimate: bool = False  # plan and fit alone, nothing is simulated
     out: str | Path | None = None  # folder for the results; None: runs/demo, /clips, /DATASET or /estimate
@@ -96,10 +97,9 @@ class Request:
             raise InputError("--events-by is given without recordings of events; leave it out")
         if self.workers is not None and self.scheduler is not None:
             raise InputError("--workers and --scheduler are both given; choose one")
-        for name in ("workers", "scheduler", "resume", "keep_clips"):
+        for name in ("workers", "scheduler", "resume", "keep_clips", "check"):
             if getattr(self, name) and not self.simulates:
                 raise InputError(f"--{name.replace('_', '-')} is for runs on Lava or the integers; leave it out")
-
         if self.tune and not (self.dataset or self.calibrate):
             raise InputError(
                 "--tune takes clips that are not run; give --dataset with a training part, or --calibrate FILES"
@@ -163,6 +163,8 @@ class Request:
         positive_int.check("--max-cores", self.max_cores)
         positive_fps.check("--fps", self.fps)
         WIDTHS.check("--weight-bits", self.weight_bits)
+        if isinstance(self.check, int):
+            positive_int.check("--check", self.check)
         if self.keep_clips != "all":
             positive_int.check("--keep-clips", self.keep_clips)
         positive_int.check("--tune", self.tune or None)

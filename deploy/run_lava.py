@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.arguments import KEPT_CLIPS, WIDTHS, add_merge_argument, clips_to_keep
+from deploy.arguments import KEPT_CLIPS, WIDTHS, add_merge_argument, clips_to_check, clips_to_keep
 from deploy.execution.backends import BACKENDS, BLOCKS, BOARDS, MODELS
 from deploy.ir.dialects import CHOICES, DIALECTS
 from deploy.ir.machine import WEIGHT_BITS
@@ -100,6 +100,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     max_cores_help = "refuse a network that takes more cores of Loihi 2 (its placement), before anything is simulated"
     add("--max-cores", type=positive_int, metavar="N", help=max_cores_help)
     add("--reference", type=Path, help="spikes of another simulator (nir.write_data) to compare with")
+    check_help = "clips that both interpreters run, too (default: all of up to 500, else a sample of 100)"
+    add("--check", type=clips_to_check, metavar="N|all|sample", help=check_help)
     keep_help = f"spikes.h5 and integers.h5 hold the first N clips, or all (default: {KEPT_CLIPS})"
     add("--keep-clips", type=clips_to_keep, metavar="N|all", help=keep_help)
     write_help = "file for the integer network (docs/integer_files.md): .nir, or .net for lava-dl's netx"

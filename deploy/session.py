@@ -213,6 +213,7 @@ def _tally(request: Request, prepared: Prepared, deployment: Deployment, results
             runner=runner,
             results=results,
             keep=request.kept_of(len(prepared.clips)),
+            check=request.check,
             placing=_placing(request, prepared),
             on_clips=on_clips,
         )

@@ -188,6 +188,9 @@ def _remarks(runs: Sequence[NamedRun]) -> list[str]:
         )
     if len({run.report.network.trained_on for run in runs}) > 1:
         found.append("The networks were trained on different data sets.")
+    partly = [run.name for run in runs if run.report.parity.clips_checked < len(run.report.clips)]
+    if partly:
+        found.append(f"Float accuracies and what was kept are those of the checked clips alone: {', '.join(partly)}.")
     unproven = [run.name for run in runs if run.report.parity.integer_vs_lava.bit_exact is None]
     if 0 < len(unproven) < len(runs):
         found.append(f"Not compared with Lava: {', '.join(unproven)}.")

@@ -97,9 +97,22 @@ def _interpret(network: "IntNetwork", plan: "Plan", frames: "Frames", options: R
     return in_interpreter(network, plan, frames)
 
 
+def _torch_need(network: "IntNetwork", options: RunOptions) -> "MemoryNeed":
+    from deploy.execution.memory import torch_need
+
+    return torch_need(network)
+
+
+def _run_in_torch(network: "IntNetwork", plan: "Plan", frames: "Frames", options: RunOptions) -> "Simulation":
+    from deploy.execution.on_torch import on_torch
+
+    return on_torch(network, plan, frames, options)
+
+
 LAVA = Backend(name="lava", title="Lava", need=_lava_need, run=_run_on_lava)
 INTEGER = Backend(name="integer", title="the integer interpreter", need=_integer_need, run=_interpret, judged=False)
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (LAVA, INTEGER)}
+TORCH = Backend(name="torch", title="PyTorch", need=_torch_need, run=_run_in_torch)
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (LAVA, INTEGER, TORCH)}
 BOARDS = ("loihi2",)  # they give back the output and a profile, not every message: `deploy.execution.on_loihi2`
 
 

@@ -6,63 +6,28 @@ comes of it is a `BatchResult`, which is stored (`deploy.execution.resume`), sen
 
 import resource
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
-import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.arguments import KEPT_CLIPS
 from deploy.clips.read import load, read_clips
-from deploy.clips.source import ClipSource, Frames, InputFormat
+from deploy.clips.source import ClipSource, Frames
 from deploy.costs.counting import count_by_clip, count_by_step, count_operations
-from deploy.costs.placing import NOWHERE, Placing, place_clips
+from deploy.costs.placing import place_clips
 from deploy.exchange.real_numbers import in_real_numbers
-from deploy.execution.backends import INTEGER, Backend, RunOptions, backend_of
-from deploy.execution.simulate import Simulation, Travelled, run_on
+from deploy.execution.backends import INTEGER, backend_of
+from deploy.execution.judging import Judged, judge
+from deploy.execution.simulate import Simulation, run_on
+from deploy.execution.spec import RunSpec
 from deploy.execution.tally import ClipResult, Tally
-from deploy.gates.agreement import agreement, require_equal
+from deploy.gates.agreement import agreement
 from deploy.ir.integer import IntNetwork
 from deploy.ir.overflow import within_float64
-from deploy.ir.plan import Plan
 from deploy.ir.populations.integrator import IntIntegrator
-from deploy.ir.readout import read_out
 from deploy.ir.types import Signals
 from deploy.passes.schedule import schedule
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSpec:
-    """What is done with every batch; it is sent to workers as it is.
-
-    `fused` is the network before its chip form, whose operations are counted, too; None where it has none. `placing`
-    says on which chips energy and time of the placed network are counted.
-    """
-
-    graph: nir.NIRGraph
-    integer: IntNetwork
-    plan: Plan
-    wanted: InputFormat
-    backend: str  # of `deploy.execution.backends`
-    options: RunOptions = field(default_factory=RunOptions)
-    fused: IntNetwork | None = None
-    keep: int = KEPT_CLIPS  # clips of the run whose spikes are kept
-    placing: Placing = NOWHERE
-
-    def of(self, sources: Sequence[ClipSource]) -> "RunSpec":
-        """The same for clips that are all as long as the first, and no longer than the network lasts."""
-        frames = sources[0].frames or self.plan.frames
-        if frames == self.plan.frames:
-            return self
-        integer = self.integer.lasting(frames)
-        return replace(
-            self,
-            integer=integer,
-            plan=self.plan.lasting(integer),
-            wanted=replace(self.wanted, frames=frames),
-            fused=None if self.fused is None else self.fused.lasting(frames),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +68,10 @@ def run_batch(
     tally = Tally()
     if read:
         clips = [sources[place] for place in read]
-        kept = sum(taken[place] < spec.keep for place in read)
+        at = [taken[place] for place in read]
         frames = np.stack(list(read.values()))
         with within_float64("running the clips"):
-            tally = _tally(spec, clips, frames, first=taken[0], kept=kept, cores=cores, on_steps=on_steps)
+            tally = _tally(spec, clips, frames, at, first=taken[0] == 0, cores=cores, on_steps=on_steps)
     return BatchResult(
         taken=taken,
         places=tuple(taken[place] for place in read),
@@ -119,44 +84,34 @@ def _tally(
     spec: RunSpec,
     clips: Sequence[ClipSource],
     frames: Frames,
+    places: Sequence[int],
     *,
-    first: int,
-    kept: int,
+    first: bool,
     cores: int | None,
     on_steps: Callable[[int], None],
 ) -> Tally:
-    layers, backend = spec.integer.neuron_layers, backend_of(spec.backend)
-    expected = in_real_numbers(spec.graph, spec.fused or spec.integer, frames, [*layers, spec.integer.output])
-    judged = run_on(INTEGER, spec.integer, spec.plan, frames, spec.options)
-    result, exact, travelled = judged, None, None
-    if backend.judged:
-        options = replace(spec.options, cores=cores, on_progress=on_steps)
-        result = run_on(backend, spec.integer, spec.plan, frames, options)
-        names, between = list(spec.integer.populations), f"integer interpreter and {backend.title}"
-        exact = require_equal(judged.signals, result.signals, names=names, between=between)
-        travelled = result.travelled
-        by_layer = options.by_layer(spec.integer)
-        if first == 0 and by_layer != options:
-            travelled = _first_clip_by_layer(spec, backend, judged, frames, replace(by_layer, on_progress=None))
-    spikes = {name: result.signals[name] for name in layers}
-    float_spikes = {name: expected[name].reshape(signal.shape) for name, signal in spikes.items()}
+    """Clips that are at these places of the list; `first` says whether the batch is the first of the run."""
+    layers, options = spec.integer.neuron_layers, replace(spec.options, cores=cores, on_progress=on_steps)
+    result = run_on(backend_of(spec.backend), spec.integer, spec.plan, frames, options)
+    judged = judge(spec, frames, places, result, first=first)
+    spikes, kept = {name: result.signals[name] for name in layers}, sum(place < spec.keep for place in places)
     return Tally(
-        clips=_results(spec, clips, read_out(expected[spec.integer.output], spec.integer.readout), judged, result),
+        clips=_results(spec, clips, result, judged),
         steps=count_by_step(spec.integer, spec.plan, result.signals),
         fused=count_operations(spec.fused, schedule(spec.fused), result.signals) if spec.fused else {},
-        layers=agreement(float_spikes, spikes, names=layers),
-        lava=exact,
-        placed=place_clips(spec.integer, spec.plan, result.signals, spec.placing, first=first == 0),
-        float_spikes={name: int(signal.sum()) for name, signal in float_spikes.items()},
-        **(_kept(spec.integer, result.signals, float_spikes, kept) if kept else Kept()),
+        layers=agreement(judged.float_spikes, judged.of(spikes), names=layers),
+        exact=judged.exact,
+        placed=place_clips(spec.integer, spec.plan, result.signals, spec.placing, first=first),
+        float_spikes={name: int(signal.sum()) for name, signal in judged.float_spikes.items()},
+        **(_kept(spec.integer, result.signals, judged.float_spikes, kept) if kept else Kept()),
         build_s=result.build_s,
         run_s=result.run_s,
         peak_rss_mb=peak_rss_mb(),
         time_steps=result.time_steps,
-        travelled=travelled,
+        travelled=judged.travelled or result.travelled,
         clipped_inputs=spec.integer.input.clipped(frames),
         inputs=frames.size,
-        saturated=_saturated(spec.integer, judged.signals),
+        saturated=_saturated(spec.integer, result.signals),
     )
 
 
@@ -192,37 +147,17 @@ def _saturated(network: IntNetwork, signals: Signals) -> int:
     )
 
 
-def _first_clip_by_layer(
-    spec: RunSpec, backend: Backend, judged: Simulation, frames: Frames, options: RunOptions
-) -> Travelled | None:
-    """The first clip with a process for every layer, so that every message goes through a channel of the backend; each
-    layer is compared.
-    """
-    found = run_on(backend, spec.integer, spec.plan, frames[:1], options)
-    expected = {name: signal[:1] for name, signal in judged.signals.items()}
-    between = f"integer interpreter and {backend.title}, a process for every layer,"
-    require_equal(expected, found.signals, names=list(spec.integer.populations), between=between)
-    return found.travelled
-
-
-def _results(
-    spec: RunSpec,
-    clips: Sequence[ClipSource],
-    float_logits: NDArray[np.float64],
-    judged: Simulation,
-    result: Simulation,
-) -> list[ClipResult]:
+def _results(spec: RunSpec, clips: Sequence[ClipSource], result: Simulation, judged: Judged) -> list[ClipResult]:
     counts = count_by_clip(spec.integer, spec.plan, result.signals)
     return [
         ClipResult(
             source=source,
-            float_logits=float_logits[i],
-            integer_logits=judged.logits[i],
-            logits=result.logits[i],
+            verdict=judged.verdict(row),
+            logits=result.logits[row],
             seconds=result.run_s / len(clips),
-            counts=counts[i],
+            counts=counts[row],
         )
-        for i, source in enumerate(clips)
+        for row, source in enumerate(clips)
     ]
 
 

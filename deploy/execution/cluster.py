@@ -24,9 +24,10 @@ from distributed.comm.core import CommClosedError
 
 from deploy.clips.source import ClipSource, absolute, file_of
 from deploy.errors import SimulatorError
-from deploy.execution.batch import BatchResult, RunSpec
+from deploy.execution.batch import BatchResult
 from deploy.execution.collect import Batch, OnClips, Results
 from deploy.execution.resume import decode
+from deploy.execution.spec import RunSpec
 from deploy.execution.worker import NAME, Facts, WorkerSetup, facts, probe, reported_by_client, run_on_worker
 from svformer.common.errors import InputError, UserFacingError
 

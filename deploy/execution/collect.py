@@ -7,8 +7,9 @@ from typing import Protocol
 
 from deploy.clips.read import LeftOut
 from deploy.clips.source import ClipSource
-from deploy.execution.batch import BatchResult, RunSpec, kept_again, run_batch
+from deploy.execution.batch import BatchResult, kept_again, run_batch
 from deploy.execution.resume import ResultFolder
+from deploy.execution.spec import RunSpec
 from deploy.execution.tally import Tally
 from svformer.common.errors import InputError, UserFacingError
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deploy.clips.source import ClipSource, absolute, file_of
-from deploy.execution.batch import RunSpec
+from deploy.execution.spec import RunSpec
 from svformer.common.digest import source_digest
 from svformer.common.provenance import library_versions
 
@@ -73,6 +73,7 @@ def of_spec(spec: RunSpec) -> str:
             spec.backend,
             spec.options.blocks,
             spec.keep,
+            None if spec.checked is None else sorted(spec.checked),
             spec.placing.order,
             [chip.model_dump_json() for chip in spec.placing.timed],
         ]

@@ -24,6 +24,8 @@ from svformer.common.room import GB, available_bytes
 
 FLOAT = 8  # bytes of a value in the interpreters while it is worked on
 SPIKE, GRADED = 1, 4  # of a message that is kept
+SINGLE = 4  # of a value in torch
+ARRIVING_BYTES = 24  # in torch, of what arrives from a connection: as it is, and in float64 before and after rounding
 CHUNK = 1e9  # bytes; calibration clips that fill as much at a time keep the cores as busy as more would
 WEIGHT_BYTES = 8  # of a weight in all forms that a compiled kernel keeps
 INPUTS, RESULTS = 2, 4  # arrays of what enters a connection (delayed, as real numbers) and leaves it (shifted, gained)
@@ -66,6 +68,14 @@ def integer_need(network: IntNetwork) -> MemoryNeed:
     """The integer interpreter, which keeps all messages."""
     sizes = {name: message_size(population) for name, population in network.populations.items()}
     return _execution(network, sizes, record=network.populations)
+
+
+def torch_need(network: IntNetwork) -> MemoryNeed:
+    """The network in torch, which keeps all messages as the interpreter does, and runs connections on all clips."""
+    sizes = dict.fromkeys(network.populations, SINGLE)
+    arrives = max((int(np.prod(c.operation.out_shape)) for c in network.connections), default=0)
+    through = MemoryNeed(fixed=0, per_clip=network.frames * ARRIVING_BYTES * arrives + message_bytes(network))
+    return _execution(network, sizes, record=()) + through
 
 
 def float_need(network: Network | IntNetwork) -> MemoryNeed:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from deploy.clips.source import ClipSource
 from deploy.costs.placing import PlacedClips
 from deploy.execution import fingerprint
-from deploy.execution.batch import BatchResult, RunSpec
-from deploy.execution.tally import ClipResult, Tally
+from deploy.execution.batch import BatchResult
+from deploy.execution.spec import RunSpec
+from deploy.execution.tally import ClipResult, Tally, Verdict
 from deploy.gates.agreement import Agreement
 from hardware import OpCounts
 from svformer.common import npy
@@ -29,11 +30,11 @@ from svformer.common.errors import InputError
 from svformer.common.files import write_bytes
 from svformer.common.terminal import counted
 
-FORMAT = "svformer-part/6"
+FORMAT = "svformer-part/7"
 FOLDER = "parts"  # in the out folder
 OPS = [field.name for field in dataclasses.fields(OpCounts)]
 PLAIN = ("float_spikes", "build_s", "run_s", "peak_rss_mb", "time_steps", "clipped_inputs", "inputs", "saturated")
-LOGITS = ("float_logits", "integer_logits", "logits")
+JUDGES = ("float_logits", "integer_logits")  # of the clips that were checked
 DAMAGED = (*npy.DAMAGED, AttributeError, ArithmeticError, InputError)
 
 Arrays = dict[str, NDArray[Any]]
@@ -54,13 +55,15 @@ def encode(part: BatchResult, mark: str = "") -> bytes:
         "ops": OPS,
         "steps": {name: [[getattr(s, op) for op in OPS] for s in steps] for name, steps in tally.steps.items()},
         "layers": {name: dataclasses.asdict(found) for name, found in tally.layers.items()},
-        "lava": None if tally.lava is None else dataclasses.asdict(tally.lava),
+        "exact": None if tally.exact is None else dataclasses.asdict(tally.exact),
+        "checked": [clip.verdict is not None for clip in tally.clips],
         "placed": {name: found.plain() for name, found in tally.placed.items()},
         "kept": {name: signal.shape for name, signal in tally.kept.items()},
         **{name: getattr(tally, name) for name in PLAIN},
     }
     arrays: Arrays = {f"kept/{i}": np.packbits(signal) for i, signal in enumerate(tally.kept.values())}
-    arrays |= {name: np.array([getattr(clip, name) for clip in tally.clips]) for name in LOGITS}
+    arrays |= {"logits": np.array([clip.logits for clip in tally.clips])}
+    arrays |= {name: np.array([getattr(verdict, name) for verdict in tally.verdicts]) for name in JUDGES}
     arrays |= {f"differences/{i}": counts for i, counts in enumerate(tally.kept_differences.values())}
     arrays |= {} if tally.kept_results is None else {"results": tally.kept_results}
     content = io.BytesIO()
@@ -91,23 +94,14 @@ def decode(content: bytes, sources: Sequence[ClipSource]) -> tuple[BatchResult, 
 
 
 def _tally(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]) -> Tally:
-    rows = zip(values["places"], values["seconds"], values["counts"], *(arrays[name] for name in LOGITS), strict=True)
     return Tally(
-        clips=[
-            ClipResult(
-                source=sources[place],
-                seconds=seconds,
-                counts=OpCounts(**dict(zip(OPS, counts, strict=True))),
-                **dict(zip(LOGITS, logits, strict=True)),
-            )
-            for place, seconds, counts, *logits in rows
-        ],
+        clips=_clips(values, arrays, sources),
         steps={
             name: [OpCounts(**dict(zip(OPS, step, strict=True))) for step in steps]
             for name, steps in values["steps"].items()
         },
         layers={name: Agreement(**found) for name, found in values["layers"].items()},
-        lava=None if values["lava"] is None else Agreement(**values["lava"]),
+        exact=None if values["exact"] is None else Agreement(**values["exact"]),
         placed={name: PlacedClips.of(found) for name, found in values["placed"].items()},
         kept={
             name: np.unpackbits(arrays[f"kept/{i}"], count=int(np.prod(shape))).reshape(shape)
@@ -119,6 +113,22 @@ def _tally(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]
         kept_results=arrays.get("results"),
         **{name: values[name] for name in PLAIN},
     )
+
+
+def _clips(values: dict[str, Any], arrays: Arrays, sources: Sequence[ClipSource]) -> list[ClipResult]:
+    facts = [values[name] for name in ("places", "seconds", "counts", "checked")]
+    judged = zip(*(arrays[name] for name in JUDGES), strict=True)
+    verdicts = (Verdict(**dict(zip(JUDGES, logits, strict=True))) for logits in judged)
+    return [
+        ClipResult(
+            source=sources[place],
+            seconds=seconds,
+            counts=OpCounts(**dict(zip(OPS, counts, strict=True))),
+            logits=logits,
+            verdict=next(verdicts) if checked else None,
+        )
+        for place, seconds, counts, checked, logits in zip(*facts, arrays["logits"], strict=True)
+    ]
 
 
 class ResultFolder:

@@ -7,11 +7,12 @@ the one before (`deploy.execution.batch`), here or on workers; what a batch leav
 
 from collections.abc import Callable, Sequence
 
-from deploy.arguments import KEPT_CLIPS
+from deploy.arguments import KEPT_CLIPS, Check
 from deploy.clips.source import ClipSource, check_fits
 from deploy.costs.placing import NOWHERE, Placing
 from deploy.execution.backends import RunOptions, backend_of
-from deploy.execution.batch import BATCH, RunSpec
+from deploy.execution.batch import BATCH
+from deploy.execution.checked import checked_places
 from deploy.execution.collect import InProcess, Runner, collect
 from deploy.execution.deployment import Deployment
 from deploy.execution.memory import (
@@ -21,6 +22,7 @@ from deploy.execution.memory import (
     require_memory,
 )
 from deploy.execution.resume import ResultFolder
+from deploy.execution.spec import RunSpec
 from deploy.execution.tally import Tally
 from deploy.ir.integer import IntNetwork
 from svformer.common.errors import InputError
@@ -38,11 +40,13 @@ def run(
     results: ResultFolder | None = None,
     largest_batch: int = BATCH,
     keep: int = KEPT_CLIPS,
+    check: Check | None = None,
     placing: Placing = NOWHERE,
     on_clips: Callable[[float], None] = lambda clips: None,
 ) -> Tally:
     """Run clips, as many at the same time as there is memory for, at most `largest_batch`; `on_clips` is called with
-    how many are done. The spikes of the first `keep` clips are kept.
+    how many are done. The spikes of the first `keep` clips are kept; `check` says how many clips the interpreters run,
+    too (`deploy.execution.checked`).
 
     `placing` says on which chips energy and time of the placed network are counted (default: on none).
     `runner` says where (default: in this process); what comes out depends on it in its times alone. What finished
@@ -59,6 +63,7 @@ def run(
         options=options or RunOptions(),
         fused=deployment.fused if deployment.form == "chip" else None,
         keep=keep,
+        checked=checked_places(sources, check, keep=keep),
         placing=placing,
     )
     for source in sources:

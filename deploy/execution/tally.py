@@ -19,13 +19,20 @@ Signals = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipResult:
-    """One clip through all executions; logits [K] of each."""
+class Verdict:
+    """What the interpreters say of a clip: logits [K] in real numbers and in integers."""
 
-    source: ClipSource
     float_logits: NDArray[np.float64]
     integer_logits: NDArray[np.float64]
-    logits: NDArray[np.float64]  # of the backend that was asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipResult:
+    """One clip through the backend, and through the interpreters where it was checked."""
+
+    source: ClipSource
+    verdict: Verdict | None  # None: it was not checked
+    logits: NDArray[np.float64]  # [K], of the backend that was asked for
     seconds: float  # share of the batch's run
     counts: OpCounts  # of all populations and time steps
 
@@ -37,10 +44,10 @@ class Tally:
     clips: list[ClipResult] = field(default_factory=list)
     steps: dict[str, list[OpCounts]] = field(default_factory=dict)  # of every population, by time step of a clip
     fused: dict[str, OpCounts] = field(default_factory=dict)  # of the network before its chip form; empty without one
-    layers: dict[str, Agreement] = field(default_factory=dict)  # float against integer
-    lava: Agreement | None = None  # integer against Lava; None when Lava was not asked for
+    layers: dict[str, Agreement] = field(default_factory=dict)  # float against integer, of the checked clips
+    exact: Agreement | None = None  # integer interpreter against backend, of the same; None: the interpreter ran alone
     placed: dict[str, PlacedClips] = field(default_factory=dict)  # by chip with times
-    float_spikes: dict[str, int] = field(default_factory=dict)
+    float_spikes: dict[str, int] = field(default_factory=dict)  # of the checked clips
     kept: Signals = field(
         default_factory=dict
     )  # spikes of the first clips; behind the end of a shorter one there are none
@@ -73,7 +80,12 @@ class Tally:
 
     @property
     def bit_exact(self) -> bool | None:
-        return None if self.lava is None else self.lava.different == 0
+        return None if self.exact is None else self.exact.different == 0
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Of the clips that the interpreters ran, too."""
+        return [clip.verdict for clip in self.clips if clip.verdict is not None]
 
     def __add__(self, other: "Tally") -> "Tally":
         """Add the clips that come behind these."""
@@ -82,7 +94,7 @@ class Tally:
             steps=_united(self.steps, other.steps, _by_step),
             fused=_united(self.fused, other.fused, lambda one, two: one + two),
             layers=_united(self.layers, other.layers, lambda one, two: one + two),
-            lava=other.lava if self.lava is None else self.lava if other.lava is None else self.lava + other.lava,
+            exact=other.exact if self.exact is None else self.exact + (other.exact or Agreement()),
             placed=_united(self.placed, other.placed, lambda one, two: one + two),
             float_spikes=_united(self.float_spikes, other.float_spikes, lambda one, two: one + two),
             kept=_united(self.kept, other.kept, _one_behind_the_other),

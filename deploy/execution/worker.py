@@ -15,10 +15,11 @@ import distributed
 import torch
 from threadpoolctl import threadpool_limits
 
-from deploy.execution.batch import RunSpec, run_batch
+from deploy.execution.batch import run_batch
 from deploy.execution.collect import Batch
 from deploy.execution.fingerprint import versions
 from deploy.execution.resume import encode
+from deploy.execution.spec import RunSpec
 from svformer.common.errors import InputError
 from svformer.common.room import available_bytes
 

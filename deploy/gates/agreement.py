@@ -1,6 +1,6 @@
 """After each step of the deployment a gate compares with the execution before; a mismatch names where it starts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +33,11 @@ class Agreement:
         return 1.0 - self.different / self.compared if self.compared else 1.0
 
 
-def require_equal(expected: Signals, found: Signals, *, names: Iterable[str], between: str) -> Agreement:
-    """Every value of every layer and time step must be the same.
+def require_equal(
+    expected: Signals, found: Signals, *, names: Iterable[str], between: str, clips: Sequence[int] | None = None
+) -> Agreement:
+    """Every value of every layer and time step must be the same; `clips` are the numbers of the clips in a message
+    (default: their places here).
 
     Raises `GateError` that names the first layer (in order of execution), clip, time step and neuron that differ.
     """
@@ -43,7 +46,7 @@ def require_equal(expected: Signals, found: Signals, *, names: Iterable[str], be
         differs = expected[name] != found[name]
         if differs.any():
             raise GateError(
-                f"{between} differ first in {_where(name, differs)}: {_values(expected, found, name, differs)}"
+                f"{between} differ first in {_where(name, differs, clips)}: {_values(expected, found, name, differs)}"
             )
         total += Agreement(compared=differs.size, layers=total.layers + 1)
     return total
@@ -56,9 +59,11 @@ def _first(differs: NDArray[np.bool_]) -> tuple[int, ...]:
     return (clip, step, *neuron)
 
 
-def _where(name: str, differs: NDArray[np.bool_]) -> str:
+def _where(name: str, differs: NDArray[np.bool_], clips: Sequence[int] | None) -> str:
     clip, step, *neuron = _first(differs)
-    return f"layer {name}, time step {step}, neuron {tuple(neuron)} of clip {clip} ({int(differs.sum())} values in all)"
+    number = clip if clips is None else clips[clip]
+    count = int(differs.sum())
+    return f"layer {name}, time step {step}, neuron {tuple(neuron)} of clip {number} ({count} values in all)"
 
 
 def _values(expected: Signals, found: Signals, name: str, differs: NDArray[np.bool_]) -> str:

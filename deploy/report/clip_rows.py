@@ -26,8 +26,12 @@ class ListedClip:
 
     @property
     def float_right(self) -> bool | None:
-        """The same of the float network."""
-        return None if self.written is None else self.clip.float_prediction == self.written
+        """The same of the float network; None also where the clip was not checked."""
+        return (
+            None
+            if self.written is None or self.clip.float_prediction is None
+            else self.clip.float_prediction == self.written
+        )
 
 
 def wrong_first(report: Report) -> list[ListedClip]:

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from deploy.execution.backends import BACKENDS
 from deploy.report import placed_rows, rows
 from deploy.report.keys.report import Report
 from svformer.common.terminal import counted
-
-BACKENDS = {"lava": "Lava", "integer": "the integer interpreter"}
 
 
 def markdown(report: Report) -> str:
@@ -33,8 +32,13 @@ def _what_ran(report: Report) -> str:
     return (
         f"**{network.name}**: {network.neurons:,} neurons, {network.parameters:,} parameters of "
         f"{network.weight_bits} bits, T = {network.frames}; "
-        f"the mean of {counted(len(report.clips), 'clip')} on {BACKENDS.get(report.backend, report.backend)}."
+        f"the mean of {counted(len(report.clips), 'clip')} on {backend_title(report.backend)}."
     )
+
+
+def backend_title(name: str) -> str:
+    """A backend in sentences, also one that this version does not have."""
+    return BACKENDS[name].title if name in BACKENDS else name
 
 
 def _models(report: Report) -> str:

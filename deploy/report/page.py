@@ -15,7 +15,7 @@ from deploy.report.confusion import confusion
 from deploy.report.core_map import core_map
 from deploy.report.cost_chart import cost_chart
 from deploy.report.keys.report import Report
-from deploy.report.markdown import BACKENDS, markdown
+from deploy.report.markdown import backend_title, markdown
 from deploy.report.network_picture import NetworkPicture
 from deploy.report.scripts import script
 from deploy.report.shown import ShownClip
@@ -92,7 +92,7 @@ def _rendered(report: Report, first: ClipView, others: Sequence[StoredClip], pic
             placed_rows=placed_rows,
             at_rates=placed_rows.at_rates(report),
             kinds=kinds,
-            backends={**BACKENDS, "lava": "Lava’s CPU backend"},
+            backend_title="Lava’s CPU backend" if report.backend == "lava" else backend_title(report.backend),
             view=first,
             others=others,
             pictures=pictures,

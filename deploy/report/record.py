@@ -1,11 +1,12 @@
 """report.json as a type, built from what was deployed and what a run found: the only place where reports are made."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.clips.labels import class_number
 from deploy.clips.source import names_of
@@ -21,8 +22,8 @@ from deploy.report.keys.report import Estimate, Report
 from deploy.report.keys.run import (
     AccuracySummary,
     ClipSummary,
+    ExactParity,
     FloatParity,
-    LavaParity,
     LayerSummary,
     Parity,
     ReferenceLayer,
@@ -101,7 +102,7 @@ def record(
         kept_clips=tally.kept_clips,
         clips=tuple(_clip(clip, name, deployment) for clip, name in zip(tally.clips, names, strict=True)),
         accuracy=_accuracy(deployment, tally),
-        parity=_parity(tally),
+        parity=_parity(tally, backend),
         layers=tuple(_layers(deployment, tally, counts)),
         totals=sum(counts.values(), OpCounts()).mean(clips),
         readout=sum((counts[name] for name in readout), OpCounts()).mean(clips),
@@ -143,11 +144,15 @@ def _clip(clip: ClipResult, name: str, deployment: Deployment) -> ClipSummary:
         label=clip.source.label,
         prediction=_name(int(clip.logits.argmax()), deployment.classes),
         logits=tuple(round(float(x), 6) for x in clip.logits),
-        float_prediction=_name(int(clip.float_logits.argmax()), deployment.classes),
+        float_prediction=_float_prediction(clip, deployment.classes),
         steps=clip.source.frames or deployment.plan.frames,
         seconds=clip.seconds,
         counts={name: count for name, count in vars(clip.counts).items() if count},
     )
+
+
+def _float_prediction(clip: ClipResult, classes: tuple[str, ...]) -> str | None:
+    return None if clip.verdict is None else _name(int(clip.verdict.float_logits.argmax()), classes)
 
 
 def _name(index: int, classes: tuple[str, ...]) -> str:
@@ -166,22 +171,28 @@ def _accuracy(deployment: Deployment, tally: Tally) -> AccuracySummary:
     """Top-1 of every execution over the videos whose class is one of the network's."""
     outputs = len(tally.clips[0].logits)
     numbered = [(v, class_number(v[0].source.label, deployment.classes, outputs)) for v in _by_video(tally)]
-    videos = [video for video, number in numbered if number is not None]
-    if not videos:
+    known = [(video, number) for video, number in numbered if number is not None]
+    if not known:
         return AccuracySummary(videos=0, views=len(tally.clips), note=_why_no_accuracy(deployment))
-    labels = [number for _, number in numbered if number is not None]
-
-    def top1(logits: str) -> float:
-        scores = [mean_scores(np.stack([getattr(view, logits) for view in v])) for v in videos]
-        return top_share(np.stack(scores), labels)
-
+    checked = [(video, number) for video, number in known if all(view.verdict for view in video)]
     return AccuracySummary(
-        videos=len(videos),
+        videos=len(known),
+        checked_videos=len(checked),
         views=len(tally.clips),
-        float_top1=top1("float_logits"),
-        integer_top1=top1("integer_logits"),
-        deployed_top1=top1("logits"),
+        float_top1=_top1(checked, lambda view: view.verdict.float_logits if view.verdict else None),
+        integer_top1=_top1(checked, lambda view: view.verdict.integer_logits if view.verdict else None),
+        deployed_top1=_top1(known, lambda view: view.logits),
     )
+
+
+def _top1(
+    known: Sequence[tuple[list[ClipResult], int]], logits: Callable[[ClipResult], NDArray[np.float64] | None]
+) -> float | None:
+    """Share of videos, given as views and class, whose class has the largest score; None without videos."""
+    if not known:
+        return None
+    scores = [mean_scores(np.stack([found for v in views if (found := logits(v)) is not None])) for views, _ in known]
+    return top_share(np.stack(scores), [number for _, number in known])
 
 
 def _why_no_accuracy(deployment: Deployment) -> str:
@@ -197,17 +208,14 @@ def _why_no_accuracy(deployment: Deployment) -> str:
     )
 
 
-def _parity(tally: Tally) -> Parity:
+def _parity(tally: Tally, backend: str) -> Parity:
     total = sum(tally.layers.values(), Agreement())
-    same = [int(c.float_logits.argmax() == c.integer_logits.argmax()) for c in tally.clips]
-    errors = np.concatenate([c.integer_logits - c.float_logits for c in tally.clips])
-    exact = tally.lava
+    same = [int(v.float_logits.argmax() == v.integer_logits.argmax()) for v in tally.verdicts]
+    errors = np.concatenate([v.integer_logits - v.float_logits for v in tally.verdicts])
     return Parity(
-        integer_vs_lava=LavaParity(
-            bit_exact=tally.bit_exact,
-            layers=exact.layers if exact else 0,
-            spikes_compared=exact.compared if exact else 0,
-        ),
+        clips_checked=len(tally.verdicts),
+        integer_vs_lava=_exact(tally if backend == "lava" else Tally()),
+        integer_vs_torch=_exact(tally if backend == "torch" else Tally()),
         float_vs_integer=FloatParity(
             top1_agreement=float(np.mean(same)),
             spike_match=total.share,
@@ -216,6 +224,11 @@ def _parity(tally: Tally) -> Parity:
             readouts_saturated=tally.saturated,
         ),
     )
+
+
+def _exact(tally: Tally) -> ExactParity:
+    found = tally.exact or Agreement()
+    return ExactParity(bit_exact=tally.bit_exact, layers=found.layers, spikes_compared=found.compared)
 
 
 def _layers(deployment: Deployment, tally: Tally, counts: dict[str, OpCounts]) -> list[LayerSummary]:
@@ -240,7 +253,7 @@ def _layer(name: str, deployment: Deployment, tally: Tally, counts: OpCounts, **
         shape=population.shape,
         neurons=size if kind in NEURONS else 0,
         rate=counts.spikes / (size * steps) if spiking else None,
-        float_rate=tally.float_spikes[name] / (size * steps) if name in tally.float_spikes else None,
+        float_rate=tally.float_spikes[name] / tally.layers[name].compared if name in tally.layers else None,
         spike_match=tally.layers[name].share if name in tally.layers else None,
         **vars(counts.mean(clips)),
         **expected,

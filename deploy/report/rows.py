@@ -326,6 +326,10 @@ def top1(report: Report) -> str:
     accuracy = report.accuracy
     if accuracy.deployed_top1 is None:
         return ""
-    shares = {"float": accuracy.float_top1, "integer": accuracy.integer_top1, "deployed": accuracy.deployed_top1}
-    figures = ", ".join(f"{name} {typeset.percent(share, 2)}" for name, share in shares.items())
-    return f"top-1 over {counted(accuracy.videos, 'video')}: {figures}"
+    checked = {"float": accuracy.float_top1, "integer": accuracy.integer_top1}
+    judges = ", ".join(f"{name} {typeset.percent(share, 2)}" for name, share in checked.items() if share is not None)
+    deployed, videos = f"deployed {typeset.percent(accuracy.deployed_top1, 2)}", counted(accuracy.videos, "video")
+    if accuracy.checked_videos == accuracy.videos:
+        return f"top-1 over {videos}: {judges}, {deployed}"
+    of_checked = f"; over {counted(accuracy.checked_videos, 'checked one')}: {judges}" if judges else ""
+    return f"top-1 over {videos}: {deployed}{of_checked}"

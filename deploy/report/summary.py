@@ -12,6 +12,7 @@ from deploy.report.clip_rows import undecided
 from deploy.report.fixed_point import fixed_point_table
 from deploy.report.keys.report import Estimate, Report
 from deploy.report.keys.run import ClipSummary, ReferenceSummary
+from deploy.report.markdown import backend_title
 from deploy.report.plan import print_mapping, print_plan
 from svformer.common.terminal import counted, duration, print_wide, size
 
@@ -78,7 +79,9 @@ def _predictions(clips: tuple[ClipSummary, ...], readout: str) -> Table:
     for clip in clips[:CLIPS_SHOWN]:
         middle = clip.start == clip.crop == 0.5
         view = "" if middle else f" (start {clip.start:.2g}, crop {clip.crop:.2g})"
-        table.add_row(clip.source + view, clip.label or "unknown", clip.prediction, clip.float_prediction)
+        table.add_row(
+            clip.source + view, clip.label or "unknown", clip.prediction, clip.float_prediction or "not checked"
+        )
     if len(clips) > CLIPS_SHOWN:
         table.caption = f"and {len(clips) - CLIPS_SHOWN} more in report.json"
     return table
@@ -100,11 +103,17 @@ def _print_fit(report: Report, console: Console) -> None:
 
 
 def _print_parity(report: Report, console: Console) -> None:
-    exact, rounded = report.parity.integer_vs_lava, report.parity.float_vs_integer
-    if exact.bit_exact:
+    exact, rounded, clips = report.parity.exact, report.parity.float_vs_integer, len(report.clips)
+    checked = report.parity.clips_checked
+    if exact and exact.bit_exact:
         console.print(
-            f"integer interpreter = Lava, bit for bit: {counted(exact.layers, 'layer')}, every time step, "
-            f"{exact.spikes_compared:,} messages"
+            f"integer interpreter = {backend_title(report.backend)}, bit for bit: {counted(exact.layers, 'layer')}, "
+            f"every time step, {exact.spikes_compared:,} messages"
+        )
+    if checked < clips:
+        console.print(
+            f"the interpreters checked {checked:,} of {clips:,} clips ({100 * checked / clips:.2g} %, --check), the "
+            f"others ran on {backend_title(report.backend)} alone"
         )
     timing = report.timing
     if timing.lava_channels:
@@ -114,7 +123,7 @@ def _print_parity(report: Report, console: Console) -> None:
         )
     console.print(
         f"float and integer: {100 * rounded.spike_match:.2f} % of the spikes match, same prediction on "
-        f"{100 * rounded.top1_agreement:.1f} % of the clips"
+        f"{100 * rounded.top1_agreement:.1f} % of the {'clips' if checked == clips else 'checked clips'}"
     )
     if rounded.top1_agreement < ENOUGH:
         console.print(

@@ -4,7 +4,7 @@ Shapes: N clips, T time steps, (C, H, W) of a population.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,15 @@ class TorchNetwork(nn.Module, ABC):
         self._fixed = dict[int, tuple[Values, Tensor]]()  # with its array, whose id stays taken
         self.register_buffer("_where", torch.zeros((), dtype=dtype), persistent=False)
 
-    def forward(self, sent_NTCHW: Tensor, record: Iterable[str] | None = None) -> Messages:
-        """Messages of the populations in `record` (None: the output alone)."""
+    def forward(
+        self,
+        sent_NTCHW: Tensor,
+        record: Iterable[str] | None = None,
+        on_population: Callable[[str, Tensor], None] = lambda name, messages: None,
+    ) -> Messages:
+        """Messages of the populations in `record` (None: the output alone); `on_population` gets those of every one,
+        in order of execution.
+        """
         wanted = {self.output} if record is None else set(record)
         weights = {id(c): self._weight(place, c) for place, c in enumerate(self.links)}
         biases = {name: self._bias(place, name) for place, name in enumerate(self.receivers)}
@@ -54,6 +61,8 @@ class TorchNetwork(nn.Module, ABC):
         for group, last_used in groups_in_order(self.populations, self.links):
             if group[0] != self.input_name:
                 signals |= self._run_group(group, size, signals, weights, biases)
+            for name in group:
+                on_population(name, signals[name])
             for name in set(last_used) - wanted:
                 del signals[name]
         return signals

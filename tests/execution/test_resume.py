@@ -15,12 +15,13 @@ from deploy.arguments import KEPT_CLIPS
 from deploy.clips.source import ClipSource
 from deploy.errors import SimulatorError
 from deploy.execution.backends import RunOptions
-from deploy.execution.batch import BatchResult, RunSpec, run_batch
+from deploy.execution.batch import BatchResult, run_batch
 from deploy.execution.collect import InProcess, batches_left, collect
 from deploy.execution.deployment import Deployment
 from deploy.execution.fingerprint import fingerprint, of_clips, of_spec
 from deploy.execution.resume import ResultFolder, decode, encode
 from deploy.execution.run import run
+from deploy.execution.spec import RunSpec
 from deploy.execution.tally import ClipResult, Tally
 from deploy.ir.populations.lif import IntLif
 from hardware import OpCounts

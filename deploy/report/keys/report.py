@@ -56,7 +56,7 @@ class Estimate(Stored):
 class Report(Estimate):
     """A run: what was known before it, and what it found. Counts and energies are those of the mean clip."""
 
-    backend: str = field(metadata=key("what the deployed network ran on: lava or integer"))
+    backend: str = field(metadata=key("what the deployed network ran on: lava, torch or integer"))
     kept_clips: int = field(metadata=key("clips, the first ones, whose spikes are in spikes.h5 (`--keep-clips`)"))
     clips: tuple[ClipSummary, ...] = field(metadata=key("every clip, in order"))
     accuracy: AccuracySummary = field(metadata=key("share of right videos"))

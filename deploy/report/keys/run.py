@@ -19,7 +19,7 @@ class ClipSummary:
     label: str | None = field(metadata=key("class of the clip; null: unknown"))
     prediction: str = field(metadata=key("class with the largest logit, or its number"))
     logits: tuple[float, ...] = field(metadata=key("result of the deployed network, in units of the float network"))
-    float_prediction: str = field(metadata=key("the same of the float network"))
+    float_prediction: str | None = field(metadata=key("the same of the float network; null: the clip was not checked"))
     steps: int = field(metadata=key("time steps of the clip"))
     seconds: float = field(metadata=key("its share of the run of its batch", "s"))
     counts: dict[str, int] = field(
@@ -33,9 +33,14 @@ class AccuracySummary:
 
     videos: int = field(metadata=key("videos whose class the network has"))
     views: int = field(metadata=key("clips that were run"))
-    float_top1: float | None = field(default=None, metadata=optional_key("share of right videos, float network"))
+    checked_videos: int = field(
+        default=0, metadata=optional_key("of these, videos whose views the interpreters ran, too (`--check`)")
+    )
+    float_top1: float | None = field(
+        default=None, metadata=optional_key("share of right videos among the checked ones, float network")
+    )
     integer_top1: float | None = field(
-        default=None, metadata=optional_key("share of right videos, integer interpreter")
+        default=None, metadata=optional_key("share of right videos among the checked ones, deployed")
     )
     deployed_top1: float | None = field(
         default=None, metadata=optional_key("share of right videos on the backend that was asked for")
@@ -44,31 +49,41 @@ class AccuracySummary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LavaParity:
-    """The integer interpreter against Lava."""
+class ExactParity:
+    """The integer interpreter against a backend, on the checked clips."""
 
-    bit_exact: bool | None = field(metadata=key("whether every message is equal; null: Lava did not run"))
+    bit_exact: bool | None = field(metadata=key("whether every message is equal; null: the backend did not run"))
     layers: int = field(metadata=key("populations that were compared"))
     spikes_compared: int = field(metadata=key("messages that were compared, at every time step"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FloatParity:
-    """The float network against the integer interpreter: what quantisation changed."""
+    """The float network against the integers, on the checked clips: what quantisation changed."""
 
     top1_agreement: float = field(metadata=key("share of clips with the same prediction"))
     spike_match: float = field(metadata=key("share of equal neuron states (spike or none, each time step)"))
     logit_rmse: float = field(metadata=key("root mean square of the difference of logits"))
-    inputs_clipped: float = field(metadata=key("share of input values outside the calibrated range"))
-    readouts_saturated: int = field(metadata=key("messages of readouts whose potential left its register"))
+    inputs_clipped: float = field(metadata=key("share of input values of all clips outside the calibrated range"))
+    readouts_saturated: int = field(
+        metadata=key("messages of readouts, of all clips, whose potential left its register")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
     """How executions agree."""
 
-    integer_vs_lava: LavaParity = field(metadata=key("bit for bit"))
+    clips_checked: int = field(metadata=key("clips that both interpreters ran, beside the backend (`--check`)"))
+    integer_vs_lava: ExactParity = field(metadata=key("bit for bit"))
+    integer_vs_torch: ExactParity = field(metadata=key("bit for bit"))
     float_vs_integer: FloatParity = field(metadata=key("measured"))
+
+    @property
+    def exact(self) -> ExactParity | None:
+        """The integers against the backend that ran; None: the integer interpreter ran alone."""
+        both = (self.integer_vs_lava, self.integer_vs_torch)
+        return next((found for found in both if found.bit_exact is not None), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +95,8 @@ class LayerFacts:
     shape: tuple[int, ...] = field(metadata=key("C, H, W"))
     neurons: int = field(metadata=key("LIF neurons or integrators; 0 for inputs and relays"))
     rate: float | None = field(metadata=key("spikes per neuron and time step, deployed; null: it sends no spikes"))
-    float_rate: float | None = field(metadata=key("the same in the float network"))
-    spike_match: float | None = field(metadata=key("share of equal neuron states, float against integer"))
+    float_rate: float | None = field(metadata=key("the same in the float network, in the checked clips"))
+    spike_match: float | None = field(metadata=key("share of equal neuron states, float against integer, in these"))
     expected_ops: float | None = field(
         metadata=key("operations by rate x synapses, attention left out; null for inputs", "operations")
     )
@@ -97,7 +112,7 @@ class LayerSummary(MeanCounts, LayerFacts):
 class Timing:
     """How long a run took, and its memory."""
 
-    build_s: float = field(metadata=key("building Lava's network, all batches", "s"))
+    build_s: float = field(metadata=key("building the backend's network, all batches", "s"))
     run_s: float = field(metadata=key("running all clips", "s"))
     seconds_per_clip: float = field(metadata=key("`run_s` per clip", "s"))
     time_steps: int = field(metadata=key("time steps of all batches, filling and emptying included"))
