@@ -64,6 +64,7 @@ class Backend:
         need: Memory that a run takes.
         run: Runs clips [N, T, C, H, W] by a plan.
         judged: Whether its messages are compared with those of the integer interpreter, which is the judge.
+        has_processes: Whether messages travel between processes, so that one for every layer shows them all.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Backend:
     need: "Callable[[IntNetwork, RunOptions], MemoryNeed]"
     run: "Callable[[IntNetwork, Plan, Frames, RunOptions], Simulation]"
     judged: bool = True
+    has_processes: bool = False
 
 
 def _lava_need(network: "IntNetwork", options: RunOptions) -> "MemoryNeed":
@@ -109,7 +111,7 @@ def _run_in_torch(network: "IntNetwork", plan: "Plan", frames: "Frames", options
     return on_torch(network, plan, frames, options)
 
 
-LAVA = Backend(name="lava", title="Lava", need=_lava_need, run=_run_on_lava)
+LAVA = Backend(name="lava", title="Lava", need=_lava_need, run=_run_on_lava, has_processes=True)
 INTEGER = Backend(name="integer", title="the integer interpreter", need=_integer_need, run=_interpret, judged=False)
 TORCH = Backend(name="torch", title="PyTorch", need=_torch_need, run=_run_in_torch)
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (LAVA, INTEGER, TORCH)}

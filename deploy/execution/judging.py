@@ -59,7 +59,7 @@ def judge(spec: RunSpec, frames: Frames, places: Sequence[int], result: Simulati
     clips, travelled = [places[row] for row in rows], None
     exact = _equal(spec, judged.signals, found.of(result.signals), clips, backend.title)
     by_layer = options.by_layer(network)
-    if first and by_layer != options:
+    if first and backend.has_processes and by_layer != options:
         travelled = _first_clip_by_layer(spec, backend, judged, frames[rows[:1]], clips, by_layer)
     return replace(found, integer_logits=judged.logits, exact=exact, travelled=travelled)
 

@@ -331,5 +331,5 @@ def top1(report: Report) -> str:
     deployed, videos = f"deployed {typeset.percent(accuracy.deployed_top1, 2)}", counted(accuracy.videos, "video")
     if accuracy.checked_videos == accuracy.videos:
         return f"top-1 over {videos}: {judges}, {deployed}"
-    of_checked = f"; over {counted(accuracy.checked_videos, 'checked one')}: {judges}" if judges else ""
+    of_checked = f"; over {counted(accuracy.checked_videos or 0, 'checked one')}: {judges}" if judges else ""
     return f"top-1 over {videos}: {deployed}{of_checked}"

@@ -94,5 +94,5 @@ def test_a_new_backend_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "echo", echo)
     expected = simulate(network, clips, backend="integer").signals["lif"]
     np.testing.assert_array_equal(simulate(network, clips, backend="echo").signals["lif"], expected)
-    with pytest.raises(InputError, match="backend 'other'; allowed: 'lava', 'integer', 'echo'"):
+    with pytest.raises(InputError, match="backend 'other'; allowed: 'lava', 'integer', 'torch', 'echo'"):
         simulate(network, clips, backend="other")

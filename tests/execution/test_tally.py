@@ -25,12 +25,12 @@ def test_tallies_add_up_by_hand() -> None:
     assert total.steps == {"a": [OpCounts(spikes=8), OpCounts(spikes=2)]}
     assert total.counts == {"a": OpCounts(spikes=10)}
     assert total.layers["a"] == Agreement(compared=20, different=8, layers=1)
-    assert total.lava is None
+    assert total.exact is None
     assert total.bit_exact is None
     assert total.kept["a"].tolist() == [[3, 3], [5, 5]]
     assert total.kept_differences["a"].tolist() == [[3, 3, 3], [5, 5, 5]]
     assert total.kept_results[..., 0].tolist() == [[7.0, 7.0, 7.0, 0.0, 0.0], [6.0] * 5]  # type: ignore[index]
     assert (total.run_s, total.peak_rss_mb, total.inputs) == (1.0, 7.0, 8)
-    exact = Tally(lava=Agreement(compared=3, different=0, layers=2))
-    assert (exact + exact).lava == Agreement(compared=6, different=0, layers=2)
+    exact = Tally(exact=Agreement(compared=3, different=0, layers=2))
+    assert (exact + exact).exact == Agreement(compared=6, different=0, layers=2)
     assert (total + exact).bit_exact is True

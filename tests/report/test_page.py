@@ -20,7 +20,7 @@ from deploy.report import bitmaps, typeset
 from deploy.report.by_cause import redrawn
 from deploy.report.cost_chart import cost_chart
 from deploy.report.keys.report import Report
-from deploy.report.keys.run import LavaParity
+from deploy.report.keys.run import ExactParity
 from deploy.report.markdown import markdown
 from deploy.report.page import PAGE_BYTES, grouped, render, write_page
 from deploy.report.shown import ShownClip, shown_clips
@@ -303,7 +303,7 @@ def test_page_stands_alone(shipped_run: Any, real_page: Page) -> None:
 
 
 def test_bit_exact_is_said_where_it_was_proven(shipped_run: Any) -> None:
-    exact = LavaParity(bit_exact=True, layers=34, spikes_compared=1234567)
+    exact = ExactParity(bit_exact=True, layers=34, spikes_compared=1234567)
     parity = dataclasses.replace(shipped_run.report.parity, integer_vs_lava=exact)
     text = Page(rendered(shipped_run, backend="lava", parity=parity)).text
     assert "bit-exact" in text

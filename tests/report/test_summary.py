@@ -14,7 +14,7 @@ from rich.console import Console
 from deploy.ir.model import name_of
 from deploy.ir.operations.attention import SpikingAttention
 from deploy.report import rows
-from deploy.report.keys.run import LavaParity, ReferenceLayer, ReferenceSummary
+from deploy.report.keys.run import ExactParity, ReferenceLayer, ReferenceSummary
 from deploy.report.summary import print_estimate, print_summary
 
 
@@ -62,9 +62,9 @@ def test_an_estimate_has_plan_fit_and_fixed_point(integrating_run: Any) -> None:
 
 
 def test_one_layer_that_equals_lava_is_one(foreign_run: Any) -> None:
-    exact = LavaParity(bit_exact=True, layers=1, spikes_compared=100)
+    exact = ExactParity(bit_exact=True, layers=1, spikes_compared=100)
     parity = dataclasses.replace(foreign_run.report.parity, integer_vs_lava=exact)
-    text = printed(print_summary, dataclasses.replace(foreign_run.report, parity=parity))
+    text = printed(print_summary, dataclasses.replace(foreign_run.report, backend="lava", parity=parity))
     assert "integer interpreter = Lava, bit for bit: 1 layer, every time step, 100 messages" in text
 
 

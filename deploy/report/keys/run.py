@@ -33,8 +33,8 @@ class AccuracySummary:
 
     videos: int = field(metadata=key("videos whose class the network has"))
     views: int = field(metadata=key("clips that were run"))
-    checked_videos: int = field(
-        default=0, metadata=optional_key("of these, videos whose views the interpreters ran, too (`--check`)")
+    checked_videos: int | None = field(
+        default=None, metadata=optional_key("of these, videos whose views the interpreters ran, too (`--check`)")
     )
     float_top1: float | None = field(
         default=None, metadata=optional_key("share of right videos among the checked ones, float network")
