@@ -188,9 +188,28 @@ def local_workers(count: int) -> Iterator[Workers]:
         yield Workers(stack.enter_context(distributed.Client(cluster)), ours=True)
 
 
+def require_certificates(address: str) -> None:
+    """Raise `InputError` for an address with TLS where dask's configuration names no readable certificates."""
+    if not address.startswith(("tls://", "wss://")):
+        return
+    try:
+        if distributed.Security().get_connection_args("client").get("ssl_context") is not None:
+            return
+        problem = "no certificate authority is set"
+    except OSError as error:  # also what ssl raises
+        problem = f"the certificates cannot be read ({' '.join(str(error).split())})"
+    raise InputError(
+        f"--scheduler {address}: {problem}; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, .._CLIENT__CERT and "
+        ".._CLIENT__KEY to files of certificates (docs/security.md)"
+    )
+
+
 @contextmanager
 def workers_of(address: str, patience: Patience = PATIENCE) -> Iterator[Workers]:
-    """The workers of a running scheduler; raises `InputError` when it does not answer, or has none."""
+    """The workers of a running scheduler; raises `InputError` when it does not answer, or has none, and where TLS has
+    no certificates.
+    """
+    require_certificates(address)
     with ExitStack() as stack:
         try:
             with warnings.catch_warnings():  # versions that differ are an error, see `require_same_code`

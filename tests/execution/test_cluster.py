@@ -4,16 +4,15 @@ The processes are those of dask; what they say of themselves is tested alone in 
 """
 
 import os
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import distributed
 import pytest
 
+from clusters import Cluster
 from deploy import run_lava
 from deploy.clips.source import ClipSource
 from deploy.errors import SimulatorError
@@ -25,8 +24,6 @@ from processes import HANG_S, ROOT, wait_until
 from results import assert_same, read_report
 from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
-
-DASK = [sys.executable, "-m", "dask"]
 
 Script = Callable[..., int]
 
@@ -48,53 +45,6 @@ def whole(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole")
     assert run_cli(run_lava.main, command(small_run, out)) == 0
     return out
-
-
-# A cluster, as a user has it
-
-
-class Cluster:
-    """`dask scheduler` and `dask worker` on this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.processes = folder, list["subprocess.Popen[str]"]()
-        options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-        self.scheduler = self._start("scheduler", *options)
-        assert self.scheduler.stderr is not None
-        found = None
-        while found is None:
-            line = self.scheduler.stderr.readline()
-            assert line, "the scheduler ended"
-            found = re.search(r"Scheduler at: +(tcp://\S+)", line)
-        self.address = found[1]
-
-    def _start(self, *words: str, **variables: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [*DASK, *words],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE if words[0] == "scheduler" else subprocess.DEVNULL,
-            text=True,
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
-            start_new_session=True,
-        )
-        self.processes.append(process)
-        return process
-
-    def add_worker(self, *options: str, **variables: str) -> "subprocess.Popen[str]":
-        return self._start("worker", self.address, "--no-dashboard", "--nthreads", "2", *options, **variables)
-
-    def wait_for_workers(self, count: int) -> None:
-        with distributed.Client(self.address) as client:
-            client.wait_for_workers(count, timeout=HANG_S)
-
-    def close(self) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if process.stderr:
-                process.stderr.close()
 
 
 @pytest.fixture
@@ -230,6 +180,7 @@ def test_workers_give_the_same_report(
 
 INTERRUPTED = """
 import os, signal, sys
+from clusters import Cluster
 from deploy import run_lava
 from deploy.execution.resume import ResultFolder
 from svformer.common.cli import run_cli
