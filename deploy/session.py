@@ -11,6 +11,7 @@ from rich.console import Console
 
 from deploy import pipeline
 from deploy.clips.read import load, load_clips
+from deploy.clips.source import file_of
 from deploy.costs.placing import Placing, place_rates
 from deploy.exchange.files import write_integers
 from deploy.exchange.of_run import write_of_run
@@ -32,6 +33,7 @@ from deploy.passes.defaults import Step
 from deploy.pipeline import DraftOptions, Say
 from deploy.preparation import Prepared, claim_folder, prepare
 from deploy.report.clip_rows import places_to_show
+from deploy.report.estimate_page import write_estimate_page
 from deploy.report.files import write_markdown
 from deploy.report.keys.loihi2 import BoardReport
 from deploy.report.keys.report import Estimate, Report
@@ -150,9 +152,10 @@ def _estimated(request: Request, prepared: Prepared, deployment: Deployment) -> 
     rates = {layer.name: layer.rate for layer in layers if layer.rate is not None}
     placed = place_rates(deployment.integer, deployment.plan, rates, _placing(request, prepared)) if rates else {}
     report = estimate(deployment, chips=prepared.chips, placed=placed, order=request.place)
-    page = _new_folder(request) / "report.json"
-    report.write(page)
-    return Outcome(request=request, deployment=deployment, report=report, page=page)
+    folder = _new_folder(request)
+    write_estimate_page(report, folder / "report.html")
+    report.write(folder / "report.json")
+    return Outcome(request=request, deployment=deployment, report=report, page=folder / "report.html")
 
 
 def _ran_on_board(request: Request, prepared: Prepared, deployment: Deployment) -> Outcome:
@@ -175,6 +178,7 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
         order=request.place,
         fps=request.fps,
         reference=compared,
+        files=_files(request, tally),
     )
     folder = _new_folder(request)
     write_spikes(tally.kept, folder / "spikes.h5", dt_s=graph_dt_s(deployment.graph))
@@ -187,6 +191,12 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
     report.write(folder / "report.json")
     results.remove()
     return Outcome(request=request, deployment=deployment, report=report, page=folder / "report.html", tally=tally)
+
+
+def _files(request: Request, tally: Tally) -> list[Path]:
+    """The network as a file, and those of the clips whose spikes are kept."""
+    network = Path(request.nir or request.net or request.folder / "model.nir")
+    return list(dict.fromkeys([network, *(file_of(clip.source) for clip in tally.clips[: tally.kept_clips])]))
 
 
 def _kept_input(deployment: Deployment, tally: Tally) -> NDArray[np.int64]:

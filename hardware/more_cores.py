@@ -23,10 +23,12 @@ def slowest(network: PlacedNetwork, work: Work, costs: UnitCosts) -> list[str]:
     return sorted(seconds, key=lambda name: -seconds[name])
 
 
-def one_more(network: PlacedNetwork, name: str, activity: Activity) -> tuple[PlacedNetwork, Work]:
-    """The network with another core for one layer, and its work."""
+def one_more(
+    network: PlacedNetwork, work: Work, name: str, activity: Activity, *, travelled: bool = True
+) -> tuple[PlacedNetwork, Work]:
+    """The network with another core for one layer, and its work; `work` is that of the network as it is."""
     moved = network.moved(network.spread.with_one_more(name))
-    return moved, moved.work(activity)
+    return moved, moved.work(activity, travelled=travelled, known=work)
 
 
 def with_cores(network: PlacedNetwork, work: Work, layer: str, costs: UnitCosts) -> WithCores:
@@ -39,12 +41,13 @@ def with_cores(network: PlacedNetwork, work: Work, layer: str, costs: UnitCosts)
     )
 
 
-def fill(network: PlacedNetwork, activity: Activity, costs: UnitCosts, most: int) -> WithCores | None:
+def fill(network: PlacedNetwork, work: Work, activity: Activity, costs: UnitCosts, most: int) -> WithCores | None:
     """The slowest layer gets a core until `most` are taken, or it has one for each neuron; None: no core is left."""
     last = None
     while network.spread.cores < most:
-        layer = slowest(network, network.work(activity, travelled=False), costs)[0]
+        layer = slowest(network, work, costs)[0]
         if network.spread.numbers[layer] >= activity[layer].shape[1]:
             break
-        network, last = network.moved(network.spread.with_one_more(layer)), layer
-    return None if last is None else with_cores(network, network.work(activity), last, costs)
+        network, work = one_more(network, work, layer, activity, travelled=False)
+        last = layer
+    return None if last is None else with_cores(network, network.work(activity, known=work), last, costs)

@@ -57,6 +57,20 @@ class Events:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the work of a network is added up from; where a layer gets another core, most of it stays as it was."""
+
+    activity: Activity
+    numbers: Mapping[str, int]  # cores of every population
+    layers: dict[str, tuple[Real, Real]]  # updates [cores], spikes [T, cores]
+    ways: dict[tuple[str, str], tuple[Real, Real, Real]]  # by source and target: sent, taken, synapses, [T, cores]
+
+    def of(self, activity: Activity, numbers: Mapping[str, int], *names: str) -> bool:
+        """Whether these populations do the same on the cores of another placement of the same layers."""
+        return self.activity is activity and all(self.numbers[name] == numbers[name] for name in names)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """Work of every core, and the sums over all of them."""
 
@@ -67,6 +81,7 @@ class Work:
     synapses: Real  # [T, K]
     events: Events
     tiles: int
+    parts: Parts
 
     def core_s(self, costs: UnitCosts) -> Real:
         """Seconds that every core works in every time step, [T, K]."""
@@ -83,9 +98,13 @@ class PlacedNetwork:
     """The layers of a network on the cores of a chip, ready to take the activity of clips."""
 
     def __init__(self, layers: Iterable[LayerResources], spread: Spread, known: "PlacedNetwork | None" = None) -> None:
-        """`known` is another placement of the same layers: reaches into equally many cores are taken from it."""
+        """`known` is another placement of the same layers: what lies on equally many cores is taken from it."""
         self.layers, self.spread = list(layers), spread
-        self._cores_of = {name: spread.cores_of(name) for name in spread.numbers}
+        as_before = {} if known is None else known.spread.numbers
+        self._cores_of = {
+            name: known._cores_of[name] if known is not None and as_before[name] == cores else spread.cores_of(name)
+            for name, cores in spread.numbers.items()
+        }
         self.reaches: dict[tuple[str, str], Reach] = {}  # by source and target
         for layer in self.layers:
             for source in dict.fromkeys(incoming.source for incoming in layer.inputs):
@@ -95,25 +114,28 @@ class PlacedNetwork:
         """The same layers on other cores."""
         return PlacedNetwork(self.layers, spread, known=self)
 
-    def work(self, activity: Activity, *, travelled: bool = True) -> Work:
+    def work(self, activity: Activity, *, travelled: bool = True, known: Work | None = None) -> Work:
         """Work of every core for the time steps of an activity, which begin together everywhere.
 
         What enters the network is sent, but takes no neuron of a core. Without `travelled` the messages between cores,
-        and how far they go, are left out of the events: how long the cores work does not depend on them.
+        and how far they go, are left out of the events: how long the cores work does not depend on them. `known` is the
+        work of another placement of the same layers: what the same activity does on equally many cores is taken from
+        it.
         """
         steps, cores = len(next(iter(activity.values()))), self.spread.cores
         updates = np.zeros(cores)
         spikes, sent, taken, synapses = (np.zeros((steps, cores)) for _ in range(4))
-        for layer in self.layers:
-            at = self._slice(layer.name)
-            updates[at] += np.bincount(self._cores_of[layer.name], minlength=self.spread.numbers[layer.name])
-            spikes[:, at] += self._by_core(layer.name, activity[layer.name])
+        parts = self._parts(activity, None if known is None else known.parts)
+        for name, (updated, fired) in parts.layers.items():
+            at = self._slice(name)
+            updates[at] += updated
+            spikes[:, at] += fired
         events = Events(updates=steps * float(updates.sum()), spikes=float(spikes.sum()))
-        for (source, target), found in self.reaches.items():
-            by_row, to = found.by_row(activity[source]), self._slice(target)
-            sent[:, self._slice(source)] += self._by_core(source, activity[source] * found.messages)
-            taken[:, to] += by_row @ found.hit
-            synapses[:, to] += by_row @ found.synapses
+        for (source, target), (left, arrived, added) in parts.ways.items():
+            to = self._slice(target)
+            sent[:, self._slice(source)] += left
+            taken[:, to] += arrived
+            synapses[:, to] += added
             if travelled:
                 events += self._travelled(source, target, activity[source].sum(axis=0))
         events += Events(synapses=float(synapses.sum()))
@@ -125,12 +147,31 @@ class PlacedNetwork:
             synapses=synapses,
             events=events,
             tiles=self.spread.tiles,
+            parts=parts,
         )
 
     def layer_s(self, work: Work, costs: UnitCosts) -> dict[str, float]:
         """By layer: seconds that its busiest core works, all time steps together, without the barrier."""
         core_s = work.core_s(costs)
         return {layer.name: float(core_s[:, self._slice(layer.name)].max(axis=1).sum()) for layer in self.layers}
+
+    def _parts(self, activity: Activity, known: Parts | None) -> Parts:
+        numbers = self.spread.numbers
+        parts = Parts(activity=activity, numbers=numbers, layers={}, ways={})
+        for name in (layer.name for layer in self.layers):
+            if known is not None and known.of(activity, numbers, name):
+                parts.layers[name] = known.layers[name]
+                continue
+            updated = np.bincount(self._cores_of[name], minlength=numbers[name]).astype(np.float64)
+            parts.layers[name] = updated, self._by_core(name, activity[name])
+        for way, found in self.reaches.items():
+            if known is not None and known.of(activity, numbers, *way):
+                parts.ways[way] = known.ways[way]
+                continue
+            source, by_row = way[0], found.by_row(activity[way[0]])
+            sent = self._by_core(source, activity[source] * found.messages)
+            parts.ways[way] = sent, by_row @ found.hit, by_row @ found.synapses
+        return parts
 
     def _found(self, source: str, target: LayerResources, known: "PlacedNetwork | None") -> Reach:
         cores = self.spread.numbers[target.name]

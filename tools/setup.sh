@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly MARK=.venv/.svformer-setup
 readonly PIP=(.venv/bin/python -m pip --disable-pip-version-check)
+readonly LOG=.venv/set-up.log
 readonly CONSTRAINTS=requirements/constraints.txt
 readonly WITHOUT_DEPS=requirements/without-deps.txt
 readonly CHECK='import av, h5py, nir, norse.torch, numba, tonic, torch
@@ -23,6 +24,15 @@ die() {
 stage() {
     current=$1
     echo "== set-up: $current"
+}
+
+# What pip says goes into a log; shown are the downloads of 10 MB and more, warnings and errors.
+install_quietly() {
+    local large='s/^ *Downloading ([^ ]*\/)?([^ ]+) \(([0-9]{2,}(\.[0-9]+)? MB|[0-9.]+ GB)\)$/   downloads \2, \3/p'
+    if ! "${PIP[@]}" install --log "$LOG" --progress-bar off "$@" | sed -unE "$large"; then
+        echo "set-up: all that pip said is in $LOG" >&2
+        return 1
+    fi
 }
 
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
@@ -72,15 +82,15 @@ make_venv() {
 install() {
     echo unfinished >"$MARK"
     stage "2/5 build tools"
-    "${PIP[@]}" install -c "$CONSTRAINTS" setuptools setuptools-scm
+    install_quietly -c "$CONSTRAINTS" setuptools setuptools-scm
     if [[ -n $TORCH_INDEX ]]; then
         stage "3/5 torch from $TORCH_INDEX"
-        "${PIP[@]}" install -c "$CONSTRAINTS" --no-deps --index-url "$TORCH_INDEX" torch
+        install_quietly -c "$CONSTRAINTS" --no-deps --index-url "$TORCH_INDEX" torch
     fi
     stage "3/5 torch and the other libraries (the large download)"
-    "${PIP[@]}" install -c "$CONSTRAINTS" --no-build-isolation -e ".[dev,docs]"
+    install_quietly -c "$CONSTRAINTS" --no-build-isolation -e ".[dev,docs]"
     stage "4/5 Lava, norse and tonic, without what they declare but do not need here"
-    "${PIP[@]}" install --no-deps --no-build-isolation --ignore-requires-python -r "$WITHOUT_DEPS"
+    install_quietly --no-deps --no-build-isolation --ignore-requires-python -r "$WITHOUT_DEPS"
     stage "5/5 check"
     .venv/bin/python -c "$CHECK"
     echo "$PWD $pins" >"$MARK"

@@ -170,7 +170,7 @@ def _more(placed: PlacedNetwork, activity: Mapping[str, NDArray[Any]]) -> MoreCo
     return MoreCores(
         now=with_cores(placed, work, slowest(placed, work, costs)[0], costs),
         one_more=tuple(_one_more(placed, work, activity)),
-        filled=fill(placed, activity, costs, most=placed.spread.room),
+        filled=fill(placed, work, activity, costs, most=placed.spread.room),
     )
 
 
@@ -178,7 +178,7 @@ def _one_more(placed: PlacedNetwork, work: Work, activity: Mapping[str, NDArray[
     costs = _costs(placed)
     for layer in itertools.islice(slowest(placed, work, costs), SLOWEST):
         if placed.spread.numbers[layer] < activity[layer].shape[1]:
-            yield with_cores(*one_more(placed, layer, activity), layer, costs)
+            yield with_cores(*one_more(placed, work, layer, activity), layer, costs)
 
 
 def _costs(placed: PlacedNetwork) -> UnitCosts:

@@ -92,8 +92,11 @@ def _tally(
 ) -> Tally:
     """Clips that are at these places of the list; `first` says whether the batch is the first of the run."""
     layers, options = spec.integer.neuron_layers, replace(spec.options, cores=cores, on_progress=on_steps)
-    result = run_on(backend_of(spec.backend), spec.integer, spec.plan, frames, options)
-    judged = judge(spec, frames, places, result, first=first)
+    backend = backend_of(spec.backend)
+    if first and len(clips) == 1 and backend.has_processes:  # else the judges would run it so once more
+        options = options.by_layer(spec.integer)
+    result = run_on(backend, spec.integer, spec.plan, frames, options)
+    judged = judge(spec, frames, places, result, options, first=first)
     spikes, kept = {name: result.signals[name] for name in layers}, sum(place < spec.keep for place in places)
     return Tally(
         clips=_results(spec, clips, result, judged),

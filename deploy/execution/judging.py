@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from deploy.clips.source import Frames
 from deploy.exchange.real_numbers import in_real_numbers
-from deploy.execution.backends import INTEGER, Backend, RunOptions, backend_of
+from deploy.execution.backends import INTEGER, RunOptions, backend_of
 from deploy.execution.simulate import Simulation, Travelled, run_on
 from deploy.execution.spec import RunSpec
 from deploy.execution.tally import Verdict
@@ -40,8 +40,11 @@ class Judged:
         return {name: signal[self.rows] for name, signal in signals.items()}
 
 
-def judge(spec: RunSpec, frames: Frames, places: Sequence[int], result: Simulation, *, first: bool) -> Judged:
-    """Both interpreters on the clips of a batch that are to be checked; `result` is what the backend has made of all.
+def judge(
+    spec: RunSpec, frames: Frames, places: Sequence[int], result: Simulation, options: RunOptions, *, first: bool
+) -> Judged:
+    """Both interpreters on the clips of a batch that are to be checked; `result` is what the backend has made of all
+    with these options.
 
     `places` are those of the clips in the list of the run, `first` says whether the batch is its first.
 
@@ -52,15 +55,19 @@ def judge(spec: RunSpec, frames: Frames, places: Sequence[int], result: Simulati
     if first and 0 not in rows:
         rows.insert(0, 0)  # a clip that was to be checked cannot be read
     found = _in_real_numbers(spec, frames, result, rows)
-    backend, options = backend_of(spec.backend), spec.options
+    backend = backend_of(spec.backend)
     if not backend.judged or not rows:
         return found
-    judged = run_on(INTEGER, network, spec.plan, frames[rows], options)
+    judged = run_on(INTEGER, network, spec.plan, frames[rows], spec.options)
     clips, travelled = [places[row] for row in rows], None
-    exact = _equal(spec, judged.signals, found.of(result.signals), clips, backend.title)
-    by_layer = options.by_layer(network)
-    if first and backend.has_processes and by_layer != options:
-        travelled = _first_clip_by_layer(spec, backend, judged, frames[rows[:1]], clips, by_layer)
+    exact = _equal(spec, judged.signals, found.of(result.signals), clips, _named(spec, options))
+    by_layer = replace(options.by_layer(network), on_progress=None)
+    if first and backend.has_processes and options.processes < by_layer.processes:
+        # So every message of a clip goes through a channel of the backend.
+        alone = run_on(backend, network, spec.plan, frames[rows[:1]], by_layer)
+        expected = {name: signal[:1] for name, signal in judged.signals.items()}
+        _equal(spec, expected, alone.signals, clips, _named(spec, by_layer))
+        travelled = alone.travelled
     return replace(found, integer_logits=judged.logits, exact=exact, travelled=travelled)
 
 
@@ -80,16 +87,10 @@ def _in_real_numbers(spec: RunSpec, frames: Frames, result: Simulation, rows: li
     )
 
 
-def _first_clip_by_layer(
-    spec: RunSpec, backend: Backend, judged: Simulation, frames: Frames, clips: Sequence[int], options: RunOptions
-) -> Travelled | None:
-    """The first clip with a process for every layer, so that every message goes through a channel of the backend; each
-    layer is compared.
-    """
-    found = run_on(backend, spec.integer, spec.plan, frames, options)
-    expected = {name: signal[:1] for name, signal in judged.signals.items()}
-    _equal(spec, expected, found.signals, clips, f"{backend.title}, a process for every layer,")
-    return found.travelled
+def _named(spec: RunSpec, options: RunOptions) -> str:
+    """The backend in a message."""
+    split = ", a process for every layer," if options.processes >= len(spec.integer.populations) else ""
+    return f"{backend_of(spec.backend).title}{split}"
 
 
 def _equal(spec: RunSpec, expected: Signals, found: Signals, clips: Sequence[int], who: str) -> Agreement:

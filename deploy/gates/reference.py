@@ -53,7 +53,7 @@ def compare(
     `frames` [N, T, *input shape] are the first clips that were run, `deployed` what its layers fired on at least as
     many, `integers` those of a graph that holds them (`in_real_numbers`). Layers are matched by the names in the .nir
     file. Returns plain values for report.json ("reference"): the shares of equal spikes of each layer, and where [clip,
-    time step, neuron] the first differs; names without a layer.
+    time step, neuron] the first differs; names without a layer, but for those of inputs.
 
     Raises `InputError` when no layer bears a name of the recording, or their sizes differ.
     """
@@ -67,7 +67,8 @@ def compare(
         grids = {kind: _like(path, ours, expected, signal) for kind, signal in found.items()}
         found_by = _differences(expected, grids)
         layers.append({"name": ours, "rate": float(expected.mean()), "compared": expected.size, **found_by})
-    return {"file": path.name, "layers": layers, "unmatched": sorted(recorded.keys() - names.keys())}
+    unmatched = recorded.keys() - names.keys() - graph.inputs.keys()  # what enters is a clip, and no layer
+    return {"file": path.name, "layers": layers, "unmatched": sorted(unmatched)}
 
 
 def _differences(expected: Grid, found: Mapping[str, Grid]) -> dict[str, Any]:

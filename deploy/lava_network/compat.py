@@ -78,12 +78,39 @@ def load_lava_dl() -> ModuleType:
     sys.modules.setdefault(OBJECT_DETECTION, stub)
     try:
         with _missing_module_explained():
+            with _scipy_signal_later():
+                importlib.import_module("lava.proc.conv.utils")
             importlib.import_module("lava.lib.dl.slayer")
             importlib.import_module("lava.lib.dl.netx")
     finally:
         if sys.modules[OBJECT_DETECTION] is stub:
             del sys.modules[OBJECT_DETECTION]
     return sys.modules["lava.lib.dl"]
+
+
+class _Later(ModuleType):
+    """Stands for a module and imports it at the first name that is asked of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextlib.contextmanager
+def _scipy_signal_later() -> Iterator[None]:
+    """While Lava's `conv.utils` is imported: it says `from scipy import signal`, which takes longer to import than all
+    of Lava, for one function that convolves where torch cannot (`conv_scipy`).
+    """
+    if "scipy.signal" in sys.modules:
+        yield
+        return
+    import scipy
+
+    scipy.signal = _Later("scipy.signal")
+    try:
+        yield
+    finally:
+        if isinstance(vars(scipy).get("signal"), _Later):
+            del scipy.signal
 
 
 @contextlib.contextmanager

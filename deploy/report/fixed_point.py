@@ -17,24 +17,25 @@ PERCENT = (
 )
 
 
+HEADS = (*(heading for heading, _ in PERCENT), "rate", "shift")
+CAPTION = "rate: spikes a neuron and time step in real numbers; shift: what integers fire more or less"
+
+
 def fixed_point_table(layers: Iterable[FixedPointLayer]) -> Table:
     """A line for every layer; a cell is empty where there is nothing to round or to fill."""
     title = "Fixed point, %: errors of rounding, registers in the worst case, rates on the calibration clips"
-    numbers = [Column(heading, justify="right") for heading, _ in PERCENT]
-    table = Table(
-        Column("layer", overflow="fold"),
-        *numbers,
-        Column("rate", justify="right"),
-        "shift",
-        title=title,
-        caption=CAPTION,
-    )
-    for layer in layers:
-        table.add_row(layer.name, *(_percent(getattr(layer, field)) for _, field in PERCENT), *_rates(layer))
+    numbers = [Column(heading, justify="right") for heading in HEADS[:-1]]
+    table = Table(Column("layer", overflow="fold"), *numbers, HEADS[-1], title=title, caption=CAPTION)
+    for cells in fixed_point_rows(layers):
+        table.add_row(*cells)
     return table
 
 
-CAPTION = "rate: spikes a neuron and time step in real numbers; shift: what integers fire more or less"
+def fixed_point_rows(layers: Iterable[FixedPointLayer]) -> list[list[str]]:
+    """The cells of every layer: its name, and what stands under `HEADS`."""
+    return [
+        [layer.name, *(_percent(getattr(layer, field)) for _, field in PERCENT), *_rates(layer)] for layer in layers
+    ]
 
 
 def _percent(share: float | None) -> str:

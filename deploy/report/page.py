@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -14,7 +15,7 @@ from deploy.report.clip_view import ClipView, clip_view
 from deploy.report.confusion import confusion
 from deploy.report.core_map import core_map
 from deploy.report.cost_chart import cost_chart
-from deploy.report.keys.report import Report
+from deploy.report.keys.report import Estimate, Report
 from deploy.report.markdown import backend_title, markdown
 from deploy.report.network_picture import NetworkPicture
 from deploy.report.scripts import script
@@ -110,12 +111,19 @@ def _rendered(report: Report, first: ClipView, others: Sequence[StoredClip], pic
             varied=[models[name] for name in shown_in("constants") if name in models],
             charts=[chart for name in shown_in("rates") if (chart := cost_chart(report, name))],
             markdown=markdown(report),
-            closest=sorted(report.headroom, key=lambda register: -register.share),
-            registers_shown=REGISTERS_SHOWN,
-            obstacles={chip: grouped(fitted.obstacles) for chip, fitted in report.fit.items()},
-            core_maps={name: core_map(fitted.placement) for name, fitted in report.fit.items() if fitted.placement},
+            **deployment_parts(report),
         )
     )
+
+
+def deployment_parts(report: Estimate) -> dict[str, Any]:
+    """What the page of a run and that of an estimate draw of the deployment."""
+    return {
+        "closest": sorted(report.headroom, key=lambda register: -register.share),
+        "registers_shown": REGISTERS_SHOWN,
+        "obstacles": {chip: grouped(fitted.obstacles) for chip, fitted in report.fit.items()},
+        "core_maps": {name: core_map(fitted.placement) for name, fitted in report.fit.items() if fitted.placement},
+    }
 
 
 @functools.cache

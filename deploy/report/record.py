@@ -43,6 +43,7 @@ from deploy.report.network import (
 from deploy.report.placed import placed_chips
 from hardware import Chip, OpCounts, load_chip, shipped_chips
 from hardware.spread import Order
+from svformer.common.digest import file_digest
 from svformer.common.provenance import provenance
 from svformer.evaluation.scores import mean_scores, top_share
 
@@ -85,12 +86,14 @@ def record(
     order: Order = "pixel",
     fps: float | None = None,
     reference: Mapping[str, Any] | None = None,
+    files: Sequence[Path] = (),
 ) -> Report:
     """The whole report of a run.
 
     `chips` are a user's own, beside those that ship; `order` is how the clips were placed on cores, `fps` the rate of a
     video's frames (default: `deploy.report.operating_points.VIDEO_FPS`); `reference` is what
-    `deploy.gates.reference.compare` found, where there is a recording to compare with.
+    `deploy.gates.reference.compare` found, where there is a recording to compare with; `files` are what the run was
+    made of.
     """
     clips, counts = len(tally.clips), tally.counts
     readout = readout_layers(deployment.integer)
@@ -119,6 +122,7 @@ def record(
             lava_channel_messages=tally.travelled.messages if tally.travelled else 0,
         ),
         reference=None if reference is None else reference_summary(reference),
+        checksums={path.as_posix(): file_digest(path) for path in files if path.is_file()} or None,
     )
 
 

@@ -8,6 +8,7 @@ from deploy.report import typeset
 from deploy.report.keys.energy import AtPaperGeometry, BillEntry, EnergySummary
 from deploy.report.keys.network import FittedChip
 from deploy.report.keys.report import Estimate, Report
+from hardware import load_chip, shipped_chips
 from hardware.break_even import JudgedLimit
 from hardware.counts import LISTED, MeanCounts
 from hardware.models import EnergyModel, StaticEnergy
@@ -293,13 +294,18 @@ def fits(report: Estimate) -> Iterator[FitTexts]:
         in_all = counted(len(fitted.obstacles), "obstacle")
         yield FitTexts(
             chip=name,
-            title=known[name].title if name in known else name,
+            title=known[name].title if name in known else _title(name),
             size=f"{counted(fitted.cores, 'core')}, {counted(fitted.chips, 'chip')}",
             delays=_delays(fitted),
             placement=_placement(fitted),
             obstacles=f"{in_all}, first: {fitted.obstacles[0]}" if fitted.obstacles else "",
             advice=fitted.advice,
         )
+
+
+def _title(chip: str) -> str:
+    """Of a chip that ships; of another its name."""
+    return load_chip(chip).title if chip in shipped_chips() else chip
 
 
 def _delays(fitted: FittedChip) -> str:

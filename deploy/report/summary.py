@@ -65,8 +65,9 @@ def print_summary(report: Report, console: Console) -> None:
     clips, timing = len(report.clips), report.timing
     if report.kept_clips < clips:
         console.print(f"spikes.h5 holds the first {report.kept_clips} of {clips} clips (--keep-clips all)")
+    split = f" in {timing.lava_processes:,} processes" if clips == 1 and timing.lava_processes > 1 else ""
     console.print(
-        f"{duration(timing.seconds_per_clip)} a clip on {report.backend}, built in "
+        f"{duration(timing.seconds_per_clip)} a clip on {report.backend}{split}, built in "
         f"{duration(timing.build_s)}, at most {size(1e6 * timing.peak_rss_mb)} a process"
     )
     if report.reference:

@@ -1,4 +1,4 @@
-"""Source files as one number, whether or not they come from a repository."""
+"""Files as one number: sources, whether or not they come from a repository, and what a result was made of."""
 
 import hashlib
 from pathlib import Path
@@ -11,3 +11,9 @@ def source_digest(first: Path, *others: Path) -> str:
         for path in sorted(folder.rglob("*.py")):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, as `sha256sum` writes it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -112,7 +112,7 @@ def test_a_reference_is_compared_layer_by_layer(path: Path) -> None:
     other = SPIKES.copy()
     other[1, 1, 2] ^= True
     other[0, 3, 0] ^= True
-    write(path, a={"spikes": grid()}, b_lif={"spikes": events()}, c={"spikes": grid(other)}, input={"x": grid()})
+    write(path, a={"spikes": grid()}, b_lif={"spikes": events()}, c={"spikes": grid(other)}, input={"spikes": grid()})
     deployed = {name: SPIKES.astype(np.uint8).reshape(2, 5, 4, 1, 1) for name in ("a", "b.lif", "d")}
     deployed["b.lif"] = other.reshape(2, 5, 4, 1, 1)
     found = compare(path, graph("a", "b.lif", "d"), SPIKES, deployed)

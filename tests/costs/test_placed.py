@@ -228,11 +228,11 @@ def test_the_slowest_layer_gets_the_next_core() -> None:
     first = slowest(network, work, SANA_FE)[0]
     seconds = network.layer_s(work, SANA_FE)
     assert seconds[first] == max(seconds.values())
-    found = fill(network, fired, SANA_FE, most=12)
+    found = fill(network, network.work(fired), fired, SANA_FE, most=12)
     assert found is not None
     assert found.cores == 12
     assert found.clip_s < work.step_s(SANA_FE).sum()
-    assert fill(network, fired, SANA_FE, most=placed.cores) is None
+    assert fill(network, network.work(fired), fired, SANA_FE, most=placed.cores) is None
 
 
 def test_a_moved_network_is_one_placed_anew() -> None:

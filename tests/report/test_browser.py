@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from deploy.comparison.run_pages import write_runs
+from deploy.comparison.runs import compare_runs, read_runs
 from deploy.report.page import PAGE_BYTES
 from pages import rendered
 
@@ -161,12 +163,7 @@ def test_no_name_is_taken_for_a_script(opened: Opened) -> None:
 @pytest.mark.parametrize("width", [PHONE, DESK])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_any_screen(opened: Opened, width: int, scheme: str, page_file: Path) -> None:
-    """At first it is not long; unfolded it is still no wider than the screen."""
-    page = opened(width, color_scheme=scheme)
-    assert height(page) <= TALLEST
-    for _ in range(2):
-        assert page.evaluate("document.documentElement.scrollWidth") == width
-        page.evaluate("document.querySelectorAll('details').forEach((folded) => (folded.open = true))")
+    assert_fits(opened(width, color_scheme=scheme), width)
     assert page_file.stat().st_size <= PAGE_BYTES
 
 
@@ -176,6 +173,33 @@ def test_one_clip_of_a_foreign_network_fits_too(opened: Opened, foreign_run: Any
     page = opened(PHONE, file)
     assert height(page) <= TALLEST
     assert page.locator("#clip-choice").count() == 0
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_finished_runs_side_by_side_fit_any_screen(
+    opened: Opened, width: int, scheme: str, shipped_run: Any, foreign_run: Any, tmp_path: Path
+) -> None:
+    runs = [*([shipped_run] * 4), *([foreign_run] * 4)]
+    for number, run in enumerate(runs):
+        (tmp_path / str(number)).mkdir()
+        report = run.report
+        accuracy = report.accuracy and dataclasses.replace(report.accuracy, deployed_top1=number / len(runs))
+        network = dataclasses.replace(report.network, neurons=report.network.neurons + number)
+        dataclasses.replace(report, accuracy=accuracy, network=network).write(tmp_path / str(number) / "report.json")
+    file = tmp_path / "comparison.html"
+    write_runs(compare_runs(read_runs([tmp_path / str(number) for number in range(len(runs))])), file)
+    page = opened(width, file, color_scheme=scheme)
+    assert_fits(page, width)
+    assert page.locator("#figures td").first.is_visible(), "all is unfolded now"
+
+
+def assert_fits(page: Page, width: int) -> None:
+    """At first it is not long; unfolded it is still no wider than the screen."""
+    assert height(page) <= TALLEST
+    for _ in range(2):
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.evaluate("document.querySelectorAll('details').forEach((folded) => (folded.open = true))")
 
 
 def test_links_and_paper_unfold(opened: Opened) -> None:

@@ -17,6 +17,7 @@ from deploy.report.keys.run import ReferenceLayer
 from deploy.report.keys.stored import as_json
 from deploy.report.record import record
 from deploy.report.schema import files, schema
+from pages import rendered
 from svformer.common.errors import InputError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -129,6 +130,10 @@ def test_a_reference_is_part_of_the_report(foreign_run: Any) -> None:
     assert report.reference is not None
     assert report.reference.layers == (layer,)
     assert json.loads(as_json(report.plain()))["reference"] == found
+    page = rendered(dataclasses.replace(foreign_run, report=report))
+    assert "Beside another simulator" in page
+    assert "No layer of the network is called deep." in page
+    assert "Beside another simulator" not in rendered(foreign_run)
 
 
 def test_an_estimate_is_a_report_without_a_run(foreign_run: Any, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from svformer.common import provenance as module
-from svformer.common.digest import source_digest
+from svformer.common.digest import file_digest, source_digest
 from svformer.common.provenance import commit, library_versions, processor, provenance
 
 
@@ -69,3 +69,10 @@ def test_a_digest_changes_with_names_and_contents(tmp_path: Path) -> None:
     first.write_text("x = 2\n")
     second.rename(tmp_path / "two" / "b.py")
     assert source_digest(tmp_path / "one") != source_digest(tmp_path / "two")
+
+
+def test_the_digest_of_a_file_is_that_of_sha256sum(tmp_path: Path) -> None:
+    """Of "abc", in FIPS 180-2, appendix B.1."""
+    file = tmp_path / "a"
+    file.write_bytes(b"abc")
+    assert file_digest(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

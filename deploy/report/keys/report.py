@@ -72,3 +72,6 @@ class Report(Estimate):
     reference: ReferenceSummary | None = field(
         default=None, metadata=optional_key("spikes of another simulator beside those of this run (`--reference`)")
     )
+    checksums: dict[str, str] | None = field(
+        default=None, metadata=optional_key("by file: SHA-256 of the network, and of the clips whose spikes are kept")
+    )
