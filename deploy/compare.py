@@ -2,7 +2,7 @@
 """Set networks side by side: checkpoints, deployed on the same clips, or the reports of finished runs.
 
     python deploy/compare.py runs/demo runs/chip                   # folders of run_lava.py: nothing is run again
-    python deploy/compare.py svformer/assets/tiny/checkpoint.safetensors --weight-bits 8 4 3
+    python deploy/compare.py svformer/assets/tiny/checkpoint.safetensors --weight-bits 8 4 3 --tune 3
     python deploy/compare.py runs/tiny/checkpoint.safetensors runs/relu/checkpoint.safetensors --limit 50
     python deploy/compare.py a.safetensors b.safetensors --dataset folder --root DIR --out runs/a_or_b
 
@@ -42,6 +42,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT|RUN", help=".safetensors or .pyth; or folders of runs")
     add("--head-dim", type=positive_int, default=64, help="channels of a head, of an authors' .pyth")
     add("--weight-bits", type=WIDTHS, nargs="+", default=[WEIGHT_BITS], metavar="BITS", help="2 to 8 (default: 8)")
+    fine_help = "hold the weights of the first N layers by two synapses each, 13 bits (default: 0)"
+    add("--fine-layers", type=positive_int, default=0, metavar="N", help=fine_help)
+    tune_help = "train the rounded weights for N epochs on the training clips (default: 0)"
+    add("--tune", type=positive_int, default=0, metavar="N", help=tune_help)
     add_dataset_arguments(parser)
     add_merge_argument(parser)
     add("--limit", type=positive_int, metavar="N", help="run at most N held-out videos, evenly of the classes")

@@ -131,7 +131,12 @@ def _tune(draft: Draft) -> Iterator[str]:
     epochs = draft.tuning.epochs
     with counting(epochs, f"tuning: {counted(epochs, 'epoch')} of {counted(len(found), 'clip')}") as on_epochs:
         draft.integer, draft.tuned = tuned(
-            draft.integer, found, draft.tuning, weight_bits=draft.weight_bits, on_step=on_epochs
+            draft.integer,
+            found,
+            draft.tuning,
+            weight_bits=draft.weight_bits,
+            on_step=on_epochs,
+            unfinished=draft.unfinished,
         )
     check_integer(draft.integer, after="tune")
     yield f"  {draft.tuned}"
@@ -256,6 +261,7 @@ def deploy(
     if cache is None or holds_integers(graph):
         return advance(draft, say).finished()
     draft.known = cache.find(draft)
+    draft.unfinished = cache.unfinished(draft) if draft.tuning else None
     advance(draft, say)
     if draft.known is None:
         cache.keep(draft)

@@ -20,6 +20,8 @@ class ComparisonRequest:
     checkpoints: Sequence[Path]
     head_dim: int = 64  # of an authors' .pyth
     weight_bits: Sequence[int] = (WEIGHT_BITS,)  # each network is deployed at each width, sign included
+    fine_layers: int = 0  # of the first layers, whose weights are held by two synapses each
+    tune: int = 0  # epochs in which weights and biases are trained in integers, on the training clips
     dataset: DatasetChoice = field(default_factory=DatasetChoice)
     limit: int | None = None  # held-out clips, spread over the classes; None: all
     merge: str = DEFAULT_MERGE  # name or file of the chip that decides which convolutions merge; "always", "never"
@@ -31,5 +33,7 @@ class ComparisonRequest:
         for bits in self.weight_bits:
             WIDTHS.check("--weight-bits", bits)
         positive_int.check("--limit", self.limit)
+        positive_int.check("--fine-layers", self.fine_layers or None)
+        positive_int.check("--tune", self.tune or None)
         if self.backend not in BACKENDS:
             raise InputError(f"--backend {self.backend}; allowed: {', '.join(BACKENDS)}")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from deploy.clips.choose import dataset_clips
 from deploy.clips.read import load_clips
 from deploy.clips.source import ClipSource, InputFormat
 from deploy.comparison.relu import ReluRun, run_relu
@@ -20,16 +21,17 @@ from deploy.frontend.export import class_names, export_checkpoint
 from deploy.gates.export import check_export
 from deploy.ir.machine import WEIGHT_BITS
 from deploy.passes.merge_linear_chains import read_merge
-from deploy.pipeline import Say, deploy
+from deploy.pipeline import DraftOptions, Say, deploy
 from deploy.report.keys.report import Report
 from deploy.report.record import record
+from deploy.tuning.outcome import TuningOptions
 from hardware import Chip, EnergyModel, energy_models, load_chip
 from hardware.counts import Counts
 from hardware.devices import OnDevice, on_device, shipped_devices
 from hardware.interval import Interval, compared, drawn_mj
 from hardware.resources import BITS_PER_KIB
 from hardware.shown import CONVENTION, shown_in
-from svformer.common.terminal import counting
+from svformer.common.terminal import counted, counting
 from svformer.model.network import Network
 from svformer.networks.checkpoint import load_network, read_notes
 
@@ -158,13 +160,30 @@ def _spiking_row(
 ) -> Row:
     model, graph = export_checkpoint(path, head_dim=request.head_dim)
     check_export(model, graph, load_clips(calibration[:CHECKED_CLIPS], InputFormat.of(model.config)))
-    deployment = deploy(graph, calibration, say, weight_bits=bits, merge=read_merge(request.merge))
+    deployment = deploy(graph, calibration, say, **_options(request, bits))
     with counting(len(clips), f"{name}, {bits} bits") as on_clips:
         tally = run(deployment, clips, backend=request.backend, on_clips=on_clips)
     report = record(deployment, tally, backend=request.backend)
     by_clip = [clip.counts for clip in tally.clips]
     draws = {chip: _draws(by_clip, load_chip(chip), stream=f"{name} {bits}") for chip in CHIPS}
-    return _row_of_report(name, form_of(model), report, draws, _is_static(deployment))
+    form = ", ".join([form_of(model), *_said(request)])
+    return _row_of_report(name, form, report, draws, _is_static(deployment))
+
+
+def _options(request: ComparisonRequest, bits: int) -> DraftOptions:
+    """What a request says of a deployment at one width."""
+    options = DraftOptions(weight_bits=bits, fine_layers=request.fine_layers, merge=read_merge(request.merge))
+    if request.tune:
+        options |= DraftOptions(
+            tuning=TuningOptions(epochs=request.tune), examples=dataset_clips(request.dataset, train=True)
+        )
+    return options
+
+
+def _said(request: ComparisonRequest) -> list[str]:
+    """What was done to the rounded network besides rounding, in words."""
+    fine = [counted(request.fine_layers, "fine layer")] if request.fine_layers else []
+    return [*fine, *([f"tuned for {counted(request.tune, 'epoch')}"] if request.tune else [])]
 
 
 def _draws(by_clip: Sequence[Counts[Any]], chip: Chip, *, stream: str) -> NDArray[np.float64]:

@@ -2,7 +2,8 @@
 
 An entry is a NIR file that holds the integers (docs/integer_files.md) and, as JSON, what was measured on the
 calibration clips. It is read with all checks of such a file; one that cannot be read is removed, and the network is
-quantised anew. Entries that were not used for longest are removed when all together take more than `LIMIT` bytes.
+quantised anew. A tuning that was stopped is an entry, too (`deploy.tuning.unfinished`). Entries that were not used for
+longest are removed when all together take more than `LIMIT` bytes.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from svformer.common.errors import InputError
 
 LIMIT = 500_000_000  # bytes
 MEASURED = "measured"  # key of the metadata
+UNFINISHED = ".tuning"  # suffix of what `deploy.tuning.unfinished` writes
 UNREADABLE = (InputError, KeyError, ValueError, TypeError, OSError)
 
 
@@ -61,7 +63,13 @@ class QuantisationCache:
             write_nir(graph, path)
             if not same_networks(draft.integer, _known(path).integer):
                 path.unlink()
+            if draft.unfinished is not None:
+                draft.unfinished.unlink(missing_ok=True)
             self._shrink()
+
+    def unfinished(self, draft: Draft) -> Path:
+        """The file for a tuning of a draft while it goes on; it is removed when the network is kept."""
+        return self._path(draft).with_suffix(UNFINISHED)
 
     def clear(self) -> int:
         """Remove all entries; returns how many there were."""
@@ -75,7 +83,8 @@ class QuantisationCache:
 
     def _entries(self) -> list[Path]:
         """The one that was not used for longest is the first."""
-        return sorted(self.folder.glob("*.nir"), key=lambda path: path.stat().st_mtime_ns)
+        found = [path for suffix in (".nir", UNFINISHED) for path in self.folder.glob(f"*{suffix}")]
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
     def _shrink(self) -> None:
         entries = self._entries()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import nir
 
@@ -52,6 +53,7 @@ class Draft:
         max_cores: Cores of Loihi 2 that the network may take; None: any number.
         for_netx: Whether it is written as a file for lava-dl's netx, which stores no exponents of weights and biases.
         known: What an earlier run has made of the same (`deploy.execution.cached`); None: it is made here.
+        unfinished: File that holds a tuning while it goes on, and where one that was stopped is found; None: none.
     """
 
     graph: nir.NIRGraph
@@ -67,6 +69,7 @@ class Draft:
     max_cores: int | None = None
     for_netx: bool = False
     known: Known | None = None
+    unfinished: Path | None = None
 
     unmerged: Network = field(init=False)
     rates: dict[str, float] = field(init=False)

@@ -8,6 +8,7 @@ entropy of the classes of clips that have one; the squared difference where ther
 
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from deploy.torch_network.network import IntegerNetwork
 from deploy.torch_network.trained import TrainedNetwork
 from deploy.tuning.examples import Examples
 from deploy.tuning.outcome import Epoch, Tuned, TuningOptions
+from deploy.tuning.unfinished import Progress, resumed
 from svformer.common.errors import InputError
 
 TEMPERATURE = 2.0  # of the class probabilities that are compared
@@ -37,37 +39,55 @@ def tuned(
     *,
     weight_bits: int,
     on_step: Callable[[float], None] = lambda epochs: None,
+    unfinished: Path | None = None,
 ) -> tuple[IntNetwork, Tuned]:
     """Train weights and biases of a network on clips; the epoch with the smallest loss is taken, or none of them.
 
-    `on_step` hears how many epochs are done. An epoch after which a register could overflow in the worst case is not
-    taken. Scales, exponents, thresholds and leaks stay. Raises `InputError` for what has no form in torch.
+    `on_step` hears how many epochs are done. After each of them what was reached is kept in the file `unfinished`, and
+    a tuning that finds its file there goes on, to the same integers; whoever named it removes it. An epoch after which
+    a register could overflow in the worst case is not taken. Scales, exponents, thresholds and leaks stay.
+    Raises `InputError` for what has no form in torch.
     """
     trained, checked = _split(clips, options.seed)
     apart = checked is not trained
-    module = TrainedNetwork(network, weight_bits=weight_bits)
-    parameters = list(module.parameters())
-    if not parameters:
-        raise InputError("--tune: the network has no weights to train; leave it out")
     steps = options.epochs * math.ceil(len(trained) / options.batch)
-    optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, steps + 1, pct_start=WARM_UP)
-    found = [_checked(0, module, checked, options.batch)]
-    best, kept = found[0], network
-    order = np.random.default_rng(options.seed)
-    for epoch in range(1, options.epochs + 1):
-        for done, places in _batches(len(trained), options.batch, order):
-            loss = _loss(module, trained[places])
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
-            optimiser.step()
-            schedule.step()
+    progress = resumed(lambda: _begun(TrainedNetwork(network, weight_bits=weight_bits), options, steps), unfinished)
+    module, found = progress.module, progress.epochs
+    if not found:
+        found.append(_checked(0, module, checked, options.batch))
+    for epoch in range(len(found), options.epochs + 1):
+        for done, places in _batches(len(trained), options.batch, progress.order):
+            _learn(progress, trained[places])
             on_step(epoch - 1 + done)
         found.append(_checked(epoch, module, checked, options.batch))
-        if found[-1].loss < best.loss and _proven(candidate := module.integers()):
-            best, kept = found[-1], candidate
-    return kept, Tuned(clips=len(trained), checked=len(checked), apart=apart, best=best, epochs=found)
+        if found[-1].loss < found[progress.best].loss and _proven(module.integers()):
+            progress.take_best()
+        if unfinished is not None:
+            progress.write(unfinished)
+    outcome = Tuned(clips=len(trained), checked=len(checked), apart=apart, best=found[progress.best], epochs=found)
+    if progress.best_state is None:
+        return network, outcome
+    module.load_state_dict(progress.best_state)
+    return module.integers(), outcome
+
+
+def _begun(module: TrainedNetwork, options: TuningOptions, steps: int) -> Progress:
+    if not list(module.parameters()):
+        raise InputError("--tune: the network has no weights to train; leave it out")
+    optimiser = torch.optim.AdamW(module.parameters(), lr=options.learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, steps + 1, pct_start=WARM_UP)
+    order = np.random.default_rng(options.seed)
+    return Progress(module=module, optimiser=optimiser, schedule=schedule, order=order, epochs=[])
+
+
+def _learn(progress: Progress, clips: Examples) -> None:
+    """One step of the training."""
+    loss = _loss(progress.module, clips)
+    progress.optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(progress.module.parameters(), GRADIENT_NORM)
+    progress.optimiser.step()
+    progress.schedule.step()
 
 
 def _split(clips: Examples, seed: int) -> tuple[Examples, Examples]:

@@ -15,6 +15,7 @@ from deploy.execution import fingerprint
 from deploy.execution.cached import QuantisationCache
 from deploy.execution.deployment import Deployment
 from deploy.tuning.outcome import TuningOptions
+from deploy.tuning.unfinished import Progress
 from svformer.common.cache import cache_folder
 
 T = 20
@@ -160,3 +161,27 @@ def test_entries_are_cleared_and_lie_in_the_users_cache(
     assert list(cache.folder.iterdir()) == []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert QuantisationCache().folder == cache_folder() / "quantised" == tmp_path / "svformer-loihi" / "quantised"
+
+
+def test_a_deployment_that_is_stopped_while_it_tunes_goes_on(
+    cache: QuantisationCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second run finds the epochs of the first; when it is done the file of the tuning is gone."""
+    options = {"tuning": TuningOptions(epochs=2), "examples": clips(1)}
+    wanted, _ = deployed(QuantisationCache(cache.folder.parent / "other"), network(), **options)
+    original, kept = Progress.write, []
+
+    def stop(progress: Progress, path: Path) -> None:
+        original(progress, path)
+        kept.append(progress.epochs[-1].number)
+        if kept == [1]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cache, network(), **options)
+    assert [path.suffix for path in cache.folder.iterdir()] == [".tuning"]
+    found, _ = deployed(cache, network(), **options)
+    assert kept == [1, 2]
+    assert (same_networks(found.integer, wanted.integer), found.tuned) == (True, wanted.tuned)
+    assert [path.suffix for path in cache.folder.iterdir()] == [".nir"]

@@ -1,12 +1,14 @@
 """Tuning: what was measured in it is what runs, and it makes a coarse network more like the one in real numbers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import reals
+from deploy.exchange.integers import same_networks
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.network import Network, run_float
 from deploy.ir.operations.convolution import IntConvolution
@@ -123,6 +125,40 @@ def test_a_network_that_is_best_as_it_was_stays() -> None:
     kept, outcome = tuned(rounded, found, TuningOptions(epochs=1, learning_rate=10.0), weight_bits=8)
     assert outcome.best.number == 0
     assert kept is rounded
+
+
+def test_a_tuning_that_was_stopped_goes_on_and_ends_alike(tmp_path: Path) -> None:
+    """Stopped in its third epoch of four, it has to do two, and ends with the integers of one that was not."""
+    exact, frames, file = network(), clips(60, seed=1), tmp_path / "cache" / "a.tuning"
+    rounded = quantize(exact, frames, weight_bits=BITS)
+    found = examples(RealNetwork(exact), IntegerNetwork(rounded), parts(frames), lambda done: None)
+    options = TuningOptions(epochs=4, learning_rate=1e-2)
+    wanted, outcome = tuned(rounded, found, options, weight_bits=BITS)
+    assert outcome.best.number > 0
+
+    def stop(epochs: float) -> None:
+        if epochs > 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(rounded, found, options, weight_bits=BITS, on_step=stop, unfinished=file)
+    done: list[float] = []
+    again, resumed = tuned(rounded, found, options, weight_bits=BITS, on_step=done.append, unfinished=file)
+    assert min(done) > 2
+    assert (same_networks(again, wanted), resumed) == (True, outcome)
+    assert [path.name for path in file.parent.iterdir()] == ["a.tuning"], "nothing half-written"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"weights"])
+def test_a_damaged_file_of_a_tuning_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
+    exact, frames, file = network(), clips(20, seed=1), tmp_path / "a.tuning"
+    rounded = quantize(exact, frames, weight_bits=BITS)
+    found = examples(RealNetwork(exact), IntegerNetwork(rounded), parts(frames), lambda done: None)
+    options = TuningOptions(epochs=1, learning_rate=1e-2)
+    wanted, outcome = tuned(rounded, found, options, weight_bits=BITS)
+    file.write_bytes(content)
+    again, found_again = tuned(rounded, found, options, weight_bits=BITS, unfinished=file)
+    assert (same_networks(again, wanted), found_again) == (True, outcome)
 
 
 def test_few_clips_are_trained_on_and_chosen_by_alike() -> None:
