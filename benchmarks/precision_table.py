@@ -7,9 +7,9 @@
     python benchmarks/precision_table.py --limit 24 --examples 24 --tune 1      # a first look
 
 A row is tiny, a family of the zoo (trained briefly, on the easy procedural set; its weights are random with --epochs
-0), or NAME=FILE,DATASET[,DIR]: a trained checkpoint and its data. Every network runs its held-out clips in real numbers and in the integer machine, which Lava
-equals bit for bit; slayer's rounding runs in real numbers. OUT receives table.json, which is written after every cell
-and read the next time, table.md and table.png.
+0), or NAME=FILE,DATASET[,DIR]: a trained checkpoint and its data. Every network runs its held-out clips in real numbers
+and in the integer machine, which Lava equals bit for bit; slayer's rounding runs in real numbers. OUT receives
+table.json, which is written after every cell and read the next time, table.md and table.png.
 """
 
 import argparse
