@@ -208,10 +208,17 @@ def _labels(path: Path, labels: Values) -> tuple[str, ...]:
     if flat.ndim != 1:
         raise InputError(f"{path}: labels of shape {list(labels.shape)}; allowed: [clips], a class for each")
     if flat.dtype.kind in "SO":
-        flat = np.array([item.decode() if isinstance(item, bytes) else str(item) for item in flat])
+        flat = np.array([_text(path, item) for item in flat])
     if flat.dtype.kind not in "biufU" or (flat.dtype.kind == "f" and not (flat == np.rint(flat)).all()):
         raise InputError(f"{path}: labels that are no classes; allowed: names, or whole numbers from 0")
     return tuple(str(item) if flat.dtype.kind == "U" else str(int(item)) for item in flat.tolist())
+
+
+def _text(path: Path, item: object) -> str:
+    try:
+        return item.decode() if isinstance(item, bytes) else str(item)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: labels that are no text in UTF-8 ({error}); save them as such") from error
 
 
 READERS: dict[str, Callable[[Path], StoredClips]] = {

@@ -2,14 +2,18 @@
 
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
+
+from faulting import programs
+from faulting.starting import Started
+from faulting.system import SHARED_MEMORY, in_session
 
 DONE, REFUSED, SIMULATOR, INTERRUPTED = 0, 2, 4, 130
 STOPPED_S = 1.0  # seconds that a process stands still
@@ -17,17 +21,22 @@ BETWEEN_S = (0.05, 0.5)  # seconds between two of Ctrl-C
 MEMORY_MB = (1, 400)  # that a process may still take
 FILE_KB = (1, 200)  # size that no file may exceed
 HANDLES = (4, 40)  # files that a process may open beside those that are open
+FILLER = "filler"
 
 
 @dataclass(kw_only=True)
 class Running:
     """A command that runs, and where."""
 
-    process: "subprocess.Popen[str]"
-    out: Path
+    process: Started
+    disk: Path  # on which its out folder lies
     clips: Path  # folder of the clips
-    start: "Callable[[], subprocess.Popen[str]]"  # starts the same command once more
-    others: "list[subprocess.Popen[str]]" = field(default_factory=list)
+    clock: Path  # a file: while it is there, the clock is a day behind
+    lava: Path  # a file: what Lava processes do instead of sending
+    start: Callable[[], Started]  # starts the same command once more
+    scheduler: Started | None = None  # of dask, with workers elsewhere
+    workers: list[Started] = field(default_factory=list)
+    others: list[Started] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +46,9 @@ class Fault:
     name: str
     strike: Callable[[Random, Running], None]
     codes: tuple[int, ...]
-    needs_mount: bool = False
+    jobs: tuple[str, ...] = ("integer", "lava", "workers", "training")  # which of faulting.jobs it strikes
+    needs_mount: bool = False  # a disk, or a /dev/shm, of one's own
+    fails: bool = False  # the command is one whose Lava can fail
 
 
 def _signal(running: Running, number: int) -> None:
@@ -47,9 +58,16 @@ def _signal(running: Running, number: int) -> None:
         return  # it has ended by itself
 
 
+def _sent(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
 def _kill(rng: Random, running: Running) -> None:
     """The command alone: what it has started has to end by itself."""
-    running.process.kill()
+    _sent(running.process.pid, signal.SIGKILL)
 
 
 def _stand_still(rng: Random, running: Running) -> None:
@@ -102,19 +120,31 @@ def _memory(rng: Random, running: Running) -> None:
     _limited(running, resource.RLIMIT_AS, taken + rng.randint(*MEMORY_MB) * 2**20)
 
 
-def _full_disk(rng: Random, running: Running) -> None:
-    """The disk of the out folder, a small one of its own, has no byte left."""
-    filler = running.out.parent / "filler"
+def _filled(folder: Path) -> None:
+    """No byte is left there."""
     try:
-        with filler.open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(65536))
+        with (folder / FILLER).open("wb", buffering=0) as file:
+            while file.write(bytes(65536)):
+                continue
     except OSError:
         return
 
 
+def _full_disk(rng: Random, running: Running) -> None:
+    """That of the out folder, a small one of its own."""
+    _filled(running.disk)
+
+
+def _full_shared_memory(rng: Random, running: Running) -> None:
+    _filled(SHARED_MEMORY)
+
+
 def _read_only(rng: Random, running: Running) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", running.out.parent], check=False, capture_output=True)
+    subprocess.run(["mount", "-o", "remount,ro", running.disk], check=False, capture_output=True)
+
+
+def _clock_back(rng: Random, running: Running) -> None:
+    running.clock.touch()
 
 
 def _clip_gone(rng: Random, running: Running) -> None:
@@ -129,9 +159,31 @@ def _second_run(rng: Random, running: Running) -> None:
     running.others.append(running.start())
 
 
+def _child_gone(rng: Random, running: Running) -> None:
+    """One of the processes that a command has started: a Lava process, a worker, one that reads clips."""
+    leader = running.process.pid
+    children = [pid for pid, words in in_session(leader).items() if pid != leader and "resource_tracker" not in words]
+    if children:
+        _sent(rng.choice(sorted(children)), signal.SIGKILL)
+
+
+def _lava_fails(rng: Random, running: Running, *, how: str) -> None:
+    running.lava.write_text(how)
+
+
+def _worker_gone(rng: Random, running: Running) -> None:
+    _sent(rng.choice(running.workers).pid, signal.SIGKILL)
+
+
+def _scheduler_gone(rng: Random, running: Running) -> None:
+    if running.scheduler:
+        _sent(running.scheduler.pid, signal.SIGKILL)
+
+
 KILLED, HUNG_UP = -signal.SIGKILL, -signal.SIGHUP
 AS_IT_BEGAN = AS_IT_ENDED = -signal.SIGINT  # before Python listened, or as it ended; a shell shows 130 all the same
 ABORTED = -signal.SIGABRT  # C++ of a library, which gets no memory, ends the process by itself (std::bad_alloc)
+OF_CLIPS, WITH_CHILDREN = ("integer", "lava", "workers"), ("lava", "workers", "training")
 FAULTS = (
     Fault(name="kill -9", strike=_kill, codes=(DONE, KILLED)),
     Fault(name="stop and go on", strike=_stand_still, codes=(DONE,)),
@@ -143,25 +195,22 @@ FAULTS = (
     Fault(name="memory limit", strike=_memory, codes=(DONE, REFUSED, SIMULATOR, ABORTED)),
     Fault(name="full disk", strike=_full_disk, codes=(DONE, REFUSED, SIMULATOR), needs_mount=True),
     Fault(name="read-only folder", strike=_read_only, codes=(DONE, REFUSED, SIMULATOR), needs_mount=True),
-    Fault(name="clip deleted", strike=_clip_gone, codes=(DONE, REFUSED)),
-    Fault(name="clip replaced", strike=_clip_replaced, codes=(DONE, REFUSED)),
+    Fault(name="full /dev/shm", strike=_full_shared_memory, codes=(DONE, REFUSED, SIMULATOR), needs_mount=True),
+    Fault(name="clock set back", strike=_clock_back, codes=(DONE,)),
+    Fault(name="clip deleted", strike=_clip_gone, codes=(DONE, REFUSED), jobs=OF_CLIPS),
+    Fault(name="clip replaced", strike=_clip_replaced, codes=(DONE, REFUSED), jobs=OF_CLIPS),
     Fault(name="two runs in one folder", strike=_second_run, codes=(DONE, REFUSED)),
+    Fault(name="child killed", strike=_child_gone, codes=(DONE, REFUSED, SIMULATOR), jobs=WITH_CHILDREN),
+    *(
+        Fault(
+            name=f"Lava process {how}",
+            strike=partial(_lava_fails, how=how),
+            codes=(DONE, SIMULATOR),
+            jobs=("lava",),
+            fails=True,
+        )
+        for how in (programs.RAISES, programs.SLEEPS, programs.WRONG_SHAPE)
+    ),
+    Fault(name="worker gone", strike=_worker_gone, codes=(DONE, SIMULATOR), jobs=("cluster",)),
+    Fault(name="scheduler gone", strike=_scheduler_gone, codes=(DONE, SIMULATOR), jobs=("cluster",)),
 )
-
-
-def mounted(folder: Path) -> bool:
-    """Make a folder a small disk of its own; False where that is not allowed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=False, capture_output=True)
-    return done.returncode == 0
-
-
-def recovered(folder: Path) -> None:
-    """The small disk as it was: writable, with room."""
-    subprocess.run(["mount", "-o", "remount,rw", folder], check=False, capture_output=True)
-    (folder / "filler").unlink(missing_ok=True)
-
-
-def unmounted(folder: Path) -> None:
-    subprocess.run(["umount", "-l", folder], check=False, capture_output=True)
-    shutil.rmtree(folder, ignore_errors=True)

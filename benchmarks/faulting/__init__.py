@@ -1,0 +1,1 @@
+"""Real commands, struck at random moments (benchmarks/faults.py)."""
