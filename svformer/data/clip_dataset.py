@@ -118,6 +118,9 @@ class ClipDataset(Dataset[tuple[Tensor, int]], ABC):
         if remarks and self._remarked.mark(index):
             print("\n".join(remarks), file=sys.stderr, flush=True)
 
+    def fill_cache(self) -> None:
+        """Keep clips in memory before they are asked for, where the data set was given room for some."""
+
     def random_clip(self, index: int, rng: np.random.Generator) -> Tensor:
         """The clip that training views are cut from; raises `InputError` where it cannot be read."""
         return self.view(index)

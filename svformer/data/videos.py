@@ -61,7 +61,7 @@ class VideoDataset(ClipDataset):
     `cache=True` decodes every video once, at construction, and stores all pictures in memory, shared by forked loader
     workers: frames * 3 * size * (4/3 size) bytes a video, at size 32 about 0.4 GB for 1,200 procedural clips and 10 GB
     for all of UCF101. `cache_mb` keeps videos when they are first read, until so many megabytes of a process are full;
-    the others are decoded anew every time.
+    the others are decoded anew every time. `fill_cache` reads them ahead, before loader workers fork and share them.
     """
 
     def __init__(
@@ -100,18 +100,43 @@ class VideoDataset(ClipDataset):
         clip_TCHW = sample_clip(video, self.sampling, start * max_start_s(video, self.sampling))
         return cut(clip_TCHW, self.size, crop)
 
+    def fill_cache(self) -> None:
+        """Decode videos in their order until `cache_mb` is full."""
+        if self._room <= 0:
+            return
+        at_once = 2 * (os.cpu_count() or 1)
+        with ThreadPoolExecutor(at_once // 2) as pool:  # FFmpeg releases Python's lock while it decodes
+            for first in track(range(0, len(self), at_once), "decoding videos"):
+                chunk = range(first, min(first + at_once, len(self))) if self._room > 0 else range(0)
+                for index, found in zip(chunk, pool.map(self._read_ahead, chunk), strict=True):
+                    if isinstance(found, InputError):
+                        self.unreadable.add(index, found)
+                    elif self._room > 0:
+                        self._keep(index, found)
+
+    def _read_ahead(self, index: int) -> Video | InputError:
+        try:
+            return self._decoded(index)
+        except InputError as error:
+            return error
+
     def _kept_video(self, index: int) -> Video | None:
         """A video from memory, where there is room for it; None: it is decoded for this clip alone."""
-        if index in self._kept or self._room <= 0:
-            return self._kept.get(index)
+        if index not in self._kept and self._room > 0:
+            self._keep(index, self._decoded(index))
+        return self._kept.get(index)
+
+    def _decoded(self, index: int) -> Video:
         path = self.entries[index].path
         video = decode_video(path, size=self.size)
         with collecting() as remarks:
             remark_if_still(path, video, self.sampling)
         self._print_once(index, remarks)
+        return video
+
+    def _keep(self, index: int, video: Video) -> None:
         self._room -= video.frames_NCHW.nbytes
         self._kept[index] = video
-        return video
 
     def _decode_all(self, entries: Sequence[VideoEntry]) -> list[Video | InputError]:
         """All videos; for a video that cannot be decoded, its error."""

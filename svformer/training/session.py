@@ -50,6 +50,8 @@ def run(request: TrainingRequest) -> None:
     with joined(request.device) as processes:
         with processes.first_alone():
             data, held_out = open_parts(request, start.config)
+        if not request.dry_run:
+            data.fill_cache()  # before loader workers fork, which end with every epoch and share what is there
         torch.manual_seed(recipe.seed)
         trainer = Trainer(
             new_network(start, classes=data.classes, channels=data.channels),
