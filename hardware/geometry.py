@@ -3,6 +3,7 @@
 Legend: C channels, H rows, W columns, of one time step. All counts are per time step.
 """
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
@@ -117,14 +118,19 @@ class ConvGeometry:
         return self._taps(axis).sum(axis=1, dtype=np.int64)
 
     def _taps(self, axis: int) -> NDArray[np.int64]:
-        """int64 [size, kernel] of 0 and 1: whether an input position reaches an output through a tap of the kernel.
+        """int64 [size, kernel] of 0 and 1: whether an input position reaches an output through a tap of the kernel."""
+        along = (self.kernel[axis], self.stride[axis], self.padding[axis], self.dilation[axis])
+        return _taps(self.in_shape[1 + axis], self._out_size(axis), *along)
 
-        Output o reads input y through tap k where y + padding = o * stride + k * dilation.
-        """
-        taps = np.arange(self.kernel[axis]) * self.dilation[axis]
-        positions = np.arange(self.in_shape[1 + axis])[:, np.newaxis] + self.padding[axis] - taps
-        output, remainder = np.divmod(positions, self.stride[axis])
-        return ((remainder == 0) & (output >= 0) & (output < self._out_size(axis))).astype(np.int64)
+
+@functools.lru_cache(maxsize=1000)  # asked for at every count
+def _taps(size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int) -> NDArray[np.int64]:
+    """Output o reads input y through tap k where y + padding = o * stride + k * dilation; not to be written to."""
+    positions = np.arange(size)[:, np.newaxis] + padding - np.arange(kernel) * dilation
+    output, remainder = np.divmod(positions, stride)
+    taps = ((remainder == 0) & (output >= 0) & (output < outputs)).astype(np.int64)
+    taps.flags.writeable = False
+    return taps
 
 
 @dataclass(frozen=True, kw_only=True)
