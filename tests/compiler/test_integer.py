@@ -14,7 +14,9 @@ from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntNetwork, run_integer
 from deploy.ir.network import delayed
 from deploy.ir.operations.base import shifted
+from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.populations.lif import IntLif, fire
+from hardware import ConvGeometry
 
 Ints = NDArray[np.int64]
 
@@ -201,3 +203,19 @@ def test_the_contract_finds_currents_that_meet_in_different_units() -> None:
         broken = ints.network(populations, *network.connections[1:], frames=3)
         with pytest.raises(GateError, match=r"relay -> out: scales 1.0 and 4.0 differ"):
             check_integer(broken, after="test")
+
+
+@pytest.mark.parametrize("largest", [1, 2, 1 << 12, (1 << 12) + 1, 1 << 20])
+def test_sums_are_exact_on_both_sides_of_what_float32_holds(largest: int) -> None:
+    """The largest sum of 4,096 weights of 1 is 2^24 at messages of 2^12, where float32 is left for float64.
+
+    One message less is 2^24 - 1 and more than it 2^24 + 1, which float32 does not have.
+    """
+    geometry = ConvGeometry(in_shape=(4096, 1, 1), out_channels=2, kernel=(1, 1))
+    mantissa = np.ones((2, 4096, 1, 1), dtype=np.int16)
+    mantissa[1, ::2] = -1
+    operation = IntConvolution(mantissa=mantissa, exponent=0, geometry=geometry)
+    x = np.full((3, 4096, 1, 1), largest)
+    x[1, 0] -= 1
+    x[2, 1::2] *= -1
+    np.testing.assert_array_equal(operation(x)[:, :, 0, 0], x[:, :, 0, 0] @ mantissa[:, :, 0, 0].T.astype(np.int64))

@@ -284,7 +284,9 @@ class IntPassedOn(IntWithoutWeights):
 
 def shifted(total: IntArray, exponent: int) -> IntArray:
     """A synaptic sum times 2^exponent; right shifts round down, as on the chip."""
-    return total << exponent if exponent >= 0 else total >> -exponent
+    if exponent == 0:
+        return total
+    return total << exponent if exponent > 0 else total >> -exponent
 
 
 def stored_weight_bits(mantissa: NDArray[np.int16]) -> int:

@@ -122,6 +122,9 @@ class Convolution(OfGeometry):
         return None
 
 
+FLOAT32_LIMIT = 1 << 24  # up to which float32 holds every whole number; float64 up to 2^53, where 24 bits are proven
+
+
 @dataclass(frozen=True, kw_only=True)
 class IntConvolution(OfGeometry, Counted):
     """Weights are `mantissa * 2^exponent`, one exponent for the connection."""
@@ -153,8 +156,11 @@ class IntConvolution(OfGeometry, Counted):
         return weight if alone else None
 
     def __call__(self, x_NCHW: Values, /) -> IntArray:
-        # float64 holds these sums exactly (24 bits are proven, 53 are there) and its products are fast
-        total = convolve(x_NCHW.astype(np.float64), self.mantissa.astype(np.float64), self.geometry)
+        # Products of real numbers are fast, and exact where the type holds all sums, those on the way included.
+        largest = max(int(x_NCHW.max(initial=0)), -int(x_NCHW.min(initial=0)))
+        sums = largest * int(np.abs(self.mantissa.astype(np.int64)).sum(axis=(1, 2, 3)).max())
+        kind = np.float32 if sums <= FLOAT32_LIMIT else np.float64
+        total = convolve(x_NCHW.astype(kind), self.mantissa.astype(kind), self.geometry)
         return shifted(total.astype(np.int64), self.exponent)
 
     def with_exponent(self, exponent: int) -> "IntConvolution":

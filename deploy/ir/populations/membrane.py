@@ -262,5 +262,7 @@ def decayed(state: IntArray, decay: IntArray) -> IntArray:
 
 def wrapped(u: IntArray) -> IntArray:
     """A 24-bit register that overflows wraps (once, as in Lava)."""
+    if u.max(initial=0) <= STATE_LIMIT and u.min(initial=0) > -STATE_LIMIT:
+        return u
     u = np.where(u > STATE_LIMIT, u - 2 * STATE_LIMIT, u)
     return np.where(u <= -STATE_LIMIT, u + 2 * STATE_LIMIT, u)
