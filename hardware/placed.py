@@ -101,7 +101,7 @@ class PlacedNetwork:
         """`known` is another placement of the same layers: what lies on equally many cores is taken from it."""
         self.layers, self.spread = list(layers), spread
         as_before = {} if known is None else known.spread.numbers
-        self._cores_of = {
+        self._cores_of: dict[str, NDArray[np.int64]] = {
             name: known._cores_of[name] if known is not None and as_before[name] == cores else spread.cores_of(name)
             for name, cores in spread.numbers.items()
         }

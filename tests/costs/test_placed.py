@@ -241,6 +241,12 @@ def test_a_moved_network_is_one_placed_anew() -> None:
     moved, anew = network.moved(spread_out).work(fired), PlacedNetwork(network.layers, spread_out).work(fired)
     assert moved.events == anew.events
     assert np.array_equal(moved.core_s(SANA_FE), anew.core_s(SANA_FE))
+    with_known = network.moved(spread_out).work(fired, known=network.work(fired))
+    assert with_known.events == anew.events
+    assert np.array_equal(with_known.core_s(SANA_FE), anew.core_s(SANA_FE))
+    other = drawn(placed, seed=2)
+    of_other = network.moved(spread_out).work(other, known=network.work(fired))
+    assert of_other.events == network.moved(spread_out).work(other).events, "another activity takes nothing over"
 
 
 def test_a_spread_takes_the_cores_of_the_rule() -> None:

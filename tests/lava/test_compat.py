@@ -165,6 +165,22 @@ assert compat.OBJECT_DETECTION not in sys.modules, "the stub is gone"
 """)
 
 
+def test_scipy_signal_comes_when_it_is_asked_for() -> None:
+    assert_runs("""
+import sys
+
+import deploy.lava_network
+from lava.proc.conv import utils
+
+assert "scipy.signal" not in sys.modules
+assert utils.signal.convolve2d([[1, 2]], [[3]]).tolist() == [[3, 6]]
+
+from scipy import signal
+
+assert signal is sys.modules["scipy.signal"]
+""")
+
+
 def test_missing_lava_is_one_line_that_says_what_to_install() -> None:
     failed = run_python("import sys; sys.modules['lava'] = None; import deploy.lava_network")
     last_line = failed.stderr.splitlines()[-1]
