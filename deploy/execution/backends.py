@@ -4,7 +4,7 @@ Command lines, texts, gates and memory forecasts read `BACKENDS`; a new backend 
 line here. The module imports nothing that takes long, so that `--help` answers at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -35,6 +35,8 @@ class RunOptions:
         cores: Cores that the threads of all of them share (None: all that there are).
         timeout_s: Seconds that one batch of clips may take (None: any).
         on_progress: Called with the time steps that are done.
+        record: Populations whose messages are kept, beside those of input and output (None: all); others take no
+            memory, and no time on Lava.
     """
 
     blocks: Blocks = "fused"
@@ -43,6 +45,12 @@ class RunOptions:
     cores: int | None = None
     timeout_s: float | None = None
     on_progress: Callable[[int], None] | None = None
+    record: Collection[str] | None = None
+
+    def kept(self, network: "IntNetwork") -> set[str]:
+        """Populations whose messages are kept."""
+        ends = (network.input_name, network.output)
+        return set(network.populations) if self.record is None else {*self.record, *ends}
 
     def by_layer(self, network: "IntNetwork") -> "RunOptions":
         """The options with a process for every layer; Lava's own processes are finer than that already."""
@@ -78,7 +86,7 @@ class Backend:
 def _lava_need(network: "IntNetwork", options: RunOptions) -> "MemoryNeed":
     from deploy.execution.memory import lava_need
 
-    return lava_need(network, blocks=options.blocks, processes=options.processes)
+    return lava_need(network, blocks=options.blocks, processes=options.processes, record=options.kept(network))
 
 
 def _run_on_lava(network: "IntNetwork", plan: "Plan", frames: "Frames", options: RunOptions) -> "Simulation":
@@ -90,13 +98,13 @@ def _run_on_lava(network: "IntNetwork", plan: "Plan", frames: "Frames", options:
 def _integer_need(network: "IntNetwork", options: RunOptions) -> "MemoryNeed":
     from deploy.execution.memory import integer_need
 
-    return integer_need(network)
+    return integer_need(network, record=options.kept(network))
 
 
 def _interpret(network: "IntNetwork", plan: "Plan", frames: "Frames", options: RunOptions) -> "Simulation":
     from deploy.execution.simulate import in_interpreter
 
-    return in_interpreter(network, plan, frames)
+    return in_interpreter(network, plan, frames, options)
 
 
 def _torch_need(network: "IntNetwork", options: RunOptions) -> "MemoryNeed":

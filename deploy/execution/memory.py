@@ -64,10 +64,10 @@ def message_size(population: IntPopulation) -> int:
     return SPIKE if population.spiking else GRADED
 
 
-def integer_need(network: IntNetwork) -> MemoryNeed:
-    """The integer interpreter, which keeps all messages."""
+def integer_need(network: IntNetwork, *, record: Container[str] | None = None) -> MemoryNeed:
+    """The integer interpreter, which keeps the messages of the populations in `record` (default: all)."""
     sizes = {name: message_size(population) for name, population in network.populations.items()}
-    return _execution(network, sizes, record=network.populations)
+    return _execution(network, sizes, record=network.populations if record is None else record)
 
 
 def torch_need(network: IntNetwork) -> MemoryNeed:
@@ -104,12 +104,19 @@ def clips_at_once(network: Network, clips: int, *, available: int | None = None,
 
 
 def lava_need(
-    network: IntNetwork, *, blocks: Literal["fused", "stock", "chip"] = "fused", processes: int = 1
+    network: IntNetwork,
+    *,
+    blocks: Literal["fused", "stock", "chip"] = "fused",
+    processes: int = 1,
+    record: Container[str] | None = None,
 ) -> MemoryNeed:
-    """Lava's processes with their channels, and the recordings; the messages that come back are counted, too."""
+    """Lava's processes with their channels, and the recordings of `record` (default: of all populations); the messages
+    that come back are counted, too.
+    """
     populations = list(network.receivers.values())
-    spikes = sum(_size(p) for p in populations if p.spiking)
-    recorded = sum(GRADED * _size(p) for p in populations if not p.spiking) + spikes // 8
+    kept = [p for name, p in network.receivers.items() if record is None or name in record]
+    spikes = sum(_size(p) for p in kept if p.spiking)
+    recorded = sum(GRADED * _size(p) for p in kept if not p.spiking) + spikes // 8
     weights = sum(c.operation.weights for c in network.connections)
     return MemoryNeed(
         fixed=WEIGHT_BYTES * weights

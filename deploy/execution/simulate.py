@@ -1,7 +1,7 @@
 """Run an integer network on one of the backends."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from deploy.execution.backends import Backend, Blocks, Models, RunOptions, backend_of
@@ -23,7 +23,7 @@ class Travelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """Messages of every population [N, T, C, H, W] and the result of every clip [N, K]."""
+    """Messages of every population that is recorded [N, T, C, H, W], and the result of every clip [N, K]."""
 
     signals: Signals
     logits: Array
@@ -45,6 +45,7 @@ def simulate(
     cores: int | None = None,
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
+    record: Collection[str] | None = None,
 ) -> Simulation:
     """Run clips [N, T, *input shape] on a backend (`deploy.execution.backends`); all give the same messages.
 
@@ -54,7 +55,13 @@ def simulate(
     is started, when the clips need more memory than there is.
     """
     options = RunOptions(
-        blocks=blocks, models=models, processes=processes, cores=cores, timeout_s=timeout_s, on_progress=on_progress
+        blocks=blocks,
+        models=models,
+        processes=processes,
+        cores=cores,
+        timeout_s=timeout_s,
+        on_progress=on_progress,
+        record=record,
     )
     return run_on(backend_of(backend), network, plan or schedule(network), clips, options)
 
@@ -66,10 +73,10 @@ def run_on(backend: Backend, network: IntNetwork, plan: Plan, clips: Frames, opt
     return backend.run(network, plan, frames, options)
 
 
-def in_interpreter(network: IntNetwork, plan: Plan, frames: Frames) -> Simulation:
+def in_interpreter(network: IntNetwork, plan: Plan, frames: Frames, options: RunOptions) -> Simulation:
     """Clips [N, T, C, H, W] in the integer interpreter, which needs no Lava."""
     started_s = time.monotonic()
-    signals = run_integer(network, frames)
+    signals = run_integer(network, frames, record=options.kept(network))
     return Simulation(
         signals=signals,
         logits=network.logits(signals),
@@ -92,6 +99,7 @@ def on_lava(network: IntNetwork, plan: Plan, frames: Frames, options: RunOptions
         cores=options.cores,
         timeout_s=options.timeout_s,
         on_progress=options.on_progress,
+        record=options.kept(network),
     )
     return Simulation(
         signals=result.signals,

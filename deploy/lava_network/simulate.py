@@ -1,7 +1,7 @@
 """Run an integer network on Lava's CPU backend: build the blocks, stream the clips through, collect what was sent."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,10 +26,12 @@ from deploy.lava_network.watchdog import LavaRun
 
 SELECT_TAG = "fixed_pt"
 
+OnBuild = Callable[[Layers, dict[str, Recording]], None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LavaResult:
-    """Messages of every population [N, T, C, H, W], and what the run took.
+    """Messages of every population that is recorded [N, T, C, H, W], and what the run took.
 
     `channel_messages` are the values that went through the `channels` between ports of the `processes`, all time steps.
     """
@@ -56,23 +58,32 @@ def simulate(
     timeout_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     on_progress: Callable[[int], None] | None = None,
+    record: Collection[str] | None = None,
+    on_build: OnBuild | None = None,
 ) -> LavaResult:
     """Stream clips of real numbers [N, T, C, H, W] back to back; `on_progress` gets the time steps done.
 
     `blocks` chooses fused layers, placed in at most `processes` Lava processes, which share the `cores` (default: all)
     as threads; Lava's own Conv and LIFReset beside small processes of ours (stock.py); or Lava's own alone
     (chip_processes.py). `models` chooses what runs Lava's own processes: Lava's models or, faster, ours. `threads` is
-    their number in each process of fused layers (default: as many as its work is worth).
+    their number in each process of fused layers (default: as many as its work is worth). `record` are the populations
+    whose messages come back beside those of the input and the output (default: all). `on_build` gets fused layers and
+    recordings before any process is started: what watches them is put around them there.
 
     Raises `SimulatorError` when a process fails or `timeout_s` is over by the `clock`; nothing is left running then.
     """
     clips, frames = frames_NTCHW.shape[:2]
-    recordings = {name: Recording(clips * frames, p.shape, message_type(p)) for name, p in network.receivers.items()}
+    kept = network.receivers if record is None else {*record, network.output}
+    recordings = {
+        name: Recording(clips * frames, p.shape, message_type(p))
+        for name, p in network.receivers.items()
+        if name in kept
+    }
     quantized = network.input.quantize(frames_NTCHW).astype(np.int32)
     frames_FCHW = quantized.reshape(clips * frames, *network.input.shape)
     if blocks == "fused":
         some_process, classes = build_blocks(
-            network, plan, frames_FCHW, recordings, processes, cores or available_cores(), threads
+            network, plan, frames_FCHW, recordings, processes, cores or available_cores(), threads, on_build
         )
     else:
         build = build_stock if blocks == "stock" else build_chip_processes
@@ -105,11 +116,14 @@ def build_blocks(
     processes: int,
     cores: int,
     threads: int | None = None,
+    on_build: OnBuild | None = None,
 ) -> tuple[AbstractProcess, dict[type, type]]:
     """The layers in at most `processes` connected blocks: one of the blocks, and the process models to run all."""
     layers = build_layers(network, plan, frames_FCHW)
     work_ns = measured_work(network, layers)
     runs = place(work_ns, processes)
+    if on_build:
+        on_build(layers, recordings)
     block_of: dict[str, LayersBlock] = {}
     models: dict[type, type] = {}
     unheard = [min(part, key=list(layers).index) for part in network.apart]  # Lava runs what channels join

@@ -56,6 +56,16 @@ def test_bytes_of_a_clip_by_hand() -> None:
     assert lava_need(net).fixed == 8 * weights + 32 * 81 + 2 * memory.PROCESS_BYTES
 
 
+def test_bytes_of_what_is_recorded_alone() -> None:
+    """The same, of which the output alone is kept: 4 bytes a frame by Lava, and 48 inputs of 8 bytes. The interpreter
+    has as much at its worst moment: input and spikes are still needed then.
+    """
+    net = ints.image_to_value()
+    only_output = [net.input_name, net.output]
+    assert lava_need(net, record=only_output).per_clip == 4 * (4 + 48 * 8)
+    assert integer_need(net, record=only_output) == integer_need(net)
+
+
 def test_processes_of_lava_by_hand() -> None:
     """Three populations and two connections: one process for all and Lava's service; asked for 2 or for more than there
     are layers, 2 and 3; stock, 2 * 3 + 3 * 2 at most.

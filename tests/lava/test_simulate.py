@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,12 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphs
+import ints
 import random_networks
 from deploy import lower, quantize, simulate
+from deploy.engine.layers import Layers
 from deploy.errors import SimulatorError
 from deploy.frontend.from_svformer import export
 from deploy.ir.integer import IntNetwork, as_images, run_integer
 from deploy.ir.populations.lif import IntLif
+from deploy.lava_network.actors import shared_zeros
+from deploy.lava_network.recording import Recording
 from deploy.lava_network.simulate import simulate as simulate_on_lava
 from deploy.passes.schedule import schedule
 from processes import HANG_S, children
@@ -151,3 +157,34 @@ def test_a_killed_lava_process_ends_the_run_and_leaves_none_behind(network: IntN
 def test_integer_backend_gives_the_same_result_without_lava(network: IntNetwork, clips: np.ndarray) -> None:
     on_lava = simulate(network, clips, backend="lava", timeout_s=HANG_S)
     np.testing.assert_array_equal(simulate(network, clips, backend="integer").logits, on_lava.logits)
+
+
+@pytest.mark.parametrize("backend", ["lava", "integer"])
+@pytest.mark.parametrize("record", [(), ("hidden",)])
+def test_what_is_not_asked_for_is_not_kept_and_the_rest_is_the_same(backend: str, record: tuple[str, ...]) -> None:
+    network, frames = ints.image_to_value(), np.random.default_rng(1).integers(0, 2, (2, 4, 3, 4, 4))
+    expected = run_integer(network, frames)
+    found = simulate(network, frames, backend=backend, record=record, timeout_s=HANG_S)
+    assert found.signals.keys() == {network.input_name, network.output, *record}
+    for name, signal_ in found.signals.items():
+        np.testing.assert_array_equal(signal_, expected[name], err_msg=name)
+    np.testing.assert_array_equal(found.logits, network.logits(expected))
+
+
+def test_layers_are_shown_before_they_run() -> None:
+    """What is put around them there sees every layer once in each of T K + depth steps: 4 * 2 + 2 synapses."""
+    network, seen = ints.image_to_value(), shared_zeros((3,), np.int64)
+
+    def watch(layers: Layers, recordings: dict[str, Recording]) -> None:
+        assert recordings.keys() == network.receivers.keys()
+        for place, layer in enumerate(layers.values()):
+            layer.advance = partial(count, place, layer.advance)  # type: ignore[method-assign]
+
+    def count(place: int, advance: Callable[..., None], *arguments: object) -> None:
+        seen[place] += 1
+        advance(*arguments)
+
+    plan = schedule(network)
+    found = simulate_on_lava(network, plan, np.zeros((2, 4, 3, 4, 4)), timeout_s=HANG_S, on_build=watch)
+    assert found.time_steps == plan.steps(2)
+    assert seen.tolist() == [found.time_steps] * 3
