@@ -6,7 +6,7 @@
     python benchmarks/full_geometry.py --preset tiny         # a try in seconds
 
 The weights are random; every neuron layer's threshold is set so that it fires at its published rate on a real clip
-(`lava_clip.calibrated_model`). So operations, traffic, memory and cores are those of such a network, and no accuracy
+(`clip_times.published`). So operations, traffic, memory and cores are those of such a network, and no accuracy
 is. One clip in the integer interpreter; the full geometry takes a minute of a quiet machine, and 2.1 GB.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lava_clip import calibrated_model
+from clip_times.published import calibrated_model
 from numpy.typing import NDArray
 from rich.console import Console
 

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from lava_clip import Memory, _children, _fit_threshold, _rollup, calibrated_model, median_s
+from clip_times.measuring import Memory, children, median_s, memory_of
+from clip_times.published import calibrated_model, fit_threshold
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -83,7 +84,7 @@ def at(quantity: str, value: float) -> tuple[SVFormerConfig, float]:
 def at_rate(model: SVFormer, clip_BCTHW: Tensor, rate: float) -> SVFormer:
     """The model with thresholds that make every layer fire at this rate, set from front to back."""
     neurons = [module for module in model.modules() if isinstance(module, PLIF)]
-    handles = [module.register_forward_pre_hook(_fit_threshold(rate)) for module in neurons]
+    handles = [module.register_forward_pre_hook(fit_threshold(rate)) for module in neurons]
     with torch.no_grad():
         model(clip_BCTHW)
     for handle in handles:
@@ -111,7 +112,7 @@ class Growing(Memory):
 
 
 def _together_mb() -> float:
-    return sum(_rollup(pid).get("Pss", 0) for pid in [os.getpid(), *_children(os.getpid())]) / 1024
+    return sum(memory_of(pid).get("Pss", 0) for pid in [os.getpid(), *children(os.getpid())]) / 1024
 
 
 def measure(quantity: str, value: float, *, clips: int, repeats: int) -> dict[str, Any]:

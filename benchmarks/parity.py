@@ -5,7 +5,7 @@
     python benchmarks/parity.py --preset tiny --clips 4      # a try in seconds
 
 The weights are random; every neuron layer's threshold is set so that it fires at its published rate on a real clip
-(`lava_clip.calibrated_model`). The clips are different videos, streamed back to back. The full geometry takes some
+(`clip_times.published`). The clips are different videos, streamed back to back. The full geometry takes some
 minutes and 5 GB. Exit code 3, and the places in the JSON file, when anything differs.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lava_clip import calibrated_model
+from clip_times.published import calibrated_model
 from numpy.typing import NDArray
 from rich.console import Console
 
