@@ -53,7 +53,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     names = [f"{run['cores']} core{'s' if run['cores'] > 1 else ''}" for run in found["runs"]]
     _stacked(above, names, [run["ms"] for run in found["runs"]])
     _stacked(below, [layer["name"] for layer in layers], [layer["ms"] for layer in layers])
-    above.set_xlabel("milliseconds of CPU time a clip, all layers")
+    above.set_xlabel("milliseconds a clip on all cores of the run: CPU time of the layers, and the rest")
     below.set_xlabel("milliseconds of CPU time a clip, one core")
     above.legend(frameon=False, fontsize="small", ncols=len(COLOURS), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.suptitle(_where(found), fontsize="medium")
