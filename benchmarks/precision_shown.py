@@ -1,6 +1,6 @@
 """The table of `precision_table.py` on the terminal, as Markdown and as a picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from precision_measure import Cell
@@ -32,7 +32,7 @@ def _percent(share: float | None) -> str:
     return typeset.NONE if share is None else f"{100 * share:.1f}"
 
 
-LISTS = {
+LISTS: dict[str, Callable[[Cell], str]] = {
     "same prediction, %": lambda cell: _percent(cell.same),
     "spikes equal, %": lambda cell: _percent(cell.spikes),
     "minutes of one core": lambda cell: f"{cell.made_core_min:.1f}",

@@ -76,7 +76,7 @@ def _population(receiver: Receiver, scale: float) -> Population:
     changed = {"bias": rounded_weights(receiver.bias, scale)}
     if isinstance(receiver, Lif):
         changed |= {"threshold": rounded_threshold(receiver.threshold, scale), "decay": rounded_decay(receiver.decay)}
-    return replace(receiver, **changed)  # type: ignore[type-var, arg-type]
+    return replace(receiver, **changed)  # type: ignore[type-var]
 
 
 def _connection(connection: Connection, scale: float) -> Connection:

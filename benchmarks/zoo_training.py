@@ -75,7 +75,7 @@ def train(model: nn.Module, clips_NTCHW: np.ndarray, labels_N: Tensor, *, epochs
 
 def surrogate(over: Tensor) -> Tensor:
     """A spike where the potential is at its threshold or above, with an arctangent's gradient."""
-    spikes: Tensor = ArctanSpike.apply(over, ALPHA)
+    spikes: Tensor = ArctanSpike.apply(over, ALPHA)  # type: ignore[no-untyped-call]
     return spikes
 
 

@@ -97,12 +97,12 @@ def found_by_training(out: Path) -> dict[str, Any]:
     return {"curve": curve, "weights": hashlib.sha256(content[8 + header :]).hexdigest(), "files": _names(out)}
 
 
-RUN = {"program": "run_lava", "found": found_by_run, "begun": "parts"}
+_RUN: dict[str, Any] = {"program": "run_lava", "found": found_by_run, "begun": "parts"}
 JOBS = {
-    "integer": Job(words=_run("integer"), **RUN),
-    "lava": Job(words=_run("lava"), limit=("--timeout", "10"), **RUN),
-    "workers": Job(words=_run("integer", "--workers", str(WORKERS)), **RUN),
-    "cluster": Job(words=_run("integer"), cluster=True, **RUN),
+    "integer": Job(words=_run("integer"), **_RUN),
+    "lava": Job(words=_run("lava"), limit=("--timeout", "10"), **_RUN),
+    "workers": Job(words=_run("integer", "--workers", str(WORKERS)), **_RUN),
+    "cluster": Job(words=_run("integer"), cluster=True, **_RUN),
     "training": Job(
         program="small_training",
         words=(*TRAINING, *LOADED, "--root", "videos", "--quiet"),

@@ -28,8 +28,9 @@ def small_training(argv: Sequence[str] | None = None) -> None:
     from svformer.config import PRESETS
     from svformer.train import main
 
-    small = {"image_size": 32, "embed_dims": (8, 8, 16, 16), "depths": (1, 1, 1, 1), "head_dim": 8, "frames": 4}
-    PRESETS["tiny"] = dataclasses.replace(PRESETS["tiny"], **small)
+    PRESETS["tiny"] = dataclasses.replace(
+        PRESETS["tiny"], image_size=32, embed_dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), head_dim=8, frames=4
+    )
     main(argv)
 
 
