@@ -18,6 +18,7 @@ from faulting.record import Struck
 from faulting.starting import Started, Starter
 
 LOOKED_S = 0.05  # between two looks at what still runs
+MOMENTS = (0.05, 0.9)  # when a run is struck, as shares of its processor time, which a busy machine does not change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,14 @@ class Place:
     @property
     def variables(self) -> dict[str, str]:
         clock, lava = str(self.folder / "clock"), str(self.folder / "lava")
-        return {"TMPDIR": str(self.temporary), "SVFORMER_FAULTS_CLOCK": clock, programs.LAVA_FAULT: lava}
+        torch = str(self.folder / "torch")  # its cache, which is no temporary file
+        return {
+            "TMPDIR": str(self.temporary),
+            "TORCHINDUCTOR_CACHE_DIR": torch,
+            "DASK_TEMPORARY_DIRECTORY": str(self.folder / "dask"),  # dask clears it of dead workers when it starts
+            "SVFORMER_FAULTS_CLOCK": clock,
+            programs.LAVA_FAULT: lava,
+        }
 
     def prepare(self) -> None:
         for folder in (self.work, self.temporary):
@@ -57,19 +65,20 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Undisturbed:
-    """What a run finds that nothing strikes, and the seconds that it takes."""
+    """What a run finds that nothing strikes, and the processor time that it takes."""
 
     found: dict[str, Any]
-    usual_s: float
+    processor_s: float
 
     @classmethod
     def of(cls, job: Job, name: str, place: Place) -> "Undisturbed":
-        started_s, out = time.monotonic(), place.folder / f"undisturbed-{name}"
+        out, taken_s = place.folder / f"undisturbed-{name}", 0.0
         process = place.command(job, out)
-        jobs.wait_long(process)
+        while not process.wait(LOOKED_S):
+            taken_s = max(taken_s, system.processor_s(process.pid))
         if process.returncode:
             raise RuntimeError(f"the undisturbed run of {name} ended with {process.returncode}: {process.said}")
-        return cls(found=job.found(out), usual_s=time.monotonic() - started_s)
+        return cls(found=job.found(out), processor_s=taken_s)
 
 
 @dataclass(kw_only=True)
@@ -97,7 +106,9 @@ class StruckRun:
         with self._cluster() as cluster:
             also = ["--scheduler", cluster.address] if cluster else []
             running = self._running(fault, cluster, also)
-            time.sleep(rng.uniform(0.1, 0.8) * self.undisturbed.usual_s)
+            moment_s = rng.uniform(*MOMENTS) * self.undisturbed.processor_s
+            while not running.process.wait(LOOKED_S) and system.processor_s(running.process.pid) < moment_s:
+                continue
             fault.strike(rng, running)
             struck_s = time.monotonic()
             for process in (running.process, *running.others):

@@ -25,6 +25,15 @@ def in_session(leader: int) -> dict[int, str]:
     return found
 
 
+def processor_s(pid: int) -> float:
+    """Processor time that a process has taken, its children aside; 0 where it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def in_own_namespace() -> None:
     """Start again with a small /dev/shm and mounts of one's own, where that is allowed."""
     if OWN_NAMESPACE in os.environ or shutil.which("unshare") is None:

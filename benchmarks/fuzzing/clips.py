@@ -95,7 +95,7 @@ def _lying(rng: Random, content: bytes) -> bytes:
     """A header of numpy that says more than there is."""
     if rng.random() < 0.15 and b"'shape': (" in content:
         at = content.index(b"'shape': (")
-        end = content.index(b")", at)
+        end = max(at, content.find(b")", at))  # changed bytes may have no end
         said = rng.choice((b"(10000000000,", b"(-1,", b"(2,3,99999999", b"(4611686018427387904, 4", b"()(", b"(1e9,"))
         line = b"'shape': " + said
         return content[:at] + line + content[end:][: max(0, len(content) - at)]

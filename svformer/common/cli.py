@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import shlex
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -122,6 +123,8 @@ def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
             print(note, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as interrupted:
+        if argv is None:  # this process only ends now: another Ctrl-C would be a traceback of what cleans up behind us
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(f"interrupted: {interrupted if interrupted.args else 'nothing half-written was left'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:

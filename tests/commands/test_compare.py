@@ -187,6 +187,23 @@ def test_networks_side_by_side(dataset: Path, tmp_path: Path, capsys: pytest.Cap
     assert page.count("<tr>") > len(rows) * 4
 
 
+def test_a_network_with_fine_layers_that_is_tuned(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The row says both; the five bits below the three of some weights are stored, too."""
+    torch.manual_seed(0)
+    save_checkpoint(SVFormer(SMALL), path := tmp_path / "plain.safetensors", {"classes": json.dumps(CLASSES)})
+    rows = []
+    for folder, options in (("plain", []), ("finer", ["--fine-layers", 2, "--tune", 1])):
+        command = [path, "--root", dataset, "--limit", 2, "--weight-bits", 3, "--out", tmp_path / folder, "--json"]
+        assert run(*command, *options) == 0
+        rows += json.loads(capsys.readouterr().out)
+    plain, finer = rows
+    assert plain["form"] == "norm shared over time"
+    assert finer["form"] == "norm shared over time, 2 fine layers, tuned for 1 epoch"
+    assert finer["memory_kib"] > plain["memory_kib"]
+
+
 ROW = Row(
     name="a", form="norm shared over time", weight_bits=8, clips=1, float_top1=None, deployed_top1=None, agreement=1.0,
     spike_match=0.9, active_share=0.2, memory_kib=1.5, synaptic_ops=10.0, macs=2.0, attention_ops=0.0,
@@ -253,6 +270,8 @@ def test_steps_that_deployments_have_in_common_are_said_once() -> None:
         (["nowhere.safetensors"], "nowhere.safetensors: no such checkpoint"),
         ([__file__, "--weight-bits", "9"], "--weight-bits 9; allowed: 2 to 8"),
         ([__file__, "--limit", "0"], "--limit 0; allowed: 1 or more"),
+        ([__file__, "--tune", "0"], "--tune 0; allowed: 1 or more"),
+        ([__file__, "--fine-layers", "-1"], "--fine-layers -1; allowed: 1 or more"),
     ],
 )
 def test_refusals(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
