@@ -175,13 +175,14 @@ def _integers(number: int) -> bytes:
         made = graph(rng)
         try:
             shape = infer_shapes(made)["input"]
-            network = _quantised(made, np.ones((2, 3, *shape)))
+            network = quantised(made, np.ones((2, 3, *shape)))
             return written(graph_of(network, dt_s=1e-3, input_shape=shape, metadata={}))
         except (ValueError, InputError):
             continue  # that one has no such form, or cannot be deployed
 
 
-def _quantised(made: nir.NIRGraph, frames: Any) -> Any:
+def quantised(made: nir.NIRGraph, frames: Any) -> Any:
+    """The integers of a graph for clips [N, T, ..] that it is calibrated with; raises `InputError` where refused."""
     from deploy.pipeline import advance, drafted
 
     made.metadata["T"] = frames.shape[1]

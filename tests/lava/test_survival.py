@@ -1,5 +1,6 @@
 """A network on Lava as a program runs it: stopped, killed, stuck, begun late, and again and again in one session."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,10 +8,13 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from deploy.errors import GateError
+from deploy.execution.simulate import simulate
 from processes import HANG_S, ROOT, is_running, run_python, start_python, wait_until
 
 # A command line tool that streams clips without end in sight and says which processes take part. Its clock goes forward
@@ -161,29 +165,50 @@ def test_lava_is_imported_late_and_works(earlier: str) -> None:
     assert (done.returncode, done.stdout) == (0, "equal\n"), done.stderr
 
 
-def test_many_runs_in_one_session_leave_nothing() -> None:
-    """The command of 200 runs, with 20."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "endurance.py"), "--runs", "20"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "20 runs in one session, all equal to the integer interpreter" in done.stdout
+def test_many_runs_in_one_session_leave_nothing(tmp_path: Path) -> None:
+    """The command of 2,000 runs, with 50; it goes on where an earlier one was stopped, and not with another seed."""
+    out, script = tmp_path / "soak.json", str(ROOT / "benchmarks" / "soak.py")
+    for runs, seed, code in (("30", "0", 0), ("50", "0", 0), ("60", "1", 2)):
+        command = [sys.executable, script, "--runs", runs, "--seed", seed, "--out", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
+        assert done.returncode == code, done.stderr
+    found = json.loads(out.read_text())
+    assert (found["seed"], found["runs"]) == (0, 50)
+    assert 0 < found["refused"] < 50
+    assert found["messages"] > 5 * 2 * 3 * 4000  # of the heavy runs alone
+    assert "of --seed 0; go on with it, or choose another --out" in done.stderr
+
+
+def test_a_message_that_differs_ends_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says which run of which seed it was."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import soak
+
+    def errs(network: Any, clips: Any, *, backend: str, **options: Any) -> Any:
+        found = simulate(network, clips, backend="integer")
+        if backend == "torch":
+            found.signals[network.output][0, 0] += 1
+        return found
+
+    monkeypatch.setattr(soak, "simulate", errs)
+    with pytest.raises(GateError, match="integer interpreter and torch differ") as error:
+        soak.one_run(soak.Soaked(seed=3))
+    assert error.value.__notes__ == ["run 0 of --seed 3"]
 
 
 def test_the_command_of_many_runs_sees_what_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own check: weights that are kept, a file that stays open, a process that stays."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import endurance
+    import soak
 
     before = {"memory_mb": 600.0, "open_files": 6, "threads": 1, "children": 0, "mappings": 1900, "named_segments": 0}
-    assert endurance.grown([before, before]) == []
-    assert endurance.grown([before, {**before, "memory_mb": 600 + 20 * endurance.WEIGHT_MB}]) == [
-        "memory_mb 600 -> 920"
-    ]
+    assert soak.grown([before, before]) == []
+    assert soak.grown([before, {**before, "memory_mb": 600 + 20 * soak.WEIGHT_MB}]) == ["memory_mb 600 -> 920"]
     for what in ("open_files", "threads", "children", "named_segments"):
-        (found,) = endurance.grown([before, {**before, what: before[what] + 1}])
+        (found,) = soak.grown([before, {**before, what: before[what] + 1}])
         assert found.startswith(what)
-    held = endurance.state()
+    held = soak.state()
     with Path(__file__).open() as file:
-        assert endurance.state()["open_files"] == held["open_files"] + 1
+        assert soak.state()["open_files"] == held["open_files"] + 1
         assert file.readable()
     assert np.isfinite(held["memory_mb"])
