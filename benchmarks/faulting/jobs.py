@@ -97,12 +97,15 @@ def found_by_training(out: Path) -> dict[str, Any]:
     return {"curve": curve, "weights": hashlib.sha256(content[8 + header :]).hexdigest(), "files": _names(out)}
 
 
-_RUN: dict[str, Any] = {"program": "run_lava", "found": found_by_run, "begun": "parts"}
+def _clips(*words: str, cluster: bool = False, limit: tuple[str, ...] = ()) -> Job:
+    return Job(program="run_lava", words=_run(*words), found=found_by_run, begun="parts", cluster=cluster, limit=limit)
+
+
 JOBS = {
-    "integer": Job(words=_run("integer"), **_RUN),
-    "lava": Job(words=_run("lava"), limit=("--timeout", "10"), **_RUN),
-    "workers": Job(words=_run("integer", "--workers", str(WORKERS)), **_RUN),
-    "cluster": Job(words=_run("integer"), cluster=True, **_RUN),
+    "integer": _clips("integer"),
+    "lava": _clips("lava", limit=("--timeout", "10")),
+    "workers": _clips("integer", "--workers", str(WORKERS)),
+    "cluster": _clips("integer", cluster=True),
     "training": Job(
         program="small_training",
         words=(*TRAINING, *LOADED, "--root", "videos", "--quiet"),

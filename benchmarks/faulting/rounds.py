@@ -44,11 +44,11 @@ class Place:
     @property
     def variables(self) -> dict[str, str]:
         clock, lava = str(self.folder / "clock"), str(self.folder / "lava")
-        torch = str(self.folder / "torch")  # its cache, which is no temporary file
+        # torch's cache and dask's workspace are no temporary files: they stay, and dask's next start tidies its own.
+        kept = {"TORCHINDUCTOR_CACHE_DIR": "torch", "DASK_TEMPORARY_DIRECTORY": "dask"}
         return {
+            **{name: str(self.folder / folder) for name, folder in kept.items()},
             "TMPDIR": str(self.temporary),
-            "TORCHINDUCTOR_CACHE_DIR": torch,
-            "DASK_TEMPORARY_DIRECTORY": str(self.folder / "dask"),  # dask clears it of dead workers when it starts
             "SVFORMER_FAULTS_CLOCK": clock,
             programs.LAVA_FAULT: lava,
         }

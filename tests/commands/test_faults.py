@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from random import Random
 from types import ModuleType
 
 import pytest
@@ -45,31 +44,41 @@ def test_a_round_strikes_a_run_that_goes_on_to_the_same_report(
     faults: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A clip goes while a run of three batches reads them; then it is there again, and the run is resumed."""
-    assert run_cli(faults.main, ["--rounds", "1", "--kind", "clip deleted", "--out", str(tmp_path), "--json"]) == 0
+    out = ["--out", str(tmp_path), "--json"]
+    assert run_cli(faults.main, ["--rounds", "1", "--kind", "clip deleted", "--job", "integer", *out]) == 0
     found = json.loads(capsys.readouterr().out.partition("\n")[0])["kinds"]["clip deleted"]
     assert (found["rounds"], found["failed"], sum(found["codes"].values())) == (1, 0, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["faults.json"]
+    # the same again finds nothing left to strike, and other moments belong elsewhere
+    assert run_cli(faults.main, ["--rounds", "1", "--kind", "clip deleted", *out]) == 0
+    assert json.loads(capsys.readouterr().out.partition("\n")[0])["kinds"]["clip deleted"] == found
+    assert run_cli(faults.main, ["--seed", "9", "--out", str(tmp_path)]) == 2
+    assert "of seed 0; choose another --out for seed 9" in capsys.readouterr().err
+
+
+def test_two_campaigns_do_not_share_a_folder(
+    faults: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = importlib.import_module("faulting.record")
+    with record.alone(tmp_path):
+        assert run_cli(faults.main, ["--out", str(tmp_path)]) == 2
+    assert "another campaign is at work there; choose another --out" in capsys.readouterr().err
 
 
 def test_what_is_left_and_what_differs_is_seen(faults: ModuleType, tmp_path: Path) -> None:
     """Of a process that stays in the session of its parent, and of a report that has another number."""
-    one = faults.Round(
-        fault=faults.FAULTS[0],
-        rng=Random(0),
-        folder=tmp_path,
-        backend="integer",
-        bound_s=0.1,
-        usual_s=1.0,
-        expected={},
-    )
+    rounds, jobs, starting = (importlib.import_module(f"faulting.{name}") for name in ("rounds", "jobs", "starting"))
+    place = rounds.Place(folder=tmp_path, start=starting.Cold(tmp_path), bound_s=0.1)
+    expected = rounds.Undisturbed(found={}, processor_s=1.0)
+    one = rounds.StruckRun(name="integer", job=jobs.JOBS["integer"], place=place, undisturbed=expected)
     shell = subprocess.Popen(["sh", "-c", "sleep 600 & exit 0"], start_new_session=True)
     shell.wait()
     (left,) = one._left(shell.pid)
     assert left != os.getpid()
     report = {"clips": [{"seconds": 1.0, "prediction": "a"}], "timing": {}, "provenance": {}, "totals": 3}
     (tmp_path / "report.json").write_text(json.dumps(report))
-    found = faults.found_in(tmp_path)
-    assert (found["clips"], found["totals"], found["files"]) == ([{"prediction": "a"}], 3, ["report.json"])
+    found = jobs.found_by_run(tmp_path)
+    assert (found["clips"], found["totals"], found["files"][-1]) == ([{"prediction": "a"}], 3, "report.json")
 
 
 def test_a_kind_that_is_none_is_refused(faults: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
