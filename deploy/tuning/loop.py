@@ -21,7 +21,7 @@ from deploy.torch_network.network import IntegerNetwork
 from deploy.torch_network.trained import TrainedNetwork
 from deploy.tuning.examples import Examples
 from deploy.tuning.outcome import Epoch, Tuned, TuningOptions
-from deploy.tuning.unfinished import Progress, resumed
+from deploy.tuning.unfinished import Unfinished, resumed
 from svformer.common.errors import InputError
 
 TEMPERATURE = 2.0  # of the class probabilities that are compared
@@ -71,16 +71,16 @@ def tuned(
     return module.integers(), outcome
 
 
-def _begun(module: TrainedNetwork, options: TuningOptions, steps: int) -> Progress:
+def _begun(module: TrainedNetwork, options: TuningOptions, steps: int) -> Unfinished:
     if not list(module.parameters()):
         raise InputError("--tune: the network has no weights to train; leave it out")
     optimiser = torch.optim.AdamW(module.parameters(), lr=options.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, steps + 1, pct_start=WARM_UP)
     order = np.random.default_rng(options.seed)
-    return Progress(module=module, optimiser=optimiser, schedule=schedule, order=order, epochs=[])
+    return Unfinished(module=module, optimiser=optimiser, schedule=schedule, order=order, epochs=[])
 
 
-def _learn(progress: Progress, clips: Examples) -> None:
+def _learn(progress: Unfinished, clips: Examples) -> None:
     """One step of the training."""
     loss = _loss(progress.module, clips)
     progress.optimiser.zero_grad()

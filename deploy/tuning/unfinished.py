@@ -22,7 +22,7 @@ UNREADABLE = (InputError, KeyError, ValueError, TypeError, RuntimeError, OSError
 
 
 @dataclass(kw_only=True)
-class Progress:
+class Unfinished:
     """What a training has come to: all that its next epoch depends on, and what it will choose from."""
 
     module: TrainedNetwork
@@ -63,7 +63,7 @@ class Progress:
         self.best, self.best_state = values["best"], values["best_state"]
 
 
-def resumed(begin: Callable[[], Progress], path: Path | None) -> Progress:
+def resumed(begin: Callable[[], Unfinished], path: Path | None) -> Unfinished:
     """The training where it was stopped, or its beginning where there is no file that can be read."""
     progress = begin()
     if path is None or not path.is_file():
