@@ -307,7 +307,7 @@ def test_resets_that_no_node_has(options: dict[str, object], said: str) -> None:
     ("axes", "said"),
     [
         ("TBXHW", "axes 'TBXHW'; allowed: letters of TBCHWN, each once"),
-        ("TBCH", r"axes 'TBCH' for an example of shape \[4, 2, 2, 8, 8\]; allowed: a letter each"),
+        ("TBCH", r"axes 'TBCH' for an example of shape \[4, 2, 2, 8, 8\], 5 axes; allowed: a letter for each"),
         ("TTCHW", "each once"),
     ],
 )
