@@ -15,7 +15,7 @@ from deploy.execution import fingerprint
 from deploy.execution.cached import QuantisationCache
 from deploy.execution.deployment import Deployment
 from deploy.tuning.outcome import TuningOptions
-from deploy.tuning.unfinished import Progress
+from deploy.tuning.unfinished import Unfinished
 from svformer.common.cache import cache_folder
 
 T = 20
@@ -169,15 +169,15 @@ def test_a_deployment_that_is_stopped_while_it_tunes_goes_on(
     """The second run finds the epochs of the first; when it is done the file of the tuning is gone."""
     options = {"tuning": TuningOptions(epochs=2), "examples": clips(1)}
     wanted, _ = deployed(QuantisationCache(cache.folder.parent / "other"), network(), **options)
-    original, kept = Progress.write, []
+    original, kept = Unfinished.write, []
 
-    def stop(progress: Progress, path: Path) -> None:
+    def stop(progress: Unfinished, path: Path) -> None:
         original(progress, path)
         kept.append(progress.epochs[-1].number)
         if kept == [1]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Progress, "write", stop)
+    monkeypatch.setattr(Unfinished, "write", stop)
     with pytest.raises(KeyboardInterrupt):
         deployed(cache, network(), **options)
     assert [path.suffix for path in cache.folder.iterdir()] == [".tuning"]
