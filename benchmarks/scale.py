@@ -217,10 +217,12 @@ def draw(found: Sequence[Measured], of_a_core: float, limits: dict[str, float], 
     ideal = [spread[0].clips_a_second * p.workers / spread[0].workers for p in spread]
     here.plot([p.workers for p in spread], ideal, "--", color="0.6", label="in proportion")
     here.set(xlabel=f"workers on {os.cpu_count()} cores", ylabel="clips a second", ylim=(0, None), title="measured")
+    here.set_xticks([p.workers for p in spread])
     here.legend(frameon=False)
     counts = [2**i for i in range(11) if 2**i <= LARGEST] + [LARGEST]
     paper.loglog(counts, [min(count * of_a_core, *limits.values()) for count in counts], color=LINE, label="on paper")
-    for name, bound in limits.items():
+    reached = {name: bound for name, bound in limits.items() if bound <= LARGEST * of_a_core}  # the table has all
+    for name, bound in reached.items():
         paper.axhline(bound, color=BOUND, lw=0.8, ls=":")
         paper.annotate(name, (1, bound), va="bottom", fontsize="x-small", color=BOUND)
     paper.set(xlabel="workers with a core each", ylabel="clips a second", title="on paper, and what limits it")
