@@ -80,7 +80,7 @@ def _right(predicted: np.ndarray, classes: Sequence[int | None]) -> float | None
 def _in_integers(deployment: Deployment, clips: Sequence[ClipSource]) -> Results:
     with counting(len(clips), "clips in integers") as on_clips:
         tally = run(deployment, clips, backend="integer", keep=0, on_clips=on_clips)
-    exact, found = (np.stack([getattr(clip, of) for clip in tally.clips]) for of in ("float_logits", "integer_logits"))
+    exact, found = (np.stack([getattr(v, of) for v in tally.verdicts]) for of in ("float_logits", "integer_logits"))
     return exact, found, sum(tally.layers.values(), Agreement())
 
 

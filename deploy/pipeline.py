@@ -157,7 +157,8 @@ def _parts(draft: Draft) -> Iterator[tuple[Frames, list[int | None]]]:
 def _prove(draft: Draft) -> Iterator[str]:
     draft.headroom = prove(draft.integer)
     bits = widest_weight_bits(draft.integer)
-    yield f"quantised on {counted(len(draft.clips), 'clip')}: {bits}-bit weights, 12-bit decays; {proven(draft.headroom)}"
+    clips = counted(len(draft.clips), "clip")
+    yield f"quantised on {clips}: {bits}-bit weights, 12-bit decays; {proven(draft.headroom)}"
 
 
 def _compare(draft: Draft) -> Iterator[str]:

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from deploy import pipeline
 from deploy.clips.read import load, load_clips
-from deploy.clips.source import file_of
 from deploy.costs.placing import Placing, place_rates
 from deploy.exchange.files import write_integers
 from deploy.exchange.of_run import write_of_run
@@ -178,7 +177,7 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
         order=request.place,
         fps=request.fps,
         reference=compared,
-        files=_files(request, tally),
+        network=Path(request.nir or request.net or request.folder / "model.nir"),
     )
     folder = _new_folder(request)
     write_spikes(tally.kept, folder / "spikes.h5", dt_s=graph_dt_s(deployment.graph))
@@ -191,12 +190,6 @@ def _simulated(request: Request, prepared: Prepared, deployment: Deployment, res
     report.write(folder / "report.json")
     results.remove()
     return Outcome(request=request, deployment=deployment, report=report, page=folder / "report.html", tally=tally)
-
-
-def _files(request: Request, tally: Tally) -> list[Path]:
-    """The network as a file, and those of the clips whose spikes are kept."""
-    network = Path(request.nir or request.net or request.folder / "model.nir")
-    return list(dict.fromkeys([network, *(file_of(clip.source) for clip in tally.clips[: tally.kept_clips])]))
 
 
 def _kept_input(deployment: Deployment, tally: Tally) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.clips.labels import class_number
-from deploy.clips.source import names_of
+from deploy.clips.source import file_of, names_of
 from deploy.costs.counting import expected_operations, readout_layers
 from deploy.costs.placing import PlacedClips
 from deploy.costs.resources import messages_sent
@@ -86,14 +86,14 @@ def record(
     order: Order = "pixel",
     fps: float | None = None,
     reference: Mapping[str, Any] | None = None,
-    files: Sequence[Path] = (),
+    network: Path | None = None,
 ) -> Report:
     """The whole report of a run.
 
     `chips` are a user's own, beside those that ship; `order` is how the clips were placed on cores, `fps` the rate of a
     video's frames (default: `deploy.report.operating_points.VIDEO_FPS`); `reference` is what
-    `deploy.gates.reference.compare` found, where there is a recording to compare with; `files` are what the run was
-    made of.
+    `deploy.gates.reference.compare` found, where there is a recording to compare with; `network` is the file that
+    the network was read from.
     """
     clips, counts = len(tally.clips), tally.counts
     readout = readout_layers(deployment.integer)
@@ -122,8 +122,15 @@ def record(
             lava_channel_messages=tally.travelled.messages if tally.travelled else 0,
         ),
         reference=None if reference is None else reference_summary(reference),
-        checksums={path.as_posix(): file_digest(path) for path in files if path.is_file()} or None,
+        checksums=_checksums(network, dict(zip(names, tally.clips[: tally.kept_clips], strict=False))),
     )
+
+
+def _checksums(network: Path | None, clips: Mapping[str, ClipResult]) -> dict[str, str] | None:
+    """Of the network's file, by its name, and of the files of clips, by theirs in the report; None without any."""
+    files = {} if network is None else {network.name: network}
+    files |= {name: file_of(clip.source) for name, clip in clips.items()}
+    return {name: file_digest(path) for name, path in files.items() if path.is_file()} or None
 
 
 def _estimated(deployment: Deployment, tally: Tally, chips: Sequence[Chip], order: Order) -> Estimate:

@@ -113,7 +113,7 @@ def test_a_network_of_too_many_cores_is_refused_before_the_long_work(tmp_path: P
         ({"fps": 0.0}, "--fps 0.0; allowed: a positive number of frames a second"),
         ({"place": "row"}, "--place row; allowed: pixel, channel"),
         ({"timeout_s": 0.0}, "--timeout 0.0; allowed: a positive number of seconds"),
-        ({"backend": "gpu"}, "--backend gpu; allowed: lava, integer, loihi2"),
+        ({"backend": "gpu"}, "--backend gpu; allowed: lava, integer, torch, loihi2"),
         ({"blocks": "toy"}, "--blocks toy; allowed: fused, stock"),
         ({"workers": 2, "scheduler": "tcp://127.0.0.1:1"}, "--workers and --scheduler are both given; choose one"),
         ({"scheduler": ""}, "--scheduler '': allowed: the address of a dask scheduler"),
@@ -202,7 +202,9 @@ def test_a_report_is_not_replaced_unasked(small_run: Path, tmp_path: Path, capsy
     assert run(*words(request, "--weight-bits", 4, "--force")) == 0
     assert json.loads((tmp_path / "report.json").read_text())["network"]["weight_bits"] == 4
     assert run(*words(request, "--estimate", "--force")) == 0
-    assert [file.name for file in tmp_path.iterdir()] == ["report.json"], "a page of another run would lie beside it"
+    left = sorted(file.name for file in tmp_path.iterdir())
+    assert left == ["report.html", "report.json"], "what another run left would lie beside it"
+    assert "Estimate" in (tmp_path / "report.html").read_text("utf-8"), "the page is that of the run before"
 
 
 def test_a_stopped_run_is_given_up_with_force_alone(tmp_path: Path) -> None:
@@ -293,8 +295,8 @@ def test_the_examples_for_python_run_as_they_stand(tmp_path: Path, monkeypatch: 
     save_checkpoint(SVFormer(config).eval(), tmp_path / "mine.safetensors", {"classes": json.dumps(classes)})
     write_nir(export_checkpoint(tmp_path / "mine.safetensors")[1], tmp_path / "runs" / "mine.nir")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    assert len(examples()) == 2
+    names: dict[str, Any] = {name: np.ones((1, 3, 4), dtype=np.uint8) for name in ("spikes_in", "spikes_1", "spikes_2")}
+    assert len(examples()) == 3
     for example in examples():
         exec(compile(example, "docs/your_own.md", "exec"), names)  # noqa: S102 (our own documentation)
     assert names["clip_TCHW"].shape == (16, 3, 64, 64)
@@ -302,3 +304,5 @@ def test_the_examples_for_python_run_as_they_stand(tmp_path: Path, monkeypatch: 
     assert len(names["outcome"].report.clips) == 2
     assert {clip.label for clip in names["outcome"].report.clips} == set(classes)
     assert Path("runs/python/report.html").is_file()
+    recorded = nir.read_data("run.h5").nodes["lif1"].observables["spikes"]
+    assert (recorded.data.shape, recorded.dt) == ((1, 3, 4), 1e-4)

@@ -180,7 +180,6 @@ def test_workers_give_the_same_report(
 
 INTERRUPTED = """
 import os, signal, sys
-from clusters import Cluster
 from deploy import run_lava
 from deploy.execution.resume import ResultFolder
 from svformer.common.cli import run_cli

@@ -111,7 +111,8 @@ def _check(model: nn.Module, example: Tensor, axes: str) -> None:
     if set(axes) - set(LETTERS) or len(set(axes)) < len(axes) or not set(axes) & set("CN"):
         raise ModelError(f"axes {axes!r}; allowed: letters of {LETTERS}, each once (time, batch, channels, rows, ..)")
     if len(axes) != example.ndim:
-        raise ModelError(f"axes {axes!r} for an example of shape {list(example.shape)}, {example.ndim} axes; allowed: a letter for each")
+        said = f"axes {axes!r} for an example of shape {list(example.shape)}, {example.ndim} axes"
+        raise ModelError(f"{said}; allowed: a letter for each")
     training = [name or "the model" for name, module in model.named_modules() if module.training]
     if training:
         raise ModelError(f"{training[0]} and {len(training) - 1} others are in training mode; call model.eval()")
