@@ -25,7 +25,7 @@ class Echo:
 
     def __call__(self, network: IntNetwork, plan: Plan, frames: Frames, options: RunOptions) -> Simulation:
         self.asked.append((len(frames), options.processes))
-        found = in_interpreter(network, plan, frames)
+        found = in_interpreter(network, plan, frames, options)
         if options.processes == self.wrong_at:
             for name in network.neuron_layers:
                 found.signals[name] = np.array(found.signals[name])
@@ -36,7 +36,9 @@ class Echo:
 @pytest.fixture
 def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
     found = Echo()
-    monkeypatch.setitem(BACKENDS, "echo", Backend(name="echo", title="Echo", need=INTEGER.need, run=found))
+    monkeypatch.setitem(
+        BACKENDS, "echo", Backend(name="echo", title="Echo", need=INTEGER.need, run=found, has_processes=True)
+    )
     return found
 
 
