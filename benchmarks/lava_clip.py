@@ -18,7 +18,6 @@ every message on Lava is compared with the integer interpreter's.
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ import torch
 from clip_times.executions import FormTimes, interpreted, on_lava, stock_step_s
 from clip_times.jelly import NOT_GIVEN, add_folder, its_peers
 from clip_times.limits import limits
+from clip_times.outputs import add_outputs, check_outputs, write_outputs
 from clip_times.peers import WAYS, Peer, fastest, measured
 from clip_times.published import MERGED, Published, published_network
 from clip_times.shown import draw, print_result
@@ -38,14 +38,12 @@ from deploy.ir.integer import IntNetwork
 from deploy.passes.chip_form import chip_form
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
-from svformer.common.files import atomic_path
 from svformer.common.options import positive_int
 from svformer.common.provenance import provenance
 from svformer.common.terminal import new_console
 from svformer.config import PRESETS, SVFormerConfig
 
 LIBRARIES = ("torch", "numpy", "numba", "lava-nc")
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def measure(
@@ -127,12 +125,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--spikingjelly", type=Path, metavar="DIR", help="folder that SpikingJelly 2 is installed in")
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile, which takes minutes")
     parser.add_argument("--stock", action="store_true", help="time Lava's own Conv on every layer, too (minutes)")
-    parser.add_argument("--out", type=Path, help="write all figures as JSON")
-    parser.add_argument("--picture", type=Path, help=f"draw them: {', '.join(PICTURES)}")
-    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    add_outputs(parser)
     arguments = parser.parse_args(argv)
-    if arguments.picture and arguments.picture.suffix not in PICTURES:
-        raise InputError(f"--picture {arguments.picture}; allowed: a file of {', '.join(PICTURES)}")
+    check_outputs(arguments)
     return arguments
 
 
@@ -149,13 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         stock=arguments.stock,
     )
     print_result(found, console)
-    if arguments.out:
-        with atomic_path(arguments.out) as temporary:
-            temporary.write_text(json.dumps(found, indent=2) + "\n")
-    if arguments.picture:
-        draw(found, arguments.picture)
-    if arguments.json:
-        print(json.dumps(found))
+    write_outputs(found, arguments, draw)
 
 
 if __name__ == "__main__":

@@ -16,16 +16,15 @@ library's `profile`.
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from clip_times.outputs import add_outputs, check_outputs, write_outputs
 from clip_times.phases import PHASES, Clocks, LayerTimes
 from clip_times.phases_shown import REST, draw, print_result
 from clip_times.published import MERGED, published_network
@@ -38,14 +37,12 @@ from deploy.lava_network.simulate import simulate
 from deploy.passes.schedule import schedule
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.errors import InputError
-from svformer.common.files import atomic_path
 from svformer.common.options import positive_int
 from svformer.common.provenance import provenance
 from svformer.common.terminal import new_console
 from svformer.config import PRESETS
 
 LIBRARIES = ("numpy", "numba", "torch", "lava-nc")
-PICTURES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +105,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--merge", default=MERGED, help="form of convolutions in a row, as in run_lava.py")
     parser.add_argument("--record", choices=("all", "output"), default="all", help="messages that are kept")
     parser.add_argument("--repeats", type=positive_int, default=3, help="runs on each number of cores (default: 3)")
-    parser.add_argument("--out", type=Path, help="write all figures as JSON")
-    parser.add_argument("--picture", type=Path, help=f"draw them: {', '.join(PICTURES)}")
-    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    add_outputs(parser)
     arguments = parser.parse_args(argv)
-    if arguments.picture and arguments.picture.suffix not in PICTURES:
-        raise InputError(f"--picture {arguments.picture}; allowed: a file of {', '.join(PICTURES)}")
+    check_outputs(arguments)
     return arguments
 
 
@@ -132,13 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "runs": [dataclasses.asdict(run) for run in runs],
     }
     print_result(found, new_console())
-    if arguments.out:
-        with atomic_path(arguments.out) as temporary:
-            temporary.write_text(json.dumps(found, indent=2) + "\n")
-    if arguments.picture:
-        draw(found, arguments.picture)
-    if arguments.json:
-        print(json.dumps(found))
+    write_outputs(found, arguments, draw)
 
 
 if __name__ == "__main__":

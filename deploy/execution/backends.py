@@ -110,7 +110,7 @@ def _interpret(network: "IntNetwork", plan: "Plan", frames: "Frames", options: R
 def _torch_need(network: "IntNetwork", options: RunOptions) -> "MemoryNeed":
     from deploy.execution.memory import torch_need
 
-    return torch_need(network)
+    return torch_need(network, record=options.kept(network))
 
 
 def _run_in_torch(network: "IntNetwork", plan: "Plan", frames: "Frames", options: RunOptions) -> "Simulation":
@@ -124,6 +124,11 @@ INTEGER = Backend(name="integer", title="the integer interpreter", need=_integer
 TORCH = Backend(name="torch", title="PyTorch", need=_torch_need, run=_run_in_torch)
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (LAVA, INTEGER, TORCH)}
 BOARDS = ("loihi2",)  # they give back the output and a profile, not every message: `deploy.execution.on_loihi2`
+
+
+def title_of(name: str) -> str:
+    """A backend in sentences; the name itself where this version does not have it."""
+    return BACKENDS[name].title if name in BACKENDS else name
 
 
 def backend_of(name: str) -> Backend:

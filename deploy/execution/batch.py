@@ -165,8 +165,8 @@ def _results(spec: RunSpec, clips: Sequence[ClipSource], result: Simulation, jud
 
 
 def kept_again(spec: RunSpec, source: ClipSource) -> Tally:
-    """What is kept of a clip that was run without being kept, and nothing else: by the integer interpreter, which is
-    what Lava was found to be equal to.
+    """What is kept of a clip that was run without being kept, and nothing else: by the integer interpreter, whose
+    messages are those of every backend (compared in the clips that are checked).
     """
     spec = spec.of([source])
     frames, layers = load(source, spec.wanted)[np.newaxis], spec.integer.neuron_layers

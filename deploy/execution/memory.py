@@ -54,9 +54,10 @@ class MemoryNeed:
         return MemoryNeed(fixed=self.fixed + other.fixed, per_clip=self.per_clip + other.per_clip)
 
 
-def message_bytes(network: IntNetwork) -> int:
-    """Of all messages of one clip, as `run_integer` gives them."""
-    return network.frames * sum(message_size(p) * _size(p) for p in network.populations.values())
+def message_bytes(network: IntNetwork, *, record: Container[str] | None = None) -> int:
+    """Of the messages of one clip, as `run_integer` gives them: of the populations in `record` (default: of all)."""
+    kept = (p for name, p in network.populations.items() if record is None or name in record)
+    return network.frames * sum(message_size(p) * _size(p) for p in kept)
 
 
 def message_size(population: IntPopulation) -> int:
@@ -70,11 +71,12 @@ def integer_need(network: IntNetwork, *, record: Container[str] | None = None) -
     return _execution(network, sizes, record=network.populations if record is None else record)
 
 
-def torch_need(network: IntNetwork) -> MemoryNeed:
-    """The network in torch, which keeps all messages as the interpreter does, and runs connections on all clips."""
+def torch_need(network: IntNetwork, *, record: Container[str] | None = None) -> MemoryNeed:
+    """The network in torch, which keeps the messages of `record` (default: all) and runs connections on all clips."""
     sizes = dict.fromkeys(network.populations, SINGLE)
     arrives = max((int(np.prod(c.operation.out_shape)) for c in network.connections), default=0)
-    through = MemoryNeed(fixed=0, per_clip=network.frames * ARRIVING_BYTES * arrives + message_bytes(network))
+    kept = message_bytes(network, record=record)
+    through = MemoryNeed(fixed=0, per_clip=network.frames * ARRIVING_BYTES * arrives + kept)
     return _execution(network, sizes, record=()) + through
 
 

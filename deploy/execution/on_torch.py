@@ -5,7 +5,7 @@ exactly. Nothing of it goes through Lava.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -33,10 +33,10 @@ def on_torch(network: IntNetwork, plan: Plan, frames: Frames, options: RunOption
     started_s = time.monotonic()
     module = IntegerNetwork(network).to(device)
     built_s = time.monotonic()
-    parts, at_once = list[Signals](), _clips_at_once(network, device, len(frames))
+    kept, parts, at_once = options.kept(network), list[Signals](), _clips_at_once(network, options, device, len(frames))
     with torch.inference_mode(), _threads(options.cores):
         for first in range(0, len(frames), at_once):
-            parts.append(_messages(module, frames[first : first + at_once]))
+            parts.append(_messages(module, frames[first : first + at_once], kept))
             if options.on_progress is not None:
                 options.on_progress(plan.steps(min(first + at_once, len(frames))))
     signals = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
@@ -49,12 +49,13 @@ def on_torch(network: IntNetwork, plan: Plan, frames: Frames, options: RunOption
     )
 
 
-def _messages(module: IntegerNetwork, frames: Frames) -> Signals:
-    """Messages of all populations, each taken off the device as soon as it is known."""
+def _messages(module: IntegerNetwork, frames: Frames, kept: Container[str]) -> Signals:
+    """Messages of the populations in `kept`, each taken off the device as soon as it is known."""
     found: Signals = {}
 
     def keep(name: str, messages: Tensor) -> None:
-        found[name] = _as_array(messages, spiking=module.populations[name].spiking)
+        if name in kept:
+            found[name] = _as_array(messages, spiking=module.populations[name].spiking)
 
     module(module.sent(frames), record=(), on_population=keep)
     return found
@@ -65,11 +66,11 @@ def _as_array(messages: Tensor, *, spiking: bool) -> Values:
     return messages.to(torch.uint8 if spiking else torch.int32).numpy(force=True)
 
 
-def _clips_at_once(network: IntNetwork, device: torch.device, clips: int) -> int:
+def _clips_at_once(network: IntNetwork, options: RunOptions, device: torch.device, clips: int) -> int:
     """How many clips the device takes; the memory of this machine was asked for before."""
     if device.type == "cpu":
         return clips
-    need, (free, _) = torch_need(network), torch.cuda.mem_get_info(device)
+    need, (free, _) = torch_need(network, record=options.kept(network)), torch.cuda.mem_get_info(device)
     if not (fit := need.clips_in(free)):
         name = torch.cuda.get_device_name(device)
         raise InputError(

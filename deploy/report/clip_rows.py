@@ -27,11 +27,8 @@ class ListedClip:
     @property
     def float_right(self) -> bool | None:
         """The same of the float network; None also where the clip was not checked."""
-        return (
-            None
-            if self.written is None or self.clip.float_prediction is None
-            else self.clip.float_prediction == self.written
-        )
+        known = self.written is not None and self.clip.float_prediction is not None
+        return self.clip.float_prediction == self.written if known else None
 
 
 def wrong_first(report: Report) -> list[ListedClip]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from deploy.execution.backends import BACKENDS
+from deploy.execution.backends import title_of
 from deploy.report import placed_rows, rows
 from deploy.report.keys.report import Report
 from svformer.common.terminal import counted
@@ -32,13 +32,8 @@ def _what_ran(report: Report) -> str:
     return (
         f"**{network.name}**: {network.neurons:,} neurons, {network.parameters:,} parameters of "
         f"{network.weight_bits} bits, T = {network.frames}; "
-        f"the mean of {counted(len(report.clips), 'clip')} on {backend_title(report.backend)}."
+        f"the mean of {counted(len(report.clips), 'clip')} on {title_of(report.backend)}."
     )
-
-
-def backend_title(name: str) -> str:
-    """A backend in sentences, also one that this version does not have."""
-    return BACKENDS[name].title if name in BACKENDS else name
 
 
 def _models(report: Report) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from deploy.execution.backends import title_of
 from deploy.report import kinds, placed_rows, rows
 from deploy.report.by_cause import all_parts, main_models, redrawn, stands_in
 from deploy.report.clip_rows import undecided, wrong_first
@@ -16,7 +17,7 @@ from deploy.report.confusion import confusion
 from deploy.report.core_map import core_map
 from deploy.report.cost_chart import cost_chart
 from deploy.report.keys.report import Estimate, Report
-from deploy.report.markdown import backend_title, markdown
+from deploy.report.markdown import markdown
 from deploy.report.network_picture import NetworkPicture
 from deploy.report.scripts import script
 from deploy.report.shown import ShownClip
@@ -93,7 +94,7 @@ def _rendered(report: Report, first: ClipView, others: Sequence[StoredClip], pic
             placed_rows=placed_rows,
             at_rates=placed_rows.at_rates(report),
             kinds=kinds,
-            backend_title="Lava’s CPU backend" if report.backend == "lava" else backend_title(report.backend),
+            backend_title=title_of(report.backend),
             view=first,
             others=others,
             pictures=pictures,

@@ -13,6 +13,7 @@ from deploy.clips.source import file_of, names_of
 from deploy.costs.counting import expected_operations, readout_layers
 from deploy.costs.placing import PlacedClips
 from deploy.costs.resources import messages_sent
+from deploy.execution.backends import LAVA
 from deploy.execution.batch import peak_rss_mb
 from deploy.execution.deployment import Deployment
 from deploy.execution.tally import ClipResult, Tally
@@ -225,8 +226,8 @@ def _parity(tally: Tally, backend: str) -> Parity:
     errors = np.concatenate([v.integer_logits - v.float_logits for v in tally.verdicts])
     return Parity(
         clips_checked=len(tally.verdicts),
-        integer_vs_lava=_exact(tally if backend == "lava" else Tally()),
-        integer_vs_torch=_exact(tally if backend == "torch" else Tally()),
+        integer_vs_backend=_exact(tally),
+        integer_vs_lava=_exact(tally if backend == LAVA.name else Tally()),
         float_vs_integer=FloatParity(
             top1_agreement=float(np.mean(same)),
             spike_match=total.share,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
+from deploy.execution.backends import title_of
 from deploy.gates.predictions import ENOUGH
 from deploy.gates.remedies import remedies
 from deploy.report import placed_rows, rows, typeset
@@ -12,7 +13,6 @@ from deploy.report.clip_rows import undecided
 from deploy.report.fixed_point import fixed_point_table
 from deploy.report.keys.report import Estimate, Report
 from deploy.report.keys.run import ClipSummary, ReferenceSummary
-from deploy.report.markdown import backend_title
 from deploy.report.plan import print_mapping, print_plan
 from svformer.common.terminal import counted, duration, print_wide, size
 
@@ -108,13 +108,13 @@ def _print_parity(report: Report, console: Console) -> None:
     checked = report.parity.clips_checked
     if exact and exact.bit_exact:
         console.print(
-            f"integer interpreter = {backend_title(report.backend)}, bit for bit: {counted(exact.layers, 'layer')}, "
+            f"integer interpreter = {title_of(report.backend)}, bit for bit: {counted(exact.layers, 'layer')}, "
             f"every time step, {exact.spikes_compared:,} messages"
         )
     if checked < clips:
         console.print(
             f"the interpreters checked {checked:,} of {clips:,} clips ({100 * checked / clips:.2g} %, --check), the "
-            f"others ran on {backend_title(report.backend)} alone"
+            f"others ran on {title_of(report.backend)} alone"
         )
     timing = report.timing
     if timing.lava_channels:

@@ -143,3 +143,6 @@ def test_a_backend_that_errs_is_found_out_where_it_is_judged(
     found = run(deployment, sources, backend="errs", keep=1, check=1, largest_batch=4)
     assert found.exact is not None
     assert (found.exact.different, len(found.verdicts)) == (0, 1)
+    parity = record(deployment, found, backend="errs").parity
+    assert parity.exact == parity.integer_vs_backend
+    assert (parity.integer_vs_backend.bit_exact, parity.integer_vs_lava.bit_exact) == (True, None)

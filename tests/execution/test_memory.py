@@ -21,6 +21,7 @@ from deploy.execution.memory import (
     lava_need,
     message_bytes,
     require_memory,
+    torch_need,
 )
 from deploy.execution.run import batch_size
 from deploy.gates.fidelity import fidelity
@@ -64,6 +65,8 @@ def test_bytes_of_what_is_recorded_alone() -> None:
     only_output = [net.input_name, net.output]
     assert lava_need(net, record=only_output).per_clip == 4 * (4 + 48 * 8)
     assert integer_need(net, record=only_output) == integer_need(net)
+    saved = torch_need(net).per_clip - torch_need(net, record=only_output).per_clip
+    assert saved == sum(message_bytes(net, record=[n]) for n in net.populations if n not in only_output) > 0
 
 
 def test_processes_of_lava_by_hand() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 import random_networks
 from deploy.clips.source import ClipSource
 from deploy.execution import on_torch
+from deploy.execution.backends import RunOptions
 from deploy.execution.deployment import Deployment
 from deploy.execution.memory import integer_need, torch_need
 from deploy.execution.run import run
@@ -35,7 +36,7 @@ def test_clips_that_do_not_fit_at_once_run_one_after_the_other(
     monkeypatch: pytest.MonkeyPatch, deployment: Deployment, sources: list[ClipSource]
 ) -> None:
     whole = run(deployment, sources, backend="torch")
-    monkeypatch.setattr(on_torch, "_clips_at_once", lambda network, device, clips: 2)
+    monkeypatch.setattr(on_torch, "_clips_at_once", lambda network, options, device, clips: 2)
     cut = run(deployment, sources, backend="torch")
     for one, two in zip(whole.clips, cut.clips, strict=True):
         np.testing.assert_array_equal(one.logits, two.logits)
@@ -54,12 +55,12 @@ def test_a_device_without_room_for_a_clip_is_refused(monkeypatch: pytest.MonkeyP
     with pytest.raises(
         InputError, match=r"--backend torch: one clip needs about .* free on the GPU of a test; set CUDA"
     ):
-        on_torch._clips_at_once(deployment.integer, torch.device("cuda"), 3)
+        on_torch._clips_at_once(deployment.integer, RunOptions(), torch.device("cuda"), 3)
 
 
 def test_the_report_says_that_nothing_ran_on_lava(deployment: Deployment, sources: list[ClipSource]) -> None:
     report = record(deployment, run(deployment, sources, backend="torch"), backend="torch")
     assert report.parity.integer_vs_lava.bit_exact is None
-    assert report.parity.integer_vs_torch.bit_exact is True
-    assert report.parity.integer_vs_torch.spikes_compared > 0
+    assert report.parity.integer_vs_backend.bit_exact is True
+    assert report.parity.integer_vs_backend.spikes_compared > 0
     assert report.timing.lava_processes == 0

@@ -17,6 +17,7 @@ import random_networks
 from deploy import lower, quantize, simulate
 from deploy.engine.layers import Layers
 from deploy.errors import SimulatorError
+from deploy.execution.backends import BACKENDS
 from deploy.frontend.from_svformer import export
 from deploy.ir.integer import IntNetwork, as_images, run_integer
 from deploy.ir.populations.lif import IntLif
@@ -159,7 +160,7 @@ def test_integer_backend_gives_the_same_result_without_lava(network: IntNetwork,
     np.testing.assert_array_equal(simulate(network, clips, backend="integer").logits, on_lava.logits)
 
 
-@pytest.mark.parametrize("backend", ["lava", "integer"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("record", [(), ("hidden",)])
 def test_what_is_not_asked_for_is_not_kept_and_the_rest_is_the_same(backend: str, record: tuple[str, ...]) -> None:
     network, frames = ints.image_to_value(), np.random.default_rng(1).integers(0, 2, (2, 4, 3, 4, 4))

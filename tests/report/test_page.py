@@ -304,7 +304,7 @@ def test_page_stands_alone(shipped_run: Any, real_page: Page) -> None:
 
 def test_bit_exact_is_said_where_it_was_proven(shipped_run: Any) -> None:
     exact = ExactParity(bit_exact=True, layers=34, spikes_compared=1234567)
-    parity = dataclasses.replace(shipped_run.report.parity, integer_vs_lava=exact)
+    parity = dataclasses.replace(shipped_run.report.parity, integer_vs_backend=exact, integer_vs_lava=exact)
     text = Page(rendered(shipped_run, backend="lava", parity=parity)).text
     assert "bit-exact" in text
     assert "1,234,567 messages of 34 layers" in text

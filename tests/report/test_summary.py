@@ -63,7 +63,7 @@ def test_an_estimate_has_plan_fit_and_fixed_point(integrating_run: Any) -> None:
 
 def test_one_layer_that_equals_lava_is_one(foreign_run: Any) -> None:
     exact = ExactParity(bit_exact=True, layers=1, spikes_compared=100)
-    parity = dataclasses.replace(foreign_run.report.parity, integer_vs_lava=exact)
+    parity = dataclasses.replace(foreign_run.report.parity, integer_vs_backend=exact, integer_vs_lava=exact)
     text = printed(print_summary, dataclasses.replace(foreign_run.report, backend="lava", parity=parity))
     assert "integer interpreter = Lava, bit for bit: 1 layer, every time step, 100 messages" in text
 
