@@ -4,6 +4,7 @@ Results go to standard output, progress and errors to standard error: `svformer.
 """
 
 import argparse
+import atexit
 import errno
 import os
 import re
@@ -123,8 +124,8 @@ def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
             print(note, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as interrupted:
-        if argv is None:  # this process only ends now: another Ctrl-C would be a traceback of what cleans up behind us
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # While the interpreter ends, another Ctrl-C would be a traceback of whatever cleans up.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
         print(f"interrupted: {interrupted if interrupted.args else 'nothing half-written was left'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:

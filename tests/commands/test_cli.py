@@ -4,12 +4,14 @@ import argparse
 import dataclasses
 import errno
 import os
+import signal
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from processes import run_python
 from svformer import InputError
 from svformer.common.cli import INTERRUPTED, UNWRITABLE, ArgumentParser, command_line, run_cli
 from svformer.common.errors import UserFacingError
@@ -82,8 +84,28 @@ def test_notes_follow_the_error(capsys: Capture) -> None:
 
 
 def test_an_interruption_has_the_code_of_the_shell(capsys: Capture) -> None:
+    answered = signal.getsignal(signal.SIGINT)
     assert run_cli(raising(KeyboardInterrupt())) == INTERRUPTED == 130
     assert capsys.readouterr().err == "interrupted: nothing half-written was left\n"
+    assert signal.getsignal(signal.SIGINT) is answered, "a caller in Python can still be interrupted"
+
+
+ENDING = """
+    import atexit, os, signal, sys
+    from svformer.common.cli import run_cli
+
+    def main(argv=None):
+        raise KeyboardInterrupt
+
+    atexit.register(os.kill, os.getpid(), signal.SIGINT)  # while the interpreter ends
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(run_cli(main))
+"""
+
+
+def test_a_second_ctrl_c_while_the_interpreter_ends_says_nothing() -> None:
+    done = run_python(ENDING)
+    assert (done.returncode, done.stderr) == (130, "interrupted: nothing half-written was left\n")
 
 
 @pytest.mark.parametrize("number", sorted(UNWRITABLE))
