@@ -13,7 +13,9 @@ run finds that nothing disturbed: the same report, or the same history and weigh
 N it is struck N times on the way; with --warm commands are forked from a process that has imported their libraries,
 which is faster, and spares the imports. Small disks and a /dev/shm of one's own need root; without it these are left
 out, and said. The clock that is set back is Python's (benchmarks/faulting/shim). OUT/faults.json has the table, renewed
-after every round, OUT/failures what was said. Exit code 3 where a round failed.
+after every round, OUT/failures what was said. A round is a hit where the fault was there while the command still ran:
+the command was not done, it had a child to kill, a Lava process did fail, it read the clock. Exit code 3 where a round
+failed.
 """
 
 import argparse

@@ -12,7 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-LAVA_FAULT = "SVFORMER_FAULTS_LAVA"  # a file; what it says is done by every Lava process that sends, from then on
+LAVA_FAULT = (
+    "SVFORMER_FAULTS_LAVA"  # a file, "HOW after N": what is done in place of the Nth message and all later ones
+)
+SENDS = "SVFORMER_FAULTS_SENDS"  # a file with a byte for every message that Lava processes have sent
+MARK = "SVFORMER_FAULTS_MARK"  # a file that is there once the fault was there
 RAISES, SLEEPS, WRONG_SHAPE = "raises", "sleeps", "wrong shape"
 Main = Callable[[Sequence[str] | None], None]
 
@@ -42,10 +46,15 @@ def failing_lava(argv: Sequence[str] | None = None) -> None:
     # isort: split
     from lava.magma.core.model.py.ports import PyOutPortVectorDense
 
-    send, said = PyOutPortVectorDense.send, Path(os.environ[LAVA_FAULT])
+    send, said, mark = PyOutPortVectorDense.send, Path(os.environ[LAVA_FAULT]), Path(os.environ[MARK])
 
     def failing(port: Any, values: Any) -> None:
-        how = said.read_text() if said.exists() else ""
+        how, _, after = said.read_text().partition(" after ") if said.exists() else ("", "", "")
+        with open(os.environ[SENDS], "ab") as file:  # of all processes
+            file.write(b".")
+            how = how if how and file.tell() > int(after) else ""
+        if how:
+            mark.touch()
         if how == RAISES:
             raise ValueError("a Lava process raises")
         if how == SLEEPS:

@@ -22,13 +22,15 @@ class Struck:
     """What became of the rounds of a kind."""
 
     rounds: int = 0
+    hit: int = 0  # the fault was there while the command ran
     failed: int = 0
     slowest_s: float = 0.0  # from the fault to the end
     codes: Counter[int] = field(default_factory=Counter)
 
     def plain(self) -> dict[str, Any]:
         codes = {str(code): count for code, count in sorted(self.codes.items())}
-        return {"rounds": self.rounds, "failed": self.failed, "slowest_s": round(self.slowest_s, 1), "codes": codes}
+        slowest_s = round(self.slowest_s, 1)
+        return {"rounds": self.rounds, "hit": self.hit, "failed": self.failed, "slowest_s": slowest_s, "codes": codes}
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Struck":
@@ -76,12 +78,11 @@ class Record:
         return sum(struck.failed for struck in self.kinds.values())
 
     def table(self) -> Table:
-        shown = Table("fault", "rounds", "survived", "slowest end, s", "exit codes")
+        shown = Table("fault", "rounds", "hit", "survived", "slowest end, s", "exit codes")
         for name, struck in self.kinds.items():
             codes = ", ".join(f"{code} ({count})" for code, count in sorted(struck.codes.items()))
-            shown.add_row(
-                name, str(struck.rounds), str(struck.rounds - struck.failed), f"{struck.slowest_s:.1f}", codes
-            )
+            counts = (struck.rounds, struck.hit, struck.rounds - struck.failed)
+            shown.add_row(name, *map(str, counts), f"{struck.slowest_s:.1f}", codes)
         return shown
 
 

@@ -18,7 +18,8 @@ from faulting.record import Struck
 from faulting.starting import Started, Starter
 
 LOOKED_S = 0.05  # between two looks at what still runs
-MOMENTS = (0.05, 0.9)  # when a run is struck, as shares of its processor time, which a busy machine does not change
+CLOCK = "SVFORMER_FAULTS_CLOCK"
+FILES = {CLOCK: "clock", programs.LAVA_FAULT: "lava", programs.SENDS: "sends", programs.MARK: "mark"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +44,14 @@ class Place:
 
     @property
     def variables(self) -> dict[str, str]:
-        clock, lava = str(self.folder / "clock"), str(self.folder / "lava")
         # torch's cache and dask's workspace are no temporary files: they stay, and dask's next start tidies its own.
         kept = {"TORCHINDUCTOR_CACHE_DIR": "torch", "DASK_TEMPORARY_DIRECTORY": "dask"}
-        return {
-            **{name: str(self.folder / folder) for name, folder in kept.items()},
-            "TMPDIR": str(self.temporary),
-            "SVFORMER_FAULTS_CLOCK": clock,
-            programs.LAVA_FAULT: lava,
-        }
+        places = {name: str(self.folder / place) for name, place in {**kept, **FILES}.items()}
+        return {**places, "TMPDIR": str(self.temporary)}
+
+    def file(self, name: str) -> Path:
+        """A file of `FILES`, by the name of its variable."""
+        return self.folder / FILES[name]
 
     def prepare(self) -> None:
         for folder in (self.work, self.temporary):
@@ -106,14 +106,15 @@ class StruckRun:
         with self._cluster() as cluster:
             also = ["--scheduler", cluster.address] if cluster else []
             running = self._running(fault, cluster, also)
-            moment_s = rng.uniform(*MOMENTS) * self.undisturbed.processor_s
-            while not running.process.wait(LOOKED_S) and system.processor_s(running.process.pid) < moment_s:
+            moment_s = rng.uniform(*fault.moments) * self.undisturbed.processor_s
+            while (runs := not running.process.wait(LOOKED_S)) and system.processor_s(running.process.pid) < moment_s:
                 continue
-            fault.strike(rng, running)
+            hit = fault.strike(rng, running) and runs
             struck_s = time.monotonic()
             for process in (running.process, *running.others):
                 problems += self._ended(process, fault, tally)
             tally.slowest_s = max(tally.slowest_s, time.monotonic() - struck_s)
+        tally.hit += hit and (not fault.marks or self.place.file(programs.MARK).exists())
         self.done = any(process.returncode == kinds.DONE for process in (running.process, *running.others))
         problems += self._mended()
         return problems
@@ -126,8 +127,8 @@ class StruckRun:
             process=start(),
             disk=self.place.disk,
             clips=self.place.work / "clips",
-            clock=Path(self.place.variables["SVFORMER_FAULTS_CLOCK"]),
-            lava=Path(self.place.variables[programs.LAVA_FAULT]),
+            clock=self.place.file(CLOCK),
+            lava=self.place.file(programs.LAVA_FAULT),
             start=start,
             scheduler=cluster.scheduler if cluster else None,
             workers=cluster.workers if cluster else [],
@@ -179,8 +180,8 @@ class StruckRun:
             if system.has_own_namespace():
                 system.writable(folder)
                 (folder / kinds.FILLER).unlink(missing_ok=True)
-        for name in ("SVFORMER_FAULTS_CLOCK", programs.LAVA_FAULT):
-            Path(self.place.variables[name]).unlink(missing_ok=True)
+        for name in FILES:
+            self.place.file(name).unlink(missing_ok=True)
         jobs.write_inputs(self.place.work)
         left = [*system.segments(), *sorted(self.place.temporary.iterdir())]
         for path in left:

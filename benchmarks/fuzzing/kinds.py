@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from fuzzing import clips, commands, files, lists, networks
+from fuzzing import clips, commands, files, lists, networks, netx
 from fuzzing.kind import Kind
 from svformer.common.errors import InputError
 
-KINDS: dict[str, Kind] = {**networks.KINDS, **clips.KINDS, **files.KINDS, **lists.KINDS, **commands.KINDS}
+KINDS: dict[str, Kind] = {**networks.KINDS, **netx.KINDS, **clips.KINDS, **files.KINDS, **lists.KINDS, **commands.KINDS}
 
 
 def chosen(names: Sequence[str]) -> dict[str, Kind]:

@@ -20,8 +20,8 @@ from svformer.common.errors import InputError
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 KINDS = (
-    *("nir", "nir-bytes", "integers", "clip", "nir-data", "events", "video", "checkpoint", "pyth", "chip", "part"),
-    *("report", "list", "command"),
+    *("nir", "nir-bytes", "integers", "net", "clip", "nir-data", "events", "video", "checkpoint", "pyth", "chip"),
+    *("part", "report", "list", "command"),
 )
 FEW = 8  # inputs of a kind that a test reads
 

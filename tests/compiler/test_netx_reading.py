@@ -146,6 +146,12 @@ def test_a_layer_without_neurons_is_a_sum(tmp_path: Path) -> None:
         ([INPUT, {"type": b"dense", "shape": [2]}], "layer 1 (dense): weight missing"),
         ([INPUT, DENSE | {"neuron": {"type": b"CUBA"}}], "neuron/iDecay, vDecay, vThMant missing"),
         ([INPUT, DENSE | {"neuron": CUBA | {"vDecay": 5000}}], "neuron/vDecay outside 0..4096"),
+        ([INPUT, DENSE | {"neuron": CUBA | {"vDecay": b"all"}}], "neuron/vDecay of |S3; allowed: whole numbers"),
+        ([INPUT, DENSE | {"neuron": CUBA | {"vThMant": []}}], "neuron/vThMant of no values; allowed: whole numbers"),
+        ([INPUT, DENSE | {"neuron": CUBA | {"iDecay": {"a": 1}}}], "neuron/iDecay of object; allowed: whole numbers"),
+        ([INPUT, DENSE | {"neuron": CUBA | {"refDelay": b"long"}}], "neuron/refDelay of |S4; allowed: whole numbers"),
+        ([INPUT, DENSE | {"bias": [np.inf, 0]}], "bias holds values that are not finite, or beyond 2^53"),
+        ([INPUT, DENSE | {"bias": [1e300, 0]}], "bias holds values that are not finite, or beyond 2^53"),
         (
             [INPUT, DENSE | {"neuron": CUBA | {"vThMant": [80, 90, 70]}}],
             "3 values of vThMant; allowed: 1, or one for each",
@@ -175,6 +181,11 @@ def test_what_cannot_be_run_is_refused_by_layer(tmp_path: Path, layers: list[dic
         read_net(net(tmp_path, *layers))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_shape_is_the_same_in_any_arrangement(tmp_path: Path) -> None:
+    for shape in (3, [3], [[3]]):
+        assert read_net(net(tmp_path, INPUT | {"shape": shape}, DENSE))[1] == (3,)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

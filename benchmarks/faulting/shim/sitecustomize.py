@@ -12,7 +12,10 @@ _seconds, _nanoseconds = time.time, time.time_ns
 
 
 def _back() -> bool:
-    return os.path.exists(os.environ.get("SVFORMER_FAULTS_CLOCK", ""))
+    is_back = os.path.exists(os.environ.get("SVFORMER_FAULTS_CLOCK", ""))
+    if is_back and (mark := os.environ.get("SVFORMER_FAULTS_MARK")):
+        os.close(os.open(mark, os.O_CREAT | os.O_WRONLY))  # somebody has seen it
+    return is_back
 
 
 def _time() -> float:

@@ -38,6 +38,7 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
 }
 NEURONS = ("CUBA", "LOIHI")
 NEURON_KEYS = ("type", "iDecay", "vDecay", "vThMant", "refDelay", "gradedSpike", "weight_exp", "messageBits")
+LARGEST = 2.0**53  # so far float64 holds every whole number
 ROUNDING = 1e-3  # a stored number may be as far from a whole one: slayer computes it in float32
 
 Values = NDArray[np.int64]
@@ -117,8 +118,10 @@ def _problems(layer: Mapping[str, Any]) -> Iterator[str]:
 def _not_whole(key: str, value: Any) -> Iterator[str]:
     found = np.asarray(value)
     if found.dtype.kind not in "iufb" or not found.size:
-        yield f"{key} of {found.dtype}; allowed: whole numbers"
-    elif not np.isfinite(found).all() or np.abs(found - np.rint(found)).max() > ROUNDING:
+        yield f"{key} of {found.dtype if found.size else 'no values'}; allowed: whole numbers"
+    elif not (np.abs(found.astype(np.float64)) <= LARGEST).all():
+        yield f"{key} holds values that are not finite, or beyond 2^53; allowed: whole numbers"
+    elif np.abs(found - np.rint(found)).max() > ROUNDING:
         yield f"{key} is not whole; netx would cut it off, export it quantised"
 
 
@@ -132,8 +135,10 @@ def _neuron_problems(neuron: Any) -> Iterator[str]:
         return
     if unknown := sorted(neuron.keys() - set(NEURON_KEYS)):
         yield f"neuron/{', '.join(unknown)} cannot be run"
-    for key in ("iDecay", "vDecay", "vThMant"):
-        yield from _not_whole(f"neuron/{key}", neuron[key])
+    odd = [line for key in NEURON_KEYS[1:] if key in neuron for line in _not_whole(f"neuron/{key}", neuron[key])]
+    yield from odd
+    if odd:
+        return
     for key in ("iDecay", "vDecay"):
         if not ((np.asarray(neuron[key]) >= 0) & (np.asarray(neuron[key]) <= DECAY_ONE)).all():
             yield f"neuron/{key} outside 0..{DECAY_ONE}"
@@ -149,10 +154,11 @@ def _neuron_problems(neuron: Any) -> Iterator[str]:
 
 def _layer(number: int, found: Mapping[str, Any]) -> Layer:
     kind, neuron = _kind(found), found.get("neuron")
+    values = {key: _whole(value) for key, value in found.items() if key not in ("type", "neuron")}
     return Layer(
         name=f"{kind}{number}",
         kind=kind,
-        values={key: _whole(value) for key, value in found.items() if key not in ("type", "neuron")},
+        values=values | {"shape": values["shape"].reshape(-1)} if "shape" in values else values,
         neuron=None if neuron is None else _neuron(neuron),
     )
 
