@@ -20,6 +20,7 @@ from svformer.common.files import write_bytes
 DONE, REFUSED, SIMULATOR, INTERRUPTED = 0, 2, 4, 130
 MOMENTS = (0.05, 0.9)  # when a run is struck, as shares of its processor time, which a busy machine does not change
 AT_ONCE = (0.0, 0.0)
+LOOKED_S = 0.01  # between two looks for a child
 STOPPED_S = 1.0  # seconds that a process stands still
 BETWEEN_S = (0.05, 0.5)  # seconds between two of Ctrl-C
 MEMORY_MB = (1, 400)  # that a process may still take
@@ -181,10 +182,15 @@ def _second_run(rng: Random, running: Running) -> bool:
 
 
 def _child_gone(rng: Random, running: Running) -> bool:
-    """One of the processes that a command has started: a Lava process, a worker, one that reads clips."""
-    leader = running.process.pid
-    children = [pid for pid, words in in_session(leader).items() if pid != leader and "resource_tracker" not in words]
-    return bool(children) and _sent(rng.choice(sorted(children)), signal.SIGKILL)
+    """One of the processes that a command has started, once there is one: of Lava, a worker, a reader of clips."""
+    while not (children := _children(running.process.pid)):
+        if running.process.wait(LOOKED_S):
+            return False
+    return _sent(rng.choice(sorted(children)), signal.SIGKILL)
+
+
+def _children(leader: int) -> list[int]:
+    return [pid for pid, words in in_session(leader).items() if pid != leader and "resource_tracker" not in words]
 
 
 def _lava_fails(rng: Random, running: Running, *, how: str) -> bool:

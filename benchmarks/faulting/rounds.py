@@ -18,6 +18,7 @@ from faulting.record import Struck
 from faulting.starting import Started, Starter
 
 LOOKED_S = 0.05  # between two looks at what still runs
+REMAINS = 0.6  # of the processor time, at most, for a run that goes on
 CLOCK = "SVFORMER_FAULTS_CLOCK"
 FILES = {CLOCK: "clock", programs.LAVA_FAULT: "lava", programs.SENDS: "sends", programs.MARK: "mark"}
 
@@ -103,10 +104,10 @@ class StruckRun:
         """Start the command, or let it go on, and strike it; returns what is wrong."""
         self.struck.append(fault.name)
         problems = list[str]()
+        share = rng.uniform(*fault.moments) * (REMAINS if self._has_begun else 1)
         with self._cluster() as cluster:
             also = ["--scheduler", cluster.address] if cluster else []
-            running = self._running(fault, cluster, also)
-            moment_s = rng.uniform(*fault.moments) * self.undisturbed.processor_s
+            running, moment_s = self._running(fault, cluster, also), share * self.undisturbed.processor_s
             while (runs := not running.process.wait(LOOKED_S)) and system.processor_s(running.process.pid) < moment_s:
                 continue
             hit = fault.strike(rng, running) and runs
@@ -134,9 +135,13 @@ class StruckRun:
             workers=cluster.workers if cluster else [],
         )
 
+    @property
+    def _has_begun(self) -> bool:
+        return (self.out / self.job.begun).exists()
+
     def _again(self) -> list[str]:
         """How the command goes on, or begins anew."""
-        if (self.out / self.job.begun).exists():
+        if self._has_begun:
             return ["--resume"]
         return ["--force"] if self.out.exists() else []
 

@@ -77,6 +77,8 @@ def _watched(connection: Connection) -> Asked:
 
 def become(asked: Asked) -> int:
     """Run the command as if it had been started in its folder; returns its exit code."""
+    import dask.config
+
     from faulting.programs import PROGRAMS
     from svformer.common.cli import run_cli
 
@@ -84,6 +86,7 @@ def become(asked: Asked) -> int:
     os.chdir(asked.folder)
     os.environ.update(asked.variables)
     tempfile.tempdir = None  # read TMPDIR again
+    dask.config.refresh()  # and its own variables
     sys.argv = [asked.program, *asked.words]
     nothing = os.open(os.devnull, os.O_RDWR)
     said = os.open(asked.errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -124,8 +124,6 @@ def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
             print(note, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as interrupted:
-        # While the interpreter ends, another Ctrl-C would be a traceback of whatever cleans up.
-        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
         print(f"interrupted: {interrupted if interrupted.args else 'nothing half-written was left'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
@@ -147,4 +145,7 @@ def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
             file=sys.stderr,
         )
         return InputError.exit_code
+    finally:
+        # While the interpreter ends, a Ctrl-C would be a traceback of whatever cleans up.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     return 0

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from svformer.common.terminal import track
 from svformer.data.clips import as_batch
+from svformer.data.loaders import begin_loader
 from svformer.evaluation.scores import is_right, mean_scores, top_share
 from svformer.evaluation.spike_counter import SpikeCounter
 from svformer.evaluation.views import Views, collated
@@ -99,7 +100,14 @@ def count_right(model: nn.Module, dataset: Dataset[tuple[Tensor, int]], *, batch
 def _loader(dataset: Dataset[tuple[Tensor, int]], *, clips: int, workers: int) -> "DataLoader[tuple[Tensor, int]]":
     """Batches in order; its generator is its own, so that evaluation leaves the program's random numbers alone."""
     generator = torch.Generator()
-    return DataLoader(dataset, batch_size=clips, num_workers=workers, collate_fn=collated, generator=generator)
+    return DataLoader(
+        dataset,
+        batch_size=clips,
+        num_workers=workers,
+        worker_init_fn=begin_loader,
+        collate_fn=collated,
+        generator=generator,
+    )
 
 
 def _readable(batches: Iterable[tuple[Tensor, Tensor] | None]) -> Iterator[tuple[Tensor, Tensor]]:

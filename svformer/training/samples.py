@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from svformer.data.clip_dataset import ClipDataset
+from svformer.data.loaders import begin_loader
 from svformer.training.augment import augmented
 from svformer.training.recipe import Recipe
 
@@ -78,6 +79,7 @@ def epoch_loader(
         samples,  # type: ignore[arg-type]  # items become batches
         batch_sampler=parts,
         num_workers=workers,
+        worker_init_fn=begin_loader,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # the default generator is that of the program's random numbers
     )

@@ -95,7 +95,8 @@ ENDING = """
     from svformer.common.cli import run_cli
 
     def main(argv=None):
-        raise KeyboardInterrupt
+        if sys.argv[1:]:
+            raise KeyboardInterrupt
 
     atexit.register(os.kill, os.getpid(), signal.SIGINT)  # while the interpreter ends
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -103,9 +104,13 @@ ENDING = """
 """
 
 
-def test_a_second_ctrl_c_while_the_interpreter_ends_says_nothing() -> None:
-    done = run_python(ENDING)
-    assert (done.returncode, done.stderr) == (130, "interrupted: nothing half-written was left\n")
+@pytest.mark.parametrize(
+    ("words", "expected"), [(["stop"], (130, "interrupted: nothing half-written was left\n")), ([], (0, ""))]
+)
+def test_a_ctrl_c_while_the_interpreter_ends_says_nothing(words: list[str], expected: tuple[int, str]) -> None:
+    """A second one, and one behind a command that is done."""
+    done = run_python(ENDING, *words)
+    assert (done.returncode, done.stderr) == expected
 
 
 @pytest.mark.parametrize("number", sorted(UNWRITABLE))
