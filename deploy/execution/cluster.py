@@ -170,10 +170,26 @@ def _ctrl_c_later() -> Iterator[None]:
 
 
 @contextmanager
+def _environment_for_workers() -> Iterator[None]:
+    """Variables that processes of dask inherit; behind the block they are as they were.
+
+    dask itself sets some for its processes, such as the threads of their linear algebra, and leaves them there.
+    """
+    before = dict(os.environ)
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # what a user must know is told
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextmanager
 def local_workers(count: int) -> Iterator[Workers]:
     """`count` processes on this machine, for as long as the block lasts."""
-    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # of the processes; what a user must know is told
     with ExitStack() as stack:
+        stack.enter_context(_environment_for_workers())
         with _ctrl_c_later():
             cluster = stack.enter_context(
                 distributed.LocalCluster(

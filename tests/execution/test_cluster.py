@@ -172,9 +172,11 @@ def test_an_address_without_a_scheduler_is_refused(address: str) -> None:
 def test_workers_give_the_same_report(
     whole: Path, small_run: Path, tmp_path: Path, script: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = dict(os.environ)
     code = script(*command(small_run, tmp_path / "out", "--workers", 2))
     printed = capsys.readouterr()
     assert (code, printed.err) == (0, "")
+    assert dict(os.environ) == before, "what dask sets for its processes does not stay with a caller in Python"
     assert read_report(tmp_path / "out") == read_report(whole)
 
 

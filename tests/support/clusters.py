@@ -11,6 +11,7 @@ import distributed
 
 from processes import HANG_S, ROOT
 
+LEVEL = "DASK_LOGGING__DISTRIBUTED"  # a scheduler says where it is in its log
 DASK = [sys.executable, "-m", "dask"]
 
 
@@ -36,7 +37,7 @@ class Cluster:
             stderr=subprocess.PIPE if words[0] == "scheduler" else subprocess.DEVNULL,
             text=True,
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **self.variables, **variables},
+            env={**os.environ, "PYTHONPATH": str(ROOT), LEVEL: "info", **self.variables, **variables},
             start_new_session=True,
         )
         self.processes.append(process)
