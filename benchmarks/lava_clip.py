@@ -84,7 +84,7 @@ def measure(
 def _peers(network: Published, jelly: str | None, compiles: bool) -> Iterator[Peer]:
     model, clip = network.model, torch.from_numpy(network.frames).transpose(1, 2).double()
     if jelly is not None:
-        yield from its_peers(model, clip, jelly, compiles=compiles)
+        yield from its_peers(model, clip, jelly)
     yield from measured(model.float(), clip.float(), "PyTorch", WAYS, compiles=compiles)
     model.double()
 

@@ -24,6 +24,7 @@ from svformer.model.neurons import PLIF
 BATCHES = (1, 8)
 COMPILERS = ("g++", "clang++")  # that torch.compile looks for, where the variable CXX names none
 NOT_ASKED = "--no-compile was given"
+SLOW = 5  # times the fastest so far with one clip: no candidate with eight
 FREEZING = {"freezing": True}  # weights are constants: packed once, norms folded into convolutions
 
 Run = Callable[[Tensor], Tensor]
@@ -89,14 +90,11 @@ def _in_float32(neurons: Run) -> Run:
 
 
 AS_IT_IS = Way(name="eager, float32", prepared=_as_it_is)
-OF_ANY_NEURON = (
-    AS_IT_IS,
-    Way(name="eager, bfloat16 autocast", prepared=_as_it_is, bfloat16=True),
+EAGER = (AS_IT_IS, Way(name="eager, bfloat16 autocast", prepared=_as_it_is, bfloat16=True))
+WAYS = (
+    *EAGER,
     Way(name="torch.compile, float32", prepared=_compiled, compiles=True),
     Way(name="torch.compile, bfloat16 autocast", prepared=_compiled, bfloat16=True, compiles=True),
-)
-WAYS = (
-    *OF_ANY_NEURON,
     Way(name="bfloat16 autocast, neurons float32", prepared=partial(_apart, compiled=False), bfloat16=True),
     Way(name="torch.compile, neurons apart", prepared=partial(_apart, compiled=True), compiles=True),
     Way(
@@ -111,15 +109,29 @@ WAYS = (
 def measured(
     model: nn.Module, clip_BCTHW: Tensor, framework: str, ways: tuple[Way, ...], *, compiles: bool = True
 ) -> Iterator[Peer]:
-    """Every way at every batch, one after the other; those that need what is not here, or not asked for, say so."""
+    """Every way at every batch, one after the other.
+
+    Those that need what is not here, or not asked for, say so, and those that are far behind with one clip.
+    """
     missing = no_compiler() if compiles else NOT_ASKED
+    found = list[Peer]()
     with torch.no_grad():
         expected = model(clip_BCTHW)
         for way, batch in itertools.product(ways, BATCHES):
-            if way.compiles and missing:
-                yield Peer(framework=framework, way=way.name, batch=batch, skipped=missing)
+            reason = (missing if way.compiles else None) or _too_slow(way, found)
+            if reason:
+                found.append(Peer(framework=framework, way=way.name, batch=batch, skipped=reason))
             else:
-                yield _measured(model, clip_BCTHW.repeat(batch, 1, 1, 1, 1), expected, framework, way)
+                found.append(_measured(model, clip_BCTHW.repeat(batch, 1, 1, 1, 1), expected, framework, way))
+            yield found[-1]
+
+
+def _too_slow(way: Way, found: list[Peer]) -> str | None:
+    """Why a way that was measured with one clip is not measured with more; None where it is."""
+    of_it = [peer.seconds for peer in found if peer.way == way.name and peer.seconds is not None]
+    if of_it and of_it[0] > SLOW * (fastest(found).seconds or 0.0):
+        return f"{of_it[0]:.3g} s with one clip, more than {SLOW} times the fastest"
+    return None
 
 
 def _measured(model: nn.Module, clips: Tensor, expected: Tensor, framework: str, way: Way) -> Peer:

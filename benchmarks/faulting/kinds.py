@@ -19,6 +19,7 @@ from svformer.common.files import write_bytes
 
 DONE, REFUSED, SIMULATOR, INTERRUPTED = 0, 2, 4, 130
 MOMENTS = (0.05, 0.9)  # when a run is struck, as shares of its processor time, which a busy machine does not change
+EARLY = (0.05, 0.5)  # where what is struck comes, or is asked for, only later
 AT_ONCE = (0.0, 0.0)
 LOOKED_S = 0.01  # between two looks for a child
 STOPPED_S = 1.0  # seconds that a process stands still
@@ -223,11 +224,17 @@ FAULTS = (
     Fault(name="full disk", strike=_full_disk, codes=(DONE, REFUSED, SIMULATOR), needs_mount=True),
     Fault(name="read-only folder", strike=_read_only, codes=(DONE, REFUSED, SIMULATOR), needs_mount=True),
     Fault(name="full /dev/shm", strike=_full_shared_memory, codes=(DONE, REFUSED, SIMULATOR), needs_mount=True),
-    Fault(name="clock set back", strike=_clock_back, codes=(DONE,), marks=True),
+    Fault(name="clock set back", strike=_clock_back, codes=(DONE,), moments=EARLY, marks=True),
     Fault(name="clip deleted", strike=_clip_gone, codes=(DONE, REFUSED), jobs=OF_CLIPS),
     Fault(name="clip replaced", strike=_clip_replaced, codes=(DONE, REFUSED), jobs=OF_CLIPS),
     Fault(name="two runs in one folder", strike=_second_run, codes=(DONE, REFUSED)),
-    Fault(name="child killed", strike=_child_gone, codes=(DONE, REFUSED, SIMULATOR), jobs=WITH_CHILDREN),
+    Fault(
+        name="child killed",
+        strike=_child_gone,
+        codes=(DONE, REFUSED, SIMULATOR),
+        moments=EARLY,
+        jobs=WITH_CHILDREN,
+    ),
     *(
         Fault(
             name=f"Lava process {how}",

@@ -185,22 +185,33 @@ def _environment_for_workers() -> Iterator[None]:
         os.environ.update(before)
 
 
+def _local_cluster(count: int) -> distributed.LocalCluster:
+    try:
+        return distributed.LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # of its other pages: any port that is free
+            memory_limit=0,  # `batch_size` sees to it
+        )
+    except RuntimeError as error:
+        first: BaseException = error
+        while first.__context__ is not None:
+            first = first.__context__
+        raise InputError(
+            f"--workers {count}: they did not start ({first or type(first).__name__}); free memory, allow more "
+            "(ulimit -v, -u), or ask for fewer"
+        ) from error
+
+
 @contextmanager
 def local_workers(count: int) -> Iterator[Workers]:
     """`count` processes on this machine, for as long as the block lasts."""
     with ExitStack() as stack:
         stack.enter_context(_environment_for_workers())
         with _ctrl_c_later():
-            cluster = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=count,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # of its other pages: any port that is free
-                    memory_limit=0,  # `batch_size` sees to it
-                )
-            )
+            cluster = stack.enter_context(_local_cluster(count))
         yield Workers(stack.enter_context(distributed.Client(cluster)), ours=True)
 
 

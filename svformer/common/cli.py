@@ -12,7 +12,9 @@ import shlex
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from svformer.common.errors import InputError, UserFacingError
@@ -23,6 +25,8 @@ UNWRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS),
     *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 }
+NO_THREAD = "can't start new thread"  # Python's words
+AGAIN_S = 0.01
 TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
 INTERRUPTED = 130  # the shell's convention for Ctrl-C
 READER_GONE = 141  # and for a reader that went, as `head` does
@@ -110,14 +114,39 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in str(text))
 
 
+@contextmanager
+def _no_interruption_lost() -> Iterator[None]:
+    """Let a Ctrl-C come again that struck while Python cleaned up behind an object.
+
+    There Python cannot raise it: it would be a remark on standard error, and the command would go on.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            main = threading.main_thread().ident
+            again = threading.Timer(AGAIN_S, signal.pthread_kill, [main, signal.SIGINT])  # at once it would strike here
+            again.daemon = True
+            again.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
     """Run `main` with the words of a command line (None: those of this process).
 
     Errors meant for the user become one line on standard error; returns the exit code.
     """
     try:
-        main(argv)
-        sys.stdout.flush()
+        with _no_interruption_lost():
+            main(argv)
+            sys.stdout.flush()
     except UserFacingError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):
@@ -132,6 +161,11 @@ def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
     except MemoryError as error:
         said = f" ({one_line(error)})" if str(error) else ""
         print(f"error: out of memory{said}; free some, allow more (ulimit -v), or give less at a time", file=sys.stderr)
+        return InputError.exit_code
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            raise
+        print("error: no further thread can start here; free memory, or allow more (ulimit -v, -u)", file=sys.stderr)
         return InputError.exit_code
     except OSError as error:
         if error.errno in TOO_MANY_OPEN:

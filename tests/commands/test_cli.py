@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import stat
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -111,6 +112,61 @@ def test_a_ctrl_c_while_the_interpreter_ends_says_nothing(words: list[str], expe
     """A second one, and one behind a command that is done."""
     done = run_python(ENDING, *words)
     assert (done.returncode, done.stderr) == expected
+
+
+CLEANED_UP = """
+    import os, signal, sys, time, weakref
+    from svformer.common.cli import run_cli
+
+    def interrupts(reference):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(9):
+            pass  # here the interpreter answers
+
+    class Thing:
+        pass
+
+    def main(argv=None):
+        thing = Thing()
+        reference = weakref.ref(thing, interrupts)
+        del thing
+        time.sleep(600)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(run_cli(main))
+"""
+
+
+def test_a_ctrl_c_is_not_lost_while_an_object_goes() -> None:
+    """Python says "Exception ignored in" there, and goes on."""
+    done = run_python(CLEANED_UP)
+    assert (done.returncode, done.stderr) == (130, "interrupted: nothing half-written was left\n")
+
+
+def test_what_else_python_ignores_is_still_told(capsys: Capture) -> None:
+    def main(argv: object) -> None:
+        class Fails:
+            def __del__(self) -> None:
+                raise KeyError("gone")
+
+        Fails()
+
+    before = sys.unraisablehook
+    told = list[object]()
+    sys.unraisablehook = lambda unraisable: told.append(unraisable.exc_type)
+    try:
+        assert run_cli(main) == 0
+    finally:
+        sys.unraisablehook = before
+    assert told == [KeyError]
+
+
+def test_no_further_thread_is_one_line(capsys: Capture) -> None:
+    assert run_cli(raising(RuntimeError("can't start new thread"))) == 2
+    expected = "error: no further thread can start here; free memory, or allow more (ulimit -v, -u)\n"
+    assert capsys.readouterr().err == expected
+    with pytest.raises(RuntimeError, match="another"):
+        run_cli(raising(RuntimeError("another")))
 
 
 @pytest.mark.parametrize("number", sorted(UNWRITABLE))

@@ -5,11 +5,13 @@ import importlib
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from processes import HANG_S
 from svformer.common.cli import run_cli
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -54,6 +56,19 @@ def test_a_round_strikes_a_run_that_goes_on_to_the_same_report(
     assert json.loads(capsys.readouterr().out.partition("\n")[0])["kinds"]["clip deleted"] == found
     assert run_cli(faults.main, ["--seed", "9", "--out", str(tmp_path)]) == 2
     assert "of seed 0; choose another --out for seed 9" in capsys.readouterr().err
+
+
+def test_thirty_faults_are_survived(tmp_path: Path) -> None:
+    """Of every kind that this machine allows, on runs that are struck up to five times each."""
+    words = ["--rounds", "30", "--seed", "7", "--warm", "--per-run", "5", "--bound", str(HANG_S), "--json", "--quiet"]
+    out = tmp_path / "faults"
+    line = [sys.executable, str(BENCHMARKS / "faults.py"), *words, "--out", str(out)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=2 * HANG_S, cwd=tmp_path, check=False)
+    said = [file.read_text() for file in sorted(out.glob("failures/*"))]
+    assert (done.returncode, said) == (0, []), done.stderr
+    kinds = json.loads(done.stdout.partition("\n")[0])["kinds"]
+    assert sum(found["rounds"] for found in kinds.values()) == 30
+    assert sum(found["hit"] for found in kinds.values()) >= 15, kinds
 
 
 def test_two_campaigns_do_not_share_a_folder(

@@ -15,7 +15,7 @@ import pytest
 from deploy.clips.source import ClipSource
 from deploy.errors import GateError, SimulatorError
 from deploy.execution import worker as equipment
-from deploy.execution.cluster import Workers, read_result, require_same_code
+from deploy.execution.cluster import Workers, local_workers, read_result, require_same_code
 from deploy.execution.collect import Batch
 from processes import ROOT
 from svformer.common.errors import InputError
@@ -79,3 +79,22 @@ def test_what_ends_workers_is_told_in_one_line() -> None:
 def test_the_demo_does_not_wait_for_dask() -> None:
     code = "import sys, deploy.run_lava; sys.exit('distributed' in sys.modules or 'dask' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def test_workers_that_do_not_start_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What dask raises around what happened first."""
+
+    def fails(**options: Any) -> None:
+        try:
+            try:
+                raise RuntimeError("can't start new thread")
+            except RuntimeError:
+                raise AssertionError("Status.init")  # noqa: B904 (as dask's own code does)
+        except AssertionError as error:
+            raise RuntimeError("Nanny failed to start.") from error
+
+    monkeypatch.setattr(distributed, "LocalCluster", fails)
+    before = dict(os.environ)
+    with pytest.raises(InputError, match=r"--workers 3: they did not start \(can't start new thread\); free memory"):
+        local_workers(3).__enter__()
+    assert dict(os.environ) == before
