@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Hashable
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -53,7 +54,7 @@ def _parse(text: str, *, where: str) -> Chip:
     try:
         chip = Chip.model_validate(data)
     except ValidationError as error:
-        problems = problems + [_problem(detail["loc"], _said(detail, data)) for detail in error.errors()]
+        problems = problems + _problems(error)
     if problems:
         raise ChipError(f"chip {where}: {len(problems)} to correct: {'; '.join(problems)}")
     return chip
@@ -73,15 +74,27 @@ def _content(text: str, *, where: str) -> tuple[Any, list[str]]:
         raise ChipError(f"chip {where}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _said(detail: Any, data: Any) -> str:
-    """What is wrong with a key and what is allowed, in words of the file and not of the library."""
-    if detail["type"] == "extra_forbidden":
-        return f"no such key; allowed here: {', '.join(_keys(detail['loc'][:-1]))}"
-    if detail["type"] == "missing":
-        return "missing"
-    if detail["type"] == "string_pattern_mismatch":
-        return f"{detail['input']!r}; allowed: small letters, digits and _"
-    return str(detail["msg"])
+def _problems(error: ValidationError) -> list[str]:
+    """What is wrong with each key and what is allowed, in words of the file and not of the library.
+
+    The keys that a kind of place may have are listed once.
+    """
+    found, listed = list[str](), dict[tuple[str, ...], str]()
+    for detail in error.errors():
+        location = ".".join(str(part) for part in detail["loc"]) or "file"
+        said = str(detail["msg"])
+        if detail["type"] == "extra_forbidden":
+            keys = tuple(_keys(detail["loc"][:-1]))
+            like = get_close_matches(str(detail["loc"][-1]), keys, 1)
+            allowed = f"allowed as for {listed[keys]}" if keys in listed else f"allowed here: {', '.join(keys)}"
+            said = f"no such key; {f'is {like[0]} meant? ' if like else ''}{allowed}"
+            listed.setdefault(keys, location)
+        elif detail["type"] == "missing":
+            said = "missing"
+        elif detail["type"] == "string_pattern_mismatch":
+            said = f"{detail['input']!r}; allowed: small letters, digits and _"
+        found.append(f"{location}: {said}")
+    return found
 
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:
@@ -102,10 +115,6 @@ def _model_of(model: Any, name: str) -> Any:
             return found
         waiting += get_args(found)
     return model
-
-
-def _problem(location: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(str(part) for part in location) or 'file'}: {message}"
 
 
 class _DuplicateKeyLoader(yaml.SafeLoader):

@@ -87,10 +87,12 @@ def filled(found: PlacedSummary) -> str:
     """What all cores of the chip would buy; empty where that was not tried, or none is left."""
     if found.filled is None or found.now is None:
         return ""
+    slower = "; slower, since a spike is a message to every core of the layers that hear it"
     return (
         f"with all {found.filled.cores} cores, each given to the slowest layer, "
         f"{typeset.duration(found.now.clip_s)} a clip become {typeset.duration(found.filled.clip_s)} and "
         f"{typeset.energy(found.now.mj)} become {typeset.energy(found.filled.mj)} (first clip)"
+        f"{slower if found.filled.clip_s > found.now.clip_s else ''}"
     )
 
 

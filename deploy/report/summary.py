@@ -99,8 +99,8 @@ def _print_accuracy(report: Report, console: Console) -> None:
 
 def _print_fit(report: Report, console: Console) -> None:
     for row in rows.fits(report):
-        verdict = f"does not fit as it stands, {row.obstacles}" if row.obstacles else _spaced(row.placement)
-        console.print(f"{row.chip}: {verdict} (all in the report)")
+        refused = f"does not fit as it stands, {row.obstacles} (all in the report)"
+        console.print(f"{row.chip}: {refused if row.obstacles else _spaced(row.placement)}")
 
 
 def _print_parity(report: Report, console: Console) -> None:

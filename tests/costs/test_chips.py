@@ -210,6 +210,19 @@ def test_a_key_that_is_none_is_told_which_there_are(change, message, write):
         load_chip(write(GOOD.replace(*change, 1)))
 
 
+def test_keys_are_listed_once_for_a_kind_of_place(write):
+    """With a guess where a key is nearly one."""
+    text = GOOD.replace("kind: measured", "yer: 2018, kind: measured").replace("limits:\n", "limits:\n  colour: 3\n", 1)
+    with pytest.raises(ChipError) as caught:
+        load_chip(write(text))
+    message = str(caught.value)
+    count = GOOD.count("kind: measured")
+    assert count > 1
+    assert message.count("is year meant? ") == count
+    assert message.count("allowed here: ") == 2, "the keys of a constant, and those of the limits"
+    assert message.count("allowed as for energy.synaptic_op.yer") == count - 1
+
+
 @pytest.mark.parametrize("value", ["-1", "0", ".nan", ".inf", "'2'", "true"])
 def test_refuses_a_value_that_is_no_positive_number(write, value):
     with pytest.raises(ChipError, match=r"1 to correct: energy\.synaptic_op\.value"):
