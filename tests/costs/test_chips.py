@@ -219,8 +219,8 @@ def test_keys_are_listed_once_for_a_kind_of_place(write):
     count = GOOD.count("kind: measured")
     assert count > 1
     assert message.count("is year meant? ") == count
-    assert message.count("allowed here: ") == 2, "the keys of a constant, and those of the limits"
-    assert message.count("allowed as for energy.synaptic_op.yer") == count - 1
+    assert message.count("allowed here: ") == 3, "the keys of an energy, of a limit, and those of all limits"
+    assert message.count("allowed as for energy.synaptic_op.yer") == count - 2
 
 
 @pytest.mark.parametrize("value", ["-1", "0", ".nan", ".inf", "'2'", "true"])
