@@ -33,16 +33,20 @@ class Packing:
         return len(self.bins) == self.least
 
 
-def pack(sizes: Sizes, held: NDArray[np.int64], *, solver_s: float) -> Packing:
-    """Pack items, each of which fits into a bin; the solver may take `solver_s` seconds, with 0 it is not asked."""
+def pack(sizes: Sizes, held: NDArray[np.int64], *, solver_nodes: int) -> Packing:
+    """Pack items, each of which fits into a bin.
+
+    The solver may look at `solver_nodes` nodes of its search tree, a bound that is the same on every machine; with 0
+    it is not asked.
+    """
     alone = _alone(sizes, held)
     singles, others = np.flatnonzero(alone), np.flatnonzero(~alone)
     greedy = first_fit_decreasing(sizes[others], held)
     least = least_bins(sizes[others], held)
     found: list[list[int]] = greedy
     method: Method = "first-fit decreasing"
-    if len(greedy) > least and solver_s > 0:
-        better, least = solve(sizes[others], held, fewer_than=len(greedy), least=least, solver_s=solver_s)
+    if len(greedy) > least and solver_nodes > 0:
+        better, least = solve(sizes[others], held, fewer_than=len(greedy), least=least, solver_nodes=solver_nodes)
         if better is not None:
             found, method = better, "mixed-integer program"
     shared = [tuple(int(others[item]) for item in items) for items in found]
@@ -73,9 +77,9 @@ def first_fit_decreasing(sizes: Sizes, held: NDArray[np.int64]) -> list[list[int
 
 
 def solve(
-    sizes: Sizes, held: NDArray[np.int64], *, fewer_than: int, least: int, solver_s: float
+    sizes: Sizes, held: NDArray[np.int64], *, fewer_than: int, least: int, solver_nodes: int
 ) -> tuple[list[list[int]] | None, int]:
-    """A packing into fewer bins than `fewer_than` (None where none was found in time), and the least that is proven.
+    """A packing into fewer bins than `fewer_than` (None where none was found within that), and the least that is proven.
 
     Items of the same sizes are counted, not told apart: x[k, b] of kind k lie in bin b, which is used where y[b] is 1.
     """
@@ -102,7 +106,7 @@ def solve(
         integrality=np.ones(n + bins),
         bounds=Bounds(np.r_[np.zeros(n), np.arange(bins) < least], np.r_[many[k], np.ones(bins)]),
         constraints=constraints,
-        options={"time_limit": solver_s},
+        options={"node_limit": solver_nodes},
     )
     if result.status == INFEASIBLE:
         return None, fewer_than

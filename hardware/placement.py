@@ -18,7 +18,7 @@ from hardware.errors import ChipError
 from hardware.packing import Method, pack
 from hardware.resources import LayerResources, relays
 
-SOLVER_S = 1.0  # seconds that the solver may take
+SOLVER_NODES = 100  # of its search tree that the solver may look at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Placement:
         return {limit: float(np.mean([core.fill[limit] for core in self.cores])) for limit in self.cores[0].fill}
 
 
-def place(layers: Iterable[LayerResources], chip: Chip, *, solver_s: float = SOLVER_S) -> Placement:
+def place(layers: Iterable[LayerResources], chip: Chip, *, solver_nodes: int = SOLVER_NODES) -> Placement:
     """Place every neuron once, within all limits that the chip file gives.
 
     Raises ChipError for a chip without limits, for a network without layers, and where one neuron asks for more than
@@ -71,7 +71,7 @@ def place(layers: Iterable[LayerResources], chip: Chip, *, solver_s: float = SOL
         raise ChipError("no layers to place")
     held = capacity(chip.limits)
     sizes = np.array([[found.asked[limit] for limit in held] for found in slices])
-    packing = pack(sizes, np.array(list(held.values())), solver_s=solver_s)
+    packing = pack(sizes, np.array(list(held.values())), solver_nodes=solver_nodes)
     bins = sorted(sorted(items) for items in packing.bins)
     cores = tuple(
         _core(index, tuple(slices[item] for item in items), chip.mesh, chip.limits) for index, items in enumerate(bins)
