@@ -79,7 +79,7 @@ def first_fit_decreasing(sizes: Sizes, held: NDArray[np.int64]) -> list[list[int
 def solve(
     sizes: Sizes, held: NDArray[np.int64], *, fewer_than: int, least: int, solver_nodes: int
 ) -> tuple[list[list[int]] | None, int]:
-    """A packing into fewer bins than `fewer_than` (None where none was found within that), and the least that is proven.
+    """A packing into fewer bins than `fewer_than` (None where none was found), and the least that is proven.
 
     Items of the same sizes are counted, not told apart: x[k, b] of kind k lie in bin b, which is used where y[b] is 1.
     """
