@@ -366,6 +366,30 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+KILLED = """
+    import os, signal, sys
+    from svformer.common.files import atomic_path
+
+    with atomic_path(sys.argv[1]) as temporary:
+        temporary.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path: Path) -> None:
+    """Other files stay: those of another name, and those that only look alike."""
+    path = tmp_path / "a.txt"
+    (tmp_path / ".a-unfinished-notes.txt").touch()
+    assert run_python(KILLED, tmp_path / "b.txt").returncode == -signal.SIGKILL
+    others = set(tmp_path.iterdir())
+    assert run_python(KILLED, path).returncode == -signal.SIGKILL
+    (left,) = set(tmp_path.iterdir()) - others
+    assert left.name.startswith(".a-unfinished-")
+    with atomic_path(path) as temporary:
+        temporary.write_text("whole")
+    assert set(tmp_path.iterdir()) == {*others, path}
+
+
 @pytest.mark.parametrize("place", ["runs/run.json", "runs/tiny/run.json"])
 def test_a_folder_that_cannot_be_made_is_told_to_the_user(place: str, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "runs").write_text("not a folder")
