@@ -31,5 +31,5 @@ def test_loaders_make_no_temporary_folder(tmp_path: object) -> None:
 
 def test_several_loaders_do_not_meet() -> None:
     clips = torch.arange(30.0).reshape(10, 3)
-    loader = DataLoader(TensorDataset(clips), batch_size=1, num_workers=3, worker_init_fn=begin_loader)
+    loader = DataLoader(TensorDataset(clips), batch_size=1, num_workers=2, worker_init_fn=begin_loader)
     assert torch.equal(torch.cat([batch for (batch,) in loader]), clips)
