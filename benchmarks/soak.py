@@ -51,6 +51,8 @@ HEAVY_EVERY, LOOK_EVERY = 10, 20  # runs
 WEIGHT_MB = 2 * CHANNELS**2 * 2 / 1e6  # of two layers, two bytes a weight, as the network holds them
 MOST_MB = 8 * WEIGHT_MB  # what may come and go; weights that are kept would exceed it in 8 heavy runs
 MOST_MAPPINGS = 40  # the allocator's, which come and go
+# oneDNN, in PyTorch, keeps the code that it makes for a shape, 1,024 pieces of it; every random network has new shapes.
+KEPT_CODE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32"}
 
 
 def random_network(rng: np.random.Generator) -> IntNetwork:
@@ -212,6 +214,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
+    os.environ.update(KEPT_CODE)
     console, out = new_console(), arguments.out
     soaked = Soaked.read(out, arguments.seed) if out else Soaked(seed=arguments.seed)
     states = soak(soaked, arguments.runs, arguments.seconds, out)
