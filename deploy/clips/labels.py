@@ -1,8 +1,9 @@
 """Classes of clips: from a table, and as the numbers of a network's outputs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from deploy.clips.arrays import read_rows
@@ -27,11 +28,19 @@ def with_labels(sources: Sequence[ClipSource], table: Path) -> list[ClipSource]:
     for source in sources:
         label = next((rows[name] for name in _names(source, table) if name in rows), None)
         if label is None:
-            raise InputError(f"{table}: no row for {source.path.name}; allowed: for each clip, its file and class")
+            like = _nearly(source.path.name, rows.keys() - named.keys())
+            raise InputError(
+                f"{table}: no row for {source.path.name}{like}; allowed: for each clip, its file and class"
+            )
         if named[source.path.name] > 1 and not any(name in rows for name in _names(source, table)[:-1]):
             raise InputError(f"{table}: several clips are called {source.path.name}; write their paths into the table")
         labelled.append(replace(source, label=label))
     return labelled
+
+
+def _nearly(name: str, rows: Iterable[str]) -> str:
+    like = get_close_matches(name, list(rows), 1, cutoff=0.85)
+    return f" (is the row {like[0]} meant for it?)" if like else ""
 
 
 def _names(source: ClipSource, table: Path) -> list[str]:

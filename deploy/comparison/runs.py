@@ -139,7 +139,7 @@ def _measures(runs: Sequence[NamedRun]) -> list[Measure]:
     return [
         *OF_THE_RUN,
         *(_energy(chip, titles[chip]) for chip in shown_in("comparison") if chip in titles),
-        *(_cores(chip, titles.get(chip, chip)) for chip in fitted),
+        *(_cores(chip, titles.get(chip, chip), runs) for chip in fitted),
         *(_latency(chip, titles.get(chip, chip)) for chip in timed),
     ]
 
@@ -155,14 +155,17 @@ def _energy(chip: str, title: str) -> Measure:
     return Measure(title=f"{ENERGY} of a clip, {title}, {what}", value=value, write=typeset.energy)
 
 
-def _cores(chip: str, title: str) -> Measure:
-    """By placement, where there is one, else by the rule."""
+def _cores(chip: str, title: str, runs: Sequence[NamedRun]) -> Measure:
+    """By placement, where every run has one, else by the rule for all of them."""
+    fits = [run.report.fit[chip] for run in runs if chip in run.report.fit]
+    placed = all(fitted.placement for fitted in fits)
 
     def value(report: Report) -> float | None:
         fitted = report.fit.get(chip)
-        return None if fitted is None else fitted.placement.cores if fitted.placement else fitted.cores
+        return None if fitted is None else fitted.placement.cores if placed and fitted.placement else fitted.cores
 
-    return Measure(title=f"{CORES} of {title}, obstacles aside", value=value, write=typeset.count)
+    how = "by placement" if placed else "by the rule of a core for each layer"
+    return Measure(title=f"{CORES} of {title}, {how}, obstacles aside", value=value, write=typeset.count)
 
 
 def _latency(chip: str, title: str) -> Measure:

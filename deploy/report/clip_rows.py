@@ -8,6 +8,7 @@ from deploy.report.keys.report import Report
 from deploy.report.keys.run import ClipSummary
 from svformer.common.terminal import counted
 
+SILENT_SHOWN = 4  # names of layers
 ORDER = {False: 0, True: 1, None: 2}  # of `right`
 
 
@@ -49,6 +50,17 @@ def places_to_show(report: Report) -> list[int]:
 def _written(clip: ClipSummary, classes: tuple[str, ...]) -> str | None:
     number = class_number(clip.label, classes, len(clip.logits))
     return None if number is None else class_name(number, classes)
+
+
+def silent_layers(report: Report) -> str:
+    """Which neuron layers never fired, so that nothing behind them depends on the clip; empty for none."""
+    spiking = [layer for layer in report.layers if layer.rate is not None and layer.kind == "lif"]
+    silent = [layer.name for layer in spiking if layer.rate == 0]
+    if not silent:
+        return ""
+    names = ", ".join(silent[:SILENT_SHOWN]) + (", .." if len(silent) > SILENT_SHOWN else "")
+    of_all = f"{len(silent):,} of {counted(len(spiking), 'spiking layer')}"
+    return f"{of_all} never fired in any clip ({names}): no clip changes what they send"
 
 
 def undecided(report: Report) -> str:

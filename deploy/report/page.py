@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from deploy.execution.backends import title_of
 from deploy.report import kinds, placed_rows, rows
 from deploy.report.by_cause import all_parts, main_models, redrawn, stands_in
-from deploy.report.clip_rows import undecided, wrong_first
+from deploy.report.clip_rows import silent_layers, undecided, wrong_first
 from deploy.report.clip_view import ClipView, clip_view
 from deploy.report.confusion import confusion
 from deploy.report.core_map import core_map
@@ -19,6 +19,7 @@ from deploy.report.cost_chart import cost_chart
 from deploy.report.keys.report import Estimate, Report
 from deploy.report.markdown import markdown
 from deploy.report.network_picture import NetworkPicture
+from deploy.report.plan import needs_microcode
 from deploy.report.scripts import script
 from deploy.report.shown import ShownClip
 from deploy.report.typeset import FILTERS
@@ -90,7 +91,7 @@ def _rendered(report: Report, first: ClipView, others: Sequence[StoredClip], pic
             **vars(report),
             report=report,
             rows=rows,
-            undecided=undecided(report),
+            warnings=[line for line in (undecided(report), silent_layers(report)) if line],
             placed_rows=placed_rows,
             at_rates=placed_rows.at_rates(report),
             kinds=kinds,
@@ -122,6 +123,8 @@ def deployment_parts(report: Estimate) -> dict[str, Any]:
     return {
         "closest": sorted(report.headroom, key=lambda register: -register.share),
         "registers_shown": REGISTERS_SHOWN,
+        "microcode": needs_microcode(report.mapping),
+        "microcode_parts": [part for part in report.mapping if part.microcode],
         "obstacles": {chip: grouped(fitted.obstacles) for chip, fitted in report.fit.items()},
         "core_maps": {name: core_map(fitted.placement) for name, fitted in report.fit.items() if fitted.placement},
     }

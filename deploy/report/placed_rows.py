@@ -55,7 +55,8 @@ def headline(found: PlacedSummary) -> str:
     """Energy and time of a clip, in a sentence without its end."""
     first, (low, high) = found.sources[0], found.range_mj
     where = f"{cores(found)} on {counted(found.chips, 'chip')}, by {found.order}"
-    at_rates = ", at the rates of the calibration clips" if found.of == "rates" else ""
+    at_rates = ", at the rates of the calibration clips, with a message of every input and graded value in every step"
+    at_rates = at_rates if found.of == "rates" else ""
     return (
         f"estimated as if placed on {found.title} ({where}{at_rates}): {typeset.energy(first.mj)} a clip "
         f"({typeset.energy(low)} to {typeset.energy(high)} by source), {times(first)}"
@@ -80,7 +81,8 @@ def slow(layer: SlowLayer, found: PlacedSummary) -> str:
     if layer.one_more is None or found.now is None:
         return text
     before, after = (typeset.duration(of.clip_s) for of in (found.now, layer.one_more))
-    return f"{text}; one core more: {before} a clip become {after}, {typeset.energy(layer.one_more.mj)}"
+    energies = (typeset.energy(of.mj) for of in (found.now, layer.one_more))
+    return f"{text}; one core more: {before} become {after}, {' become '.join(energies)} (first clip)"
 
 
 def filled(found: PlacedSummary) -> str:
@@ -89,7 +91,7 @@ def filled(found: PlacedSummary) -> str:
         return ""
     slower = "; slower, since a spike is a message to every core of the layers that hear it"
     return (
-        f"with all {found.filled.cores} cores, each given to the slowest layer, "
+        f"with {found.filled.cores} cores, each given to the slowest layer as long as that can use one, "
         f"{typeset.duration(found.now.clip_s)} a clip become {typeset.duration(found.filled.clip_s)} and "
         f"{typeset.energy(found.now.mj)} become {typeset.energy(found.filled.mj)} (first clip)"
         f"{slower if found.filled.clip_s > found.now.clip_s else ''}"

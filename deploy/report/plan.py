@@ -21,6 +21,8 @@ from hardware import LayerResources
 from hardware.resources import BITS_PER_KIB
 from svformer.common.terminal import counted, print_wide
 
+RESHAPED = ("attention", "graded relay", "gain", "product", "max pool")  # parts that the chip form makes of others
+
 
 def planned_layers(
     network: IntNetwork, plan: Plan, headroom: Sequence[Headroom], resources: Iterable[LayerResources]
@@ -126,8 +128,20 @@ def print_mapping(parts: Iterable[MappedPart], console: Console) -> None:
         console.print(f"  {_kinds(synapses)}, in all {sum(synapses.values()):,} connections")
     for part in missing:
         console.print(f"  needs a microcode neuron: {part.where} ({part.what}): {part.microcode}")
-    if missing:
+    if missing and all(part.what.startswith(RESHAPED) for part in missing):
         console.print("  attention, biases of relays and wide factors can be made of these neurons: --form chip")
+
+
+def needs_microcode(parts: Iterable[MappedPart]) -> str:
+    """How many parts no process of Loihi 2 holds, and the first; empty where there are none."""
+    missing = [part for part in parts if part.microcode]
+    if not missing:
+        return ""
+    first = missing[0]
+    return (
+        f"by the processes of Lava {counted(len(missing), 'obstacle')} on Loihi 2, first: {first.where} ({first.what}) "
+        f"needs a microcode neuron: {first.microcode}"
+    )
 
 
 def _kinds(found: Counter[tuple[str, str]]) -> str:

@@ -216,7 +216,7 @@ def _why_no_accuracy(deployment: Deployment) -> str:
     trained_on = deployment.graph.metadata.get("dataset", "its training set")
     return (
         f"no clip here bears one of the {len(deployment.classes)} classes of {trained_on} that this network was "
-        "trained to tell apart, so the prediction means nothing; spikes, parity, operations and energy are real"
+        "trained to tell apart, so the prediction means nothing; spikes, parity and operations are counted all the same"
     )
 
 

@@ -9,11 +9,11 @@ from deploy.execution.backends import title_of
 from deploy.gates.predictions import ENOUGH
 from deploy.gates.remedies import remedies
 from deploy.report import placed_rows, rows, typeset
-from deploy.report.clip_rows import undecided
+from deploy.report.clip_rows import silent_layers, undecided
 from deploy.report.fixed_point import fixed_point_table
 from deploy.report.keys.report import Estimate, Report
 from deploy.report.keys.run import ClipSummary, ReferenceSummary
-from deploy.report.plan import print_mapping, print_plan
+from deploy.report.plan import needs_microcode, print_mapping, print_plan
 from svformer.common.terminal import counted, duration, print_wide, size
 
 CLIPS_SHOWN = 12
@@ -93,7 +93,7 @@ def _print_accuracy(report: Report, console: Console) -> None:
         console.print(f"note: {report.accuracy.note}")
     else:
         console.print(_spaced(rows.top1(report)))
-    if line := undecided(report):
+    for line in filter(None, (undecided(report), silent_layers(report))):
         console.print(f"warning: {line}")
 
 
@@ -101,6 +101,8 @@ def _print_fit(report: Report, console: Console) -> None:
     for row in rows.fits(report):
         refused = f"does not fit as it stands, {row.obstacles} (all in the report)"
         console.print(f"{row.chip}: {refused if row.obstacles else _spaced(row.placement)}")
+    if line := needs_microcode(report.mapping):
+        console.print(line)
 
 
 def _print_parity(report: Report, console: Console) -> None:
@@ -151,6 +153,7 @@ def _energy(report: Report) -> Table:
     for row in rows.models(report.energy, _millijoule(4)):
         between = " to ".join(f"{float(mj):.2g}" for mj in row.between.split(" to ") if mj)
         table.add_row(row.title, row.weighted, row.everything, between)
+    table.caption = "draws vary every constant within its sources: they need not hold the total (docs/energy.md)"
     return table
 
 

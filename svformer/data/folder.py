@@ -61,7 +61,11 @@ def folder_parts(root: str | Path, *, suffixes: Set[str] = SUFFIXES, trained: bo
 
 
 def say_split(root: str | Path, found: FolderParts) -> None:
-    """Say on standard error how the clips of a test part were chosen, where the folder does not say it."""
+    """Say on standard error how the clips of a test part were chosen, where the folder does not say it, and which
+    classes it has none of.
+    """
+    if missing := sorted({*found.classes} - {path.parent.name for path in found.test}):
+        print(f"{root}: no clips of {', '.join(missing)} to test with: accuracy is of the others", file=sys.stderr)
     if not found.given and found.training != found.test:
         chosen = f"{len(found.test)} clips, about one in {TEST_SHARE}, test; the hash of their names chose them"
         print(f"{root}: no train/ and test/ in it; {chosen}", file=sys.stderr)

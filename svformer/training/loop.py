@@ -66,10 +66,10 @@ def train(
                 trainer.curve[-1] = point
                 if trainer.processes.writes and best_point(trainer.curve) is point:
                     on_best(point)
+            _keep(trainer, out)
             if log:
                 log(point)
-                progress.console.print(_line(point))
-            _keep(trainer, out)
+                progress.console.print(_line(point))  # an epoch that is told is one that --resume has
             if trainer.processes.writes:
                 on_epoch()
 

@@ -15,7 +15,7 @@ from svformer import SVFormer, SVFormerConfig
 from svformer.assets import DEMO_CLIPS
 from svformer.common.cli import run_cli
 from svformer.common.errors import InputError
-from svformer.data.folder import VideoFolder, folder_parts, is_test_clip
+from svformer.data.folder import VideoFolder, folder_parts, is_test_clip, say_split
 from svformer.networks.checkpoint import save_checkpoint
 
 
@@ -42,6 +42,17 @@ def test_parts_that_are_there_are_taken(tmp_path: Path, test_folder: str) -> Non
         ("run/b.mp4", 1),
     ]
     assert [(entry.name, entry.label) for entry in test.entries] == [("run/c.webm", 1)]
+
+
+def test_classes_without_a_clip_to_test_with_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The accuracy would be taken for that of all classes."""
+    touch(tmp_path, ["train/run/a.mp4", "train/jump/a.mp4", "train/sit/a.mp4", "test/run/b.mp4", "test/sit/b.txt"])
+    say_split(tmp_path, folder_parts(tmp_path))
+    expected = f"{tmp_path}: no clips of jump, sit to test with: accuracy is of the others\n"
+    assert capsys.readouterr().err == expected
+    touch(tmp_path, ["test/jump/b.mp4", "test/sit/b.mp4"])
+    say_split(tmp_path, folder_parts(tmp_path))
+    assert capsys.readouterr().err == ""
 
 
 def test_without_parts_a_hash_decides_and_nothing_moves(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def test_clips_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
+        ("aa.npy,1\n", r"no row for a\.npy \(is the row aa\.npy meant for it\?\); allowed: for each clip"),
         ("b.npy,1\n", r"no row for a\.npy; allowed: for each clip, its file and class"),
         ("a.npy,1,2\n", r"row 1: a\.npy, 1, 2; allowed: a file name and its class"),
         ("a.npy\n", r"row 1: a\.npy; allowed: a file name and its class"),

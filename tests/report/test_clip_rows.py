@@ -37,3 +37,18 @@ def test_a_tie_is_told_and_a_lead_is_not(foreign_run: Any) -> None:
     assert clip_rows.undecided(some).startswith("in 1 of 2 clips no class leads (all outputs have the same result)")
     assert clip_rows.undecided(with_clips(foreign_run.report, ("b", "b", (1.0, 2.0)))) == ""
     assert clip_rows.undecided(with_clips(foreign_run.report, ("a", "a", (0.0,)))) == ""
+
+
+def test_layers_that_never_fire_are_told(foreign_run: Any) -> None:
+    report: Report = foreign_run.report
+    spiking = [layer for layer in report.layers if layer.kind == "lif"]
+    assert clip_rows.silent_layers(report) == ""
+    layers = tuple(dataclasses.replace(layer, rate=0.0) if layer is spiking[0] else layer for layer in report.layers)
+    silent = dataclasses.replace(report, layers=layers)
+    line = clip_rows.silent_layers(silent)
+    assert line.startswith(f"1 of {len(spiking)} spiking layer")
+    assert f"never fired in any clip ({spiking[0].name})" in line
+    out = io.StringIO()
+    print_summary(silent, Console(file=out, width=500))
+    assert f"warning: {line}" in out.getvalue()
+    assert f"{line}." in render(silent, [])

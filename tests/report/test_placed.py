@@ -89,7 +89,7 @@ def test_texts_say_bound_rate_and_what_is_unknown(shipped_run: Any) -> None:
     said = rf"estimated as if placed on Intel Loihi 1 \({where}\): .* by source\), at least "
     assert re.search(said, lines)
     assert "one core more" in lines
-    assert "with all 128 cores" in lines
+    assert "with 128 cores, each given to the slowest layer" in lines
     row = next(row for row in placed_rows.points(shipped_run.report) if row.chip == "loihi1")
     assert "30 frames a second, one of 4 taken" in placed_rows.at_rate(row)
     assert "host, input and output unknown" in placed_rows.at_rate(row)

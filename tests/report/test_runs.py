@@ -41,7 +41,10 @@ def test_figures_are_those_of_the_reports(folders: list[Path], shipped_run: Any)
     assert figures["neurons"].values == (report.network.neurons, 5)
     (loihi,) = (one for title, one in figures.items() if title.startswith("energy") and "Intel Loihi 1" in title)
     assert loihi.values[0] == report.energy.models["loihi1"].mj_per_view
-    assert figures["cores of Intel Loihi 2, obstacles aside"].values[0] == report.fit["loihi2"].placement.cores
+    assert (
+        figures["cores of Intel Loihi 2, by placement, obstacles aside"].values[0]
+        == report.fit["loihi2"].placement.cores
+    )
     speed = report.energy.operating_points["loihi1"].speed
     assert figures["latency on Intel Loihi 1, at least"].texts[0] == typeset.duration(speed.first_result_s)
     assert found.plain()[1]["top-1 deployed"] is None
