@@ -53,7 +53,10 @@ class Workers:
 
     def __init__(self, client: distributed.Client, *, ours: bool, patience: Patience = PATIENCE) -> None:
         self.client, self.ours, self.patience = client, ours, patience
-        found: dict[str, Any] = client.run(probe)
+        try:
+            found: dict[str, Any] = client.run(probe)
+        except OSError as error:
+            raise SimulatorError("the scheduler is gone, or a worker went while it was asked what it has") from error
         for address, answer in found.items():
             require_same_code(address, answer)
         on_host = Counter(answer.host for answer in found.values())
@@ -65,8 +68,7 @@ class Workers:
         }
 
     def run(self, spec: RunSpec, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Results:
-        with suppress(CommClosedError):  # one died in this moment; the scheduler has it for all others
-            self.client.register_plugin(WorkerSetup(spec, self._sharing, facts().versions, self.ours))
+        self._set_up(WorkerSetup(spec, self._sharing, facts().versions, self.ours))
         futures = {self._submit(batch): batch for batch in batches}
         try:
             for future in self._finished(set(futures)):
@@ -80,6 +82,15 @@ class Workers:
                 with suppress(OSError):  # it goes in this moment
                     self.client.cancel(list(futures))
                     self.client.unregister_worker_plugin(NAME)
+
+    def _set_up(self, setup: WorkerSetup) -> None:
+        """Let every worker, also one that comes later, know the run; raises `SimulatorError` without a scheduler."""
+        try:
+            self.client.register_plugin(setup)
+        except OSError as error:  # a CommClosedError, too
+            if self.client.status == "running" and isinstance(error, CommClosedError):
+                return  # a worker died in this moment; the scheduler has it for all others
+            raise SimulatorError("the scheduler is gone") from error
 
     def _submit(self, batch: Batch) -> distributed.Future[bytes]:
         sent = [

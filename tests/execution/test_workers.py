@@ -11,6 +11,7 @@ from typing import Any
 
 import distributed
 import pytest
+from distributed.comm.core import CommClosedError
 
 from deploy.clips.source import ClipSource
 from deploy.errors import GateError, SimulatorError
@@ -98,3 +99,29 @@ def test_workers_that_do_not_start_are_one_line(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InputError, match=r"--workers 3: they did not start \(can't start new thread\); free memory"):
         local_workers(3).__enter__()
     assert dict(os.environ) == before
+
+
+def test_a_scheduler_that_goes_before_the_run_is_one_line() -> None:
+    """What dask raises after 20 seconds without an answer; a worker that dies meanwhile is none of it."""
+
+    def workers(status: str, error: Exception) -> Any:
+        def fails(setup: object) -> None:
+            raise error
+
+        found = object.__new__(Workers)
+        found.client = SimpleNamespace(status=status, register_plugin=fails)
+        return found
+
+    gone = OSError("Timed out trying to connect to tcp://127.0.0.1:42007 after 20 s")
+    for status in ("connecting", "closed", "running"):
+        with pytest.raises(SimulatorError, match="the scheduler is gone"):
+            workers(status, gone)._set_up(None)
+    with pytest.raises(SimulatorError, match="the scheduler is gone"):
+        workers("closed", CommClosedError("closed"))._set_up(None)
+    workers("running", CommClosedError("closed"))._set_up(None)
+
+    def unanswered(probe: object) -> None:
+        raise gone
+
+    with pytest.raises(SimulatorError, match="the scheduler is gone"):
+        Workers(SimpleNamespace(run=unanswered), ours=False)
