@@ -20,6 +20,7 @@ failed.
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -148,5 +149,6 @@ def begun(name: str, place: "Place", known: "dict[str, Undisturbed]") -> "Struck
 if __name__ == "__main__":
     from faulting.system import in_own_namespace
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has its background ignore, and all in it
     in_own_namespace()
     sys.exit(run_cli(main))
