@@ -164,7 +164,7 @@ class StruckRun:
         code, said, found = process.returncode or 0, process.said, list[str]()
         tally.codes[code] += 1
         # Behind the line of exit code 4 stands what a Lava process said.
-        if code not in fault.codes or (not said.startswith("error: ") and "Traceback" in said):
+        if code not in fault.codes or "Traceback" in f"\n{said}".partition("\nerror: ")[0]:
             found.append(f"exit code {code}: {said}")
         if left := self._left(process.pid):
             found.append(f"processes left: {left}")

@@ -1,5 +1,7 @@
 """Processes that read clips: their batches arrive, and nothing of theirs lies in the folder for temporary files."""
 
+from pathlib import Path
+
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -24,7 +26,7 @@ READS = """
 """
 
 
-def test_loaders_make_no_temporary_folder(tmp_path: object) -> None:
+def test_loaders_make_no_temporary_folder(tmp_path: Path) -> None:
     done = run_python(READS, TMPDIR=str(tmp_path))
     assert (done.returncode, done.stdout.strip()) == (0, "read"), done.stderr
 
@@ -33,3 +35,31 @@ def test_several_loaders_do_not_meet() -> None:
     clips = torch.arange(30.0).reshape(10, 3)
     loader = DataLoader(TensorDataset(clips), batch_size=1, num_workers=2, worker_init_fn=begin_loader)
     assert torch.equal(torch.cat([batch for (batch,) in loader]), clips)
+
+
+FULL = """
+    import os, sys
+    from pathlib import Path
+    import torch
+    from torch.utils.data import DataLoader, Dataset
+    from svformer.data import loaders
+
+    loaders.SHARED_MEMORY = Path(sys.argv[1])
+
+    class Left(Dataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            (loaders.SHARED_MEMORY / f"torch_{os.getpid()}_1_{index}").touch()
+            return torch.zeros(2)
+
+    (loaders.SHARED_MEMORY / "torch_1_1_1").touch()  # of another process
+    list(DataLoader(Left(), num_workers=1, worker_init_fn=loaders.begin_loader))
+"""
+
+
+def test_a_loader_takes_segments_that_torch_left_with_it(tmp_path: Path) -> None:
+    done = run_python(FULL, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["torch_1_1_1"]
