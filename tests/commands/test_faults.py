@@ -80,6 +80,16 @@ def test_two_campaigns_do_not_share_a_folder(
     assert "another campaign is at work there; choose another --out" in capsys.readouterr().err
 
 
+def test_inputs_that_are_mended_are_the_same_to_a_run(faults: ModuleType, tmp_path: Path) -> None:
+    """Else it would begin anew after every fault, and going on would not be tried."""
+    jobs = importlib.import_module("faulting.jobs")
+    states = []
+    for _ in range(2):
+        jobs.write_inputs(tmp_path)
+        states.append([(path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(tmp_path.glob("clips/*"))])
+    assert states[0] == states[1]
+
+
 def test_what_is_left_and_what_differs_is_seen(faults: ModuleType, tmp_path: Path) -> None:
     """Of a process that stays in the session of its parent, and of a report that has another number."""
     rounds, jobs, starting = (importlib.import_module(f"faulting.{name}") for name in ("rounds", "jobs", "starting"))
