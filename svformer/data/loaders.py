@@ -3,11 +3,26 @@
 import contextlib
 import multiprocessing.connection
 import os
+import signal
 import uuid
+from collections.abc import Iterator
 from multiprocessing.util import Finalize
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
+
+
+@contextlib.contextmanager
+def ctrl_c_later() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block; processes that start in it do not hear it: their parent ends them.
+
+    In the midst of its start such a process would answer with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def begin_loader(number: int) -> None:

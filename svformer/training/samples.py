@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from svformer.data.clip_dataset import ClipDataset
-from svformer.data.loaders import begin_loader
+from svformer.data.loaders import begin_loader, ctrl_c_later
 from svformer.training.augment import augmented
 from svformer.training.recipe import Recipe
 
@@ -83,5 +83,7 @@ def epoch_loader(
         pin_memory=pin_memory,
         generator=torch.Generator(),  # the default generator is that of the program's random numbers
     )
-    for clips, labels in loader:
+    with ctrl_c_later():
+        batches = iter(loader)
+    for clips, labels in batches:
         yield clips.flatten(0, 1), labels.repeat_interleave(recipe.repeats)

@@ -1,12 +1,14 @@
 """Processes that read clips: their batches arrive, and nothing of theirs lies in the folder for temporary files."""
 
+import signal
 from pathlib import Path
 
+import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from processes import run_python
-from svformer.data.loaders import begin_loader
+from svformer.data.loaders import begin_loader, ctrl_c_later
 
 READS = """
     import os, sys, tempfile
@@ -63,3 +65,11 @@ def test_a_loader_takes_segments_that_torch_left_with_it(tmp_path: Path) -> None
     done = run_python(FULL, tmp_path)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["torch_1_1_1"]
+
+
+def test_a_ctrl_c_waits_until_processes_have_started() -> None:
+    with pytest.raises(KeyboardInterrupt), ctrl_c_later():  # noqa: PT012 (where it comes is what is tested)
+        signal.raise_signal(signal.SIGINT)
+        reached = True
+    assert reached
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
