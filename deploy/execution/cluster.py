@@ -8,7 +8,6 @@ again.
 
 import logging
 import os
-import signal
 import uuid
 import warnings
 from collections import Counter
@@ -16,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
 from typing import Any
 
 import distributed
@@ -30,6 +28,7 @@ from deploy.execution.resume import decode
 from deploy.execution.spec import RunSpec
 from deploy.execution.worker import NAME, Facts, WorkerSetup, facts, probe, reported_by_client, run_on_worker
 from svformer.common.errors import InputError, UserFacingError
+from svformer.common.interruption import ctrl_c_later
 
 for logger in ("distributed", "distributed.client"):
     logging.getLogger(logger).setLevel(logging.CRITICAL)  # what a user must know is told
@@ -167,20 +166,6 @@ def read_result(future: distributed.Future[bytes], batch: Batch, sources: Sequen
 
 
 @contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block; processes that start in it, and their children, ignore it.
-
-    A terminal sends it to all processes of a command, and it is the first that has to answer.
-    """
-    resource_tracker.ensure_running()  # its start would end what the next line begins
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
 def _environment_for_workers() -> Iterator[None]:
     """Variables that processes of dask inherit; behind the block they are as they were.
 
@@ -221,7 +206,7 @@ def local_workers(count: int) -> Iterator[Workers]:
     """`count` processes on this machine, for as long as the block lasts."""
     with ExitStack() as stack:
         stack.enter_context(_environment_for_workers())
-        with _ctrl_c_later():
+        with ctrl_c_later():
             cluster = stack.enter_context(_local_cluster(count))
         yield Workers(stack.enter_context(distributed.Client(cluster)), ours=True)
 

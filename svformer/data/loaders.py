@@ -1,42 +1,40 @@
-"""What the processes do first that read clips for a `DataLoader`."""
+"""Processes that read clips for a `DataLoader`: how they start, and that they leave nothing behind."""
 
 import contextlib
 import multiprocessing.connection
 import os
-import signal
 import uuid
 from collections.abc import Iterator
 from multiprocessing.util import Finalize
 from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from svformer.common.interruption import ctrl_c_later
 
 SHARED_MEMORY = Path("/dev/shm")
 
 
-@contextlib.contextmanager
-def ctrl_c_later() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block; processes that start in it do not hear it: their parent ends them.
-
-    In the midst of its start such a process would answer with a traceback.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def batches(dataset: Dataset[Any], **options: Any) -> Iterator[Any]:
+    """The batches of a `DataLoader` with these options, whose processes have started when this returns."""
+    loader: DataLoader[Any] = DataLoader(dataset, worker_init_fn=_begin, **options)
+    with ctrl_c_later():
+        return iter(loader)
 
 
-def begin_loader(number: int) -> None:
-    """A `worker_init_fn`: what the process sends tensors through leaves no file behind, however it ends.
+def _begin(number: int) -> None:
+    """In the process first: what it sends tensors through leaves no file behind, however it ends.
 
     torch hands tensors over through a socket, which multiprocessing makes in a temporary folder; a thread may do so
     while the process already ends, and then nobody removes it. An abstract socket of Linux has no file. And where
     /dev/shm is full torch leaves the segment that found no room.
     """
     multiprocessing.connection.arbitrary_address = _abstract_address  # type: ignore[attr-defined]
-    Finalize(None, remove_segments, args=(os.getpid(),), exitpriority=0)
+    Finalize(None, _remove_segments, args=(os.getpid(),), exitpriority=0)
 
 
-def remove_segments(pid: int) -> None:
+def _remove_segments(pid: int) -> None:
     """Remove what a process of torch has left in /dev/shm; those that it still sends have no name any more."""
     for segment in SHARED_MEMORY.glob(f"torch_{pid}_*"):
         with contextlib.suppress(OSError):

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from svformer.common.terminal import track
 from svformer.data.clips import as_batch
-from svformer.data.loaders import begin_loader
+from svformer.data.loaders import batches
 from svformer.evaluation.scores import is_right, mean_scores, top_share
 from svformer.evaluation.spike_counter import SpikeCounter
 from svformer.evaluation.views import Views, collated
@@ -66,7 +66,7 @@ def evaluate(
     views = len(dataset.positions) if isinstance(dataset, Views) else 1
     spikes, seen = SpikeCounter(), 0
     logits, still_logits, labels = list[Tensor](), list[Tensor](), list[Tensor]()
-    loader = _loader(dataset, clips=max(1, batch_size // views), workers=workers)
+    loader = _loaded(dataset, clips=max(1, batch_size // views), workers=workers)
     for clips_BVTCHW, right in _readable(track(loader, "evaluate")):
         with spikes.counting(model):
             logits.append(_logits(model, clips_BVTCHW, batch_size))
@@ -90,24 +90,17 @@ def count_right(model: nn.Module, dataset: Dataset[tuple[Tensor, int]], *, batch
     """How many clips get their class as the prediction, and how many were run; the model stays in evaluation mode."""
     model.eval()
     right, clips = 0, 0
-    for clips_BVTCHW, labels in _readable(_loader(dataset, clips=batch_size, workers=0)):
+    for clips_BVTCHW, labels in _readable(_loaded(dataset, clips=batch_size, workers=0)):
         scores = mean_scores(_array([_logits(model, clips_BVTCHW, batch_size)]))
         right += int(is_right(scores, _array([labels])).sum())
         clips += len(labels)
     return right, clips
 
 
-def _loader(dataset: Dataset[tuple[Tensor, int]], *, clips: int, workers: int) -> "DataLoader[tuple[Tensor, int]]":
+def _loaded(dataset: Dataset[tuple[Tensor, int]], *, clips: int, workers: int) -> Iterator[Any]:
     """Batches in order; its generator is its own, so that evaluation leaves the program's random numbers alone."""
     generator = torch.Generator()
-    return DataLoader(
-        dataset,
-        batch_size=clips,
-        num_workers=workers,
-        worker_init_fn=begin_loader,
-        collate_fn=collated,
-        generator=generator,
-    )
+    return batches(dataset, batch_size=clips, num_workers=workers, collate_fn=collated, generator=generator)
 
 
 def _readable(batches: Iterable[tuple[Tensor, Tensor] | None]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from svformer.data.clip_dataset import ClipDataset
-from svformer.data.loaders import begin_loader, ctrl_c_later
+from svformer.data.loaders import batches
 from svformer.training.augment import augmented
 from svformer.training.recipe import Recipe
 
@@ -75,15 +75,12 @@ def epoch_loader(
         batch = order[start : start + recipe.batch_size]
         mine = shares(batch, parts=recipe.accumulate, processes=processes, rank=rank)
         parts += [[Key(epoch, index) for index in part] for part in mine]
-    loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
-        samples,  # type: ignore[arg-type]  # items become batches
+    loaded = batches(
+        samples,
         batch_sampler=parts,
         num_workers=workers,
-        worker_init_fn=begin_loader,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # the default generator is that of the program's random numbers
     )
-    with ctrl_c_later():
-        batches = iter(loader)
-    for clips, labels in batches:
+    for clips, labels in loaded:
         yield clips.flatten(0, 1), labels.repeat_interleave(recipe.repeats)

@@ -5,22 +5,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import TensorDataset
 
 from processes import run_python
-from svformer.data.loaders import begin_loader, ctrl_c_later
+from svformer.common.interruption import ctrl_c_later
+from svformer.data.loaders import batches
 
 READS = """
     import os, sys, tempfile
     from pathlib import Path
     import torch
-    from torch.utils.data import DataLoader, TensorDataset
-    from svformer.data.loaders import begin_loader
+    from torch.utils.data import TensorDataset
+    from svformer.data.loaders import batches
 
     clips = torch.arange(40.0).reshape(20, 2)
-    loader = DataLoader(TensorDataset(clips), batch_size=2, num_workers=1, worker_init_fn=begin_loader)
     found = []
-    for batch, in loader:
+    for batch, in batches(TensorDataset(clips), batch_size=2, num_workers=1):
         found.append(batch)
         assert not list(Path(tempfile.gettempdir()).iterdir())
     assert torch.equal(torch.cat(found), clips)
@@ -35,15 +35,15 @@ def test_loaders_make_no_temporary_folder(tmp_path: Path) -> None:
 
 def test_several_loaders_do_not_meet() -> None:
     clips = torch.arange(30.0).reshape(10, 3)
-    loader = DataLoader(TensorDataset(clips), batch_size=1, num_workers=2, worker_init_fn=begin_loader)
-    assert torch.equal(torch.cat([batch for (batch,) in loader]), clips)
+    found = [batch for (batch,) in batches(TensorDataset(clips), batch_size=1, num_workers=2)]
+    assert torch.equal(torch.cat(found), clips)
 
 
 FULL = """
     import os, sys
     from pathlib import Path
     import torch
-    from torch.utils.data import DataLoader, Dataset
+    from torch.utils.data import Dataset
     from svformer.data import loaders
 
     loaders.SHARED_MEMORY = Path(sys.argv[1])
@@ -57,7 +57,7 @@ FULL = """
             return torch.zeros(2)
 
     (loaders.SHARED_MEMORY / "torch_1_1_1").touch()  # of another process
-    list(DataLoader(Left(), num_workers=1, worker_init_fn=loaders.begin_loader))
+    list(loaders.batches(Left(), num_workers=1))
 """
 
 
