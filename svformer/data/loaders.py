@@ -1,6 +1,7 @@
 """Processes that read clips for a `DataLoader`: how they start, and that they leave nothing behind."""
 
 import contextlib
+import multiprocessing
 import multiprocessing.connection
 import os
 import uuid
@@ -14,13 +15,18 @@ from torch.utils.data import DataLoader, Dataset
 from svformer.common.interruption import ctrl_c_later
 
 SHARED_MEMORY = Path("/dev/shm")
+AFTER_CHILDREN = -1  # of `multiprocessing.util.Finalize`: a process that ends runs these when its children have ended
 
 
 def batches(dataset: Dataset[Any], **options: Any) -> Iterator[Any]:
     """The batches of a `DataLoader` with these options, whose processes have started when this returns."""
     loader: DataLoader[Any] = DataLoader(dataset, worker_init_fn=_begin, **options)
     with ctrl_c_later():
-        return iter(loader)
+        others = multiprocessing.active_children()
+        started = iter(loader)
+        readers = [child.pid for child in multiprocessing.active_children() if child not in others]
+        Finalize(None, _remove_segments_of_ended, args=(readers,), exitpriority=AFTER_CHILDREN)
+        return started
 
 
 def _begin(number: int) -> None:
@@ -32,6 +38,13 @@ def _begin(number: int) -> None:
     """
     multiprocessing.connection.arbitrary_address = _abstract_address  # type: ignore[attr-defined]
     Finalize(None, _remove_segments, args=(os.getpid(),), exitpriority=0)
+
+
+def _remove_segments_of_ended(pids: list[int]) -> None:
+    """Remove what readers have left that were killed, or that went on sending while they ended."""
+    for pid in pids:
+        if not Path("/proc", str(pid)).exists():  # the number may be another process by now
+            _remove_segments(pid)
 
 
 def _remove_segments(pid: int) -> None:

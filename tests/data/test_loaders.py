@@ -67,6 +67,37 @@ def test_a_loader_takes_segments_that_torch_left_with_it(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["torch_1_1_1"]
 
 
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from torch.utils.data import Dataset
+    from svformer.data import loaders
+
+    loaders.SHARED_MEMORY = Path(sys.argv[1])
+
+    class Killed(Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            (loaders.SHARED_MEMORY / f"torch_{os.getpid()}_1_1").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    (loaders.SHARED_MEMORY / "torch_1_1_1").touch()  # of another process
+    try:
+        list(loaders.batches(Killed(), num_workers=1))
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+def test_segments_of_a_reader_that_was_killed_are_removed(tmp_path: Path) -> None:
+    done = run_python(KILLED, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "DataLoader worker" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["torch_1_1_1"]
+
+
 def test_a_ctrl_c_waits_until_processes_have_started() -> None:
     with pytest.raises(KeyboardInterrupt), ctrl_c_later():  # noqa: PT012 (where it comes is what is tested)
         signal.raise_signal(signal.SIGINT)
