@@ -11,9 +11,9 @@ from deploy.clips.source import InputFormat
 from deploy.frontend import portable
 from deploy.frontend.export import export_checkpoint
 from deploy.frontend.factory import load_model
-from deploy.gates.export import ExportCheck, check_export
+from deploy.gates.export import check_export
 from deploy.gates.imported import ImportCheck
-from deploy.gates.spikes import TIE_MARGIN
+from deploy.gates.spikes import TIE_MARGIN, ExportCheck
 from deploy.importing import from_torch
 from deploy.ir.graph import write_nir
 from deploy.pipeline import Say

@@ -24,14 +24,13 @@ from deploy.execution.draft import Draft
 from deploy.execution.memory import (
     clips_at_once,
 )
-from deploy.frontend.export import class_names
 from deploy.gates.fidelity import Fidelity, fidelity, summary, warnings
 from deploy.gates.remedies import remedies
 from deploy.ir.contracts import check_integer
 from deploy.ir.integer import IntNetwork, as_images
 from deploy.ir.interpreter import interpret
 from deploy.ir.machine import WEIGHT_BITS
-from deploy.ir.model import is_svformer
+from deploy.ir.model import class_names, is_svformer
 from deploy.ir.network import Network
 from deploy.ir.overflow import within_float64
 from deploy.ir.storage import widest_weight_bits

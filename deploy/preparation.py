@@ -9,23 +9,22 @@ import nir
 import numpy as np
 
 from deploy.clips.choose import calibration_clips, dataset_clips, demo_clips, held_out_clips, training_clips
-from deploy.clips.files import from_files, shipped, with_views
+from deploy.clips.files import from_files, with_views
 from deploy.clips.fit import FrameChoice, fitted
 from deploy.clips.labels import require_classes, with_labels
 from deploy.clips.nir_data import read_spikes
-from deploy.clips.read import load_clips, random_spikes, require_fit, require_readable
+from deploy.clips.read import random_spikes, require_fit, require_readable
 from deploy.clips.source import ClipSource, InputFormat, input_format
 from deploy.exchange.integers import holds_integers, integers_of
 from deploy.exchange.netx.reading import DT_S, graph_of_net
 from deploy.execution.backends import BOARDS
+from deploy.execution.entries import Entries
 from deploy.execution.resume import FOLDER, ResultFolder
-from deploy.frontend.export import class_names, export_checkpoint
-from deploy.gates.export import ExportCheck, check_export
 from deploy.gates.reference import require_comparable
 from deploy.ir.exact import exact_network
 from deploy.ir.graph import read_nir
 from deploy.ir.interpreter import graph_dt_s
-from deploy.ir.model import says_ours
+from deploy.ir.model import class_names, says_ours
 from deploy.ir.shapes import infer_shapes
 from deploy.ir.types import Frames
 from deploy.passes.chain_choice import Merge
@@ -34,15 +33,14 @@ from deploy.passes.loop_delay import with_loop_delays
 from deploy.passes.lowering import lower
 from deploy.passes.merge_linear_chains import read_merge
 from deploy.request import Request
+from deploy.shipped import ShippedNetwork, shipped_network
 from hardware import Chip, ChipError, load_chip, shipped_chips
-from svformer.assets import CALIBRATION_CLIPS, TINY_CHECKPOINT
 from svformer.common.errors import InputError
 from svformer.common.files import require_new
 from svformer.common.remarks import remark
 from svformer.data.clips import MEAN, STD
 from svformer.data.videos import VideoEntry
 
-EXPORT_CLIPS = 2  # shipped clips that the export of the shipped checkpoint is checked on
 ESTIMATED_FRAMES, ESTIMATED_CLIPS = 100, 4  # of random spikes, where an estimate has no clips and the graph no T
 
 Calibration = list[ClipSource] | Frames  # clips on disk, or frames [N, T, *input shape] in their place
@@ -53,7 +51,7 @@ class Prepared:
     """A network, its clips and what prices it."""
 
     graph: nir.NIRGraph
-    exported: ExportCheck | None  # of the shipped checkpoint; None for a network from a file
+    shipped: ShippedNetwork | None  # None for a network from a file
     clips: list[ClipSource]  # every view of them
     calibration: Calibration
     examples: Calibration  # to tune on; empty where nothing is tuned
@@ -77,9 +75,10 @@ def prepare(request: Request, *, runs: bool = True) -> Prepared:
     clips, shown = _sources(request, graph, files)
     examples = _examples(request, graph, others)
     _require_machines(request)
-    exported = None
+    shipped = None
     if graph is None:
-        graph, exported = shipped_network()
+        shipped = shipped_network(Entries() if request.cache else None)
+        graph = shipped.graph
         graph.metadata |= request.said
     clips, calibration, examples = _fitted(
         request, graph, [clips, others or shown, examples], runs=runs and not request.estimate
@@ -88,7 +87,7 @@ def prepare(request: Request, *, runs: bool = True) -> Prepared:
         graph = with_loop_delays(graph, merge=merge)
     return Prepared(
         graph=graph,
-        exported=exported,
+        shipped=shipped,
         clips=clips,
         calibration=calibration,
         examples=examples,
@@ -243,13 +242,6 @@ def _given_network(request: Request) -> nir.NIRGraph | None:
         remark(Path(request.net), "dt", f"no dt in such a file: a time step is taken to be {1e3 * DT_S:g} ms (--dt)")
     graph.metadata |= request.said
     return graph
-
-
-def shipped_network() -> tuple[nir.NIRGraph, ExportCheck]:
-    """The shipped checkpoint as a graph, found to give PyTorch's spikes."""
-    model, graph = export_checkpoint(TINY_CHECKPOINT)
-    clips = load_clips(shipped(CALIBRATION_CLIPS)[:EXPORT_CLIPS], InputFormat.of(model.config))
-    return graph, check_export(model, graph, clips)
 
 
 def read_network(path: str | Path, metadata: Mapping[str, object]) -> nir.NIRGraph:

@@ -130,12 +130,11 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
 
 def _network(request: Request, prepared: Prepared, say: Say) -> nir.NIRGraph:
     """The graph to deploy; that of the shipped checkpoint goes through a file, as any other would."""
-    check = prepared.exported
-    if check is None:
+    if prepared.shipped is None:
         return prepared.graph
     path = request.folder / "model.nir"
     write_nir(prepared.graph, path)
-    say(f"exported {path}: PyTorch = NIR on {check.spikes_compared:,} spikes, {check.ties} differ at ties")
+    say(f"exported {path}: {prepared.shipped.said}")
     return read_nir(path)
 
 

@@ -17,9 +17,10 @@ from deploy.comparison.relu import ReluRun, run_relu
 from deploy.comparison.request import ComparisonRequest
 from deploy.execution.deployment import Deployment
 from deploy.execution.run import run
-from deploy.frontend.export import class_names, export_checkpoint
+from deploy.frontend.export import export_checkpoint
 from deploy.gates.export import check_export
 from deploy.ir.machine import WEIGHT_BITS
+from deploy.ir.model import class_names
 from deploy.passes.merge_linear_chains import read_merge
 from deploy.pipeline import DraftOptions, Say, deploy
 from deploy.report.keys.report import Report

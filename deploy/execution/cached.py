@@ -2,11 +2,9 @@
 
 An entry is a NIR file that holds the integers (docs/integer_files.md) and, as JSON, what was measured on the
 calibration clips. It is read with all checks of such a file; one that cannot be read is removed, and the network is
-quantised anew. A tuning that was stopped is an entry, too (`deploy.tuning.unfinished`). Entries that were not used for
-longest are removed when all together take more than `LIMIT` bytes.
+quantised anew. A tuning that was stopped is an entry, too (`deploy.tuning.unfinished`).
 """
 
-import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 from deploy.exchange.integers import graph_of, integers_of, same_networks
 from deploy.execution import fingerprint
 from deploy.execution.draft import Draft, Known
+from deploy.execution.entries import TUNING, Entries
 from deploy.gates.fidelity import Fidelity, LayerFidelity
 from deploy.gates.predictions import KeptPredictions
 from deploy.ir.graph import read_nir, write_nir
@@ -24,39 +23,24 @@ from deploy.ir.interpreter import graph_dt_s
 from deploy.ir.shapes import infer_shapes
 from deploy.tuning.outcome import Tuned
 from hardware import Chip
-from svformer.common.cache import cache_folder
-from svformer.common.errors import InputError
 
-LIMIT = 500_000_000  # bytes
 MEASURED = "measured"  # key of the metadata
-UNFINISHED = ".tuning"  # suffix of what `deploy.tuning.unfinished` writes
-UNREADABLE = (InputError, KeyError, ValueError, TypeError, OSError)
 
 
 class QuantisationCache:
-    """Entries in a folder; default: `quantised` in the user's cache folder."""
+    """Quantised networks among the entries of the user's cache folder, or of a folder of one's own."""
 
-    def __init__(self, folder: Path | None = None, *, limit: int = LIMIT) -> None:
-        self.folder = folder or cache_folder() / "quantised"
-        self.limit = limit
+    def __init__(self, entries: Entries | None = None) -> None:
+        self.entries = entries or Entries()
 
     def find(self, draft: Draft) -> Known | None:
         """What an earlier run made of the same; None where there was none, or its file is damaged."""
-        path = self._path(draft)
-        if not path.is_file():
-            return None
-        try:
-            known = _known(path)
-            path.touch()
-        except UNREADABLE:
-            path.unlink(missing_ok=True)
-            return None
-        return known
+        return self.entries.find(_key(draft), _known)
 
     def keep(self, draft: Draft) -> None:
         """Keep what a draft has come to; where nothing can be written, the next run quantises anew."""
-        path = self._path(draft)
-        with contextlib.suppress(*UNREADABLE):
+
+        def write(path: Path) -> None:
             shape, dt_s = infer_shapes(draft.graph)[next(iter(draft.graph.inputs))], graph_dt_s(draft.graph)
             graph = graph_of(draft.integer, dt_s=dt_s, input_shape=shape, metadata=draft.graph.metadata)
             graph.metadata[MEASURED] = json.dumps(_measured(draft), default=_plain)
@@ -65,35 +49,12 @@ class QuantisationCache:
                 path.unlink()
             if draft.unfinished is not None:
                 draft.unfinished.unlink(missing_ok=True)
-            self._shrink()
+
+        self.entries.keep(_key(draft), write)
 
     def unfinished(self, draft: Draft) -> Path:
         """The file for a tuning of a draft while it goes on; it is removed when the network is kept."""
-        return self._path(draft).with_suffix(UNFINISHED)
-
-    def clear(self) -> int:
-        """Remove all entries; returns how many there were."""
-        entries = self._entries()
-        for entry in entries:
-            entry.unlink(missing_ok=True)
-        return len(entries)
-
-    def _path(self, draft: Draft) -> Path:
-        return self.folder / f"{_key(draft)}.nir"
-
-    def _entries(self) -> list[Path]:
-        """The one that was not used for longest is the first."""
-        found = [path for suffix in (".nir", UNFINISHED) for path in self.folder.glob(f"*{suffix}")]
-        return sorted(found, key=lambda path: path.stat().st_mtime_ns)
-
-    def _shrink(self) -> None:
-        entries = self._entries()
-        total = sum(entry.stat().st_size for entry in entries)
-        for entry in entries:
-            if total <= self.limit:
-                return
-            total -= entry.stat().st_size
-            entry.unlink(missing_ok=True)
+        return self.entries.path(_key(draft)).with_suffix(TUNING)
 
 
 def _key(draft: Draft) -> str:

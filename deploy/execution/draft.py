@@ -10,11 +10,11 @@ from deploy.clips.source import ClipSource
 from deploy.exchange.integers import holds_integers
 from deploy.execution.deployment import Deployment
 from deploy.execution.memory import clips_at_once
-from deploy.frontend.export import class_names
 from deploy.gates.fidelity import Fidelity
 from deploy.ir.integer import IntNetwork
 from deploy.ir.intervals import Headroom
 from deploy.ir.machine import WEIGHT_BITS
+from deploy.ir.model import class_names
 from deploy.ir.network import Network
 from deploy.ir.plan import Plan
 from deploy.ir.types import Frames

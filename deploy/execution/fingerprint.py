@@ -16,7 +16,8 @@ from svformer.common.provenance import library_versions
 
 ROOT = Path(__file__).parents[2]  # the folder that the packages lie in
 
-LIBRARIES = ("av", "lava-nc", "nir", "numba", "numpy", "pillow", "scipy", "torch")  # that what comes out may depend on
+# What comes out may depend on these.
+LIBRARIES = ("av", "lava-nc", "nir", "norse", "numba", "numpy", "pillow", "scipy", "torch")
 
 
 class _Hash(Protocol):

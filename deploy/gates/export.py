@@ -1,7 +1,6 @@
 """PyTorch = NIR: every spike of an exported network against those of the model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import nir
@@ -11,22 +10,13 @@ from numpy.typing import NDArray
 
 from deploy.errors import GateError
 from deploy.frontend.from_ann2snn import AT_ONCE, LATE
-from deploy.gates.spikes import TIE_MARGIN, LayerSpikes, SpikeGate
+from deploy.gates.spikes import TIE_MARGIN, ExportCheck, LayerSpikes, SpikeGate
 from deploy.ir.interpreter import interpret
 from deploy.ir.soft_reset import SubtractLIF
 from svformer.evaluation.recording import Spikes, run_recorded
 from svformer.model.network import Network
 
 LOGIT_TOLERANCE = 1e-6  # the order of additions in float64 leaves far less
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportCheck:
-    """PyTorch spikes compared with those of the NIR interpreter, both in float64."""
-
-    spikes_compared: int
-    ties: int  # spikes that differ, all of neurons within a tie margin of the threshold then
-    logit_error: float | None  # None for a graph that ends before the readout
 
 
 def check_export(

@@ -34,6 +34,15 @@ class LayerSpikes:
     channels: tuple[int, int] | None = None  # from, to; None: all
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportCheck:
+    """PyTorch spikes compared with those of the NIR interpreter, both in float64."""
+
+    spikes_compared: int
+    ties: int  # spikes that differ, all of neurons within a tie margin of the threshold then
+    logit_error: float | None  # None for a graph that ends before the readout
+
+
 class SpikeGate:
     """Compares one clip, node by node, as `on_node` of `deploy.ir.interpreter.interpret`.
 

@@ -1,5 +1,9 @@
 """What a graph says of itself: which model it is, and how many time steps a clip has."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import nir
 import numpy as np
 
@@ -69,3 +73,21 @@ def fixed_frames(graph: nir.NIRGraph) -> int | None:
     if changing or says_ours(graph):
         return stated_frames(graph) or max(changing, default=None)
     return None
+
+
+def class_names(notes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the classes, where a graph's metadata or a checkpoint's notes say them.
+
+    Raises `InputError` for what is no list of names, as text in JSON or as an array of texts.
+    """
+    found = notes.get("classes", "[]")
+    try:
+        names = json.loads(found) if isinstance(found, (str, bytes)) else np.asarray(found).tolist()
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, (str, bytes)) for name in names):
+        raise InputError(
+            f"the graph's metadata has 'classes' {np.asarray(found).tolist()!r}; allowed: a list of names, as JSON "
+            "(json.dumps) or as texts"
+        )
+    return tuple(name.decode(errors="replace") if isinstance(name, bytes) else name for name in names)

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from deploy.errors import GateError
-from deploy.frontend.export import class_names, export_checkpoint
+from deploy.frontend.export import export_checkpoint
 from deploy.frontend.from_svformer import export
 from deploy.gates.export import check_export
 from deploy.ir.graph import read_nir, write_nir
 from deploy.ir.interpreter import interpret
+from deploy.ir.model import class_names
 from deploy.ir.operations.attention import SpikingAttention
 from deploy.ir.operations.convolution import IntConvolution
 from deploy.ir.operations.identity import GainBias, Junction

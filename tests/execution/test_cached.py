@@ -14,6 +14,7 @@ from deploy.exchange.integers import same_networks
 from deploy.execution import fingerprint
 from deploy.execution.cached import QuantisationCache
 from deploy.execution.deployment import Deployment
+from deploy.execution.entries import Entries
 from deploy.tuning.outcome import TuningOptions
 from deploy.tuning.unfinished import Unfinished
 from svformer.common.cache import cache_folder
@@ -40,7 +41,7 @@ def clips(seed: int = 0) -> Any:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> QuantisationCache:
-    return QuantisationCache(tmp_path / "quantised")
+    return QuantisationCache(Entries(tmp_path / "networks"))
 
 
 def deployed(cache: QuantisationCache, graph: nir.NIRGraph, **options: Any) -> tuple[Deployment, list[str]]:
@@ -94,7 +95,7 @@ def test_a_form_for_a_chip_is_made_of_what_is_known(cache: QuantisationCache, mo
 def test_anything_else_is_quantised_anew(changes: dict[str, Any], cache: QuantisationCache) -> None:
     deployed(cache, network())
     deployed(cache, network(), **changes)
-    assert len(list(cache.folder.iterdir())) == 2
+    assert len(list(cache.entries.folder.iterdir())) == 2
 
 
 def test_texts_of_a_file_take_part(cache: QuantisationCache) -> None:
@@ -104,7 +105,7 @@ def test_texts_of_a_file_take_part(cache: QuantisationCache) -> None:
         graph.metadata["note"] = text
         graph.nodes["first"].metadata = {"note": text}
         deployed(cache, graph)
-    assert len(list(cache.folder.iterdir())) == 2
+    assert len(list(cache.entries.folder.iterdir())) == 2
 
 
 def test_another_network_and_other_code_are_quantised_anew(
@@ -115,13 +116,13 @@ def test_another_network_and_other_code_are_quantised_anew(
     assert not same_networks(first.integer, other.integer)
     monkeypatch.setattr(fingerprint, "versions", lambda: {"this project": "changed"})
     deployed(cache, network())
-    assert len(list(cache.folder.iterdir())) == 3
+    assert len(list(cache.entries.folder.iterdir())) == 3
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x89HDF\r\n\x1a\n nothing", None])
 def test_a_damaged_entry_is_made_anew(damage: bytes | None, cache: QuantisationCache) -> None:
     first, _ = deployed(cache, network())
-    (entry,) = cache.folder.iterdir()
+    (entry,) = cache.entries.folder.iterdir()
     content = entry.read_bytes()
     entry.write_bytes(content[: len(content) // 2] if damage is None else damage)
     again, said = deployed(cache, network())
@@ -133,13 +134,13 @@ def test_a_damaged_entry_is_made_anew(damage: bytes | None, cache: QuantisationC
 def test_the_entry_that_was_not_used_for_longest_makes_room(cache: QuantisationCache) -> None:
     for seed in (0, 1):
         deployed(cache, network(seed))
-    first, second = sorted(cache.folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    first, second = sorted(cache.entries.folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     os.utime(first, ns=(0, 0))
     os.utime(second, ns=(1, 1))
     deployed(cache, network(0))  # uses the first again
-    small = QuantisationCache(cache.folder, limit=2 * first.stat().st_size + 100)
+    small = QuantisationCache(Entries(cache.entries.folder, limit=2 * first.stat().st_size + 100))
     deployed(small, network(2))
-    left = set(cache.folder.iterdir())
+    left = set(cache.entries.folder.iterdir())
     assert len(left) == 2
     assert first in left
     assert second not in left
@@ -147,20 +148,20 @@ def test_the_entry_that_was_not_used_for_longest_makes_room(cache: QuantisationC
 
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    cache = QuantisationCache(tmp_path / "file" / "quantised")
+    cache = QuantisationCache(Entries(tmp_path / "file" / "networks"))
     for _ in range(2):
         deployed(cache, network())
-    assert cache.clear() == 0
+    assert cache.entries.clear() == 0
 
 
 def test_entries_are_cleared_and_lie_in_the_users_cache(
     cache: QuantisationCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployed(cache, network())
-    assert cache.clear() == 1
-    assert list(cache.folder.iterdir()) == []
+    assert cache.entries.clear() == 1
+    assert list(cache.entries.folder.iterdir()) == []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert QuantisationCache().folder == cache_folder() / "quantised" == tmp_path / "svformer-loihi" / "quantised"
+    assert Entries().folder == cache_folder() / "networks" == tmp_path / "svformer-loihi" / "networks"
 
 
 def test_a_deployment_that_is_stopped_while_it_tunes_goes_on(
@@ -168,7 +169,7 @@ def test_a_deployment_that_is_stopped_while_it_tunes_goes_on(
 ) -> None:
     """The second run finds the epochs of the first; when it is done the file of the tuning is gone."""
     options = {"tuning": TuningOptions(epochs=2), "examples": clips(1)}
-    wanted, _ = deployed(QuantisationCache(cache.folder.parent / "other"), network(), **options)
+    wanted, _ = deployed(QuantisationCache(Entries(cache.entries.folder.parent / "other")), network(), **options)
     original, kept = Unfinished.write, []
 
     def stop(progress: Unfinished, path: Path) -> None:
@@ -180,8 +181,8 @@ def test_a_deployment_that_is_stopped_while_it_tunes_goes_on(
     monkeypatch.setattr(Unfinished, "write", stop)
     with pytest.raises(KeyboardInterrupt):
         deployed(cache, network(), **options)
-    assert [path.suffix for path in cache.folder.iterdir()] == [".tuning"]
+    assert [path.suffix for path in cache.entries.folder.iterdir()] == [".tuning"]
     found, _ = deployed(cache, network(), **options)
     assert kept == [1, 2]
     assert (same_networks(found.integer, wanted.integer), found.tuned) == (True, wanted.tuned)
-    assert [path.suffix for path in cache.folder.iterdir()] == [".nir"]
+    assert [path.suffix for path in cache.entries.folder.iterdir()] == [".nir"]
