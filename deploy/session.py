@@ -129,13 +129,13 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
 
 
 def _network(request: Request, prepared: Prepared, say: Say) -> nir.NIRGraph:
-    """The graph to deploy; that of the shipped checkpoint goes through a file, as any other would."""
+    """The graph to deploy; that of the shipped checkpoint has been through a file, as any other."""
     if prepared.shipped is None:
         return prepared.graph
     path = request.folder / "model.nir"
     write_nir(prepared.graph, path)
     say(f"exported {path}: {prepared.shipped.said}")
-    return read_nir(path)
+    return prepared.graph if prepared.shipped.earlier else read_nir(path)
 
 
 def _write(path: str | Path, deployment: Deployment, say: Say) -> None:

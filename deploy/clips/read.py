@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from deploy.clips.arrays import READERS, read_arrays
 from deploy.clips.files import shipped
+from deploy.clips.kept import KEPT
 from deploy.clips.layout import Shape, layout
 from deploy.clips.nir_data import is_recording, load_sample
 from deploy.clips.source import ClipSource, Frames, InputFormat, check_fits, split_place
@@ -19,6 +21,7 @@ from svformer.assets import CALIBRATION_CLIPS
 from svformer.common.errors import InputError
 from svformer.common.remarks import collecting
 from svformer.common.room import COPIES, require_room
+from svformer.data.clip_dataset import LabelledClip
 from svformer.data.clips import Sampling, normalise
 from svformer.data.event_files import EventEntry
 from svformer.data.folder import SUFFIXES
@@ -44,13 +47,22 @@ def load(source: ClipSource, wanted: InputFormat) -> Frames:
         return _held(normalise(counts).numpy(), wanted)
     if source.entry is not None:
         sampling = Sampling(frames=frames // wanted.steps_per_frame, stride=wanted.stride)
-        clip = source.entry.load(size=wanted.shape[1], sampling=sampling, start=source.start, crop=source.crop)
+        clip = _pictures(source, source.entry, wanted.shape[1], sampling)
         return _held(normalise(clip).numpy(), wanted)
     if is_recording(source.path):
         return load_sample(source.path, frames, wanted.shape).astype(np.float32)
     values = _load_array(source.path, frames, wanted.shape)
     pixels = wanted.pixels and values.dtype == np.uint8
     return normalise(torch.as_tensor(values)).numpy() if pixels else values.astype(np.float32)
+
+
+def _pictures(source: ClipSource, entry: LabelledClip, size: int, sampling: Sampling) -> Tensor:
+    """Pixels of a video, uint8 [T, 3, size, size]; nobody may write into them."""
+    return KEPT.find(
+        entry.path,
+        (source, size, sampling),
+        lambda: entry.load(size=size, sampling=sampling, start=source.start, crop=source.crop),
+    )
 
 
 def _held(frames_T: NDArray[Any], wanted: InputFormat) -> Frames:

@@ -30,6 +30,8 @@ STATEFUL = (nir.LIF, nir.IF, nir.LI, nir.I, nir.CubaLI, nir.CubaLIF, SubtractLIF
 def late_edges(nodes: Mapping[str, nir.NIRNode], edges: Iterable[Edge]) -> dict[Edge, int]:
     """Edges that deliver an older value, and by how many time steps; raises `ValueError` by rule 5."""
     full = _graph(nodes, edges)
+    if nx.is_directed_acyclic_graph(full):
+        return {}
     direct = _graph(nodes, (edge for edge in full.edges if not is_delay(nodes[edge[1]])))
     loops = _loops(direct)
     _refuse_stateless(nodes, loops)

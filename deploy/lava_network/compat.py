@@ -21,6 +21,8 @@ from typing import Any
 from svformer.common.errors import InputError
 
 INSTALL_COMMAND = "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0"
+# What Lava and lava-dl import for a convolution that torch cannot do, and for pictures; longer than all the rest takes.
+SELDOM_USED = ("scipy.signal", "matplotlib.pyplot", "matplotlib.animation")
 OBJECT_DETECTION = "lava.lib.dl.slayer.object_detection"
 
 
@@ -77,9 +79,8 @@ def load_lava_dl() -> ModuleType:
     stub = ModuleType(OBJECT_DETECTION, "Stands in while lava-dl is imported.")
     sys.modules.setdefault(OBJECT_DETECTION, stub)
     try:
-        with _missing_module_explained():
-            with _scipy_signal_later():
-                importlib.import_module("lava.proc.conv.utils")
+        with _missing_module_explained(), _later(*SELDOM_USED):
+            importlib.import_module("lava.proc.conv.utils")
             importlib.import_module("lava.lib.dl.slayer")
             importlib.import_module("lava.lib.dl.netx")
     finally:
@@ -92,25 +93,30 @@ class _Later(ModuleType):
     """Stands for a module and imports it at the first name that is asked of it."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # of one who looks through all modules
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)
 
 
 @contextlib.contextmanager
-def _scipy_signal_later() -> Iterator[None]:
-    """While Lava's `conv.utils` is imported: it says `from scipy import signal`, which takes longer to import than all
-    of Lava, for one function that convolves where torch cannot (`conv_scipy`).
-    """
-    if "scipy.signal" in sys.modules:
-        yield
-        return
-    import scipy
-
-    scipy.signal = _Later("scipy.signal")
+def _later(*names: str) -> Iterator[None]:
+    """Let modules of these names, which the imports inside the block ask for, be imported when they are used."""
+    stand_ins = {name: _Later(name) for name in names if name not in sys.modules}
+    for name, stand_in in stand_ins.items():
+        package, _, part = name.rpartition(".")
+        setattr(importlib.import_module(package), part, stand_in)
+    sys.modules.update(stand_ins)
     try:
         yield
     finally:
-        if isinstance(vars(scipy).get("signal"), _Later):
-            del scipy.signal
+        for name, stand_in in stand_ins.items():
+            package, _, part = name.rpartition(".")
+            if sys.modules.get(name) is stand_in:
+                del sys.modules[name]
+            if vars(sys.modules[package]).get(part) is stand_in:
+                delattr(sys.modules[package], part)
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import numpy as np
-from matplotlib.image import imsave
 from numpy.typing import NDArray
+from PIL import Image
 
 from svformer.pictures.pixels import RASTER_ROWS, Pixels, frame_pixels, grey_pixels, raster_image, row_means
 
@@ -167,15 +167,15 @@ def shades(values: NDArray[np.float64], most: float) -> str:
 
 def _png(pixels: Pixels) -> str:
     """Pixels [H, W, 3 or 4] as a data URI."""
-    return _uri(pixels, "png", metadata={"Software": ""})
+    return _uri(pixels, "png")
 
 
 def _jpeg(pixels: Pixels) -> str:
     """Pixels [H, W, 3] as a data URI that is smaller and not exact."""
-    return _uri(pixels, "jpeg", pil_kwargs={"quality": JPEG_QUALITY})
+    return _uri(pixels, "jpeg", quality=JPEG_QUALITY)
 
 
 def _uri(pixels: Pixels, kind: str, **options: Any) -> str:
     buffer = io.BytesIO()
-    imsave(buffer, np.ascontiguousarray(pixels), format=kind, **options)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format=kind, **options)
     return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

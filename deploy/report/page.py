@@ -56,11 +56,11 @@ def write_page(
 
 def render(report: Report, shown: Iterable[ShownClip], pictures: Sequence[NetworkPicture] = ()) -> str:
     """The page as text; arguments as of `write_page`."""
-    clips = iter(shown)
-    first = clip_view(next(clips, ShownClip()), report)
-    room = PAGE_BYTES - len(_rendered(report, first, [], pictures).encode())
-    others = list(_fitting((clip_view(clip, report) for clip in clips), room))
-    return _rendered(report, first, others, pictures)
+    clips = (clip_view(clip, report) for clip in shown)
+    first = next(clips, None) or clip_view(ShownClip(), report)
+    alone = _rendered(report, first, [], pictures)
+    others = list(_fitting(clips, PAGE_BYTES - len(alone.encode())))
+    return _rendered(report, first, others, pictures) if others else alone
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Results go to standard output, progress and errors to standard error: `svformer.
 import argparse
 import atexit
 import errno
+import gc
 import os
 import re
 import shlex
@@ -27,6 +28,7 @@ UNWRITABLE = {
 }
 NO_THREAD = "can't start new thread"  # Python's words
 AGAIN_S = 0.01
+MADE_BETWEEN = 50_000  # objects, from one search for cycles of the youngest to the next; Python's own: 700
 TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
 INTERRUPTED = 130  # the shell's convention for Ctrl-C
 READER_GONE = 141  # and for a reader that went, as `head` does
@@ -114,6 +116,15 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in str(text))
 
 
+def _look_seldom_for_cycles() -> None:
+    """Python looks through all that torch and the others make while they are imported, half a second of such an import,
+    and once more at its end, where nothing is worth collecting.
+    """
+    gc.set_threshold(MADE_BETWEEN)
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
+
+
 @contextmanager
 def _no_interruption_lost() -> Iterator[None]:
     """Let a Ctrl-C come again that struck while Python cleaned up behind an object.
@@ -143,6 +154,7 @@ def run_cli(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
 
     Errors meant for the user become one line on standard error; returns the exit code.
     """
+    _look_seldom_for_cycles()
     try:
         with _no_interruption_lost():
             main(argv)

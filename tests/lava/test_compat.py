@@ -181,6 +181,24 @@ assert signal is sys.modules["scipy.signal"]
 """)
 
 
+def test_pictures_of_lava_dl_are_imported_when_they_are_drawn() -> None:
+    assert_runs("""
+import sys
+
+import deploy.lava_network
+from lava.lib.dl.slayer import io
+
+assert not {"matplotlib.pyplot", "matplotlib.animation"} & sys.modules.keys()
+assert io.animation.FuncAnimation.__module__ == "matplotlib.animation"
+assert io.plt.figure.__module__ == "matplotlib.pyplot"
+
+from matplotlib import animation, pyplot
+
+assert (animation, pyplot) == (sys.modules["matplotlib.animation"], sys.modules["matplotlib.pyplot"])
+assert (animation.__class__, pyplot.__class__) == (type(sys), type(sys))
+""")
+
+
 def test_missing_lava_is_one_line_that_says_what_to_install() -> None:
     failed = run_python("import sys; sys.modules['lava'] = None; import deploy.lava_network")
     last_line = failed.stderr.splitlines()[-1]

@@ -56,7 +56,7 @@ ROOMS = {
             "pipeline",
             "comparison",
         ),
-        *("request", "importing", "exporting", "preparation", "session"),
+        *("request", "importing", "exporting", "shipped", "preparation", "session"),
         *("export_nir", "run_lava", "compare"),
     ),
 }

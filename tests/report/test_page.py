@@ -143,7 +143,7 @@ def test_film_shows_colours_as_they_were_before_normalisation() -> None:
     frames = np.broadcast_to(((colour - 0.45) / 0.225)[:, None, None], (2, 3, 4, 4)).astype(np.float32)
     film = bitmaps.film_strip(frames)
     assert [frame.step for frame in film] == [1, 2]
-    assert (pixels(film[0].uri) == [128, 0, 255, 255]).all()
+    assert (pixels(film[0].uri) == [128, 0, 255]).all()
 
 
 def test_film_of_many_large_frames_is_thinned_and_shrunk() -> None:
