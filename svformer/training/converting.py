@@ -25,7 +25,7 @@ def run(request: ConversionRequest) -> dict[str, Any]:
 
     Raises `InputError` for another network than a trained 2-D CNN, and where it and the data do not go together.
     """
-    model, notes = _trained(request.checkpoint), read_notes(request.checkpoint)
+    model, notes = trained(request.checkpoint), read_notes(request.checkpoint)
     dataset = with_stride(request.dataset, notes)
     data = open_dataset(dataset, size=model.config.image_size, frames=model.config.frames, train=True, cache=False)
     check_classes(model.config, notes, data)
@@ -49,7 +49,8 @@ def run(request: ConversionRequest) -> dict[str, Any]:
     return report
 
 
-def _trained(path: Path) -> TemporalShift:
+def trained(path: Path) -> TemporalShift:
+    """The trained 2-D CNN of a checkpoint; raises `InputError` for another network."""
     model = load_network(path)
     if model.config.model != "tsm":
         raise InputError(
