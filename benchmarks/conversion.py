@@ -7,8 +7,7 @@
 CHECKPOINT is a network of `svformer.train --model tsm`. DIR of --spikingjelly is a folder of `pip install --no-deps
 --target DIR spikingjelly loguru`. Both get the same calibration clips, and both show a frame for --steps time steps.
 Ours streams: it has one set of neurons, and their potentials go on from frame to frame. SpikingJelly's takes a clip as
-one picture, with neurons of their own for every frame, so it is 16 times as large for 16 frames; its membrane
-potentials begin with every clip, as they are meant to.
+one input that stays for these time steps, with neurons of their own for every frame: 16 times as many for 16 frames.
 """
 
 import argparse
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from svformer.baselines.ann2snn import converted
-from svformer.baselines.tsm import ResidualBlock, TemporalShift, shifted
+from svformer.baselines.tsm import SHIFTED, ResidualBlock, TemporalShift
 from svformer.common.cli import ArgumentParser, run_cli
 from svformer.common.options import positive_int
 from svformer.common.provenance import provenance
@@ -44,48 +43,87 @@ from svformer.training.request import CONVERSION_CLIPS
 
 LIBRARIES = ("svformer-loihi", "torch")
 BATCH = 16
+STEPS = [2, 4, 8, 16, 32]
 OURS = "ours, streaming"
 Predict = Callable[[Tensor], Tensor]  # clips [B, C, T, H, W] to logits [B, K]
 
 
 class AllFrames(nn.Module):
-    """A `TemporalShift` on the frames of a batch, [T * B, C, H, W], of the plain layers that SpikingJelly knows."""
+    """A `TemporalShift` on whole clips [B, C, T, H, W], of the plain layers that SpikingJelly's converter takes."""
 
     def __init__(self, model: TemporalShift) -> None:
         super().__init__()
-        self.frames = model.config.frames
-        self.cnn = copy.deepcopy(model)
-        for module in self.cnn.modules():
-            for plain in (nn.Conv2d, nn.BatchNorm2d):
-                if isinstance(module, plain):
-                    module.__class__ = plain  # without the time dimension that ours adds
+        self.stem = nn.Sequential(of_every_frame(model.conv), same_norm(model.norm), nn.ReLU())
+        self.blocks = nn.Sequential(*(Block(block) for block in model.blocks))  # type: ignore[arg-type]
+        self.pool, self.fc = nn.AdaptiveAvgPool3d(1), copy.deepcopy(model.fc)
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        x_NCHW = self.cnn.relu(self.cnn.norm(self.cnn.conv(x_NCHW)))
-        for block in self.cnn.blocks:
-            assert isinstance(block, ResidualBlock)
-            x_NCHW = self._block(block, x_NCHW)
-        logits: Tensor = self.cnn.fc(x_NCHW.unflatten(0, (self.frames, -1)).mean(dim=(0, 3, 4)))
+    def forward(self, clip_BCTHW: Tensor) -> Tensor:
+        features = self.pool(self.blocks(self.stem(clip_BCTHW)))
+        logits: Tensor = self.fc(features.flatten(1))
         return logits
 
-    def _block(self, block: ResidualBlock, x_NCHW: Tensor) -> Tensor:
-        late = shifted(x_NCHW.unflatten(0, (self.frames, -1))).flatten(0, 1)
-        direct = x_NCHW if block.shortcut is None else block.shortcut(x_NCHW)
-        hidden = block.relu1(block.norm1(block.conv1(late)))
-        found: Tensor = block.relu2(direct + block.norm2(block.conv2(hidden)))
+
+class Block(nn.Module):
+    """A block of one; the shift by a frame is a convolution over time."""
+
+    def __init__(self, block: ResidualBlock) -> None:
+        super().__init__()
+        self.direct = nn.Sequential()
+        if block.shortcut is not None:
+            self.direct = nn.Sequential(of_every_frame(block.shortcut[0]), same_norm(block.shortcut[1]))
+        self.hidden = nn.Sequential(
+            shift(block.conv1.in_channels), of_every_frame(block.conv1), same_norm(block.norm1), nn.ReLU()
+        )
+        self.behind = nn.Sequential(of_every_frame(block.conv2), same_norm(block.norm2))
+        self.relu = nn.ReLU()
+
+    def forward(self, x_BCTHW: Tensor) -> Tensor:
+        found: Tensor = self.relu(self.direct(x_BCTHW) + self.behind(self.hidden(x_BCTHW)))
         return found
 
 
-def frames_first(clip_BCTHW: Tensor) -> Tensor:
-    """Clips as [T * B, C, H, W]."""
-    return clip_BCTHW.permute(2, 0, 1, 3, 4).flatten(0, 1)
+def of_every_frame(conv: nn.Module) -> nn.Conv3d:
+    """A 2-D convolution, applied to each frame."""
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(conv.padding, tuple)
+    (rows, columns), (down, right), (top, left) = conv.kernel_size, conv.stride, conv.padding
+    found = nn.Conv3d(
+        conv.in_channels,
+        conv.out_channels,
+        (1, rows, columns),
+        (1, down, right),
+        (0, top, left),
+        bias=conv.bias is not None,
+    )
+    found.load_state_dict(
+        {name: value[:, :, None] if value.ndim == 4 else value for name, value in conv.state_dict().items()}
+    )
+    return found
+
+
+def same_norm(norm: nn.Module) -> nn.BatchNorm3d:
+    """A norm with the parameters and statistics of one."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    found = nn.BatchNorm3d(norm.num_features, eps=norm.eps)
+    found.load_state_dict(norm.state_dict())
+    return found
+
+
+def shift(channels: int) -> nn.Conv3d:
+    """`svformer.baselines.tsm.shifted` as a convolution: the first channels are those of the frame before."""
+    found = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0), groups=channels, bias=False)
+    moved = channels // SHIFTED
+    with torch.no_grad():
+        found.weight[:moved, 0, :, 0, 0] = torch.tensor([1.0, 0.0, 0.0])
+        found.weight[moved:, 0, :, 0, 0] = torch.tensor([0.0, 1.0, 0.0])
+    return found
 
 
 def recipes(batches: Sequence[Tensor]) -> dict[str, Any]:
     """SpikingJelly's ways to choose thresholds without training."""
     from spikingjelly.activation_based.ann2snn import LocalThresholdBalancingRecipe, RateCodingRecipe
 
-    loader = [(frames_first(batch), 0) for batch in batches]
+    loader = [(batch, 0) for batch in batches]
     return {
         "SpikingJelly, largest activation": RateCodingRecipe(dataloader=loader, mode="Max"),
         "SpikingJelly, 99.9 % of activations": RateCodingRecipe(dataloader=loader, mode="99.9%"),
@@ -105,8 +143,7 @@ def with_its_neurons(model: TemporalShift, recipe: Any) -> Callable[[int], Predi
     def of_steps(steps: int) -> Predict:
         def predict(clip_BCTHW: Tensor) -> Tensor:
             functional.reset_net(spiking)
-            frames = frames_first(clip_BCTHW)
-            return torch.stack([spiking(frames) for _ in range(steps)]).mean(0)
+            return torch.stack([spiking(clip_BCTHW) for _ in range(steps)]).mean(0)
 
         return predict
 
@@ -178,7 +215,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", type=Path, help=".safetensors of a network that was trained with --model tsm")
     add("--spikingjelly", type=Path, metavar="DIR", required=True, help="folder that SpikingJelly 2 is installed in")
-    add("--steps", type=positive_int, nargs="+", default=[2, 4, 8, 16], metavar="N", help="default: 2 4 8 16")
+    add("--steps", type=positive_int, nargs="+", default=STEPS, metavar="N", help="default: 2 4 8 16 32")
     add("--limit", type=positive_int, metavar="N", help="held-out clips, spread over the classes (default: all)")
     add("--json", action="store_true", help="print all figures as JSON")
     add_dataset_arguments(parser)
