@@ -92,7 +92,7 @@ def _profile(network: IntNetwork, plan: Plan, frames: NDArray[Any], cores: int, 
     kept = None if record == "all" else ()
     run = simulate(network, plan, frames, cores=cores, threads=cores, record=kept, on_build=clocks.watch)
     layers = clocks.layer_times(plan.frames, full)
-    passed_ms = 1e3 * run.run_s * plan.frames / run.time_steps
+    passed_ms = 1e3 * run.run_s / len(frames)  # every layer works T time steps a clip; while some wait, others do
     ms = {phase: sum(layer.ms[phase] for layer in layers) for phase in PHASES}
     ms[REST] = cores * passed_ms - sum(ms.values())
     return Profile(cores=cores, passed_ms=passed_ms, ms=ms, layers=layers)

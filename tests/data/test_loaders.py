@@ -1,14 +1,11 @@
 """Processes that read clips: their batches arrive, and nothing of theirs lies in the folder for temporary files."""
 
-import signal
 from pathlib import Path
 
-import pytest
 import torch
 from torch.utils.data import TensorDataset
 
 from processes import run_python
-from svformer.common.interruption import ctrl_c_later
 from svformer.data.loaders import batches
 
 READS = """
@@ -96,11 +93,3 @@ def test_segments_of_a_reader_that_was_killed_are_removed(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert "DataLoader worker" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["torch_1_1_1"]
-
-
-def test_a_ctrl_c_waits_until_processes_have_started() -> None:
-    with pytest.raises(KeyboardInterrupt), ctrl_c_later():  # noqa: PT012 (where it comes is what is tested)
-        signal.raise_signal(signal.SIGINT)
-        reached = True
-    assert reached
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
