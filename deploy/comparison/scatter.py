@@ -12,6 +12,7 @@ from deploy.report import typeset
 
 LOGARITHMIC = 10.0  # from this ratio of the largest to the smallest value on
 STEPS = 5  # between ticks, about
+MOST_TICKS = 6  # that are legible side by side on a phone
 ROOM = 1.08  # the axis ends at this factor of the largest value
 GRAIN = 0.1  # of the axis of shares
 
@@ -89,8 +90,8 @@ def axis_of_amounts(values: Sequence[float]) -> Axis:
     low, high = min(values), max(values)
     if low > 0 and high >= LOGARITHMIC * low:
         start, end = math.log(low / ROOM), math.log(high * ROOM)
-        ticks = tuple(tick for tick in _decades(low / ROOM, high * ROOM))
-        return Axis(place=lambda value: 100 * (math.log(value) - start) / (end - start), ticks=ticks)
+        ticks = _decades(low / ROOM, high * ROOM)
+        return Axis(place=lambda value: 100 * (math.log(value) - start) / (end - start), ticks=tuple(ticks))
     end = ROOM * high or 1.0
     return Axis(place=lambda value: 100 * value / end, ticks=tuple(_round(0.0, end)))
 
@@ -111,7 +112,11 @@ def _round(start: float, end: float) -> Iterator[float]:
     yield from (step * i for i in range(first, math.floor(end / step + 1e-9) + 1))
 
 
-def _decades(start: float, end: float) -> Iterator[float]:
-    """Powers of ten between two values, and twice and five times them."""
-    for power in range(math.floor(math.log10(start)), math.ceil(math.log10(end)) + 1):
-        yield from (value for factor in (1, 2, 5) if start <= (value := factor * 10.0**power) <= end)
+def _decades(start: float, end: float) -> list[float]:
+    """Powers of ten between two values, with twice and five times them where they are few, or every nth power."""
+    powers = range(math.floor(math.log10(start)), math.ceil(math.log10(end)) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        found = [value for power in powers for factor in factors if start <= (value := factor * 10.0**power) <= end]
+        if len(found) <= MOST_TICKS:
+            return found
+    return found[:: math.ceil(len(found) / MOST_TICKS)]
