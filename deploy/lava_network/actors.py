@@ -32,8 +32,8 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProcessing
 from lava.magma.runtime.runtime import Runtime
 from numpy.typing import DTypeLike, NDArray
-from threadpoolctl import ThreadpoolController
 
+from deploy.engine.autotune import one_thread
 from deploy.errors import SimulatorError
 from svformer.common.errors import InputError
 
@@ -131,6 +131,15 @@ class WatchedRuntime(Runtime):
         for process in self._executable.process_list:
             process.runtime = None
 
+    def initialize(self, node_cfg_idx: int = 0) -> None:
+        """Start the actors, each with one thread for NumPy and torch, which is the fastest where they run in parallel.
+
+        A fork copies no thread, and work for threads that are not there would wait for ever. An actor that only chose
+        one thread after it had started would first start those that it has not, and they look for work for 20 ms.
+        """
+        with one_thread():
+            super().initialize(node_cfg_idx)
+
     def _build_message_infrastructure(self) -> None:
         self._messaging_infrastructure = _WatchedActors()
         self._messaging_infrastructure.start()
@@ -153,10 +162,9 @@ class _WatchedActors(MultiProcessing):
 
     def start(self) -> None:
         self._smm = _NamelessMemory()
-        self._thread_pools = ThreadpoolController()
 
     def build_actor(self, target_fn: Callable[..., None], builder: Any, exception_q: Any = None) -> "Actor":
-        actor = Actor(builder, self._thread_pools)
+        actor = Actor(builder)
         self._actors.append(actor)
         return actor
 
@@ -180,17 +188,17 @@ class Actor:
         counts_steps: It has time steps; those that it has finished since the build are in `steps[0]`.
     """
 
-    def __init__(self, builder: Any, thread_pools: ThreadpoolController) -> None:
+    def __init__(self, builder: Any) -> None:
         self._label, kind = _describe(builder)
         self.counts_steps = issubclass(kind, PyLoihiProcessModel)
         self.steps = shared_zeros((1,), np.int64)
         self.is_ready = False
         fork = multiprocessing.get_context("fork")
         self.report, child_end = fork.Pipe(duplex=False)
-        arguments = (builder, self.steps, child_end, thread_pools, os.getpid())
+        arguments = (builder, self.steps, child_end, os.getpid())
         self._process = fork.Process(target=_act, args=arguments, daemon=True)
         with warnings.catch_warnings():
-            # Python 3.12 warns of a fork of many threads; `_prepare_child` sees to those that matter.
+            # Python 3.12 warns of a fork of many threads; `initialize` sees to those that matter.
             warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
             self._process.start()
         child_end.close()
@@ -247,12 +255,10 @@ def _death(exit_code: int | None) -> str:
     return f"left with exit code {exit_code}"
 
 
-def _act(
-    builder: Any, steps: NDArray[Any], report: Connection, thread_pools: ThreadpoolController, parent_pid: int
-) -> None:
+def _act(builder: Any, steps: NDArray[Any], report: Connection, parent_pid: int) -> None:
     """Body of a child. Its news are () when the model is built and (summary, traceback) when it fails."""
     try:
-        _prepare_child(thread_pools, parent_pid)
+        _prepare_child(parent_pid)
         model = builder.build()
         if isinstance(model, PyLoihiProcessModel):
             _count_steps(model, steps)
@@ -262,7 +268,7 @@ def _act(
         report.send((one_line(error), traceback.format_exc()))
 
 
-def _prepare_child(thread_pools: ThreadpoolController, parent_pid: int) -> None:
+def _prepare_child(parent_pid: int) -> None:
     if sys.platform == "linux":
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:  # the parent died before the line above
@@ -270,11 +276,6 @@ def _prepare_child(thread_pools: ThreadpoolController, parent_pid: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the parent answers it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.freeze()  # what the parent made is never collected here, so looking through it would only copy its pages
-    # The fork did not copy the threads of the parent's pools: work for them would wait for ever. One thread
-    # for each actor is also the fastest, as the actors run in parallel.
-    thread_pools.limit(limits=1)
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(1)
 
 
 def _count_steps(model: PyLoihiProcessModel, steps: NDArray[Any]) -> None:
