@@ -1,6 +1,7 @@
 """The benchmarks of a clip: the fastest, limits, what is left out and why, and clocks that change no message."""
 
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -107,3 +108,17 @@ def test_all_layers_work_at_once_between_the_last_start_and_the_last_frame(load:
     with pytest.raises(InputError, match=r"--clips 3; allowed: 5 or more, until all layers work at once"):
         full_steps(deep, schedule(deep), 3)
     assert full_steps(deep, schedule(deep), 5) == slice(4, 5)
+
+
+def test_stages_of_a_run_add_up_and_a_run_that_fails_is_one_line(load: Load, tmp_path: Path) -> None:
+    one_clip = load("one_clip")
+    found: dict[str, float] = {}
+    noted = one_clip._noted(lambda x, *, y: x + y, "record", found)
+    assert [noted(1, y=2), noted(3, y=4)] == [3, 7]
+    assert list(found) == ["record"]
+    assert found["record"] > 0
+    run = one_clip.timed([sys.executable, "-c", "import os; print(os.environ['XDG_CACHE_HOME'])"], tmp_path)
+    assert run["passed_s"] > 0
+    assert run["processor_s"] > 0
+    with pytest.raises(InputError, match="ended with 3: no"):
+        one_clip.timed([sys.executable, "-c", "import sys; sys.stderr.write('no'); sys.exit(3)"], tmp_path)
