@@ -138,7 +138,7 @@ def _fitted(
         clips = with_labels(clips, Path(request.labels))
     outputs = int(np.prod(infer_shapes(graph)[next(iter(graph.outputs))]))
     explicit = [clip for clip in clips if request.labels or clip.label not in named]
-    require_classes(explicit, class_names(graph.metadata), outputs)
+    require_classes(explicit, class_names(graph.metadata), outputs, said_by=request.labels)
     clips = with_views(clips, *request.views)
     calibration = calibration or calibration_clips(wanted, clips)
     _require_fit(request, graph, clips, calibration)

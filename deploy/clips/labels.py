@@ -60,12 +60,14 @@ def class_number(label: str | None, classes: Sequence[str], outputs: int) -> int
     return number if 0 <= number < outputs else None
 
 
-def require_classes(sources: Sequence[ClipSource], classes: Sequence[str], outputs: int) -> None:
-    """Raise `InputError` for the first clip whose class is none of the network's."""
+def require_classes(
+    sources: Sequence[ClipSource], classes: Sequence[str], outputs: int, *, said_by: str | Path | None = None
+) -> None:
+    """Raise `InputError` for the first clip whose class is none of the network's; `said_by` is the table with it."""
     for source in sources:
         if source.label is not None and class_number(source.label, classes, outputs) is None:
             names = f", or {', '.join(classes)}" if classes else ""
             raise InputError(
-                f"{file_of(source)}: class {source.label} of {source.path.name}; this network has the numbers "
-                f"0 to {outputs - 1}{names}"
+                f"{said_by or file_of(source)}: class {source.label} of {source.path.name}; this network has the "
+                f"numbers 0 to {outputs - 1}{names}"
             )

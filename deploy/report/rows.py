@@ -327,6 +327,11 @@ def _placement(fitted: FittedChip) -> str:
     )
 
 
+def what_is_right(report: Report) -> str:
+    """What an accuracy counts: a clip, or a video where several clips are views of one."""
+    return "video" if len({clip.source for clip in report.clips}) < len(report.clips) else "clip"
+
+
 def top1(report: Report) -> str:
     """Top-1 of every execution in a sentence; empty where there is none."""
     accuracy = report.accuracy
@@ -334,8 +339,9 @@ def top1(report: Report) -> str:
         return ""
     checked = {"float": accuracy.float_top1, "integer": accuracy.integer_top1}
     judges = ", ".join(f"{name} {typeset.percent(share, 2)}" for name, share in checked.items() if share is not None)
-    deployed, videos = f"deployed {typeset.percent(accuracy.deployed_top1, 2)}", counted(accuracy.videos, "video")
+    deployed = f"deployed {typeset.percent(accuracy.deployed_top1, 2)}"
+    all_of_them = counted(accuracy.videos, what_is_right(report))
     if accuracy.checked_videos == accuracy.videos:
-        return f"top-1 over {videos}: {judges}, {deployed}"
+        return f"top-1 over {all_of_them}: {judges}, {deployed}"
     of_checked = f"; over {counted(accuracy.checked_videos or 0, 'checked one')}: {judges}" if judges else ""
-    return f"top-1 over {videos}: {deployed}{of_checked}"
+    return f"top-1 over {all_of_them}: {deployed}{of_checked}"

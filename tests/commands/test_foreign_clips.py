@@ -101,7 +101,7 @@ def test_classes_that_the_network_has_not_are_refused(capsys: pytest.CaptureFixt
     np.save("a.npy", spikes(0)[0])
     Path("labels.csv").write_text("a.npy,walk\n")
     options = ("--clip", "a.npy", "--labels", "labels.csv")
-    assert "class walk of a.npy; this network has the numbers 0 to 2, or run, sit, jump" in refused(
+    assert "labels.csv: class walk of a.npy; this network has the numbers 0 to 2, or run, sit, jump" in refused(
         capsys, "--nir", "named.nir", *options
     )
     assert "--labels is for --clip" in refused(

@@ -92,7 +92,7 @@ def test_a_report_says_what_share_was_judged(deployment: Deployment, sources: li
     report = record(deployment, run(deployment, labelled, backend="integer", keep=1, check=2), backend="integer")
     assert (report.parity.clips_checked, report.accuracy.videos, report.accuracy.checked_videos) == (2, 11, 2)
     assert [clip.float_prediction is None for clip in report.clips] == [i not in (0, 5) for i in range(11)]
-    assert "top-1 over 11 videos: deployed" in top1(report)
+    assert "top-1 over 11 clips: deployed" in top1(report)
     assert "; over 2 checked ones: float" in top1(report)
     spiking = [layer for layer in report.layers if layer.float_rate is not None]
     assert spiking

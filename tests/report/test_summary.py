@@ -27,7 +27,7 @@ def printed(show: Callable[[Any, Console], None], report: Any) -> str:
 def test_a_run_of_ours(shipped_run: Any) -> None:
     report = shipped_run.report
     text = printed(print_summary, report)
-    assert "top-1 over 2 videos: float 100.00 %, integer 100.00 %, deployed 100.00 %" in text
+    assert "top-1 over 2 clips: float 100.00 %, integer 100.00 %, deployed 100.00 %" in text
     for model in report.energy.models.values():
         assert model.title in text
         if model.mj_per_view is not None:
