@@ -11,7 +11,7 @@ import os
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -42,6 +42,7 @@ class Patience:
     join_s: float = 60  # until its first worker comes
     poll_s: float = 2.0  # between two looks at whether there is a worker
     looks: int = 30  # that find none, one after the other, until the run is given up
+    told_s: float = 1.0  # between two of a worker's words about how far its batch is
 
 
 PATIENCE = Patience()
@@ -67,10 +68,21 @@ class Workers:
         }
 
     def run(self, spec: RunSpec, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Results:
-        self._set_up(WorkerSetup(spec, self._sharing, facts().versions, self.ours))
-        futures = {self._submit(batch): batch for batch in batches}
+        topic, unfinished = f"{NAME}-{uuid.uuid4()}", dict[int, float]()  # by first place of a batch: clips
+
+        def hear(event: tuple[float, tuple[int, float]]) -> None:
+            unfinished.update([event[1]])
+
+        told_s = self.patience.told_s
+        self._set_up(WorkerSetup(spec, self._sharing, facts().versions, ours=self.ours, told_s=told_s), topic, hear)
+        futures = {self._submit(batch, topic): batch for batch in batches}
+        finished = set[int]()
         try:
             for future in self._finished(set(futures)):
+                if future is None:
+                    on_clips(sum(clips for first, clips in unfinished.copy().items() if first not in finished))
+                    continue
+                finished.add(futures[future].places[0])
                 yield read_result(future, futures[future], sources)
         except (OSError, CancelledError) as error:
             if self.client.status == "running":
@@ -79,19 +91,23 @@ class Workers:
         finally:
             if self.client.status == "running":
                 with suppress(OSError):  # it goes in this moment
+                    self.client.unsubscribe_topic(topic)
                     self.client.cancel(list(futures))
                     self.client.unregister_worker_plugin(NAME)
 
-    def _set_up(self, setup: WorkerSetup) -> None:
-        """Let every worker, also one that comes later, know the run; raises `SimulatorError` without a scheduler."""
+    def _set_up(self, setup: WorkerSetup, topic: str, hear: Callable[[tuple[float, Any]], None]) -> None:
+        """Let every worker, also one that comes later, know the run, and hear of it; raises `SimulatorError` without a
+        scheduler.
+        """
         try:
+            self.client.subscribe_topic(topic, hear)
             self.client.register_plugin(setup)
         except OSError as error:  # a CommClosedError, too
             if self.client.status == "running" and isinstance(error, CommClosedError):
                 return  # a worker died in this moment; the scheduler has it for all others
             raise SimulatorError("the scheduler is gone") from error
 
-    def _submit(self, batch: Batch) -> distributed.Future[bytes]:
+    def _submit(self, batch: Batch, topic: str) -> distributed.Future[bytes]:
         sent = [
             replace(absolute(source), leave_out=source.leave_out and reported_by_client) for source in batch.sources
         ]
@@ -100,12 +116,14 @@ class Workers:
             run_on_worker,
             replace(batch, sources=sent),
             files,
+            topic,
             resources={NAME: 1},
             pure=False,
             key=f"{NAME}-{batch.places[0]}-{uuid.uuid4()}",
         )
 
-    def _finished(self, waiting: set[distributed.Future[bytes]]) -> Iterator[distributed.Future[bytes]]:
+    def _finished(self, waiting: set[distributed.Future[bytes]]) -> Iterator[distributed.Future[bytes] | None]:
+        """Each when it is done, and None after every look."""
         looks = 0
         while waiting:
             try:
@@ -114,6 +132,7 @@ class Workers:
                 done = set()
             yield from done
             waiting -= done
+            yield None
             looks = 0 if self._any_worker() else looks + 1
             if waiting and looks >= self.patience.looks:
                 raise SimulatorError(f"all workers are gone, and none came back in {looks * self.patience.poll_s:g} s")

@@ -51,13 +51,14 @@ class InProcess:
 
     def run(self, spec: RunSpec, sources: Sequence[ClipSource], batches: Sequence[Batch], on_clips: OnClips) -> Results:
         for batch in batches:
-            clips = len(batch.sources)
-            steps = spec.of(batch.sources).plan.steps(clips)
+            yield run_batch(spec, batch.sources, places=batch.places, on_steps=in_clips(spec, batch, on_clips))
 
-            def progress(done: int, clips: int = clips, steps: int = steps) -> None:
-                on_clips(clips * done / steps)
 
-            yield run_batch(spec, batch.sources, places=batch.places, on_steps=progress)
+def in_clips(spec: RunSpec, batch: Batch, on_clips: OnClips) -> Callable[[int], None]:
+    """What hears the time steps of a batch that are done, and tells them as clips."""
+    clips = len(batch.sources)
+    steps = spec.of(batch.sources).plan.steps(clips)
+    return lambda done: on_clips(clips * done / steps)
 
 
 def batches_left(sources: Sequence[ClipSource], done: Sequence[BatchResult], size: int) -> list[Batch]:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import platform
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,7 +17,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from deploy.execution.batch import run_batch
-from deploy.execution.collect import Batch
+from deploy.execution.collect import Batch, in_clips
 from deploy.execution.fingerprint import versions
 from deploy.execution.resume import encode
 from deploy.execution.spec import RunSpec
@@ -47,8 +48,10 @@ class WorkerSetup(distributed.WorkerPlugin):
 
     name = NAME
 
-    def __init__(self, spec: RunSpec, sharing: dict[str, int], code: dict[str, str], ours: bool) -> None:
-        self.spec, self.sharing, self.code, self.ours = spec, sharing, code, ours
+    def __init__(
+        self, spec: RunSpec, sharing: dict[str, int], code: dict[str, str], *, ours: bool, told_s: float
+    ) -> None:
+        self.spec, self.sharing, self.code, self.ours, self.told_s = spec, sharing, code, ours, told_s
         self.cores = 1
 
     async def setup(self, worker: distributed.Worker) -> None:
@@ -67,8 +70,11 @@ class WorkerSetup(distributed.WorkerPlugin):
         await worker.set_resources(**{NAME: 0})
 
 
-def run_on_worker(batch: Batch, files: Sequence[Path]) -> bytes:
-    """A batch on a worker, which has to see the `files` that its sender sees."""
+def run_on_worker(batch: Batch, files: Sequence[Path], topic: str) -> bytes:
+    """A batch on a worker, which has to see the `files` that its sender sees.
+
+    Who listens to the `topic` hears now and then the first place of the batch and how many of its clips are done.
+    """
     worker = distributed.get_worker()
     if missing := [file for file in files if not file.is_file()]:
         raise InputError(
@@ -77,7 +83,18 @@ def run_on_worker(batch: Batch, files: Sequence[Path]) -> bytes:
         )
     equipment = worker.plugins[NAME]
     assert isinstance(equipment, WorkerSetup)
-    return encode(run_batch(equipment.spec, batch.sources, places=batch.places, cores=equipment.cores))
+    heard_s = time.monotonic()
+
+    def tell(clips: float) -> None:
+        nonlocal heard_s
+        if time.monotonic() - heard_s >= equipment.told_s:
+            heard_s = time.monotonic()
+            worker.log_event(topic, (batch.places[0], clips))
+
+    on_steps = in_clips(equipment.spec, batch, tell)
+    return encode(
+        run_batch(equipment.spec, batch.sources, places=batch.places, cores=equipment.cores, on_steps=on_steps)
+    )
 
 
 def probe() -> Any:

@@ -130,6 +130,17 @@ def test_the_time_limit_holds_on_workers(
     assert "\n" not in str(caught.value)
 
 
+def test_workers_say_how_far_they_are(one_worker: Cluster, deployment: Deployment, sources: list[ClipSource]) -> None:
+    """One batch of so many clips that Lava runs for seconds."""
+    many, heard = sources * 100, list[float]()
+    with workers_of(one_worker.address, Patience(told_s=0.0, poll_s=0.01)) as workers:
+        run(deployment, many, backend="lava", runner=workers, largest_batch=len(many), on_clips=heard.append)
+    assert heard[-1] == len(many)
+    between = [clips for clips in heard if 0 < clips < len(many)]
+    assert between
+    assert between == sorted(between)
+
+
 def test_a_run_whose_workers_are_all_gone_ends(
     cluster: Cluster, deployment: Deployment, sources: list[ClipSource]
 ) -> None:

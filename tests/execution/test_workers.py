@@ -64,7 +64,7 @@ def test_files_that_a_worker_does_not_see_are_named(tmp_path: Path, monkeypatch:
     missing = tmp_path / "clip.npy"
     source = ClipSource(path=missing, label=None, leave_out=equipment.reported_by_client)
     with pytest.raises(InputError, match=r"clip\.npy: not there on worker tcp://a:1 .*under the same path"):
-        equipment.run_on_worker(Batch(places=[0], sources=[source]), [missing])
+        equipment.run_on_worker(Batch(places=[0], sources=[source]), [missing], "topic")
 
 
 def test_what_ends_workers_is_told_in_one_line() -> None:
@@ -109,16 +109,16 @@ def test_a_scheduler_that_goes_before_the_run_is_one_line() -> None:
             raise error
 
         found = object.__new__(Workers)
-        found.client = SimpleNamespace(status=status, register_plugin=fails)
+        found.client = SimpleNamespace(status=status, register_plugin=fails, subscribe_topic=lambda *_: None)
         return found
 
     gone = OSError("Timed out trying to connect to tcp://127.0.0.1:42007 after 20 s")
     for status in ("connecting", "closed", "running"):
         with pytest.raises(SimulatorError, match="the scheduler is gone"):
-            workers(status, gone)._set_up(None)
+            workers(status, gone)._set_up(None, "topic", print)
     with pytest.raises(SimulatorError, match="the scheduler is gone"):
-        workers("closed", CommClosedError("closed"))._set_up(None)
-    workers("running", CommClosedError("closed"))._set_up(None)
+        workers("closed", CommClosedError("closed"))._set_up(None, "topic", print)
+    workers("running", CommClosedError("closed"))._set_up(None, "topic", print)
 
     def unanswered(probe: object) -> None:
         raise gone
