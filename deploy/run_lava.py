@@ -116,9 +116,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--out", type=Path, help="folder for the results (default: runs/demo, /clips, /DATASET, /estimate)")
     add("--resume", action="store_true", help="go on where an earlier run in --out stopped")
     add("--force", action="store_true", help="replace what an earlier run has left in --out")
-    cache_help = "export and quantise anew, also what an earlier run has with the same clips and options"
+    cache_help = "export and quantise anew, also what an earlier run has kept in ~/.cache/svformer-loihi/networks"
     add("--no-cache", dest="cache", action="store_false", help=cache_help)
-    add("--clear-cache", action="store_true", help="remove the networks that earlier runs kept, and do nothing else")
+    add(
+        "--clear-cache",
+        action="store_true",
+        help="remove the networks that earlier runs kept there, nothing else",
+    )
     add("--json", action="store_true", help="print report.json instead of the summary")
     arguments = parser.parse_args(argv)
     shown_alone = next((o for o in ("stop_after", "why") if getattr(arguments, o)), None)

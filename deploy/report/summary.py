@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.execution.backends import title_of
 from deploy.gates.predictions import ENOUGH
@@ -76,7 +76,8 @@ def print_summary(report: Report, console: Console) -> None:
 
 
 def _predictions(clips: tuple[ClipSummary, ...], readout: str) -> Table:
-    table = Table("clip", "class", "prediction", "float prediction", title=f"Clips, by the output's {SHOWN[readout]}")
+    heads = [Column(head, overflow="fold") for head in ("clip", "class", "prediction", "float prediction")]
+    table = Table(*heads, title=f"Clips, by the output's {SHOWN[readout]}")
     for clip in clips[:CLIPS_SHOWN]:
         middle = clip.start == clip.crop == 0.5
         view = "" if middle else f" (start {clip.start:.2g}, crop {clip.crop:.2g})"
