@@ -248,5 +248,6 @@ FAULTS = (
         for how in (programs.RAISES, programs.SLEEPS, programs.WRONG_SHAPE)
     ),
     Fault(name="worker gone", strike=_worker_gone, codes=(DONE, SIMULATOR), jobs=("cluster",)),
-    Fault(name="scheduler gone", strike=_scheduler_gone, codes=(DONE, SIMULATOR), jobs=("cluster",)),
+    # Refused where it goes before the run has reached it.
+    Fault(name="scheduler gone", strike=_scheduler_gone, codes=(DONE, REFUSED, SIMULATOR), jobs=("cluster",)),
 )

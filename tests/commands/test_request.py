@@ -21,8 +21,10 @@ from deploy.clips.source import ClipSource
 from deploy.execution import cluster
 from deploy.execution.resume import ResultFolder
 from deploy.frontend.export import export_checkpoint
+from deploy.gates.spikes import ExportCheck
 from deploy.ir.graph import write_nir
 from deploy.request import DEMO, ESTIMATE, Request
+from deploy.shipped import ShippedNetwork
 from svformer import SVFormer, SVFormerConfig
 from svformer.assets import DEMO_CLIPS
 from svformer.common.cli import run_cli
@@ -236,7 +238,7 @@ def test_what_cannot_be_run_is_refused_before_the_long_work_and_leaves_nothing(
     options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """Before the shipped network is exported, and before clips are generated."""
-    monkeypatch.setattr("deploy.preparation.shipped_network", lambda: pytest.fail("work was begun"))
+    monkeypatch.setattr("deploy.preparation.shipped_network", lambda entries: pytest.fail("work was begun"))
     monkeypatch.setattr("svformer.data.catalogue.generate", lambda *_, **__: pytest.fail("clips were generated"))
     impatient = functools.partial(cluster.workers_of, patience=cluster.Patience(connect_s=1))
     monkeypatch.setattr(cluster, "workers_of", impatient)
@@ -256,7 +258,9 @@ def test_clips_that_do_not_fit_leave_nothing(
     """The shipped network, which has to be read first, is not written."""
     graph = deploy.read_nir(small_run / "small.nir")
     graph.metadata |= {"dt": 1e-3, "T": 6}
-    monkeypatch.setattr("deploy.preparation.shipped_network", lambda: (graph, None))
+    check = ExportCheck(spikes_compared=1, ties=0, logit_error=0.0)
+    shipped = ShippedNetwork(graph=graph, check=check, earlier=False)
+    monkeypatch.setattr("deploy.preparation.shipped_network", lambda entries: shipped)
     np.save(tmp_path / "other.npy", np.zeros((6, 5)))
     assert run("--clip", tmp_path / "other.npy", "--out", tmp_path / "out") == 2
     assert "other.npy: shape [6, 5], this graph takes [T, 4] (T, input shape)" in capsys.readouterr().err

@@ -139,7 +139,7 @@ def test_a_broken_clip_is_told_before_the_long_work(
     good = sorted(DEMO_CLIPS.rglob("*.avi"))
     broken = tmp_path / "broken.avi"
     broken.write_bytes(good[0].read_bytes()[:3000])
-    monkeypatch.setattr("deploy.preparation.shipped_network", lambda: pytest.fail("work was begun"))
+    monkeypatch.setattr("deploy.preparation.shipped_network", lambda entries: pytest.fail("work was begun"))
     for clips in ([broken], [*good, broken]):
         assert run(run_lava, "--clip", *clips, "--out", tmp_path / "out") == 2
         assert "broken.avi: not a readable video" in one_line(capsys)
