@@ -111,6 +111,7 @@ def _fitted(
         placement = placed(layers, chip, sent)
     except ChipError as error:
         unplaced = str(error)
+        found = dataclasses.replace(found, obstacles=(*found.obstacles, unplaced))
     return FittedChip(**vars(found), needs=asked, advice=found.advice, placement=placement, unplaced=unplaced)
 
 

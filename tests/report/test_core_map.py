@@ -1,13 +1,15 @@
 """The map of cores: every core a cell of its chip, as full as its neurons, in the colours of its stages."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from deploy.report.charts import core_map as chart
 from deploy.report.core_map import COLOURS, OTHERS, core_map
+from deploy.report.network import fitted_chips
 from deploy.report.placement import placed
-from hardware import LayerResources, load_chip
+from hardware import ConvGeometry, Incoming, LayerResources, load_chip
 
 LOIHI_2 = load_chip("loihi2")
 
@@ -60,3 +62,15 @@ def test_every_core_of_a_run_is_drawn_inside_its_chip(shipped_run: Any, name: st
         assert sum(part.height for part in cell.fillings) <= cell.height * (1 + 1e-9)
     assert len(chart(placement).patches) >= len(cells)
     assert placement.traffic.sent >= placement.traffic.between_cores > 0
+
+
+def test_what_no_core_holds_is_an_obstacle() -> None:
+    """The rule of a core for each layer does not see it."""
+    geometry = ConvGeometry(in_shape=(100_000, 1, 1), out_channels=1, kernel=(1, 1))
+    head = LayerResources(name="head", shape=(1, 1, 1), inputs=(Incoming(source="in", geometry=geometry),), outgoing=0)
+    deployment: Any = SimpleNamespace(resources=[head])
+    found = fitted_chips(deployment, [LOIHI_2])["loihi2"]
+    assert found.placement is None
+    assert found.unplaced is not None
+    assert found.unplaced.startswith("head: one neuron takes 800,000 of the synapse memory")
+    assert found.obstacles[-1] == found.unplaced
