@@ -35,10 +35,12 @@ class Entries:
             return None
         try:
             found = read(path)
-            path.touch()
         except UNREADABLE:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
             return None
+        with contextlib.suppress(OSError):  # a folder that can only be read
+            path.touch()
         return found
 
     def keep(self, key: str, write: Callable[[Path], None]) -> None:

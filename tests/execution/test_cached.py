@@ -1,5 +1,6 @@
 """Quantised networks of earlier runs: taken where everything is the same, and never anything else."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,19 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
     for _ in range(2):
         deployed(cache, network())
     assert cache.entries.clear() == 0
+
+
+def test_an_entry_is_taken_from_a_folder_that_can_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = Entries(tmp_path)
+    entries.keep("a", lambda path: path.write_text("found"))  # type: ignore[arg-type, return-value]
+
+    def refused(path: Path, *_options: Any, **_more: Any) -> None:
+        raise OSError(errno.EROFS, "read-only", str(path))
+
+    for name in ("touch", "unlink"):
+        monkeypatch.setattr(Path, name, refused)
+    assert entries.find("a", Path.read_text) == "found"
+    assert entries.find("a", lambda path: int(path.read_text())) is None
 
 
 def test_entries_are_cleared_and_lie_in_the_users_cache(
