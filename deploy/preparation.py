@@ -136,6 +136,8 @@ def _fitted(
     clips, calibration, examples = fitted(graph, [clips, calibration, examples], choice)
     if request.labels:
         clips = with_labels(clips, Path(request.labels))
+    if not graph.outputs:
+        raise InputError("the network has no Output node, so nothing would come of a run; add one behind its last node")
     outputs = int(np.prod(infer_shapes(graph)[next(iter(graph.outputs))]))
     explicit = [clip for clip in clips if request.labels or clip.label not in named]
     require_classes(explicit, class_names(graph.metadata), outputs, said_by=request.labels)

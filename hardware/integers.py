@@ -123,7 +123,7 @@ def _network(file: Fields) -> StoredNetwork:
 
 
 def _population(fields: Fields) -> StoredPopulation:
-    channels, height, width = (int(size) for size in fields["shape"])
+    channels, height, width = _sizes(fields["shape"])
     return StoredPopulation(kind=fields["kind"], shape=(channels, height, width), fields=fields)
 
 
@@ -151,4 +151,11 @@ def _geometry(fields: Fields) -> Any:
 
 
 def _size(value: Any) -> int | tuple[int, ...]:
-    return tuple(int(size) for size in value) if isinstance(value, np.ndarray) else int(value)
+    return _sizes(value) if isinstance(value, np.ndarray) else int(value)
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    found = np.asarray(value)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise ValueError(f"sizes {found.tolist()}; allowed: whole numbers in a row")
+    return tuple(map(int, found))

@@ -209,7 +209,9 @@ def _labels(path: Path, labels: Values) -> tuple[str, ...]:
         raise InputError(f"{path}: labels of shape {list(labels.shape)}; allowed: [clips], a class for each")
     if flat.dtype.kind in "SO":
         flat = np.array([_text(path, item) for item in flat])
-    if flat.dtype.kind not in "biufU" or (flat.dtype.kind == "f" and not (flat == np.rint(flat)).all()):
+    if flat.dtype.kind not in "biufU" or (
+        flat.dtype.kind == "f" and not (np.isfinite(flat) & (flat == np.rint(flat))).all()
+    ):
         raise InputError(f"{path}: labels that are no classes; allowed: names, or whole numbers from 0")
     return tuple(str(item) if flat.dtype.kind == "U" else str(int(item)) for item in flat.tolist())
 

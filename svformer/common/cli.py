@@ -27,6 +27,7 @@ UNWRITABLE = {
     *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 }
 NO_THREAD = "can't start new thread"  # Python's words
+READER_KILLED = "DataLoader worker (pid"  # torch's
 AGAIN_S = 0.01
 MADE_BETWEEN = 50_000  # objects, from one search for cycles of the youngest to the next; Python's own: 700
 TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
@@ -139,7 +140,7 @@ def _no_interruption_lost() -> Iterator[None]:
             again = threading.Timer(AGAIN_S, signal.pthread_kill, [main, signal.SIGINT])  # at once it would strike here
             again.daemon = True
             again.start()
-        else:
+        elif not str(unraisable.exc_value).startswith(READER_KILLED):  # while it is ended, all read
             before(unraisable)
 
     sys.unraisablehook = hook

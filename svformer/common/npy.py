@@ -1,13 +1,15 @@
 """Arrays of NumPy in files of strangers: nothing is executed, and no memory is taken that the file does not fill."""
 
+import contextlib
 import lzma
 import math
 import os
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -29,6 +31,15 @@ DAMAGED = (
 )
 
 
+@contextlib.contextmanager
+def _of_any_python() -> Iterator[None]:
+    """NumPy would warn that a header of Python 2 takes longer to read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Reading `\.npy` or `\.npz` file required additional header")
+        yield
+
+
+@_of_any_python()
 def load_npy(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     """The array of a .npy; `mapped`: of which only what is used is read, where the file can be mapped.
 
@@ -46,6 +57,7 @@ def load_npy(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     return np.load(path, allow_pickle=False)
 
 
+@_of_any_python()
 def load_npz(file: Path | BinaryIO, what: object) -> dict[str, NDArray[Any]]:
     """All arrays of an archive by their names; `what` is how the file is called.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from svformer.common.errors import InputError
+from svformer.common.room import require_room
 from svformer.data.choice import BINNINGS, Binning
 from svformer.data.clips import COUNTS
 
@@ -85,6 +86,8 @@ def count_events(
 def _by_duration(events: Events, frames: int, picture: tuple[int, int], bin_us: float) -> NDArray[np.int64]:
     frame = ((events["t"] - events["t"][0]) // bin_us).astype(np.int64)
     inside = frame < frames
+    size = frames * 2 * picture[0] * picture[1] * np.dtype(np.int64).itemsize
+    require_room(f"{frames:,} frames of {bin_us:g} us", size)
     counts = np.zeros((frames, 2, *picture), dtype=np.int64)
     at = (frame[inside], events["p"][inside].astype(np.int64), events["y"][inside], events["x"][inside])
     np.add.at(counts, at, 1)

@@ -161,6 +161,18 @@ def test_what_else_python_ignores_is_still_told(capsys: Capture) -> None:
     assert told == [KeyError]
 
 
+def test_a_reader_that_is_killed_while_it_is_ended_is_not_told(capsys: Capture) -> None:
+    def main(argv: object) -> None:
+        class Loader:
+            def __del__(self) -> None:
+                raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+        Loader()
+
+    assert run_cli(main) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_no_further_thread_is_one_line(capsys: Capture) -> None:
     assert run_cli(raising(RuntimeError("can't start new thread"))) == 2
     expected = "error: no further thread can start here; free memory, or allow more (ulimit -v, -u)\n"

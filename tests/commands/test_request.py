@@ -310,3 +310,12 @@ def test_the_examples_for_python_run_as_they_stand(tmp_path: Path, monkeypatch: 
     assert Path("runs/python/report.html").is_file()
     recorded = nir.read_data("run.h5").nodes["lif1"].observables["spikes"]
     assert (recorded.data.shape, recorded.dt) == ((1, 3, 4), 1e-4)
+
+
+def test_a_network_without_an_output_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    nodes = {"input": nir.Input(input_type={"input": np.array([4])}), "linear": nir.Linear(np.ones((2, 4)))}
+    nir.write(tmp_path / "open.nir", nir.NIRGraph(nodes, [("input", "linear")], type_check=False))
+    np.save(tmp_path / "clip.npy", np.zeros((6, 4)))
+    words = ("--nir", tmp_path / "open.nir", "--dt", 1e-3, "--clip", tmp_path / "clip.npy", "--out", tmp_path / "out")
+    assert run(*words) == 2
+    assert "no Output node" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from tonic import io as tonic_io
 
 from deploy.clips.files import from_files
 from svformer.common.errors import InputError
+from svformer.common.npy import load_npy
 from svformer.data.aedat import HEADER, read_aedat, write_aedat
 from svformer.data.dvs128 import CLASSES
 from svformer.data.event_files import holds_events, read_events, sensor_of
@@ -253,3 +254,17 @@ def test_four_columns_are_events_only_under_tonics_names(tmp_path: Path) -> None
     assert [name for name in names if holds_events(tmp_path / name)] == ["user24_led/3.npy", "events.npy", "a.aedat"]
     (source,) = from_files([tmp_path / "user24_led" / "3.npy"])
     assert source.label == CLASSES[3] == "Right arm cw"
+
+
+def test_frames_beyond_the_memory_are_refused() -> None:
+    events = some_events((0, 0, 1, 0), (1, 1, 0, 5))
+    with pytest.raises(InputError, match=r"100,000,000,000 frames of 10 us: would take [\d,.]+ GB of memory"):
+        count_events(events, frames=10**11, size=128, bin_us=10.0)
+
+
+def test_a_file_of_python_2_is_read_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((3, 2)))
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(content.replace(b"(3, 2), }", b"(3L, 2L)}"))
+    assert load_npy(tmp_path / "a.npy").shape == (3, 2)
+    assert not recwarn.list

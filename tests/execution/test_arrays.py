@@ -114,6 +114,7 @@ def test_a_file_that_has_changed_is_read_anew(tmp_path: Path) -> None:
         ("a.npz", npz(), "no array in it"),
         ("a.npz", npz(x=X, y=np.eye(2)), "labels of shape [2, 2]; allowed: [clips], a class for each"),
         ("a.npz", npz(x=X, y=np.array([0.5, 1])), "labels that are no classes; allowed: names, or whole numbers"),
+        ("a.npz", npz(x=X, y=np.array([np.inf, 1])), "labels that are no classes; allowed: names, or whole numbers"),
         ("a.npz", npz(x=np.array([1, None])), "not a readable .npz file"),
         ("a.npz", npz(x=X, y=np.array([b"run", b"\xff"])), "labels that are no text in UTF-8 ('utf-8' codec"),
         ("a.npz", text("no archive"), "not an archive of arrays; write it with numpy.savez"),

@@ -23,7 +23,7 @@ from deploy.ir.operations.identity import Junction
 from deploy.ir.operations.product import IntProduct, SignalProduct
 from deploy.ir.operations.segment import IntSegment, Segment
 from deploy.passes.schedule import schedule
-from hardware import ProductGeometry
+from hardware import ProductGeometry, integers
 from hardware.integers import read_integers
 from hardware.machine import sent_by_all
 from hardware.recount import main, recount
@@ -238,3 +238,9 @@ def test_a_file_that_is_not_there_is_told_in_a_line(
 def test_the_width_of_weights_by_hand() -> None:
     """4, 8 and -12 are 1, 2 and -3 times four: three bits; -128 to 127 are eight; nothing but 0 takes one."""
     assert [weight_bits(np.array(w)) for w in ([4, 8, -12], [-128, 127], [0, 0], [1])] == [3, 8, 1, 2]
+
+
+@pytest.mark.parametrize("sizes", [np.ones((2, 2), np.int64), np.array([1j]), np.array([1.5])])
+def test_sizes_are_whole_numbers_in_a_row(sizes: Any) -> None:
+    with pytest.raises(ValueError, match="allowed: whole numbers in a row"):
+        integers._sizes(sizes)
