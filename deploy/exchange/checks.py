@@ -22,7 +22,24 @@ def problems_of(network: IntNetwork) -> list[str]:
     found = [f"{name}: {line}" for name, p in network.populations.items() for line in _population(p, network)]
     found += [f"{c.source} -> {c.target}: {line}" for c in network.connections for line in _connection(c, network)]
     found += [f"{name}: {line}" for name, receiver in network.receivers.items() for line in receiver.problems()]
-    return [*structure_problems(network), *found]
+    return [*structure_problems(network), *found, *_refining(network.connections)]
+
+
+def _refining(connections: tuple[IntConnection, ...]) -> Iterator[str]:
+    """Low bits of weights belong to the connection before: the same synapses, coarser ones."""
+    for before, c in zip((None, *connections), connections, strict=False):
+        if not c.refines:
+            continue
+        high = before.operation if before is not None else None
+        if not (
+            before is not None
+            and isinstance(high, IntConvolution)
+            and isinstance(c.operation, IntConvolution)
+            and (before.source, before.target, before.delay) == (c.source, c.target, c.delay)
+            and high.geometry == c.operation.geometry
+            and high.exponent >= c.operation.exponent
+        ):
+            yield f"{c.source} -> {c.target}: refines what the connection before it is not; allowed: coarser ones"
 
 
 def _population(population: IntPopulation, network: IntNetwork) -> Iterator[str]:

@@ -245,6 +245,14 @@ def test_damaged_integers_are_refused_by_name(path: str, value: Any, message: st
     assert message in str(caught.value)
 
 
+def test_low_bits_need_the_weights_that_they_refine() -> None:
+    """The first connection of a network refines nothing."""
+    network = mlp()
+    first, *others = network.connections
+    with pytest.raises(InputError, match="refines what the connection before it is not"):
+        integers_of(graph(replace(network, connections=(replace(first, refines=True), *others))))
+
+
 def test_a_chip_form_has_no_file() -> None:
     with pytest.raises(ValueError, match="works in integers alone"):
         graph(ints.chain(2, a=ints.entry(), b=_gate()))
