@@ -198,7 +198,7 @@ def _rounding_of_parameters(exact: Receiver, rounded: IntReceiver) -> dict[str, 
 def _rounding_of_weights(
     exact: Network, rounded: IntNetwork, name: str, mean_square: Mapping[str, Array], heard: BoolArray | None
 ) -> dict[str, Any]:
-    pairs = zip(exact.connections, rounded.whole_connections, strict=True)
+    pairs = zip(exact.connections, rounded.connections_beside(exact.connections), strict=True)
     errors = [_rounding_of(a, b, rounded, mean_square[a.source]) for a, b in pairs if a.target == name]
     channels = rounded.populations[name].shape[0]
     matters = np.ones(channels, dtype=np.bool_) if heard is None else heard

@@ -129,7 +129,7 @@ def with_rounded(exact: Network, rounded: IntNetwork, parts: list[str]) -> Netwo
         **exact.populations,
         **{name: _population(receiver, receivers[name], parts) for name, receiver in exact.receivers.items()},
     }
-    pairs = zip(exact.connections, rounded.whole_connections, strict=True)
+    pairs = zip(exact.connections, rounded.connections_beside(exact.connections), strict=True)
     connections = tuple(_connection(before, after, rounded, parts) for before, after in pairs)
     return replace(exact, populations=populations, connections=connections)
 

@@ -8,6 +8,7 @@ the order of events, `deploy.ir.populations.membrane.RunningIntMembrane.charge` 
 Shapes: every population is (C, H, W); a signal is [N clips, T time steps, C, H, W].
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Unpack, cast
 
@@ -121,6 +122,13 @@ class IntNetwork:
             else:
                 whole.append(c)
         return tuple(whole)
+
+    def connections_beside(self, real: Sequence[object]) -> tuple[IntConnection, ...]:
+        """The connections one by one beside those in real numbers, which have low bits apart where the integers of a
+        file are what they mean.
+        """
+        whole = self.whole_connections
+        return whole if len(whole) == len(real) else self.connections
 
     def spiking(self, name: str) -> bool:
         """Whether the messages of a population are spikes (0 or 1) or graded."""

@@ -105,6 +105,14 @@ def test_the_shipped_network_is_written_and_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one.logits, two.logits)
 
 
+@pytest.mark.parametrize("how", ["--estimate", "--why"])
+def test_low_bits_that_lie_apart_are_read_again(small_run: Path, tmp_path: Path, how: str) -> None:
+    network, clip = ("--nir", small_run / "small.nir", "--dt", 1e-3), next(small_run.glob("*.npy"))
+    fine = ("--estimate", "--fine-layers", 1, "--write-integer", tmp_path / "fine.nir")
+    assert run(*network, "--clip", clip, *fine) == 0
+    assert run("--nir", tmp_path / "fine.nir", "--clip", clip, how) == 0
+
+
 def test_a_damaged_file_is_refused_before_clips_are_read(small_run: Path, tmp_path: Path) -> None:
     written, clip = tmp_path / "small.integer.nir", next(small_run.glob("*.npy"))
     assert (
