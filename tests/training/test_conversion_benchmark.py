@@ -7,23 +7,12 @@ from types import ModuleType
 import pytest
 import torch
 
+from small_baselines import small_baseline
 from svformer.baselines.tsm import TemporalShift
 from svformer.common.cli import run_cli
-from svformer.config import SVFormerConfig
+from tensors import random_clips
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-CONFIG = SVFormerConfig(
-    num_classes=3,
-    frames=4,
-    image_size=32,
-    embed_dims=(8, 8, 16, 16),
-    depths=(1, 1, 1, 1),
-    head_dim=8,
-    mlp_ratio=2,
-    model="tsm",
-    activation="relu",
-    attention_order="qk_first",
-)
 
 
 @pytest.fixture
@@ -34,10 +23,10 @@ def conversion(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @torch.no_grad()
 def test_all_frames_at_once_give_the_logits_of_the_network(conversion: ModuleType) -> None:
-    torch.manual_seed(0)
-    model, clips = TemporalShift(CONFIG).train(), torch.randn(2, 3, 4, 32, 32)
-    model(clips)  # norms with statistics of their own
-    expected = model.eval()(clips)
+    model = small_baseline("tsm").float()
+    assert isinstance(model, TemporalShift)
+    clips = random_clips(model.config, 2).float()
+    expected = model(clips)
     found = conversion.AllFrames(model).eval()(clips)
     torch.testing.assert_close(found, expected)
 
